@@ -1,0 +1,179 @@
+"""An attention-only HookedTransformer as pure functions of its weights, equal to its own forward up to fp32 rounding.
+
+Weights are the model's own parameters by their own names (`dict(model.named_parameters())`), so that any of them can be
+replaced, sliced to one head, or differentiated. Positions may be shortformer (added to what queries and keys read,
+after the layer norm) or standard (added to the residual stream); normalization LN, LNPre or none.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+from transformer_lens import HookedTransformer, HookedTransformerConfig
+
+Weights = Mapping[str, Tensor]
+Residual = Float[Tensor, "batch pos d_model"]
+HeadVectors = Float[Tensor, "batch pos head d_head"]
+
+
+class Readings(NamedTuple):
+    """What the heads of a layer read: queries and keys see the positions of a shortformer, values do not."""
+
+    query: Residual
+    key: Residual
+    value: Residual
+
+
+class HeadWeights(NamedTuple):
+    """The varied part of some heads of a layer, with a leading head axis; b_O belongs to the layer, not a head."""
+
+    W_Q: Float[Tensor, "head d_model d_head"]
+    W_K: Float[Tensor, "head d_model d_head"]
+    W_V: Float[Tensor, "head d_model d_head"]
+    W_O: Float[Tensor, "head d_head d_model"]
+    b_Q: Float[Tensor, "head d_head"]
+    b_K: Float[Tensor, "head d_head"]
+    b_V: Float[Tensor, "head d_head"]
+
+
+def unsupported(cfg: HookedTransformerConfig) -> str:
+    """Why this model does not run as these functions; empty when it does."""
+    checks = {
+        "it has MLPs (attn_only=False)": not cfg.attn_only,
+        f"normalization_type {cfg.normalization_type!r}": cfg.normalization_type not in (None, "LN", "LNPre"),
+        f"positions {cfg.positional_embedding_type!r}": cfg.positional_embedding_type
+        not in ("standard", "shortformer"),
+        "grouped keys and values": cfg.n_key_value_heads not in (None, cfg.n_heads),
+        "local or bidirectional attention": cfg.use_local_attn or cfg.attention_dir != "causal",
+        "final_rms or a post-embedding norm": cfg.final_rms or cfg.post_embedding_ln,
+    }
+    return next((reason for reason, holds in checks.items() if holds), "")
+
+
+def weights_of(model: HookedTransformer) -> dict[str, Tensor]:
+    """The model's parameters by name, detached, not copied; raises ValueError for one these functions cannot run."""
+    if reason := unsupported(model.cfg):
+        raise ValueError(f"not an attention-only model these functions can run: {reason}")
+    return {name: parameter.detach() for name, parameter in model.named_parameters()}
+
+
+def head_weights(weights: Weights, layer: int) -> HeadWeights:
+    """All heads of one layer."""
+    return HeadWeights(*(weights[f"blocks.{layer}.attn.{name}"] for name in HeadWeights._fields))
+
+
+def embed(weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"]) -> Residual:
+    """The residual stream before layer 0; raises ValueError for rows longer than the model's context."""
+    if tokens.shape[1] > cfg.n_ctx:
+        raise ValueError(f"rows of {tokens.shape[1]} tokens do not fit the model's context of {cfg.n_ctx}: cut them")
+    residual = F.embedding(tokens, weights["embed.W_E"])
+    if cfg.positional_embedding_type == "standard":
+        residual = residual + weights["pos_embed.W_pos"][: tokens.shape[1]]
+    return residual
+
+
+def normalize(weights: Weights, cfg: HookedTransformerConfig, name: str, residual: Tensor) -> Tensor:
+    """Layer norm `name` ("blocks.0.ln1", "ln_final") of a residual stream [..., d_model]."""
+    if cfg.normalization_type is None:
+        return residual
+    return F.layer_norm(residual, residual.shape[-1:], weights.get(f"{name}.w"), weights.get(f"{name}.b"), cfg.eps)
+
+
+def readings(weights: Weights, cfg: HookedTransformerConfig, layer: int, residual: Residual) -> Readings:
+    """What queries, keys and values of this layer read of a residual stream."""
+    normalized = normalize(weights, cfg, f"blocks.{layer}.ln1", residual)
+    if cfg.positional_embedding_type != "shortformer":
+        return Readings(normalized, normalized, normalized)
+    placed = normalized + weights["pos_embed.W_pos"][: residual.shape[1]]
+    return Readings(placed, placed, normalized)
+
+
+def project(read: Residual, weight: Tensor, bias: Tensor) -> HeadVectors:
+    """Queries, keys or values: read @ W + b for every head, as one matrix product."""
+    heads, d_model, d_head = weight.shape
+    flat = read @ weight.transpose(0, 1).reshape(d_model, heads * d_head)
+    return flat.unflatten(-1, (heads, d_head)) + bias.to(flat.dtype)
+
+
+def attend(query: HeadVectors, key: HeadVectors, value: HeadVectors, attn_scale: float) -> HeadVectors:
+    """z: values averaged by causal attention."""
+    if query.dtype == torch.bfloat16:
+        return _attend_bf16(query, key, value, float(attn_scale))
+    z = F.scaled_dot_product_attention(
+        query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), is_causal=True, scale=1 / float(attn_scale)
+    )
+    return z.transpose(1, 2)
+
+
+def _attend_bf16(query: HeadVectors, key: HeadVectors, value: HeadVectors, attn_scale: float) -> HeadVectors:
+    """The same in two blocks of queries, the first of which skips the keys it cannot see.
+
+    On CPUs the backward pass of scaled_dot_product_attention is three times slower than this in bf16.
+    """
+    length = query.shape[1]
+    query, key, value = (query / attn_scale).transpose(1, 2), key.permute(0, 2, 3, 1), value.transpose(1, 2)
+    future = torch.full((length, length), float("-inf"), dtype=query.dtype, device=query.device).triu(1)
+    blocks = []
+    with torch.autocast(query.device.type, enabled=False):
+        for start, stop in ((0, length // 2), (length // 2, length)):
+            scores = query[:, :, start:stop] @ key[..., :stop] + future[start:stop, :stop]
+            blocks.append(scores.softmax(-1) @ value[:, :, :stop])
+    return torch.cat(blocks, dim=2).transpose(1, 2)
+
+
+def patterns(query: HeadVectors, key: HeadVectors, attn_scale: float) -> Float[Tensor, "batch head query_pos key_pos"]:
+    """Attention probabilities."""
+    scores = query.transpose(1, 2) @ key.permute(0, 2, 3, 1) / attn_scale
+    length = scores.shape[-1]
+    future = torch.ones(length, length, dtype=torch.bool, device=scores.device).triu(1)
+    return scores.masked_fill(future, float("-inf")).softmax(-1)
+
+
+def head_z(heads: HeadWeights, read: Readings, attn_scale: float) -> HeadVectors:
+    """z of these heads."""
+    query = project(read.query, heads.W_Q, heads.b_Q)
+    key = project(read.key, heads.W_K, heads.b_K)
+    return attend(query, key, project(read.value, heads.W_V, heads.b_V), attn_scale)
+
+
+def write(z: HeadVectors, W_O: Float[Tensor, "head d_head d_model"]) -> Residual:
+    """What heads with these z add to the residual stream (the layer's b_O apart)."""
+    return z.flatten(-2) @ W_O.flatten(0, 1)
+
+
+def layer_write(weights: Weights, cfg: HookedTransformerConfig, layer: int, residual: Residual) -> Residual:
+    """What a whole layer adds to the residual stream, b_O included."""
+    heads = head_weights(weights, layer)
+    z = head_z(heads, readings(weights, cfg, layer, residual), cfg.attn_scale)
+    return write(z, heads.W_O) + weights[f"blocks.{layer}.attn.b_O"]
+
+
+def run_layers(weights: Weights, cfg: HookedTransformerConfig, residual: Residual, start: int, stop: int) -> Residual:
+    """The residual stream after layers start, ..., stop - 1."""
+    for layer in range(start, stop):
+        residual = residual + layer_write(weights, cfg, layer, residual)
+    return residual
+
+
+def unembed(weights: Weights, cfg: HookedTransformerConfig, residual: Tensor) -> Tensor:
+    """Logits of a final residual stream [..., d_model], over the vocabulary [..., d_vocab]."""
+    return normalize(weights, cfg, "ln_final", residual) @ weights["unembed.W_U"] + weights["unembed.b_U"]
+
+
+def logits(
+    weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"]
+) -> Float[Tensor, "batch pos d_vocab"]:
+    """The whole model."""
+    return unembed(weights, cfg, run_layers(weights, cfg, embed(weights, cfg, tokens), 0, cfg.n_layers))
+
+
+def token_losses(
+    weights: Weights, cfg: HookedTransformerConfig, residual: Residual, tokens: Int64[Tensor, "batch pos"]
+) -> Float[Tensor, "batch predicted"]:
+    """Cross-entropy in nats of each next token: entry [b, i] is the loss on tokens[b, i + 1]."""
+    predictions = unembed(weights, cfg, residual[:, :-1])
+    targets = tokens[:, 1:]
+    return F.cross_entropy(predictions.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)

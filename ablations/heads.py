@@ -1,0 +1,73 @@
+"""Interventions that replace what heads say: zero, mean, resample.
+
+An intervention is a list of (hook name, function) pairs; two of them are combined with `+`. They work on any
+HookedTransformer and act on z, the head's output before W_O, so the layer's b_O always stays. `effects.token_losses`
+runs them and checks that every hook fired.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from transformer_lens import HookedTransformer
+
+from ablations.names import Head, head_name
+
+Hook = Callable[..., Tensor | None]
+Interventions = list[tuple[str, Hook]]
+HeadValues = Mapping[Head, Tensor]  # z by head: [d_head], [pos, d_head] or [batch, pos, d_head]
+
+
+def zero(heads: Iterable[Head]) -> Interventions:
+    """Removes what these heads write: z becomes 0, b_O stays."""
+    return replace({head: torch.zeros(1) for head in heads})
+
+
+def replace(values: HeadValues) -> Interventions:
+    """Sets z of each head to the given value, broadcast over batch and positions."""
+    return [(z_hook(head), _set_head(head[1], value)) for head, value in values.items()]
+
+
+def mean(model: HookedTransformer, heads: Iterable[Head], reference: Int64[Tensor, "batch pos"]) -> Interventions:
+    """Sets z of each head to its mean over all tokens of a reference text."""
+    return replace(mean_z(model, heads, reference))
+
+
+def resample(model: HookedTransformer, heads: Iterable[Head], donors: Int64[Tensor, "batch pos"]) -> Interventions:
+    """Sets z of each head to its value on another text, row by row: `donors` has the shape of the text it is run on."""
+    return replace(head_z(model, heads, donors))
+
+
+def mean_z(
+    model: HookedTransformer, heads: Iterable[Head], reference: Int64[Tensor, "batch pos"]
+) -> dict[Head, Float[Tensor, " d_head"]]:
+    """z of each head, averaged over rows and positions of a reference text."""
+    return {head: z.mean((0, 1)) for head, z in head_z(model, heads, reference).items()}
+
+
+def head_z(
+    model: HookedTransformer, heads: Iterable[Head], tokens: Int64[Tensor, "batch pos"]
+) -> dict[Head, Float[Tensor, "batch pos d_head"]]:
+    """z of each head on a text."""
+    heads = list(heads)
+    names = {z_hook(head) for head in heads}
+    with torch.no_grad():
+        _, cache = model.run_with_cache(tokens, return_type=None, names_filter=lambda name: name in names)
+    missing = [head_name(head) for head in heads if z_hook(head) not in cache]
+    if missing:
+        raise ValueError(f"the model has no hook for {', '.join(missing)}: it has {model.cfg.n_layers} layers")
+    return {head: cache[z_hook(head)][:, :, head[1]] for head in heads}
+
+
+def z_hook(head: Head) -> str:
+    return f"blocks.{head[0]}.attn.hook_z"
+
+
+def _set_head(index: int, value: Tensor) -> Hook:
+    def hook(z: Tensor, hook: object = None) -> Tensor:
+        z = z.clone()
+        z[:, :, index] = value.to(z)
+        return z
+
+    return hook

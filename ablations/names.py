@@ -1,0 +1,37 @@
+"""Heads by name: (1, 3) <-> "L1H3". Nothing else parses heads."""
+
+import re
+
+from transformer_lens import HookedTransformerConfig
+
+Head = tuple[int, int]  # (layer, head)
+
+_FORMS = re.compile(r"(?:l|a)?(\d+)(?:\.?h|:|\.)(\d+)", re.IGNORECASE)
+
+
+def head_name(head: Head) -> str:
+    """(1, 3) -> "L1H3"."""
+    return f"L{head[0]}H{head[1]}"
+
+
+def parse_head(text: str) -> Head:
+    """Reads "L1H3", "l1h3", "1:3", "1.3" or "a1.h3"; raises ValueError for anything else."""
+    match = _FORMS.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a head: write it as L1H3 or 1:3 (layer, then head, from 0)")
+    return int(match[1]), int(match[2])
+
+
+def check_head(head: Head, cfg: HookedTransformerConfig) -> Head:
+    """The head itself; raises ValueError when the model does not have it."""
+    layer, index = head
+    if not (0 <= layer < cfg.n_layers and 0 <= index < cfg.n_heads):
+        raise ValueError(
+            f"no head {head_name(head)}: the model has layers 0 to {cfg.n_layers - 1} and heads 0 to {cfg.n_heads - 1}"
+        )
+    return head
+
+
+def all_heads(cfg: HookedTransformerConfig) -> list[Head]:
+    """Every head, layer by layer."""
+    return [(layer, head) for layer in range(cfg.n_layers) for head in range(cfg.n_heads)]

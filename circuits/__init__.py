@@ -1,0 +1,1 @@
+"""Scores, head types, composition, and the circuits they make."""

@@ -1,0 +1,1 @@
+"""Models, corpora, training, results, figures, report and command line."""

@@ -1,0 +1,39 @@
+"""The command line: `python -m experiments VERB`. One file per verb in cli/; each imports what it needs when run."""
+
+import argparse
+import logging
+import os
+import sys
+import warnings
+from importlib import import_module
+
+VERBS = ("reproduce", "train", "figure", "ablate")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a verb; returns the exit code: 0, 2 for bad input, 130 for Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__.partition(":")[0])
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name in VERBS:
+        module = import_module(f"experiments.cli.{name}")
+        verb = verbs.add_parser(name, help=module.HELP, description=module.HELP)
+        module.add_arguments(verb)
+        verb.set_defaults(run_verb=module.run)
+    parsed = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    try:
+        parsed.run_verb(parsed)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted; what is finished is kept, the same command goes on from there", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

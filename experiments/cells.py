@@ -1,0 +1,91 @@
+"""The cells of one main job: which there are, which are missing, and all of a kind as one dataset over checkpoints."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from ablations.names import all_heads
+from experiments import measure, runs, store, sweep
+from experiments.measure import MEASUREMENTS, Bench
+from experiments.plan import Plan, llc_steps
+
+# Rough seconds of one piece on one core, for the progress bar.
+COST = {"scores": 2.0, "composition": 0.2, "ablations": 5.0, "paths": 5.0, "circuit": 20.0, "rllc": 25.0}
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Where the cells of a run and a plan are kept, and at which steps each kind is measured."""
+
+    folder: Path
+    run: runs.Run
+    plan: Plan
+
+    @property
+    def on(self) -> Bench:
+        return measure.bench(self.run.folder, self.plan)
+
+    def steps(self, kind: str) -> list[int]:
+        if kind == "circuit":
+            return self.run.steps[-1:]
+        return llc_steps(self.run.steps, self.plan.llc_checkpoints) if kind == "rllc" else self.run.steps
+
+    def tasks(self, kinds: Collection[str] = (*MEASUREMENTS, "rllc")) -> list[sweep.Task]:
+        """All work on these kinds that is missing."""
+        tasks = self.missing_rllcs() if "rllc" in kinds else []
+        for kind in MEASUREMENTS:
+            for step in self.steps(kind) if kind in kinds else ():
+                if store.read(self.folder, measure.key(self.on, kind, step)) is None:
+                    arguments = (self.folder, self.run.folder, self.plan, kind, step)
+                    tasks.append(sweep.Task(measure.work, arguments, COST[kind]))
+        return tasks
+
+    def missing_rllcs(self) -> list[sweep.Task]:
+        """One piece for the heads of a layer, which share their minibatches."""
+        tasks = []
+        for step in self.steps("rllc"):
+            for heads in self._layers():
+                missing = [h for h in heads if store.read(self.folder, measure.llc_key(self.on, step, h)) is None]
+                if missing:
+                    arguments = (self.folder, self.run.folder, self.plan, step, missing)
+                    tasks.append(sweep.Task(measure.work_rllc, arguments, COST["rllc"] * len(missing) / len(heads)))
+        return tasks
+
+    def table(self, kind: str) -> xr.Dataset:
+        """All cells of a kind, along `step`; computed here, with this process's threads, where they are missing."""
+        if kind == "rllc":
+            return self._rllc()
+        parts = []
+        for step in self.steps(kind):
+            compute = partial(MEASUREMENTS[kind], self.on, step)
+            parts.append(store.cached(self.folder, measure.key(self.on, kind, step), compute))
+        joined = xr.concat(parts, "step", combine_attrs="override", data_vars="all")
+        return joined.assign_coords(step=self.steps(kind))
+
+    def _rllc(self) -> xr.Dataset:
+        for task in self.missing_rllcs():
+            task.function(*task.arguments)
+        heads = [head for layer in self._layers() for head in layer]
+        by_step = []
+        for step in self.steps("rllc"):
+            cells = [store.read(self.folder, measure.llc_key(self.on, step, head)) for head in heads]
+            by_step.append(
+                xr.concat([c for c in cells if c is not None], "restriction", combine_attrs="override", data_vars="all")
+            )
+        joined = xr.concat(by_step, "step", combine_attrs="override", data_vars="all")
+        names = measure.head_coords(self.run.model_config())
+        return joined.assign_coords(names | {"step": self.steps("rllc")})
+
+    def _layers(self) -> list[list[tuple[int, int]]]:
+        heads = all_heads(self.run.model_config())
+        return [[h for h in heads if h[0] == layer] for layer in range(self.run.config["model"]["n_layers"])]
+
+
+def tokens_seen(run: runs.Run, steps: ArrayLike) -> np.ndarray:
+    """Tokens trained on at these steps, in millions."""
+    return np.asarray(steps) * run.tokens_per_step / 1e6

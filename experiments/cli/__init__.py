@@ -1,0 +1,1 @@
+"""Verbs of the command line: HELP, add_arguments(parser), run(arguments)."""

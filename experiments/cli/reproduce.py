@@ -1,0 +1,32 @@
+"""The main job."""
+
+import argparse
+
+HELP = (
+    "measure a run over training (losses, scores, paths, rLLCs) and write tables, figures, summary.json and report.html"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from experiments.cli.shared import add_run_arguments
+
+    add_run_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from experiments import figures, report, summary
+    from experiments.cli.shared import compute, open_cells
+
+    cells = open_cells(arguments)
+    note = cells.run.corpus_note(cells.on.corpus)
+    if note:
+        print(f"note: {note}")
+    compute(cells, None, arguments.workers)
+    tables = summary.write_tables(cells)
+    written = [summary.write_summary(cells), report.write_report(cells, list(figures.FIGURES), note)]
+    print(
+        f"wrote {len(tables)} tables in {tables[0].parent}, "
+        f"{len(figures.FIGURES)} figures in {cells.folder / 'figures'}"
+    )
+    for path in written:
+        print(f"wrote {path}")

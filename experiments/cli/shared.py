@@ -1,0 +1,54 @@
+"""Flags that several verbs have, and the cells that they name."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from experiments.cells import Cells
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """--run, --corpus, --out, --seed, --workers."""
+    parser.add_argument(
+        "--run",
+        default="mini-seed0",
+        help="a run's folder, or its name in runs/ or in the bundled zoo (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--corpus", help="python, python:code, python:prose or text:PATH (default: what the run was trained on)"
+    )
+    parser.add_argument("--out", type=Path, help="results folder (default: results/RUN)")
+    parser.add_argument("--seed", type=int, default=0, help="of measurements and sampling (default: %(default)s)")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count(), help="processes (default: one per core, %(default)s)"
+    )
+
+
+def open_cells(arguments: argparse.Namespace) -> "Cells":
+    """The results that the flags name; reads (or builds) the corpus. Raises ValueError for a run of one layer."""
+    from experiments import cells, plan, runs
+
+    run = runs.open_run(arguments.run)
+    model = run.config["model"]
+    if model["n_layers"] < 2:
+        raise ValueError(f"run {run.name} has {model['n_layers']} layer: paths between heads need two or more")
+    corpus = arguments.corpus or run.config["preset"]["corpus"]
+    found = cells.Cells(
+        folder=arguments.out or Path("results") / run.name,
+        run=run,
+        plan=plan.default_plan(corpus, model["n_ctx"], arguments.seed),
+    )
+    _ = run.tokenizer, found.on.corpus, found.on.sampled
+    return found
+
+
+def compute(found: "Cells", kinds: tuple[str, ...] | None, workers: int) -> None:
+    """Computes what is missing of these kinds of cells (all when None) in worker processes."""
+    from experiments import sweep
+
+    tasks = found.tasks(kinds) if kinds else found.tasks()
+    if tasks:
+        with sweep.pool(workers) as pool:
+            sweep.run(tasks, pool, found.run.name)

@@ -1,0 +1,42 @@
+"""Training."""
+
+import argparse
+import os
+from pathlib import Path
+
+HELP = "train a preset's models from scratch (two layers, and the one-layer reference); resumes what is there"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--preset", required=True, help="tiny (seconds), mini (about an hour on 2 cores) or paper (a GPU)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of initialisation and data order (default: %(default)s)")
+    parser.add_argument("--layers", type=int, action="append", help="1 or 2; repeatable (default: both, 2 first)")
+    parser.add_argument("--corpus", help="train on another corpus: text:PATH or hf:NAME (default: the preset's)")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of runs (default: %(default)s)")
+    parser.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    import json
+    from dataclasses import replace
+
+    import torch
+
+    from experiments import presets, train
+
+    preset = presets.get(arguments.preset)
+    if arguments.corpus:
+        preset = replace(preset, corpus=arguments.corpus)
+    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    for n_layers in arguments.layers or (2, 1):
+        if n_layers < 1:
+            raise ValueError(f"--layers {n_layers}: a model has at least one layer")
+        folder = arguments.out / train.run_name(preset, arguments.seed, n_layers)
+        config = folder / "config.json"
+        # the bits of a matrix product depend on the number of threads, so a run keeps the one it began with
+        threads = json.loads(config.read_text())["threads"] if config.exists() else os.cpu_count()
+        torch.set_num_threads(threads or 1)
+        finished = train.train(preset, arguments.seed, n_layers, folder, device)
+        print(f"wrote {len(finished.steps)} checkpoints in {folder}")

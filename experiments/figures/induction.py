@@ -1,0 +1,60 @@
+"""Induction over training: what the model copies, and the attention that does it."""
+
+from pathlib import Path
+
+import xarray as xr
+from matplotlib.figure import Figure
+
+from experiments.cells import Cells, tokens_seen
+from experiments.figures import style
+from experiments.plan import Plan
+from experiments.runs import Run
+
+CAPTION = (
+    "How much cheaper the second copy of a sequence is than the first (left), attention to the previous token in layer "
+    "0 (middle), and prefix-matching attention in later layers (right), over training; bars are 95% intervals. "
+    "Look for the order: previous-token attention first, then prefix matching and copying together."
+)
+
+NEEDS = ("scores", "circuit")  # kinds of cells
+
+
+def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
+    """copy_gain [step, data], previous_token and prefix_matching [step, restriction], each with its _se."""
+    cells = Cells(results, run, settings)
+    names = [name + end for name in ("copy_gain", "previous_token", "prefix_matching") for end in ("", "_se")]
+    scores = cells.table("scores")[names]
+    return scores.assign_coords(tokens=("step", tokens_seen(run, scores.step.values))).assign_attrs(
+        cells.table("circuit").attrs
+    )
+
+
+def draw(data: xr.Dataset) -> Figure:
+    figure = style.new_figure(12.5, 3.8)
+    left, middle, right = figure.subplots(1, 3)
+    tokens = data.tokens.values
+    for text, color in zip(("random", "text"), style.COLORS, strict=False):
+        at = data.sel(data=text)
+        left.errorbar(
+            tokens,
+            at.copy_gain,
+            style.TWO_SIDED * at.copy_gain_se,
+            color=color,
+            marker="o",
+            markersize=3,
+            label=style.TEXT_NAMES[text],
+        )
+    left.axhline(0, color=style.QUIET, linewidth=0.8)
+    left.legend(fontsize=style.FONT - 1, frameon=False, loc="upper left")
+    first, later = data.layer.values == 0, data.layer.values > 0
+    for axis, score, chosen in ((middle, "previous_token", first), (right, "prefix_matching", later)):
+        part = data.isel(restriction=chosen.nonzero()[0])
+        style.head_curves(axis, part[score], part[f"{score}_se"], tokens, data.attrs)
+        axis.set_ylim(bottom=0)
+    titles = ("Copy gain", "Previous-token heads, layer 0", "Induction heads, later layers")
+    labels = ("first copy's loss - second's (nats per token)", "previous-token score", "prefix-matching score")
+    for axis, title, label in zip((left, middle, right), titles, labels, strict=True):
+        style.token_axis(axis, tokens)
+        axis.set_title(title, fontsize=style.FONT + 1)
+        axis.set_ylabel(label, fontsize=style.FONT)
+    return figure

@@ -1,0 +1,340 @@
+"""The measurements of the main job: each is one cell per checkpoint, computed from a run, a plan and a step alone."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import xarray as xr
+from jaxtyping import Int64
+from torch import Tensor
+from transformer_lens import HookedTransformer, HookedTransformerConfig
+
+from ablations import attention, rerun, tables
+from ablations.effects import Estimate, clustered
+from ablations.names import Head, all_heads, head_name
+from ablations.paths import VIAS
+from circuits import classify, composition, induction, scores
+from experiments import runs, store
+from experiments.corpora import Corpus
+from experiments.plan import Plan
+from llc import engine
+from llc.estimate import LLC, VERSION, llc
+
+MEASURE = 1  # raised by hand when what a cell holds, or how it is computed, changes
+TEXTS = ("random", "text")  # repeated random tokens, repeated held-out text
+
+
+class Sequences(NamedTuple):
+    """Rows of tokens and, for each, the document it comes from."""
+
+    tokens: Int64[Tensor, "row pos"]
+    clusters: np.ndarray
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A run and the texts it is measured on. Rows come from the held-out split, in disjoint groups."""
+
+    run: runs.Run
+    plan: Plan
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        return self.run.corpus("test", self.plan.corpus)
+
+    @cached_property
+    def text(self) -> Sequences:
+        """Whole rows of held-out text."""
+        rows = self.corpus.take(self.plan.text_rows)
+        return Sequences(rows.batch(slice(None)), np.asarray(rows.documents[:, 1]))
+
+    @cached_property
+    def reference(self) -> Int64[Tensor, "row pos"]:
+        """Other rows of it."""
+        start = self.plan.text_rows
+        self.corpus.take(start + self.plan.reference_rows)
+        return self.corpus.batch(slice(start, start + self.plan.reference_rows))
+
+    @cached_property
+    def sampled(self) -> Int64[Tensor, "row pos"]:
+        """The rows that rLLC minibatches are drawn from: the train split."""
+        train = self.run.corpus("train", self.plan.corpus)
+        return train.batch(slice(0, min(len(train), self.plan.sampled_rows)))
+
+    def repeated(self, text: str, count: int) -> Sequences:
+        """Sequences that are one copy after another, without BOS; text: "random" or "text"."""
+        rows = self._random(count, self.plan.period) if text == "random" else self._segments(count)
+        return Sequences(scores.repeated(rows.tokens), rows.clusters)
+
+    def matching(self, count: int) -> Sequences:
+        """Random tokens, four copies, as prefix matching is measured."""
+        rows = self._random(count, self.plan.matching_period)
+        return Sequences(scores.repeated(rows.tokens, 4), rows.clusters)
+
+    def _random(self, count: int, period: int) -> Sequences:
+        counts = np.bincount(np.asarray(self.corpus.tokens).ravel(), minlength=self.run.config["model"]["d_vocab"])
+        return Sequences(scores.random_rows(counts, count, period, self.plan.seed), np.arange(count))
+
+    def _segments(self, count: int) -> Sequences:
+        """The first tokens after BOS of rows after the reference, each of another document."""
+        start = self.plan.text_rows + self.plan.reference_rows
+        documents = np.asarray(self.corpus.documents[start:, 1])
+        _, first = np.unique(documents, return_index=True)
+        rows = np.sort(first)[:count] + start
+        if len(rows) < count:
+            raise ValueError(
+                f"corpus {self.plan.corpus!r} has {len(rows)} held-out documents left, "
+                f"{count} are needed: use more text"
+            )
+        return Sequences(self.corpus.batch(rows)[:, 1 : self.plan.period + 1], documents[rows - start])
+
+
+@lru_cache(maxsize=2)
+def bench(folder: Path, plan: Plan) -> Bench:
+    """Shared by all measurements of a process."""
+    return Bench(runs.open_run(folder), plan)
+
+
+@lru_cache(maxsize=2)
+def _model(folder: Path, step: int) -> HookedTransformer:
+    return runs.open_run(folder).model(step)
+
+
+# --- what is measured -------------------------------------------------------------------------------------------------
+
+
+def measure_scores(on: Bench, step: int) -> xr.Dataset:
+    """Loss, in-context learning, copy gains, and the attention scores of every head."""
+    model = _model(on.run.folder, step)
+    cfg = model.cfg
+    losses, patterns = _losses_and_patterns(model, on.text.tokens)
+    late, early = slice(-(cfg.n_ctx // 8), None), slice(cfg.n_ctx // 8, cfg.n_ctx * 3 // 16)
+    icl = clustered(scores.in_context_learning(losses, early, late).numpy(), on.text.clusters)
+    loss = clustered(losses.mean(1).numpy(), on.text.clusters)
+    by_head = {
+        "previous_token": _by_head(scores.previous_token, patterns, on.text.clusters),
+        "current_token": _by_head(scores.current_token, patterns, on.text.clusters),
+    }
+    matching = on.matching(on.plan.score_sequences)
+    _, patterns = _losses_and_patterns(model, matching.tokens)
+    by_head["prefix_matching"] = _by_head(
+        lambda p: scores.prefix_matching(p, on.plan.matching_period), patterns, matching.clusters
+    )
+    gains = []
+    for text in TEXTS:
+        sequences = on.repeated(text, on.plan.score_sequences)
+        losses, _ = _losses_and_patterns(model, sequences.tokens)
+        gains.append(clustered(scores.copy_gain(losses, on.plan.period).numpy(), sequences.clusters))
+    data: dict = {}
+    for name, estimates in by_head.items():
+        data |= _estimates(name, ("restriction",), estimates)
+    data |= _estimates("copy_gain", ("data",), gains)
+    data |= _estimates("loss", (), [loss]) | _estimates("icl", (), [icl])
+    return xr.Dataset(data, head_coords(model.cfg) | {"data": list(TEXTS)})
+
+
+def measure_composition(on: Bench, step: int) -> xr.Dataset:
+    """Composition scores of every pair of heads in different layers, folded weights, and their random baseline."""
+    model = _model(on.run.folder, step)
+    cfg = model.cfg
+    values = composition.composition(attention.weights_of(model), cfg).reshape(
+        cfg.n_layers * cfg.n_heads, -1, len(VIAS)
+    )
+    baseline = composition.random_baseline(cfg)
+    names = [head_name(head) for head in all_heads(cfg)]
+    data = {
+        "composition": (("source", "target", "via"), values.numpy()),
+        "baseline": ((), np.array(baseline.mean)),
+        "baseline_sd": ((), np.array(baseline.sd)),
+    }
+    return xr.Dataset(data, {"source": names, "target": names, "via": list(VIAS)}, {"processing": "folded"})
+
+
+def measure_ablations(on: Bench, step: int) -> xr.Dataset:
+    """Effect of ablating each head (zero, mean, resample) on the held-out loss, in nats per token."""
+    model = _model(on.run.folder, step)
+    weights, cfg = attention.weights_of(model), model.cfg
+    rows = on.plan.ablation_rows
+    text = Sequences(on.text.tokens[:rows], on.text.clusters[:rows])
+    with torch.no_grad():
+        donors = rerun.clean_run(weights, cfg, on.reference[:rows]).z
+    means = tables.mean_z(weights, cfg, on.reference)
+    changes = []
+    for layer, head in all_heads(cfg):
+        for value in (torch.zeros(cfg.d_head), means[layer, head], donors[layer][:, :, head]):
+            changes.append(tables.Change(replaced={(layer, head): value}))
+    effects = tables.effects(weights, cfg, text.tokens, changes, lambda losses: losses.mean(1))
+    estimates = [clustered(row, text.clusters) for row in effects]
+    coords = head_coords(model.cfg) | {"method": ["zero", "mean", "resample"]}
+    return xr.Dataset(_estimates("effect", ("restriction", "method"), estimates, (-1, 3)), coords)
+
+
+def measure_paths(on: Bench, step: int) -> xr.Dataset:
+    """Effect of cutting each path between heads (mean in its place) on the copy gain of repeated random tokens."""
+    model = _model(on.run.folder, step)
+    weights, cfg = attention.weights_of(model), model.cfg
+    sequences = on.repeated("random", on.plan.path_sequences)
+    paths = tables.all_paths(cfg)
+    changes = [tables.Change(cuts=(path,)) for path in paths]
+    means = tables.mean_z(weights, cfg, on.reference)
+    effects = tables.effects(weights, cfg, sequences.tokens, changes, induction.negative_copy_gain, means)
+    names = [head_name(head) for head in all_heads(cfg)]
+    shape = (len(names), len(names), len(VIAS))
+    effect, se = np.full(shape, np.nan), np.full(shape, np.nan)
+    for path, row in zip(paths, effects, strict=True):
+        at = names.index(head_name(path.source)), names.index(head_name(path.target)), VIAS.index(path.via)
+        effect[at], se[at] = clustered(row, sequences.clusters)
+    dims = ("source", "target", "via")
+    return xr.Dataset(
+        {"effect": (dims, effect), "effect_se": (dims, se)}, {"source": names, "target": names, "via": list(VIAS)}
+    )
+
+
+def measure_circuit(on: Bench, step: int) -> xr.Dataset:
+    """Which heads are previous-token and induction, and what cutting sets of heads from the induction heads removes."""
+    model = _model(on.run.folder, step)
+    weights, cfg = attention.weights_of(model), model.cfg
+    measured = measure_scores(on, step)
+    heads = all_heads(cfg)
+    previous = classify.previous_token_heads(dict(zip(heads, measured.previous_token.values.tolist(), strict=True)))
+    matching = classify.induction_heads(dict(zip(heads, measured.prefix_matching.values.tolist(), strict=True)))
+    means = tables.mean_z(weights, cfg, on.reference)
+    per_text = []
+    for text in TEXTS:
+        sequences = on.repeated(text, on.plan.circuit_sequences)
+        cuts = induction.set_cuts(weights, cfg, sequences.tokens, sequences.clusters, previous, matching, means)
+        rows = {(_names(cut.sources), cut.via): cut for cut in cuts}
+        per_text.append(rows)
+    sets = sorted({sources for sources, _ in per_text[0]})
+    ordered = [rows[sources, via] for rows in per_text for sources in sets for via in VIAS]
+    dims, shape = ("data", "sources", "via"), (len(TEXTS), len(sets), len(VIAS))
+    data = _estimates("removed", dims, [cut.removed for cut in ordered], shape)
+    data |= _estimates("shortfall", dims, [cut.shortfall for cut in ordered], shape)
+    attrs = {"previous": _names(tuple(sorted(previous))), "induction": _names(tuple(sorted(matching)))}
+    return xr.Dataset(data, {"data": list(TEXTS), "sources": sets, "via": list(VIAS)}, attrs)
+
+
+def measure_rllc(on: Bench, step: int, heads: list[Head]) -> dict[Head, xr.Dataset]:
+    """Weight-refined LLCs of heads of one layer, with their traces."""
+    settings = on.plan.llc
+    traces = engine.sample_heads(_model(on.run.folder, step), on.sampled, heads, settings=settings, seed=on.plan.seed)
+    found = {}
+    for head, trace in traces.items():
+        arrays: dict = {name: ((), np.array(value)) for name, value in llc(trace, settings)._asdict().items()}
+        for name in ("loss", "virial", "distance"):
+            arrays[f"trace_{name}"] = (("chain", "draw"), getattr(trace, name))
+        arrays["trace_center_loss"] = (("draw",), trace.center_loss)
+        found[head] = xr.Dataset(arrays, attrs={"dimension": trace.dimension, "settings": asdict(settings)})
+    return found
+
+
+MEASUREMENTS: dict[str, Callable[[Bench, int], xr.Dataset]] = {
+    "scores": measure_scores,
+    "composition": measure_composition,
+    "ablations": measure_ablations,
+    "paths": measure_paths,
+    "circuit": measure_circuit,
+}
+LLC_FIELDS = LLC._fields
+
+
+# --- keys, and the work of one process --------------------------------------------------------------------------------
+
+
+def key(on: Bench, kind: str, step: int) -> dict:
+    """All that a cell depends on."""
+    checkpoint = runs.checkpoint_path(on.run.folder, step)
+    return {
+        "kind": kind,
+        "run": on.run.name,
+        "step": step,
+        "weights": hashlib.sha256(checkpoint.read_bytes()).hexdigest()[:16],
+        "data": on.corpus.fingerprint,
+        "plan": _relevant(on.plan, kind),
+        "version": [MEASURE, VERSION],
+    }
+
+
+def llc_key(on: Bench, step: int, head: Head) -> dict:
+    return key(on, "rllc", step) | {"restriction": head_name(head)}
+
+
+def work(results: Path, folder: Path, plan: Plan, kind: str, step: int) -> None:
+    """Computes and stores one cell."""
+    on = bench(folder, plan)
+    store.cached(results, key(on, kind, step), lambda: MEASUREMENTS[kind](on, step))
+
+
+def work_rllc(results: Path, folder: Path, plan: Plan, step: int, heads: list[Head]) -> None:
+    """Computes and stores the rLLC cells of heads of one layer."""
+    on = bench(folder, plan)
+    for head, dataset in measure_rllc(on, step, heads).items():
+        store.write(results, llc_key(on, step, head), dataset)
+
+
+def _relevant(plan: Plan, kind: str) -> dict:
+    """The part of the plan that a kind of cell depends on, so that other changes keep it."""
+    record = replace(plan).record()
+    if kind == "rllc":
+        return {name: record[name] for name in ("corpus", "sampled_rows", "llc", "seed")}
+    return {name: value for name, value in record.items() if name not in ("sampled_rows", "llc", "llc_checkpoints")}
+
+
+# --- helpers ----------------------------------------------------------------------------------------------------------
+
+
+def _losses_and_patterns(
+    model: HookedTransformer, tokens: Tensor, rows_at_once: int = 16
+) -> tuple[Tensor, list[Tensor]]:
+    """Token losses, and the attention patterns of every layer."""
+    weights, cfg = attention.weights_of(model), model.cfg
+    losses, patterns = [], []
+    with torch.no_grad():
+        for rows in tokens.split(rows_at_once):
+            clean = rerun.clean_run(weights, cfg, rows)
+            losses.append(attention.token_losses(weights, cfg, clean.residuals[-1], rows))
+            of_layers = []
+            for layer in range(cfg.n_layers):
+                read, heads = (
+                    attention.readings(weights, cfg, layer, clean.residuals[layer]),
+                    attention.head_weights(weights, layer),
+                )
+                query = attention.project(read.query, heads.W_Q, heads.b_Q)
+                key = attention.project(read.key, heads.W_K, heads.b_K)
+                of_layers.append(attention.patterns(query, key, cfg.attn_scale))
+            patterns.append(torch.cat(of_layers, dim=1))
+    return torch.cat(losses), patterns
+
+
+def _by_head(score: Callable[[Tensor], Tensor], patterns: list[Tensor], clusters: np.ndarray) -> list[Estimate]:
+    per_sequence = torch.cat([score(group) for group in patterns]).numpy()
+    return [clustered(column, clusters) for column in per_sequence.T]
+
+
+def _estimates(
+    name: str, dims: tuple[str, ...], estimates: list[Estimate], shape: tuple[int, ...] | None = None
+) -> dict:
+    """Two variables, the value and its standard error."""
+    target = shape or ((len(estimates),) if dims else ())
+    values = np.array([estimate.value for estimate in estimates]).reshape(target)
+    errors = np.array([estimate.se for estimate in estimates]).reshape(target)
+    return {name: (dims, values), f"{name}_se": (dims, errors)}
+
+
+def head_coords(cfg: HookedTransformerConfig) -> dict:
+    """Every head as dim `restriction`, with its layer and its number."""
+    heads = all_heads(cfg)
+    return {
+        "restriction": [head_name(head) for head in heads],
+        "layer": ("restriction", [layer for layer, _ in heads]),
+        "head": ("restriction", [head for _, head in heads]),
+    }
+
+
+def _names(heads: tuple[Head, ...]) -> str:
+    return "+".join(head_name(head) for head in heads)

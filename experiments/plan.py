@@ -1,0 +1,42 @@
+"""How much the main job measures, and on what: the arguments of `reproduce` that a result depends on."""
+
+from dataclasses import asdict, dataclass
+
+from llc.settings import QUICK, Settings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes are numbers of sequences; steps are chosen from those the run has."""
+
+    corpus: str  # held-out text of this corpus is measured, its train split is sampled on
+    period: int  # tokens that are repeated once, for copy gains
+    matching_period: int  # tokens that stand four times, for prefix matching
+    text_rows: int = 64  # of the whole context, for losses and attention
+    reference_rows: int = 64  # for the mean of a head's output, and as donors of resampled ones
+    ablation_rows: int = 32
+    score_sequences: int = 64  # repeated ones
+    path_sequences: int = 32
+    circuit_sequences: int = 128
+    sampled_rows: int = 4096  # of the train split, from which rLLC minibatches are drawn
+    llc: Settings = QUICK
+    llc_checkpoints: int = 7
+    seed: int = 0
+
+    def record(self) -> dict:
+        return asdict(self)
+
+
+def default_plan(corpus: str, n_ctx: int, seed: int = 0) -> Plan:
+    """The plan for a model with this context: half of it, and at most 64 tokens, is repeated.
+
+    Prefix matching is measured as by Olsson et al. (2022): 25 tokens, four times.
+    """
+    return Plan(corpus=corpus, period=min(64, n_ctx // 2), matching_period=min(25, n_ctx // 4), seed=seed)
+
+
+def llc_steps(steps: list[int], count: int) -> list[int]:
+    """Some of a run's checkpoints, evenly spaced in order (so about log-spaced): first, last, those between."""
+    if len(steps) <= count:
+        return steps
+    return sorted({steps[round(i * (len(steps) - 1) / (count - 1))] for i in range(count)})

@@ -1,0 +1,161 @@
+"""A run: one training run's checkpoints, with its tokenizer and its configuration. Analysis never writes into it.
+
+    NAME/config.json, tokenizer.json, history.json, step_0000128.safetensors, ..., train_state/
+
+The bundled runs (`zoo/`) have the same layout; their files are float16 and are loaded as float32.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from transformer_lens import HookedTransformer, HookedTransformerConfig
+
+from experiments import corpora, tensorfile
+
+ZOO = Path(__file__).parent / "zoo"
+DEFAULT = "mini-seed0"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder of checkpoints. `open_run` checks it."""
+
+    folder: Path
+    config: dict
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @cached_property
+    def steps(self) -> list[int]:
+        """The steps that have a checkpoint, in order."""
+        found = (re.fullmatch(r"step_(\d{7})\.safetensors", file.name) for file in self.folder.iterdir())
+        return sorted(int(match[1]) for match in found if match)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        path = self.folder / "tokenizer.json"
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # tokenizers raises a bare Exception
+            raise ValueError(f"run {self.name}: tokenizer.json cannot be read ({error}): restore it") from None
+        if tokenizer.get_vocab_size() != self.config["model"]["d_vocab"]:
+            raise ValueError(
+                f"run {self.name}: the tokenizer has {tokenizer.get_vocab_size()} tokens, "
+                f"the model {self.config['model']['d_vocab']}: "
+                "use the tokenizer that the model was trained with"
+            )
+        return tokenizer
+
+    @property
+    def tokens_per_step(self) -> int:
+        return self.config["preset"]["batch_size"] * self.config["preset"]["n_ctx"]
+
+    def model_config(self) -> HookedTransformerConfig:
+        return HookedTransformerConfig(**self.config["model"], device="cpu")
+
+    def check_step(self, step: int) -> None:
+        """Raises ValueError when there is no checkpoint at this step."""
+        if step not in self.steps:
+            raise ValueError(
+                f"run {self.name} has no checkpoint at step {step}: choose one of {', '.join(map(str, self.steps))}"
+            )
+
+    def arrays(self, step: int) -> dict[str, np.ndarray]:
+        """The checkpoint's parameters in float32; raises ValueError for a missing, damaged or ill-shaped one."""
+        self.check_step(step)
+        stored, _ = tensorfile.read(checkpoint_path(self.folder, step))
+        return {name: array.astype(np.float32) for name, array in stored.items()}
+
+    def model(self, step: int) -> HookedTransformer:
+        """The model at this step, in eval mode, weights as trained (nothing folded)."""
+        with torch.random.fork_rng(devices=[]):
+            model = HookedTransformer(self.model_config())
+        arrays = self.arrays(step)
+        expected = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+        found = {name: array.shape for name, array in arrays.items()}
+        if expected != found:
+            name = next(n for n in expected | found if expected.get(n) != found.get(n))
+            raise ValueError(
+                f"run {self.name}, step {step}: {name} has shape {found.get(name)}, "
+                f"the model needs {expected.get(name)}: "
+                "config.json and checkpoint are not of the same model"
+            )
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(torch.from_numpy(arrays[name]))
+        return model.eval().requires_grad_(False)
+
+    def corpus(self, split: str, name: str | None = None) -> corpora.Corpus:
+        """The text it was trained on (or another corpus), with its tokenizer and context."""
+        preset = self.config["preset"]
+        return corpora.load(
+            name or preset["corpus"],
+            tokenizer=self.tokenizer,
+            n_ctx=preset["n_ctx"],
+            split=split,
+            code_share=preset["code_share"],
+        )
+
+    def corpus_note(self, corpus: corpora.Corpus) -> str:
+        """A sentence when the training text at hand is not the one the run was trained on; empty when it is."""
+        trained_on = self.config["corpus"]
+        same_name = corpus.name == trained_on["name"]
+        if not same_name or corpus.fingerprint == trained_on["fingerprint"][corpus.split]:
+            return ""
+        return (
+            f"the {corpus.name} text on this machine is not the one {self.name} was trained on "
+            f"({corpus.fingerprint} instead of {trained_on['fingerprint'][corpus.split]}); "
+            "install with -c constraints.txt for the same"
+        )
+
+
+def open_run(reference: str | Path) -> Run:
+    """A run by its folder, its name in runs/, or its name in the bundled zoo; raises ValueError when there is none."""
+    for folder in (Path(reference), Path("runs") / reference, ZOO / reference):
+        if (folder / "config.json").is_file():
+            break
+    else:
+        bundled = ", ".join(sorted(f.parent.name for f in ZOO.glob("*/config.json")))
+        raise ValueError(
+            f"no run {str(reference)!r}: "
+            f"give a folder with a config.json, a name in runs/, or a bundled one ({bundled})"
+        )
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        run = Run(folder, config)
+        if config["schema"] != 1 or not run.steps:
+            raise ValueError("no checkpoint" if config["schema"] == 1 else f"schema {config['schema']}")
+        if config["preset"]["n_ctx"] > run.model_config().n_ctx:
+            raise ValueError(
+                f"context {config['preset']['n_ctx']} is longer than the model's {run.model_config().n_ctx}"
+            )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"run {str(reference)!r} cannot be opened ({error}): its config.json or checkpoints are not whole"
+        ) from None
+    return run
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    return folder / f"step_{step:07d}.safetensors"
+
+
+def write_checkpoint(folder: Path, step: int, model: HookedTransformer, dtype: np.dtype | type = np.float32) -> None:
+    arrays = {name: parameter.detach().cpu().numpy().astype(dtype) for name, parameter in model.named_parameters()}
+    tensorfile.write(checkpoint_path(folder, step), arrays, {"step": step})
+
+
+def export(run: Run, folder: Path, steps: list[int]) -> None:
+    """Copies a run for the zoo: these checkpoints in float16, configuration, tokenizer and history."""
+    for step in steps:
+        write_checkpoint(folder, step, run.model(step), np.float16)
+    for name in ("config.json", "tokenizer.json", "history.json"):
+        tensorfile.write_bytes(folder / name, (run.folder / name).read_bytes())

@@ -1,0 +1,107 @@
+"""The main job's numbers as summary.json and tables; no times, dates or paths, so the same work is the same bytes."""
+
+import math
+from pathlib import Path
+
+import xarray as xr
+
+from experiments import tensorfile
+from experiments.cells import Cells
+
+UNITS = {
+    "loss": "nats per token, held-out text",
+    "icl": (
+        "nats per token: loss over the last eighth of the context minus loss over tokens n_ctx/8 to 3 n_ctx/16; "
+        "more negative is more learning in context"
+    ),
+    "previous_token": "mean attention, 0 to 1, held-out text",
+    "current_token": "mean attention, 0 to 1, held-out text",
+    "prefix_matching": "mean attention, 0 to 1, random tokens that stand four times",
+    "rllc": "nbeta times the mean loss rise, dimensionless; null at checkpoints where it was not sampled",
+    "effect": "copy gain removed by cutting the path, nats per token, repeated random tokens; positive: the path helps",
+    "se": "one standard error",
+}
+
+
+def summary(cells: Cells) -> dict:
+    """The record that summary.json holds; its schema is checked by a test."""
+    tables = {kind: cells.table(kind) for kind in ("scores", "paths", "rllc", "circuit")}
+    on = cells.on
+    return {
+        "schema": 1,
+        "run": cells.run.name,
+        "preset": cells.run.config["preset"]["name"],
+        "data": {"name": cells.plan.corpus, "fingerprint": on.corpus.fingerprint},
+        "settings": cells.plan.record(),
+        "units": UNITS,
+        "weights": "as trained, nothing folded; composition scores fold ln1 into the reading weights",
+        "circuit": _circuit(tables["circuit"]),
+        "checkpoints": [_checkpoint(cells, tables, step) for step in cells.run.steps],
+    }
+
+
+def write_summary(cells: Cells) -> Path:
+    path = cells.folder / "summary.json"
+    tensorfile.write_json(path, summary(cells))
+    return path
+
+
+def write_tables(cells: Cells) -> list[Path]:
+    """One CSV per kind of cell, long form, traces left out."""
+    written = []
+    for kind in ("scores", "composition", "ablations", "paths", "circuit", "rllc"):
+        table = cells.table(kind)
+        plain = [name for name in table.data_vars if not str(name).startswith("trace_")]
+        for group, names in _by_dims(table[plain]).items():
+            frame = table[names].to_dataframe().reset_index().dropna(subset=names, how="all")
+            suffix = "" if len(_by_dims(table[plain])) == 1 else "_by_" + "_".join(d for d in group if d != "step")
+            path = cells.folder / "tables" / f"{kind}{suffix.removesuffix('_by_')}.csv"
+            tensorfile.write_bytes(path, frame.to_csv(index=False, float_format="%.9g").encode())
+            written.append(path)
+    return written
+
+
+def _by_dims(table: xr.Dataset) -> dict[tuple, list]:
+    groups: dict[tuple, list] = {}
+    for name, variable in table.data_vars.items():
+        groups.setdefault(variable.dims, []).append(name)
+    return groups
+
+
+def _checkpoint(cells: Cells, tables: dict[str, xr.Dataset], step: int) -> dict:
+    scores, paths = tables["scores"].sel(step=step), tables["paths"].sel(step=step)
+    rllc = tables["rllc"].sel(step=step) if step in tables["rllc"].step else None
+    heads = {}
+    for name in scores.restriction.values.tolist():
+        at = scores.sel(restriction=name)
+        attention = {score: _number(at[score]) for score in ("previous_token", "current_token", "prefix_matching")}
+        heads[name] = {**attention, "rllc": _rllc(rllc.sel(restriction=name)) if rllc is not None else None}
+    frame = paths[["effect", "effect_se"]].to_dataframe().dropna().reset_index()
+    return {
+        "step": step,
+        "tokens": int(step * cells.run.tokens_per_step),
+        "loss": _number(scores.loss),
+        "icl": _number(scores.icl),
+        "copy_gain": {text: _number(scores.copy_gain.sel(data=text)) for text in scores.data.values.tolist()},
+        "heads": heads,
+        "paths": [
+            {"source": row.source, "target": row.target, "via": row.via, "effect": row.effect, "se": row.effect_se}
+            for row in frame.itertuples()
+        ],
+    }
+
+
+def _rllc(at: xr.Dataset) -> dict:
+    found: dict = {name: _number(at[name]) for name in ("value", "se", "ess", "rhat", "value_all_draws", "virial")}
+    return found | {"bad_chains": int(at.bad_chains)}
+
+
+def _circuit(table: xr.Dataset) -> dict:
+    frame = table.isel(step=0, drop=True).to_dataframe().reset_index()
+    cuts = frame.to_dict("records")
+    return {"previous_token": table.attrs["previous"], "induction": table.attrs["induction"], "cuts": cuts}
+
+
+def _number(value: xr.DataArray) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None

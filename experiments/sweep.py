@@ -1,0 +1,65 @@
+"""Many independent pieces of work in worker processes, with progress, that may be interrupted at any moment.
+
+Each piece stores its own cells, so nothing here holds a result. A worker uses one torch thread: a cell's bits do not
+depend on the number of workers.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from typing import Any, NamedTuple
+
+import torch
+from tqdm.auto import tqdm
+
+
+class Task(NamedTuple):
+    """One piece of work: a module-level function that stores what it computes."""
+
+    function: Callable[..., None]
+    arguments: tuple[Any, ...]
+    seconds: float  # rough cost, for the progress bar
+
+
+def run(tasks: Sequence[Task], executor: Executor, description: str) -> None:
+    """Runs all tasks, the longest first; raises the first failure after the others were cancelled.
+
+    Ctrl-C and failures leave what is stored; running the same tasks again does only what is missing.
+    """
+    futures = {
+        executor.submit(task.function, *task.arguments): task for task in sorted(tasks, key=lambda t: -t.seconds)
+    }
+    layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} so far, {remaining} left{postfix}"
+    try:
+        with tqdm(total=sum(task.seconds for task in tasks), desc=description, bar_format=layout, smoothing=0) as bar:
+            for done, future in enumerate(as_completed(futures), start=1):
+                future.result()
+                bar.update(futures[future].seconds)
+                bar.set_postfix_str(f"{done} of {len(tasks)} pieces")
+    except BaseException:
+        executor.shutdown(wait=False, cancel_futures=True)
+        raise
+
+
+def pool(workers: int) -> ProcessPoolExecutor:
+    """Spawned processes with one torch thread each, which end with this process even when it is killed."""
+    if workers < 1:
+        raise ValueError(f"workers={workers}: at least one is needed")
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

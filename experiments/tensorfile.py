@@ -1,0 +1,69 @@
+"""A safetensors file that is written whole or not at all and says when it was damaged.
+
+Checkpoints and result cells are such files: named arrays, JSON metadata, and a checksum over both. No pickle.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+HEADER = "devcircuits"
+
+
+class DamagedFile(ValueError):
+    """The file is truncated, altered or not one of ours."""
+
+
+def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping) -> None:
+    """Writes to a temporary name, flushes to the disk, renames."""
+    text = json.dumps(metadata, sort_keys=True)
+    contiguous = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in sorted(arrays.items())}
+    # one entry only: safetensors writes several in no fixed order, and the same values are to be the same bytes
+    header = json.dumps({"metadata": text, "sha256": _checksum(contiguous, text)})
+    write_bytes(path, save(contiguous, metadata={HEADER: header}))
+
+
+def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+    """The arrays and the metadata; raises DamagedFile (a ValueError) when they are not what was written."""
+    try:
+        with safe_open(path, framework="np") as file:
+            header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DamagedFile(f"{path.name} is not a whole safetensors file ({error}): delete it or restore it") from None
+    if header.get("sha256") != _checksum(arrays, header.get("metadata", "")):
+        raise DamagedFile(f"{path.name} does not match its checksum: delete it or restore it")
+    return arrays, json.loads(header["metadata"])
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes any file so that a reader sees the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    """JSON with sorted keys, so that the same values are the same bytes."""
+    write_bytes(path, (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+
+
+def _checksum(arrays: Mapping[str, np.ndarray], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Posterior sampling and learning coefficients."""

@@ -1,0 +1,151 @@
+"""Scores on hand-made attention, composition against TransformerLens, and a planted induction circuit."""
+
+import numpy as np
+import pytest
+import torch
+
+from ablations import attention
+from circuits import classify, composition, induction, scores
+from tests.conftest import make_model
+
+
+def one_hot(targets: list[list[int]]) -> torch.Tensor:
+    """Patterns [1, head, query, key] that attend to the given keys."""
+    return torch.nn.functional.one_hot(torch.tensor([targets]), len(targets[0])).float()
+
+
+def test_scores_on_hand_made_attention() -> None:
+    period, length = 4, 8
+    previous = [max(i - 1, 0) for i in range(length)]
+    current = list(range(length))
+    match = [max(i - period + 1, 0) for i in range(length)]
+    first = [0] * length
+    patterns = one_hot([previous, current, match, first])
+    assert scores.previous_token(patterns)[0, [0, 1]].tolist() == [1, 0]
+    assert scores.current_token(patterns)[0].tolist() == [0, 1, 0, 0]
+    assert scores.prefix_matching(patterns, period)[0].tolist() == [0, 0, 1, 0]
+    half = patterns * 0.5 + one_hot([first] * 4) * 0.5
+    assert scores.prefix_matching(half, period)[0, 2] == 0.5
+    third = [[max(i - 3, 0) for i in range(8)]]  # period 2: copies 2 to 4 see i - 1, i - 3, i - 5
+    assert scores.prefix_matching(one_hot(third), 2).item() == pytest.approx(5 / 6)
+    with pytest.raises(ValueError, match="no second copy"):
+        scores.prefix_matching(patterns, 5)
+
+
+def test_prefix_matching_looks_at_the_token_after_the_earlier_occurrence() -> None:
+    """The erratum: attention to the earlier occurrence itself does not count."""
+    earlier = [max(i - 4, 0) for i in range(8)]
+    assert scores.prefix_matching(one_hot([earlier]), 4).item() == 0
+
+
+def test_copy_gain_and_in_context_learning() -> None:
+    losses = torch.tensor([[5.0, 4.0, 9.0, 1.0, 1.0]])  # tokens a b c | a b c: the loss on the second a is left out
+    assert scores.copy_gain(losses, 3).item() == pytest.approx(3.5)
+    assert scores.in_context_learning(losses, slice(0, 2), slice(3, 5)).item() == pytest.approx(-3.5)
+
+
+def test_random_rows_are_distinct_middle_tokens() -> None:
+    counts = np.arange(100)[::-1]  # token 0 the most frequent
+    rows = scores.random_rows(counts, 50, 40, seed=0)
+    assert rows.min() >= 25
+    assert rows.max() < 75
+    assert all(len(set(row)) == 40 for row in rows.tolist())
+    assert torch.equal(rows, scores.random_rows(counts, 50, 40, seed=0))
+    assert not torch.equal(rows, scores.random_rows(counts, 50, 40, seed=1))
+    with pytest.raises(ValueError, match="distinct"):
+        scores.random_rows(counts, 1, 60, seed=0)
+
+
+@pytest.mark.parametrize(("via", "mode"), [("q", "Q"), ("k", "K"), ("v", "V")])
+def test_raw_composition_equals_transformer_lens(via: str, mode: str) -> None:
+    model = make_model(2, torch.float64, n_layers=3)
+    ours = composition.composition(attention.weights_of(model), model.cfg, "raw")[..., composition.VIAS.index(via)]
+    theirs = model.all_composition_scores(mode)
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    for source, target in pairs:
+        torch.testing.assert_close(ours[source, :, target].double(), theirs[source, :, target], rtol=1e-6, atol=1e-6)
+    assert torch.isnan(ours[1, :, 1]).all()
+    assert torch.isnan(ours[2, :, 0]).all()
+
+
+def test_folded_composition_equals_transformer_lens_with_folded_weights() -> None:
+    model = make_model(2, torch.float64, positional_embedding_type="standard")  # TransformerLens folds no shortformer
+    ours = composition.composition(attention.weights_of(model), model.cfg)
+    raw = composition.composition(attention.weights_of(model), model.cfg, "raw")
+    model.process_weights_(fold_ln=True, center_writing_weights=False, center_unembed=False)
+    for number, mode in enumerate("QKV"):
+        theirs = model.all_composition_scores(mode)[0, :, 1]
+        torch.testing.assert_close(ours[0, :, 1, :, number].double(), theirs, rtol=1e-6, atol=1e-6)
+    assert (ours - raw)[0, :, 1].abs().max() > 0.01
+
+
+def test_random_heads_score_the_baseline() -> None:
+    model = make_model(0, d_model=96, d_head=12, n_heads=8)
+    base = composition.random_baseline(model.cfg)
+    found = composition.composition(attention.weights_of(model), model.cfg, "raw")[0, :, 1]
+    assert base.mean == pytest.approx(96**-0.5, rel=0.05)
+    assert abs(found.mean().item() - base.mean) < 0.1 * base.sd * 3
+    assert base.sd < 0.2 * base.mean
+
+
+def test_heads_are_chosen_by_score() -> None:
+    found = {(0, 0): 0.1, (0, 1): 0.6, (0, 2): 0.3, (1, 0): 0.9}
+    assert classify.previous_token_heads(found) == [(0, 1), (0, 2)]
+    assert classify.previous_token_heads({(0, 0): 0.01, (0, 1): 0.02}) == [(0, 1)]
+    assert classify.induction_heads(found) == [(1, 0)]
+
+
+VOCABULARY, LENGTH = 12, 16
+
+
+def planted_induction():
+    """No norm, three heads a layer: L0H1 writes the previous token where L1H2 reads keys; all else is 0."""
+    d_token, d_place = VOCABULARY, LENGTH
+    model = make_model(
+        d_model=2 * d_token + d_place, d_head=d_place, n_ctx=LENGTH, d_vocab=VOCABULARY,
+        normalization_type=None, positional_embedding_type="standard",
+    )  # fmt: skip
+    token, before, place = (slice(0, d_token), slice(d_token, 2 * d_token), slice(2 * d_token, 2 * d_token + d_place))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        model.W_E[:, token] = torch.eye(VOCABULARY)
+        model.W_pos[:, place] = torch.eye(LENGTH)
+        previous, match = model.blocks[0].attn, model.blocks[1].attn
+        previous.W_Q[1, place] = torch.eye(LENGTH).roll(1, dims=0) * 200  # position i asks for i - 1
+        previous.W_Q[1, place.start] = 0
+        previous.W_K[1, place] = torch.eye(LENGTH)
+        previous.W_V[1, token, :d_token] = torch.eye(d_token)
+        previous.W_O[1, :d_token, before] = torch.eye(d_token)
+        match.W_Q[2, token, :d_token] = torch.eye(d_token) * 200
+        match.W_K[2, before, :d_token] = torch.eye(d_token)
+        match.W_V[2, token, :d_token] = torch.eye(d_token)
+        match.W_O[2, :d_token, token] = torch.eye(d_token) * 3
+        model.W_U[token] = torch.eye(VOCABULARY) * 3
+    return model
+
+
+def test_the_planted_circuit_has_the_whole_effect() -> None:
+    model = planted_induction()
+    weights, period = attention.weights_of(model), LENGTH // 2
+    generator = np.random.default_rng(0)
+    rows = torch.from_numpy(np.stack([generator.permutation(VOCABULARY)[:period] for _ in range(24)]))
+    tokens = scores.repeated(rows)
+    _, cache = model.run_with_cache(tokens)
+    assert scores.previous_token(cache["pattern", 0]).mean(0)[1] > 0.99
+    assert scores.prefix_matching(cache["pattern", 1], period).mean(0)[2] > 0.8
+    gain = scores.copy_gain(model(tokens, return_type="loss", loss_per_token=True), period).mean().item()
+    assert gain > 1
+    cuts = induction.set_cuts(
+        weights, model.cfg, tokens, np.arange(24), [(0, 1)], [(1, 2)], {(0, h): torch.zeros(LENGTH) for h in range(3)}
+    )
+    assert (cuts[0].sources, cuts[0].via) == (((0, 1),), "k")
+    # what is left of the gain is the copying of tokens at random: without keys the head attends evenly
+    assert cuts[0].removed.value > 0.5 * gain
+    assert all(abs(cut.removed.value) < 1e-5 for cut in cuts[1:])
+    assert all(cut.shortfall.value > 4 * cut.shortfall.se for cut in cuts[1:])
+    removed = induction.set_cuts(
+        weights, model.cfg, tokens, np.arange(24), [(0, 0)], [(1, 2)], {(0, h): torch.zeros(LENGTH) for h in range(3)}
+    )
+    claimed = next(cut for cut in removed if cut.sources == ((0, 0),) and cut.via == "k")
+    assert abs(claimed.removed.value) < 1e-5  # negative control: another head is named

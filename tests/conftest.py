@@ -1,0 +1,72 @@
+"""Small models and a small corpus, shared by all tests."""
+
+import ast
+import json
+import sysconfig
+from pathlib import Path
+
+import pytest
+import torch
+from transformer_lens import HookedTransformer, HookedTransformerConfig
+
+torch.set_num_threads(1)
+
+
+def make_model(seed: int = 0, dtype: torch.dtype = torch.float32, **overrides: object) -> HookedTransformer:
+    """A random attention-only model whose biases and norms are not trivial."""
+    settings: dict = {
+        "n_layers": 2,
+        "d_model": 24,
+        "n_ctx": 20,
+        "d_head": 6,
+        "n_heads": 3,
+        "d_vocab": 50,
+        "attn_only": True,
+        "normalization_type": "LN",
+        "positional_embedding_type": "shortformer",
+        "device": "cpu",
+        "dtype": dtype,
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = HookedTransformer(HookedTransformerConfig(**(settings | overrides)))
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                shift = 1.0 if name.endswith("ln1.w") or name == "ln_final.w" else 0.0
+                parameter.copy_(shift + 0.3 * torch.randn(parameter.shape, dtype=dtype))
+    return model.eval()
+
+
+@pytest.fixture
+def model() -> HookedTransformer:
+    return make_model()
+
+
+@pytest.fixture
+def tokens() -> torch.Tensor:
+    return torch.randint(50, (4, 16), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEVCIRCUITS_CACHE", str(cache))
+
+
+@pytest.fixture(scope="session")
+def corpus_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Functions of the standard library, one document each."""
+    path = tmp_path_factory.mktemp("corpus") / "functions.jsonl"
+    library = Path(sysconfig.get_path("stdlib"))
+    with path.open("w") as file:
+        for source in sorted(library.glob("*.py")):
+            text = source.read_text(errors="ignore")
+            for node in ast.parse(text).body:
+                segment = ast.get_source_segment(text, node) or ""
+                if isinstance(node, ast.FunctionDef | ast.ClassDef) and len(segment) > 200:
+                    file.write(json.dumps({"text": segment}) + "\n")
+    return path

@@ -1,0 +1,204 @@
+"""Training and the main job as a user runs them, on a tiny model: results, resume after a kill, bad input."""
+
+import filecmp
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from experiments import runs
+from experiments.__main__ import main
+
+ROOT = Path(__file__).parents[2]
+
+
+def command(*arguments: str, cwd: Path) -> subprocess.Popen:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "experiments", *arguments],
+        cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def finish(process: subprocess.Popen) -> str:
+    out, err = process.communicate(timeout=500)
+    assert process.returncode == 0, err
+    return out
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, corpus_file: Path, cache: Path) -> Path:
+    """A folder with runs/tiny-seed0 in it, trained on the standard library's functions."""
+    folder = tmp_path_factory.mktemp("trained")
+    os.environ["DEVCIRCUITS_CACHE"] = str(cache)
+    finish(command("train", "--preset", "tiny", "--corpus", f"text:{corpus_file}", cwd=folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reproduced(trained: Path) -> Path:
+    """Its results folder after one uninterrupted `reproduce`."""
+    finish(command("reproduce", "--run", "tiny-seed0", "--workers", "2", cwd=trained))
+    return trained / "results" / "tiny-seed0"
+
+
+def kill_until_done(moments: list[float], *arguments: str, cwd: Path) -> int:
+    """Runs a command, killing it (and its workers) after each of these seconds, then to the end; returns the kills."""
+    kills = 0
+    for moment in moments:
+        process = command(*arguments, cwd=cwd)
+        try:
+            process.wait(timeout=moment)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)  # workers must notice by themselves
+            kills += 1
+        process.communicate()
+    finish(command(*arguments, cwd=cwd))
+    return kills
+
+
+def same_files(first: Path, second: Path, pattern: str) -> list[str]:
+    """Names of the files of this pattern; asserts that both folders hold the same ones with the same bytes."""
+    names = sorted(str(file.relative_to(first)) for file in first.glob(pattern))
+    assert names == sorted(str(file.relative_to(second)) for file in second.glob(pattern))
+    assert filecmp.cmpfiles(first, second, names, shallow=False)[0] == names
+    return names
+
+
+def test_training_writes_two_runs_that_open(trained: Path) -> None:
+    for name, layers in (("tiny-seed0", 2), ("tiny-seed0-1layer", 1)):
+        run = runs.open_run(trained / "runs" / name)
+        assert run.steps == [0, 10, 30, 60]
+        assert run.model(60).cfg.n_layers == layers
+        history = json.loads((run.folder / "history.json").read_text())
+        assert history[-1]["step"] == 60
+
+
+def test_killed_training_ends_in_the_same_bits(trained: Path, tmp_path: Path, corpus_file: Path) -> None:
+    """Kills fall at seeded steps: the process stops itself there, in the middle of an update."""
+    script = (
+        "import os, sys; from experiments import train, presets; import torch; from dataclasses import replace\n"
+        "torch.set_num_threads(int(sys.argv[3])); train.SAVE_EVERY = 7; update = train._update; calls = [0]\n"
+        "def dying(*a):\n    calls[0] += 1\n    return os._exit(9) if calls[0] == int(sys.argv[2]) else update(*a)\n"
+        "train._update = dying\n"
+        "preset = replace(presets.get('tiny'), corpus=sys.argv[4])\n"
+        "train.train(preset, 0, 2, __import__('pathlib').Path(sys.argv[1]))\n"
+    )
+    threads = str(json.loads((trained / "runs/tiny-seed0/config.json").read_text())["threads"])
+    folder, generator, codes = tmp_path / "tiny-seed0", random.Random(0), []
+    for moment in [generator.randint(1, 20) for _ in range(4)] + [0]:
+        arguments = [sys.executable, "-c", script, str(folder), str(moment), threads, f"text:{corpus_file}"]
+        codes.append(subprocess.run(arguments, cwd=ROOT, capture_output=True, check=False).returncode)
+    assert codes == [9, 9, 9, 9, 0]
+    assert len(same_files(trained / "runs/tiny-seed0", folder, "*.safetensors")) == 4
+    same_files(trained / "runs/tiny-seed0", folder, "*.json")
+    weights = runs.open_run(folder).arrays(60)
+    assert any((weights[name] != array).any() for name, array in runs.open_run(folder).arrays(30).items())
+
+
+def test_the_summary_holds_what_it_promises(reproduced: Path) -> None:
+    summary = json.loads((reproduced / "summary.json").read_text())
+    assert {"schema", "run", "preset", "data", "settings", "units", "checkpoints"} <= set(summary)
+    assert (summary["schema"], summary["run"], summary["preset"]) == (1, "tiny-seed0", "tiny")
+    assert {"name", "fingerprint"} == set(summary["data"])
+    assert [c["step"] for c in summary["checkpoints"]] == [0, 10, 30, 60]
+    for checkpoint in summary["checkpoints"]:
+        assert {"step", "tokens", "loss", "icl", "heads", "paths"} <= set(checkpoint)
+        assert checkpoint["tokens"] == checkpoint["step"] * 8 * 64
+        assert sorted(checkpoint["heads"]) == [f"L{layer}H{head}" for layer in range(2) for head in range(4)]
+        for head in checkpoint["heads"].values():
+            assert set(head) == {"previous_token", "current_token", "prefix_matching", "rllc"}
+            assert 0 <= head["previous_token"] <= 1
+            assert {"value", "se", "ess", "rhat", "bad_chains"} <= set(head["rllc"])
+            assert head["rllc"]["bad_chains"] == 0
+            assert head["rllc"]["se"] > 0
+        assert len(checkpoint["paths"]) == 4 * 4 * 3
+        assert all(set(path) == {"source", "target", "via", "effect", "se"} for path in checkpoint["paths"])
+    assert summary["checkpoints"][0]["loss"] > summary["checkpoints"][-1]["loss"] + 0.5
+
+
+def test_the_report_stands_alone(reproduced: Path) -> None:
+    page = (reproduced / "report.html").read_text()
+    assert page.count("data:image/svg+xml;base64,") == 4
+    assert "http" not in page.replace("http-equiv", "")
+    for name in ("rllcs", "induction", "compositions", "paths"):
+        assert f"python -m experiments figure {name} --run tiny-seed0" in page
+        assert (reproduced / "figures" / f"{name}.png").stat().st_size > 10_000
+
+
+def test_killed_main_job_ends_in_the_same_bits(reproduced: Path, trained: Path, tmp_path: Path) -> None:
+    arguments = [
+        "reproduce",
+        "--run",
+        str(trained / "runs/tiny-seed0"),
+        "--out",
+        str(tmp_path / "out"),
+        "--workers",
+        "1",
+    ]
+    generator = random.Random(1)
+    kills = kill_until_done([generator.uniform(7, 14) for _ in range(3)], *arguments, cwd=trained)
+    assert kills > 0
+    cells = same_files(reproduced, tmp_path / "out", "cells/*.safetensors")
+    assert len(cells) == 4 * 4 + 1 + 4 * 8  # scores, composition, ablations, paths; circuit; rLLCs
+    assert len(same_files(reproduced, tmp_path / "out", "tables/*.csv")) >= 6
+    assert same_files(reproduced, tmp_path / "out", "summary.json") == ["summary.json"]
+
+
+def test_a_second_run_computes_nothing(reproduced: Path, trained: Path) -> None:
+    before = {file: file.stat().st_mtime_ns for file in (reproduced / "cells").iterdir()}
+    finish(command("reproduce", "--run", "tiny-seed0", cwd=trained))
+    assert {file: file.stat().st_mtime_ns for file in (reproduced / "cells").iterdir()} == before
+
+
+def test_other_verbs(reproduced: Path, trained: Path) -> None:
+    assert "rllcs.svg" in finish(command("figure", "rllcs", "--run", "tiny-seed0", cwd=trained))
+    lines = finish(command("ablate", "L0H1", "1:3", "--run", "tiny-seed0", cwd=trained)).splitlines()
+    assert [line.split()[0] for line in lines[-2:]] == ["L0H1", "L1H3"]
+
+
+def test_ctrl_c_ends_with_130_and_keeps_what_is_there(trained: Path, tmp_path: Path) -> None:
+    process = command("reproduce", "--run", "tiny-seed0", "--out", str(tmp_path / "out"), cwd=trained)
+    cells = tmp_path / "out" / "cells"
+    limit = time.monotonic() + 120
+    while not (cells.is_dir() and any(cells.glob("*.safetensors"))):
+        assert process.poll() is None
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert any(cells.glob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--preset", "huge"], "unknown preset 'huge'"),
+        (["train", "--preset", "tiny", "--corpus", "nonsense"], "unknown corpus 'nonsense'"),
+        (["reproduce", "--run", "nowhere"], "no run 'nowhere'"),
+        (["reproduce", "--run", "tiny-seed0", "--corpus", "text:/nowhere"], "no such file"),
+        (["reproduce", "--run", "tiny-seed0", "--workers", "0"], "workers=0"),
+        (["reproduce", "--run", "tiny-seed0-1layer"], "two or more"),
+        (["figure", "nonsense", "--run", "tiny-seed0"], "unknown figure 'nonsense'"),
+        (["ablate", "L9H0", "--run", "tiny-seed0"], "no head L9H0"),
+        (["ablate", "head", "--run", "tiny-seed0"], "'head' is not a head"),
+        (["ablate", "L0H0", "--run", "tiny-seed0", "--step", "11"], "no checkpoint at step 11"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message, trained, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(trained)
+    out = [] if arguments[0] == "train" else ["--out", str(tmp_path / "results")]
+    if arguments[0] == "train":
+        out = ["--out", str(tmp_path / "runs")]
+    assert main([*arguments, *out]) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert message in error[-1]
+    assert error[-1].startswith("error: ")
