@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 
 from ablations.names import Head, all_heads
-from experiments import measure, runs, tensorfile
+from experiments import bench, measure, runs, tensorfile
 from experiments.plan import default_plan
 
 OUT = Path(__file__).parent / "results" / "zoo_gate.json"
@@ -50,7 +50,7 @@ def bars(
 def bars_of(run: runs.Run) -> list[Bar]:
     """The bars at the last checkpoint."""
     plan = default_plan(run.config["preset"]["corpus"], run.config["model"]["n_ctx"])
-    scores = measure.measure_scores(measure.bench(run.folder, plan), run.steps[-1])
+    scores = measure.measure_scores(bench.bench(run.folder, plan), run.steps[-1])
     heads = all_heads(run.model_config())
     previous, matching = (
         dict(zip(heads, scores[name].values.tolist(), strict=True)) for name in ("previous_token", "prefix_matching")
@@ -65,7 +65,8 @@ def main() -> None:
         run = runs.open_run(folder.parent)
         for bar in bars_of(run):
             rows.append({"case": f"{run.name}: {bar.name}", "value": bar.value, "target": bar.least, "met": bar.met})
-            print(f"{rows[-1]['case']:<75} {bar.value:6.2f}  at least {bar.least:4.2f}  {'met' if bar.met else 'not met'}")
+            verdict = "met" if bar.met else "not met"
+            print(f"{rows[-1]['case']:<75} {bar.value:6.2f}  at least {bar.least:4.2f}  {verdict}")
     machine = f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__.partition('+')[0]}, one thread"
     command = "python benchmarks/zoo_gate.py"
     tensorfile.write_json(OUT, {"name": "zoo_gate", "command": command, "machine": machine, "rows": rows})

@@ -1,7 +1,8 @@
 """The cells of one main job: which there are, which are missing, and all of a kind as one dataset over checkpoints."""
 
+import hashlib
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -9,10 +10,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from ablations.names import all_heads
-from experiments import measure, runs, store, sweep
-from experiments.measure import MEASUREMENTS, Bench
+from ablations.names import Head, all_heads, head_name
+from experiments import bench, measure, runs, store, sweep
+from experiments.bench import Bench
+from experiments.measure import MEASUREMENTS
 from experiments.plan import Plan, llc_steps
+from llc.estimate import VERSION
+
+MEASURE = 1  # raised by hand when what a cell holds, or how it is computed, changes
 
 # Rough seconds of one piece on one core, for the progress bar.
 COST = {"scores": 2.0, "composition": 0.2, "ablations": 5.0, "paths": 5.0, "circuit": 20.0, "rllc": 25.0}
@@ -28,7 +33,7 @@ class Cells:
 
     @property
     def on(self) -> Bench:
-        return measure.bench(self.run.folder, self.plan)
+        return bench.bench(self.run.folder, self.plan)
 
     def steps(self, kind: str) -> list[int]:
         if kind == "circuit":
@@ -40,9 +45,9 @@ class Cells:
         tasks = self.missing_rllcs() if "rllc" in kinds else []
         for kind in MEASUREMENTS:
             for step in self.steps(kind) if kind in kinds else ():
-                if store.read(self.folder, measure.key(self.on, kind, step)) is None:
+                if store.read(self.folder, key(self.on, kind, step)) is None:
                     arguments = (self.folder, self.run.folder, self.plan, kind, step)
-                    tasks.append(sweep.Task(measure.work, arguments, COST[kind]))
+                    tasks.append(sweep.Task(work, arguments, COST[kind]))
         return tasks
 
     def missing_rllcs(self) -> list[sweep.Task]:
@@ -50,10 +55,10 @@ class Cells:
         tasks = []
         for step in self.steps("rllc"):
             for heads in self._layers():
-                missing = [h for h in heads if store.read(self.folder, measure.llc_key(self.on, step, h)) is None]
+                missing = [h for h in heads if store.read(self.folder, llc_key(self.on, step, h)) is None]
                 if missing:
                     arguments = (self.folder, self.run.folder, self.plan, step, missing)
-                    tasks.append(sweep.Task(measure.work_rllc, arguments, COST["rllc"] * len(missing) / len(heads)))
+                    tasks.append(sweep.Task(work_rllc, arguments, COST["rllc"] * len(missing) / len(heads)))
         return tasks
 
     def table(self, kind: str) -> xr.Dataset:
@@ -63,7 +68,7 @@ class Cells:
         parts = []
         for step in self.steps(kind):
             compute = partial(MEASUREMENTS[kind], self.on, step)
-            parts.append(store.cached(self.folder, measure.key(self.on, kind, step), compute))
+            parts.append(store.cached(self.folder, key(self.on, kind, step), compute))
         joined = xr.concat(parts, "step", combine_attrs="override", data_vars="all")
         return joined.assign_coords(step=self.steps(kind))
 
@@ -73,7 +78,7 @@ class Cells:
         heads = [head for layer in self._layers() for head in layer]
         by_step = []
         for step in self.steps("rllc"):
-            cells = [store.read(self.folder, measure.llc_key(self.on, step, head)) for head in heads]
+            cells = [store.read(self.folder, llc_key(self.on, step, head)) for head in heads]
             by_step.append(
                 xr.concat([c for c in cells if c is not None], "restriction", combine_attrs="override", data_vars="all")
             )
@@ -89,3 +94,42 @@ class Cells:
 def tokens_seen(run: runs.Run, steps: ArrayLike) -> np.ndarray:
     """Tokens trained on at these steps, in millions."""
     return np.asarray(steps) * run.tokens_per_step / 1e6
+
+
+def key(on: Bench, kind: str, step: int) -> dict:
+    """All that a cell depends on."""
+    checkpoint = runs.checkpoint_path(on.run.folder, step)
+    return {
+        "kind": kind,
+        "run": on.run.name,
+        "step": step,
+        "weights": hashlib.sha256(checkpoint.read_bytes()).hexdigest()[:16],
+        "data": on.corpus.fingerprint,
+        "plan": _relevant(on.plan, kind),
+        "version": [MEASURE, VERSION],
+    }
+
+
+def llc_key(on: Bench, step: int, head: Head) -> dict:
+    return key(on, "rllc", step) | {"restriction": head_name(head)}
+
+
+def work(results: Path, folder: Path, plan: Plan, kind: str, step: int) -> None:
+    """Computes and stores one cell."""
+    on = bench.bench(folder, plan)
+    store.cached(results, key(on, kind, step), lambda: MEASUREMENTS[kind](on, step))
+
+
+def work_rllc(results: Path, folder: Path, plan: Plan, step: int, heads: list[Head]) -> None:
+    """Computes and stores the rLLC cells of heads of one layer."""
+    on = bench.bench(folder, plan)
+    for head, dataset in measure.measure_rllc(on, step, heads).items():
+        store.write(results, llc_key(on, step, head), dataset)
+
+
+def _relevant(plan: Plan, kind: str) -> dict:
+    """The part of the plan that a kind of cell depends on, so that other changes keep it."""
+    record = replace(plan).record()
+    if kind == "rllc":
+        return {name: record[name] for name in ("corpus", "sampled_rows", "llc", "seed")}
+    return {name: value for name, value in record.items() if name not in ("sampled_rows", "llc", "llc_checkpoints")}

@@ -1,16 +1,11 @@
 """The measurements of the main job: each is one cell per checkpoint, computed from a run, a plan and a step alone."""
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property, lru_cache
-from pathlib import Path
-from typing import NamedTuple
+from dataclasses import asdict
 
 import numpy as np
 import torch
 import xarray as xr
-from jaxtyping import Int64
 from torch import Tensor
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
@@ -19,98 +14,17 @@ from ablations.effects import Estimate, clustered
 from ablations.names import Head, all_heads, head_name
 from ablations.paths import VIAS
 from circuits import classify, composition, induction, scores
-from experiments import runs, store
-from experiments.corpora import Corpus
-from experiments.plan import Plan
+from experiments import bench
+from experiments.bench import Bench, Sequences
 from llc import engine
-from llc.estimate import LLC, VERSION, llc
+from llc.estimate import llc
 
-MEASURE = 1  # raised by hand when what a cell holds, or how it is computed, changes
 TEXTS = ("random", "text")  # repeated random tokens, repeated held-out text
-
-
-class Sequences(NamedTuple):
-    """Rows of tokens and, for each, the document it comes from."""
-
-    tokens: Int64[Tensor, "row pos"]
-    clusters: np.ndarray
-
-
-@dataclass(frozen=True)
-class Bench:
-    """A run and the texts it is measured on. Rows come from the held-out split, in disjoint groups."""
-
-    run: runs.Run
-    plan: Plan
-
-    @cached_property
-    def corpus(self) -> Corpus:
-        return self.run.corpus("test", self.plan.corpus)
-
-    @cached_property
-    def text(self) -> Sequences:
-        """Whole rows of held-out text."""
-        rows = self.corpus.take(self.plan.text_rows)
-        return Sequences(rows.batch(slice(None)), np.asarray(rows.documents[:, 1]))
-
-    @cached_property
-    def reference(self) -> Int64[Tensor, "row pos"]:
-        """Other rows of it."""
-        start = self.plan.text_rows
-        self.corpus.take(start + self.plan.reference_rows)
-        return self.corpus.batch(slice(start, start + self.plan.reference_rows))
-
-    @cached_property
-    def sampled(self) -> Int64[Tensor, "row pos"]:
-        """The rows that rLLC minibatches are drawn from: the train split."""
-        train = self.run.corpus("train", self.plan.corpus)
-        return train.batch(slice(0, min(len(train), self.plan.sampled_rows)))
-
-    def repeated(self, text: str, count: int) -> Sequences:
-        """Sequences that are one copy after another, without BOS; text: "random" or "text"."""
-        rows = self._random(count, self.plan.period) if text == "random" else self._segments(count)
-        return Sequences(scores.repeated(rows.tokens), rows.clusters)
-
-    def matching(self, count: int) -> Sequences:
-        """Random tokens, four copies, as prefix matching is measured."""
-        rows = self._random(count, self.plan.matching_period)
-        return Sequences(scores.repeated(rows.tokens, 4), rows.clusters)
-
-    def _random(self, count: int, period: int) -> Sequences:
-        counts = np.bincount(np.asarray(self.corpus.tokens).ravel(), minlength=self.run.config["model"]["d_vocab"])
-        return Sequences(scores.random_rows(counts, count, period, self.plan.seed), np.arange(count))
-
-    def _segments(self, count: int) -> Sequences:
-        """The first tokens after BOS of rows after the reference, each of another document."""
-        start = self.plan.text_rows + self.plan.reference_rows
-        documents = np.asarray(self.corpus.documents[start:, 1])
-        _, first = np.unique(documents, return_index=True)
-        rows = np.sort(first)[:count] + start
-        if len(rows) < count:
-            raise ValueError(
-                f"corpus {self.plan.corpus!r} has {len(rows)} held-out documents left, "
-                f"{count} are needed: use more text"
-            )
-        return Sequences(self.corpus.batch(rows)[:, 1 : self.plan.period + 1], documents[rows - start])
-
-
-@lru_cache(maxsize=2)
-def bench(folder: Path, plan: Plan) -> Bench:
-    """Shared by all measurements of a process."""
-    return Bench(runs.open_run(folder), plan)
-
-
-@lru_cache(maxsize=2)
-def _model(folder: Path, step: int) -> HookedTransformer:
-    return runs.open_run(folder).model(step)
-
-
-# --- what is measured -------------------------------------------------------------------------------------------------
 
 
 def measure_scores(on: Bench, step: int) -> xr.Dataset:
     """Loss, in-context learning, copy gains, and the attention scores of every head."""
-    model = _model(on.run.folder, step)
+    model = bench.model(on.run.folder, step)
     cfg = model.cfg
     losses, patterns = _losses_and_patterns(model, on.text.tokens)
     late, early = slice(-(cfg.n_ctx // 8), None), slice(cfg.n_ctx // 8, cfg.n_ctx * 3 // 16)
@@ -140,7 +54,7 @@ def measure_scores(on: Bench, step: int) -> xr.Dataset:
 
 def measure_composition(on: Bench, step: int) -> xr.Dataset:
     """Composition scores of every pair of heads in different layers, folded weights, and their random baseline."""
-    model = _model(on.run.folder, step)
+    model = bench.model(on.run.folder, step)
     cfg = model.cfg
     values = composition.composition(attention.weights_of(model), cfg).reshape(
         cfg.n_layers * cfg.n_heads, -1, len(VIAS)
@@ -157,7 +71,7 @@ def measure_composition(on: Bench, step: int) -> xr.Dataset:
 
 def measure_ablations(on: Bench, step: int) -> xr.Dataset:
     """Effect of ablating each head (zero, mean, resample) on the held-out loss, in nats per token."""
-    model = _model(on.run.folder, step)
+    model = bench.model(on.run.folder, step)
     weights, cfg = attention.weights_of(model), model.cfg
     rows = on.plan.ablation_rows
     text = Sequences(on.text.tokens[:rows], on.text.clusters[:rows])
@@ -176,7 +90,7 @@ def measure_ablations(on: Bench, step: int) -> xr.Dataset:
 
 def measure_paths(on: Bench, step: int) -> xr.Dataset:
     """Effect of cutting each path between heads (mean in its place) on the copy gain of repeated random tokens."""
-    model = _model(on.run.folder, step)
+    model = bench.model(on.run.folder, step)
     weights, cfg = attention.weights_of(model), model.cfg
     sequences = on.repeated("random", on.plan.path_sequences)
     paths = tables.all_paths(cfg)
@@ -197,7 +111,7 @@ def measure_paths(on: Bench, step: int) -> xr.Dataset:
 
 def measure_circuit(on: Bench, step: int) -> xr.Dataset:
     """Which heads are previous-token and induction, and what cutting sets of heads from the induction heads removes."""
-    model = _model(on.run.folder, step)
+    model = bench.model(on.run.folder, step)
     weights, cfg = attention.weights_of(model), model.cfg
     measured = measure_scores(on, step)
     heads = all_heads(cfg)
@@ -221,8 +135,8 @@ def measure_circuit(on: Bench, step: int) -> xr.Dataset:
 
 def measure_rllc(on: Bench, step: int, heads: list[Head]) -> dict[Head, xr.Dataset]:
     """Weight-refined LLCs of heads of one layer, with their traces."""
-    settings = on.plan.llc
-    traces = engine.sample_heads(_model(on.run.folder, step), on.sampled, heads, settings=settings, seed=on.plan.seed)
+    settings, model = on.plan.llc, bench.model(on.run.folder, step)
+    traces = engine.sample_heads(model, on.sampled, heads, settings=settings, seed=on.plan.seed)
     found = {}
     for head, trace in traces.items():
         arrays: dict = {name: ((), np.array(value)) for name, value in llc(trace, settings)._asdict().items()}
@@ -240,52 +154,6 @@ MEASUREMENTS: dict[str, Callable[[Bench, int], xr.Dataset]] = {
     "paths": measure_paths,
     "circuit": measure_circuit,
 }
-LLC_FIELDS = LLC._fields
-
-
-# --- keys, and the work of one process --------------------------------------------------------------------------------
-
-
-def key(on: Bench, kind: str, step: int) -> dict:
-    """All that a cell depends on."""
-    checkpoint = runs.checkpoint_path(on.run.folder, step)
-    return {
-        "kind": kind,
-        "run": on.run.name,
-        "step": step,
-        "weights": hashlib.sha256(checkpoint.read_bytes()).hexdigest()[:16],
-        "data": on.corpus.fingerprint,
-        "plan": _relevant(on.plan, kind),
-        "version": [MEASURE, VERSION],
-    }
-
-
-def llc_key(on: Bench, step: int, head: Head) -> dict:
-    return key(on, "rllc", step) | {"restriction": head_name(head)}
-
-
-def work(results: Path, folder: Path, plan: Plan, kind: str, step: int) -> None:
-    """Computes and stores one cell."""
-    on = bench(folder, plan)
-    store.cached(results, key(on, kind, step), lambda: MEASUREMENTS[kind](on, step))
-
-
-def work_rllc(results: Path, folder: Path, plan: Plan, step: int, heads: list[Head]) -> None:
-    """Computes and stores the rLLC cells of heads of one layer."""
-    on = bench(folder, plan)
-    for head, dataset in measure_rllc(on, step, heads).items():
-        store.write(results, llc_key(on, step, head), dataset)
-
-
-def _relevant(plan: Plan, kind: str) -> dict:
-    """The part of the plan that a kind of cell depends on, so that other changes keep it."""
-    record = replace(plan).record()
-    if kind == "rllc":
-        return {name: record[name] for name in ("corpus", "sampled_rows", "llc", "seed")}
-    return {name: value for name, value in record.items() if name not in ("sampled_rows", "llc", "llc_checkpoints")}
-
-
-# --- helpers ----------------------------------------------------------------------------------------------------------
 
 
 def _losses_and_patterns(

@@ -19,6 +19,7 @@ from transformer_lens import HookedTransformer
 from ablations import attention
 from experiments import corpora, presets, runs, tensorfile
 from experiments.presets import Preset
+from experiments.tokenizer import new_tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ def _tokenizer(preset: Preset, folder: Path) -> corpora.Tokenizer:
     """The run's own tokenizer; trained, and written, when the run is new."""
     path = folder / "tokenizer.json"
     if not path.exists():
-        tokenizer = corpora.new_tokenizer(preset.tokenizer, preset.corpus, preset.d_vocab)
+        tokenizer = new_tokenizer(preset.tokenizer, preset.corpus, preset.d_vocab)
         tensorfile.write_bytes(path, tokenizer.to_str().encode())
     return corpora.Tokenizer.from_file(str(path))
 

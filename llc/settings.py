@@ -33,8 +33,10 @@ class Settings:
 PAPER = Settings(
     "PAPER", lr=1e-3, nbeta=30.0, localization=200.0, batch_size=32, num_chains=4, num_draws=200, num_burnin=30
 )
-# The same posterior from fewer rows, chains and draws: a standard error of a few percent in a hundredth of the time. The
+# The same posterior from fewer rows, chains and draws: a few percent of error in a fraction of the time. The
 # minibatch noise stays small beside the Langevin noise (virial ratios of 1.00), so fewer rows do not change the target.
-QUICK = Settings("QUICK", lr=1e-3, nbeta=30.0, localization=200.0, batch_size=4, num_chains=2, num_draws=70, num_burnin=30)
+QUICK = Settings(
+    "QUICK", lr=1e-3, nbeta=30.0, localization=200.0, batch_size=4, num_chains=2, num_draws=70, num_burnin=30
+)
 
 BY_NAME = {settings.name: settings for settings in (PAPER, QUICK)}

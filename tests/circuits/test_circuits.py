@@ -26,8 +26,8 @@ def test_scores_on_hand_made_attention() -> None:
     assert scores.prefix_matching(patterns, period)[0].tolist() == [0, 0, 1, 0]
     half = patterns * 0.5 + one_hot([first] * 4) * 0.5
     assert scores.prefix_matching(half, period)[0, 2] == 0.5
-    third = [[max(i - 3, 0) for i in range(8)]]  # period 2: copies 2 to 4 see i - 1, i - 3, i - 5
-    assert scores.prefix_matching(one_hot(third), 2).item() == pytest.approx(5 / 6)
+    third = [[max(i - 3, 0) for i in range(8)]]  # period 2: tokens 4 to 7 attend to what followed two copies ago
+    assert scores.prefix_matching(one_hot(third), 2).item() == pytest.approx(4 / 6)
     with pytest.raises(ValueError, match="no second copy"):
         scores.prefix_matching(patterns, 5)
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from experiments import corpora, python_sources, train
+from experiments import corpora, documents, python_sources, train
+from experiments import tokenizer as tokenizer_of
 from experiments.presets import get
 
 MODULE = '''"""The module's text."""
@@ -81,13 +82,13 @@ def test_copies_with_other_names_are_dropped(tmp_path) -> None:
 
 
 def test_brackets_and_quotes_are_tokens_of_their_own(corpus_file) -> None:
-    tokenizer = corpora.train_tokenizer(f"text:{corpus_file}", 400)
-    own = {tokenizer.token_to_id(c) for c in corpora.OWN_TOKENS}
+    tokenizer = tokenizer_of.train_tokenizer(f"text:{corpus_file}", 400)
+    own = {tokenizer.token_to_id(c) for c in tokenizer_of.OWN_TOKENS}
     assert None not in own
     merged = [
         t
         for t, i in tokenizer.get_vocab().items()
-        if i not in own and t != corpora.BOS and set(t) & set(corpora.OWN_TOKENS)
+        if i not in own and t != tokenizer_of.BOS and set(t) & set(tokenizer_of.OWN_TOKENS)
     ]
     assert merged == []
     text = "f([(\"a\", 'b')], {x: `y`}) \n\tété "
@@ -96,12 +97,12 @@ def test_brackets_and_quotes_are_tokens_of_their_own(corpus_file) -> None:
 
 @pytest.fixture
 def tokenizer(corpus_file):
-    return corpora.train_tokenizer(f"text:{corpus_file}", 400)
+    return tokenizer_of.train_tokenizer(f"text:{corpus_file}", 400)
 
 
 def test_rows_are_bos_and_the_stream(corpus_file, tokenizer) -> None:
     corpus = corpora.load(f"text:{corpus_file}", tokenizer=tokenizer, n_ctx=32, split="train")
-    bos = tokenizer.token_to_id(corpora.BOS)
+    bos = tokenizer.token_to_id(tokenizer_of.BOS)
     assert corpus.tokens.dtype == np.uint16
     assert (corpus.tokens[:, 0] == bos).all()
     assert corpus.batch([0, 1]).dtype == torch.int64
@@ -113,7 +114,7 @@ def test_rows_are_bos_and_the_stream(corpus_file, tokenizer) -> None:
 
 
 def test_splits_share_no_document(corpus_file, tokenizer) -> None:
-    train_texts, test_texts = (set(corpora.texts(f"text:{corpus_file}", split)) for split in ("train", "test"))
+    train_texts, test_texts = (set(documents.texts(f"text:{corpus_file}", split)) for split in ("train", "test"))
     assert len(test_texts) > 100
     assert not train_texts & test_texts
     assert 0.05 < len(test_texts) / len(train_texts | test_texts) < 0.15

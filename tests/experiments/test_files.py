@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 
 from experiments import presets, runs, store, tensorfile
+from experiments.tokenizer import train_tokenizer
 
 KEY = {"kind": "test", "run": "a", "step": 3}
 
@@ -169,9 +170,7 @@ def test_bad_runs_are_named(run_folder, tmp_path) -> None:
 
 
 def test_a_tokenizer_of_another_size_is_refused(run_folder, corpus_file) -> None:
-    from experiments import corpora
-
-    tokenizer = corpora.train_tokenizer(f"text:{corpus_file}", 300)
+    tokenizer = train_tokenizer(f"text:{corpus_file}", 300)
     (run_folder / "tokenizer.json").write_text(tokenizer.to_str())
     with pytest.raises(ValueError, match=r"tokenizer has 300 tokens, the model 400"):
         _ = runs.open_run(run_folder).tokenizer

@@ -1,0 +1,92 @@
+"""What a run is measured on: held-out text, repeated sequences, reference rows, and the rows rLLCs are sampled on."""
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int64
+from torch import Tensor
+from transformer_lens import HookedTransformer
+
+from circuits import scores
+from experiments import runs
+from experiments.corpora import Corpus
+from experiments.plan import Plan
+
+
+class Sequences(NamedTuple):
+    """Rows of tokens and, for each, the document it comes from."""
+
+    tokens: Int64[Tensor, "row pos"]
+    clusters: np.ndarray
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A run and the texts it is measured on. Rows come from the held-out split, in disjoint groups."""
+
+    run: runs.Run
+    plan: Plan
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        return self.run.corpus("test", self.plan.corpus)
+
+    @cached_property
+    def text(self) -> Sequences:
+        """Whole rows of held-out text."""
+        rows = self.corpus.take(self.plan.text_rows)
+        return Sequences(rows.batch(slice(None)), np.asarray(rows.documents[:, 1]))
+
+    @cached_property
+    def reference(self) -> Int64[Tensor, "row pos"]:
+        """Other rows of it."""
+        start = self.plan.text_rows
+        self.corpus.take(start + self.plan.reference_rows)
+        return self.corpus.batch(slice(start, start + self.plan.reference_rows))
+
+    @cached_property
+    def sampled(self) -> Int64[Tensor, "row pos"]:
+        """The rows that rLLC minibatches are drawn from: the train split."""
+        train = self.run.corpus("train", self.plan.corpus)
+        return train.batch(slice(0, min(len(train), self.plan.sampled_rows)))
+
+    def repeated(self, text: str, count: int) -> Sequences:
+        """Sequences that are one copy after another, without BOS; text: "random" or "text"."""
+        rows = self._random(count, self.plan.period) if text == "random" else self._segments(count)
+        return Sequences(scores.repeated(rows.tokens), rows.clusters)
+
+    def matching(self, count: int) -> Sequences:
+        """Random tokens, four copies, as prefix matching is measured."""
+        rows = self._random(count, self.plan.matching_period)
+        return Sequences(scores.repeated(rows.tokens, 4), rows.clusters)
+
+    def _random(self, count: int, period: int) -> Sequences:
+        counts = np.bincount(np.asarray(self.corpus.tokens).ravel(), minlength=self.run.config["model"]["d_vocab"])
+        return Sequences(scores.random_rows(counts, count, period, self.plan.seed), np.arange(count))
+
+    def _segments(self, count: int) -> Sequences:
+        """The first tokens after BOS of rows after the reference, each of another document."""
+        start = self.plan.text_rows + self.plan.reference_rows
+        documents = np.asarray(self.corpus.documents[start:, 1])
+        _, first = np.unique(documents, return_index=True)
+        rows = np.sort(first)[:count] + start
+        if len(rows) < count:
+            raise ValueError(
+                f"corpus {self.plan.corpus!r} has {len(rows)} held-out documents left, "
+                f"{count} are needed: use more text"
+            )
+        return Sequences(self.corpus.batch(rows)[:, 1 : self.plan.period + 1], documents[rows - start])
+
+
+@lru_cache(maxsize=2)
+def bench(folder: Path, plan: Plan) -> Bench:
+    """Shared by all measurements of a process."""
+    return Bench(runs.open_run(folder), plan)
+
+
+@lru_cache(maxsize=2)
+def model(folder: Path, step: int) -> HookedTransformer:
+    return runs.open_run(folder).model(step)

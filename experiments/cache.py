@@ -1,0 +1,32 @@
+"""Folders that are built once and kept in the user's cache."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import platformdirs
+
+
+def built(name: str, build: Callable[[Path], None]) -> Path:
+    """The cache folder of this name, built in a temporary one and renamed; a second builder's copy is discarded."""
+    root = Path(os.environ.get("DEVCIRCUITS_CACHE") or platformdirs.user_cache_dir("devcircuits"))
+    final = root / name
+    if final.is_dir():
+        return final
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=final.parent, prefix=".building-"))
+    try:
+        build(temporary)
+        with contextlib.suppress(OSError):  # another process was first
+            temporary.rename(final)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return final
+
+
+def digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
