@@ -75,14 +75,13 @@ def train(preset: Preset, seed: int, n_layers: int, folder: Path, device: str = 
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=preset.lr, betas=preset.betas, eps=1e-8, weight_decay=preset.weight_decay, fused=True
     )
-    start, history = _restore(folder, model, optimizer)
+    start, history, recent = _restore(folder, model, optimizer)
     bar = tqdm(total=preset.steps, initial=start, desc=folder.name, unit="step", smoothing=0.05, mininterval=1)
-    recent: list[float] = []
     for step in range(start, preset.steps):
         if step in preset.checkpoints:
             runs.write_checkpoint(folder, step, model)
         if step % SAVE_EVERY == 0 and step > start:
-            _save(folder, step, model, optimizer, history)
+            _save(folder, step, model, optimizer, (history, recent))
         loss = _update(model, optimizer, data.batch(preset, seed, step), preset, step)
         recent.append(loss)
         if len(recent) == HISTORY_EVERY or step + 1 == preset.steps:
@@ -92,7 +91,7 @@ def train(preset: Preset, seed: int, n_layers: int, folder: Path, device: str = 
             recent = []
         bar.update()
     bar.close()
-    _save(folder, preset.steps, model, optimizer, history)
+    _save(folder, preset.steps, model, optimizer, (history, recent))
     runs.write_checkpoint(folder, preset.steps, model)
     tensorfile.write_json(folder / "history.json", history)
     return runs.open_run(folder)
@@ -171,12 +170,12 @@ def _save(folder: Path, step: int, model: HookedTransformer, optimizer: torch.op
 def _restore(folder: Path, model: HookedTransformer, optimizer: torch.optim.Optimizer) -> tuple[int, list]:
     path = folder / "train_state" / "state.pt"
     if not path.exists():
-        return 0, []
+        return 0, [], []
     state = torch.load(path, weights_only=True, map_location=model.cfg.device)
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     log.info("resuming %s at step %d", folder.name, state["step"])
-    return state["step"], state["history"]
+    return state["step"], *state["history"]
 
 
 def _check_finite(losses: list[float], folder: Path, step: int) -> None:
