@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from ablations.names import Head
 
-# Above chance by an order of magnitude: a head that attends evenly over 100 positions scores 0.01 to 0.05.
-PREVIOUS_TOKEN = 0.2
-PREFIX_MATCHING = 0.1
+# Far above chance: a head that attends evenly over 100 positions scores 0.01 to 0.05.
+PREVIOUS_TOKEN = 0.3
+PREFIX_MATCHING = 0.25
 
 
 def previous_token_heads(scores: Mapping[Head, float], threshold: float = PREVIOUS_TOKEN) -> list[Head]:

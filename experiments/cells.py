@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from ablations.names import Head, all_heads, head_name
+from circuits import classify
 from experiments import bench, measure, runs, store, sweep
 from experiments.bench import Bench
 from experiments.measure import MEASUREMENTS
@@ -129,7 +130,10 @@ def work_rllc(results: Path, folder: Path, plan: Plan, step: int, heads: list[He
 
 def _relevant(plan: Plan, kind: str) -> dict:
     """The part of the plan that a kind of cell depends on, so that other changes keep it."""
-    record = replace(plan).record()
+    record = plan.record()
     if kind == "rllc":
         return {name: record[name] for name in ("corpus", "sampled_rows", "llc", "seed")}
-    return {name: value for name, value in record.items() if name not in ("sampled_rows", "llc", "llc_checkpoints")}
+    chosen = {name: value for name, value in record.items() if name not in ("sampled_rows", "llc", "llc_checkpoints")}
+    if kind == "circuit":
+        chosen |= {"previous_token": classify.PREVIOUS_TOKEN, "prefix_matching": classify.PREFIX_MATCHING}
+    return chosen

@@ -68,7 +68,7 @@ def _figure_section(cells: Cells, name: str) -> str:
     image = base64.b64encode(svg.read_bytes()).decode()
     caption = html.escape(figures.get(name).CAPTION)
     return (
-        f"<h2>{html.escape(name.replace('_', ' ').capitalize())}</h2>\n<figure>"
+        f"<h2>{html.escape(figures.get(name).TITLE)}</h2>\n<figure>"
         f'<img alt="{caption}" src="data:image/svg+xml;base64,{image}"><figcaption>{caption}</figcaption></figure>\n'
         f"<p class=quiet>Made by <code>{html.escape(figure_command(cells, name))}</code></p>"
     )
@@ -101,7 +101,7 @@ def _findings(cells: Cells) -> str:
         f"Their strongest composition through keys: {_key_composition(cells, previous, induction)}.</p>",
         f"<p>What is removed of the copy gain (nats per token, 95% intervals) when paths into {induction} are cut, "
         "each source's output replaced by its mean:</p>",
-        "<table><tr><th></th><th>copy gain</th><th>k from " + previous + "</th><th>q</th><th>v</th>"
+        "<table><tr><th></th><th>copy gain</th><th>k from " + previous + "</th><th>q from the same</th><th>v</th>"
         "<th>best other cut of as many heads</th><th>k removes more by</th></tr>",
     ]
     for text in circuit.data.values.tolist():
@@ -147,21 +147,20 @@ def _verdict(circuit: xr.Dataset, previous: str) -> str:
 
 
 def _with_scores(scores: xr.Dataset, heads: str, score: str) -> str:
-    return ", ".join(f"{head} ({_interval(scores.sel(restriction=head), score)})" for head in heads.split("+"))
+    at = {head: scores.sel(restriction=head) for head in heads.split("+")}
+    return ", ".join(f"{head} ({_interval(found, score, digits=3)})" for head, found in at.items())
 
 
 def _key_composition(cells: Cells, previous: str, induction: str) -> str:
     last = cells.table("composition").isel(step=-1)
-    pairs = last.composition.sel(via="k", source=previous.split("+"), target=induction.split("+")).stack(
-        pair=("source", "target")
-    )
-    source, target = pairs.pair.values[int(pairs.argmax())]
+    pairs = last.composition.sel(via="k", source=previous.split("+"), target=induction.split("+")).to_series()
+    source, target = pairs.idxmax()
     value, base, spread = float(pairs.max()), float(last.baseline), float(last.baseline_sd)
     return f"{source} into {target}, {value:.3f} against {base:.3f} ± {spread:.3f} (sd) of random matrices"
 
 
-def _interval(at: xr.Dataset, name: str) -> str:
-    return f"{float(at[name]):.2f} ± {style.TWO_SIDED * float(at[name + '_se']):.2f}"
+def _interval(at: xr.Dataset, name: str, digits: int = 2) -> str:
+    return f"{float(at[name]):.{digits}f} ± {style.TWO_SIDED * float(at[name + '_se']):.{digits}f}"
 
 
 def _how(cells: Cells) -> str:

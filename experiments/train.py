@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 SAVE_EVERY = 500  # steps between two resumable states
 HISTORY_EVERY = 100  # steps that one entry of the history averages
 
+Losses = tuple[list[dict], list[float]]  # the history so far, and the losses of its next entry
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -160,14 +162,16 @@ def _claim(folder: Path, config: dict) -> None:
         )
 
 
-def _save(folder: Path, step: int, model: HookedTransformer, optimizer: torch.optim.Optimizer, history: list) -> None:
+def _save(folder: Path, step: int, model: HookedTransformer, optimizer: torch.optim.Optimizer, losses: Losses) -> None:
     content = io.BytesIO()
-    state = {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history}
+    state = {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "losses": losses}
     torch.save(state, content)
     tensorfile.write_bytes(folder / "train_state" / "state.pt", content.getvalue())
 
 
-def _restore(folder: Path, model: HookedTransformer, optimizer: torch.optim.Optimizer) -> tuple[int, list]:
+def _restore(
+    folder: Path, model: HookedTransformer, optimizer: torch.optim.Optimizer
+) -> tuple[int, list[dict], list[float]]:
     path = folder / "train_state" / "state.pt"
     if not path.exists():
         return 0, [], []
@@ -175,7 +179,8 @@ def _restore(folder: Path, model: HookedTransformer, optimizer: torch.optim.Opti
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     log.info("resuming %s at step %d", folder.name, state["step"])
-    return state["step"], *state["history"]
+    history, recent = state["losses"]
+    return state["step"], history, recent
 
 
 def _check_finite(losses: list[float], folder: Path, step: int) -> None:

@@ -11,6 +11,7 @@ from experiments.figures import style
 from experiments.plan import Plan
 from experiments.runs import Run
 
+TITLE = "Composition"
 CAPTION = (
     "Composition scores minus those of random matrices of the same shapes. Top: every pair of heads at the end of "
     "training. Bottom: over training, previous-token to induction pairs in colour, all other pairs in grey; the band "

@@ -10,6 +10,7 @@ from experiments.figures import style
 from experiments.plan import Plan
 from experiments.runs import Run
 
+TITLE = "Induction over training"
 CAPTION = (
     "How much cheaper the second copy of a sequence is than the first (left), attention to the previous token in layer "
     "0 (middle), and prefix-matching attention in later layers (right), over training; bars are 95% intervals. "

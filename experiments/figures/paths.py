@@ -12,6 +12,7 @@ from experiments.figures import style
 from experiments.plan import Plan
 from experiments.runs import Run
 
+TITLE = "Cut paths"
 CAPTION = (
     "What exact path cuts (the source's mean in place of its output, layer norm recomputed) remove of the copy gain. "
     "Top: every single path at the end of training, on repeated random tokens. Bottom left and middle: every set of as "

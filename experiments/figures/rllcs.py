@@ -10,6 +10,7 @@ from experiments.figures import style
 from experiments.plan import Plan
 from experiments.runs import Run
 
+TITLE = "Learning coefficients of the heads"
 CAPTION = (
     "Weight-refined learning coefficient (rLLC) of each head over training, one panel a layer; bars are 95% intervals. "
     "Look for heads whose curves part: they come to do different things. Compare heads within a layer only."

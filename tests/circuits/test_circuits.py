@@ -89,7 +89,7 @@ def test_random_heads_score_the_baseline() -> None:
 
 
 def test_heads_are_chosen_by_score() -> None:
-    found = {(0, 0): 0.1, (0, 1): 0.6, (0, 2): 0.3, (1, 0): 0.9}
+    found = {(0, 0): 0.1, (0, 1): 0.6, (0, 2): 0.4, (1, 0): 0.9}
     assert classify.previous_token_heads(found) == [(0, 1), (0, 2)]
     assert classify.previous_token_heads({(0, 0): 0.01, (0, 1): 0.02}) == [(0, 1)]
     assert classify.induction_heads(found) == [(1, 0)]
