@@ -5,13 +5,14 @@ import logging
 import os
 import sys
 import warnings
+from concurrent.futures import BrokenExecutor
 from importlib import import_module
 
 VERBS = ("reproduce", "train", "figure", "ablate")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a verb; returns the exit code: 0, 2 for bad input, 130 for Ctrl-C."""
+    """Runs a verb; returns the exit code: 0, 1 for a dead worker, 2 for bad input, 130 for Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__.partition(":")[0])
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name in VERBS:
@@ -29,6 +30,12 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenExecutor:
+        print(
+            "error: a worker process died (out of memory?): run the same command again, with fewer --workers",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt:
         print("\ninterrupted; what is finished is kept, the same command goes on from there", file=sys.stderr)
         return 130

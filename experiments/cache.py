@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import platformdirs
 
+log = logging.getLogger(__name__)
+
 
 def built(name: str, build: Callable[[Path], None]) -> Path:
     """The cache folder of this name, built in a temporary one and renamed; a second builder's copy is discarded."""
@@ -17,6 +20,7 @@ def built(name: str, build: Callable[[Path], None]) -> Path:
     final = root / name
     if final.is_dir():
         return final
+    log.info("building %s, once; it is kept in the cache", name)
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=final.parent, prefix=".building-"))
     try:

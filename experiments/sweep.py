@@ -7,9 +7,10 @@ depend on the number of workers.
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from multiprocessing import get_context, parent_process
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import wait
 from typing import Any, NamedTuple
 
@@ -26,30 +27,35 @@ class Task(NamedTuple):
 
 
 def run(tasks: Sequence[Task], executor: Executor, description: str) -> None:
-    """Runs all tasks, the longest first; raises the first failure after the others were cancelled.
-
-    Ctrl-C and failures leave what is stored; running the same tasks again does only what is missing.
-    """
+    """Runs all tasks, the longest first; raises the first failure. What is stored by then stays."""
     futures = {
         executor.submit(task.function, *task.arguments): task for task in sorted(tasks, key=lambda t: -t.seconds)
     }
     layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} so far, {remaining} left{postfix}"
-    try:
-        with tqdm(total=sum(task.seconds for task in tasks), desc=description, bar_format=layout, smoothing=0) as bar:
-            for done, future in enumerate(as_completed(futures), start=1):
-                future.result()
-                bar.update(futures[future].seconds)
-                bar.set_postfix_str(f"{done} of {len(tasks)} pieces")
-    except BaseException:
-        executor.shutdown(wait=False, cancel_futures=True)
-        raise
+    with tqdm(total=sum(task.seconds for task in tasks), desc=description, bar_format=layout, smoothing=0) as bar:
+        for done, future in enumerate(as_completed(futures), start=1):
+            future.result()
+            bar.set_postfix_str(f"{done} of {len(tasks)} pieces", refresh=False)
+            bar.update(futures[future].seconds)
 
 
-def pool(workers: int) -> ProcessPoolExecutor:
-    """Spawned processes with one torch thread each, which end with this process even when it is killed."""
+@contextmanager
+def pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Spawned processes with one torch thread each, which end with this process even when it is killed.
+
+    On an error or Ctrl-C they are stopped at once: cells are written whole, so nothing is half done.
+    """
     if workers < 1:
         raise ValueError(f"workers={workers}: at least one is needed")
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
+    others = set(active_children())
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker) as executor:
+        try:
+            yield executor
+        except BaseException:
+            executor.shutdown(wait=False, cancel_futures=True)
+            for worker in set(active_children()) - others:
+                worker.terminate()
+            raise
 
 
 def _start_worker() -> None:
