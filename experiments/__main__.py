@@ -31,10 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except BrokenExecutor:
-        print(
-            "error: a worker process died (out of memory?): run the same command again, with fewer --workers",
-            file=sys.stderr,
-        )
+        remedy = "run the same command again, with fewer --workers"
+        print(f"error: a worker process died (out of memory?): {remedy}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\ninterrupted; what is finished is kept, the same command goes on from there", file=sys.stderr)

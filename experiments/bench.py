@@ -35,6 +35,10 @@ class Bench:
         return self.run.corpus("test", self.plan.corpus)
 
     @cached_property
+    def train(self) -> Corpus:
+        return self.run.corpus("train", self.plan.corpus)
+
+    @cached_property
     def text(self) -> Sequences:
         """Whole rows of held-out text."""
         rows = self.corpus.take(self.plan.text_rows)
@@ -50,8 +54,7 @@ class Bench:
     @cached_property
     def sampled(self) -> Int64[Tensor, "row pos"]:
         """The rows that rLLC minibatches are drawn from: the train split."""
-        train = self.run.corpus("train", self.plan.corpus)
-        return train.batch(slice(0, min(len(train), self.plan.sampled_rows)))
+        return self.train.batch(slice(0, min(len(self.train), self.plan.sampled_rows)))
 
     def repeated(self, text: str, count: int) -> Sequences:
         """Sequences that are one copy after another, without BOS; text: "random" or "text"."""

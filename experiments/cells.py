@@ -105,7 +105,7 @@ def key(on: Bench, kind: str, step: int) -> dict:
         "run": on.run.name,
         "step": step,
         "weights": hashlib.sha256(checkpoint.read_bytes()).hexdigest()[:16],
-        "data": on.corpus.fingerprint,
+        "data": (on.train if kind == "rllc" else on.corpus).fingerprint,
         "plan": _relevant(on.plan, kind),
         "version": [MEASURE, VERSION],
     }

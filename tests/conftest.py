@@ -65,8 +65,9 @@ def corpus_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with path.open("w") as file:
         for source in sorted(library.glob("*.py")):
             text = source.read_text(errors="ignore")
+            lines = text.splitlines()
             for node in ast.parse(text).body:
-                segment = ast.get_source_segment(text, node) or ""
+                segment = "\n".join(lines[node.lineno - 1 : node.end_lineno])
                 if isinstance(node, ast.FunctionDef | ast.ClassDef) and len(segment) > 200:
                     file.write(json.dumps({"text": segment}) + "\n")
     return path
