@@ -20,7 +20,7 @@ h1 { font-size: 1.7rem; margin-bottom: .2rem } h2 { font-size: 1.25rem; margin-t
 figure { margin: 1rem 0 } figure img { width: 100%; height: auto } figcaption { color: #444; font-size: .92rem }
 table { border-collapse: collapse; font-size: .92rem; margin: .8rem 0 }
 td, th { padding: .28rem .8rem; text-align: left; border-bottom: 1px solid #ddd }
-td.n { text-align: right; font-variant-numeric: tabular-nums }
+td.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
 code { background: #f3f3f3; padding: .1rem .3rem; border-radius: 3px; font-size: .88rem } .quiet { color: #666 }
 """
 

@@ -38,5 +38,3 @@ PAPER = Settings(
 QUICK = Settings(
     "QUICK", lr=1e-3, nbeta=30.0, localization=200.0, batch_size=4, num_chains=2, num_draws=70, num_burnin=30
 )
-
-BY_NAME = {settings.name: settings for settings in (PAPER, QUICK)}
