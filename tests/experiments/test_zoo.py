@@ -31,7 +31,8 @@ def test_two_layers_clear_the_gate_and_one_does_not(name: str) -> None:
     """Needs the python corpus, which takes about a minute to build."""
     measured = bars_of(runs.open_run(name))
     if name.endswith("1layer"):
-        assert not any(bar.met for bar in measured if "previous" not in bar.name)
+        # on text a bag of recent tokens is cheaper to predict, induction or not: that bar alone tells little
+        assert [bar.name for bar in measured if bar.met] in ([], ["copy gain on repeated held-out text (nats)"])
     else:
         assert [bar for bar in measured if not bar.met] == []
 
