@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layers", type=int, action="append", help="1 or 2; repeatable (default: both, 2 first)")
     parser.add_argument("--corpus", help="train on another corpus: text:PATH or hf:NAME (default: the preset's)")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of runs (default: %(default)s)")
-    parser.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="cpu or cuda (default: cuda where there is one)")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -30,6 +30,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.corpus:
         preset = replace(preset, corpus=arguments.corpus)
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: PyTorch sees no GPU here; use --device cpu")
     for n_layers in arguments.layers or (2, 1):
         if n_layers < 1:
             raise ValueError(f"--layers {n_layers}: a model has at least one layer")

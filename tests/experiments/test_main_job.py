@@ -183,6 +183,7 @@ def test_ctrl_c_ends_with_130_and_keeps_what_is_there(trained: Path, tmp_path: P
     [
         (["train", "--preset", "huge"], "unknown preset 'huge'"),
         (["train", "--preset", "tiny", "--corpus", "nonsense"], "unknown corpus 'nonsense'"),
+        (["train", "--preset", "tiny", "--layers", "0"], "at least one layer"),
         (["reproduce", "--run", "nowhere"], "no run 'nowhere'"),
         (["reproduce", "--run", "tiny-seed0", "--corpus", "text:/nowhere"], "no such file"),
         (["reproduce", "--run", "tiny-seed0", "--workers", "0"], "workers=0"),
