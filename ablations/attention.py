@@ -65,10 +65,15 @@ def head_weights(weights: Weights, layer: int) -> HeadWeights:
     return HeadWeights(*(weights[f"blocks.{layer}.attn.{name}"] for name in HeadWeights._fields))
 
 
-def embed(weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"]) -> Residual:
-    """The residual stream before layer 0; raises ValueError for rows longer than the model's context."""
+def check_context(cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"]) -> None:
+    """Raises ValueError for rows longer than the model's context."""
     if tokens.shape[1] > cfg.n_ctx:
         raise ValueError(f"rows of {tokens.shape[1]} tokens do not fit the model's context of {cfg.n_ctx}: cut them")
+
+
+def embed(weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"]) -> Residual:
+    """The residual stream before layer 0; raises ValueError for rows longer than the model's context."""
+    check_context(cfg, tokens)
     residual = F.embedding(tokens, weights["embed.W_E"])
     if cfg.positional_embedding_type == "standard":
         residual = residual + weights["pos_embed.W_pos"][: tokens.shape[1]]

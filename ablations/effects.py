@@ -12,6 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
+from ablations.attention import check_context
 from ablations.heads import Interventions
 
 
@@ -30,10 +31,7 @@ def token_losses(
     The model's flags and hooks are as before afterwards, also after an exception. Raises ValueError for a hook that the
     model does not have, and RuntimeError for one that did not fire.
     """
-    if tokens.shape[1] > model.cfg.n_ctx:
-        raise ValueError(
-            f"rows of {tokens.shape[1]} tokens do not fit the model's context of {model.cfg.n_ctx}: cut them"
-        )
+    check_context(model.cfg, tokens)
     interventions = interventions or []
     fired: set[int] = set()
 

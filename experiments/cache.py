@@ -1,4 +1,4 @@
-"""Folders that are built once and kept in the user's cache."""
+"""Folders that are built once and kept in the user's cache; an interrupted build leaves nothing behind."""
 
 import contextlib
 import hashlib

@@ -62,14 +62,15 @@ class Cells:
                     tasks.append(sweep.Task(work_rllc, arguments, COST["rllc"] * len(missing) / len(heads)))
         return tasks
 
+    def cell(self, kind: str, step: int) -> xr.Dataset:
+        """One cell, computed here where it is missing."""
+        return store.cached(self.folder, key(self.on, kind, step), partial(MEASUREMENTS[kind], self.on, step))
+
     def table(self, kind: str) -> xr.Dataset:
         """All cells of a kind, along `step`; computed here, with this process's threads, where they are missing."""
         if kind == "rllc":
             return self._rllc()
-        parts = []
-        for step in self.steps(kind):
-            compute = partial(MEASUREMENTS[kind], self.on, step)
-            parts.append(store.cached(self.folder, key(self.on, kind, step), compute))
+        parts = [self.cell(kind, step) for step in self.steps(kind)]
         joined = xr.concat(parts, "step", combine_attrs="override", data_vars="all")
         return joined.assign_coords(step=self.steps(kind))
 
@@ -117,8 +118,7 @@ def llc_key(on: Bench, step: int, head: Head) -> dict:
 
 def work(results: Path, folder: Path, plan: Plan, kind: str, step: int) -> None:
     """Computes and stores one cell."""
-    on = bench.bench(folder, plan)
-    store.cached(results, key(on, kind, step), lambda: MEASUREMENTS[kind](on, step))
+    Cells(results, runs.open_run(folder), plan).cell(kind, step)
 
 
 def work_rllc(results: Path, folder: Path, plan: Plan, step: int, heads: list[Head]) -> None:

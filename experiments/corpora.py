@@ -1,9 +1,6 @@
 """Corpora: token rows with their documents, split into train and held-out, fingerprinted.
 
-Names: "python" (code and prose in the preset's shares), "python:code", "python:prose", "text:PATH" (a .txt, .jsonl or
-.parquet file, or a folder of them), "hf:NAME" (a Hugging Face data set with a column "text"). Texts are read or built
-when first needed and cached; each cache entry is written whole and then renamed, so that an interrupted build leaves
-nothing behind.
+The names are those of `documents`. Rows are built when first needed and cached (`cache.built`).
 """
 
 from collections.abc import Iterator, Sequence

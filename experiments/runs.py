@@ -19,7 +19,6 @@ from transformer_lens import HookedTransformer, HookedTransformerConfig
 from experiments import corpora, tensorfile
 
 ZOO = Path(__file__).parent / "zoo"
-DEFAULT = "mini-seed0"
 
 
 @dataclass(frozen=True)

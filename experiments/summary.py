@@ -52,10 +52,12 @@ def write_tables(cells: Cells) -> list[Path]:
     for kind in ("scores", "composition", "ablations", "paths", "circuit", "rllc"):
         table = cells.table(kind)
         plain = [name for name in table.data_vars if not str(name).startswith("trace_")]
-        for group, names in _by_dims(table[plain]).items():
+        groups = _by_dims(table[plain])
+        for dims, names in groups.items():
             frame = table[names].to_dataframe().reset_index().dropna(subset=names, how="all")
-            suffix = "" if len(_by_dims(table[plain])) == 1 else "_by_" + "_".join(d for d in group if d != "step")
-            path = cells.folder / "tables" / f"{kind}{suffix.removesuffix('_by_')}.csv"
+            others = [dim for dim in dims if dim != "step"]
+            name = f"{kind}_by_{'_'.join(others)}" if len(groups) > 1 and others else kind
+            path = cells.folder / "tables" / f"{name}.csv"
             tensorfile.write_bytes(path, frame.to_csv(index=False, float_format="%.9g").encode())
             written.append(path)
     return written

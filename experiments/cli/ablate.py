@@ -15,8 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from ablations.names import check_head, head_name, parse_head
-    from experiments import cells as cells_of
-    from experiments import measure, runs, store
+    from experiments import runs
     from experiments.cli.shared import open_cells
 
     cfg = runs.open_run(arguments.run).model_config()
@@ -24,9 +23,7 @@ def run(arguments: argparse.Namespace) -> None:
     cells = open_cells(arguments)
     step = cells.run.steps[-1] if arguments.step is None else arguments.step
     cells.run.check_step(step)
-    table = store.cached(
-        cells.folder, cells_of.key(cells.on, "ablations", step), lambda: measure.measure_ablations(cells.on, step)
-    )
+    table = cells.cell("ablations", step)
     print(
         f"loss rise on held-out text at step {step}, nats per token, with its standard error; positive: the head helps"
     )

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+DEFAULT_RUN = "mini-seed0"
+
 if TYPE_CHECKING:
     from experiments.cells import Cells
 
@@ -13,7 +15,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """--run, --corpus, --out, --seed, --workers."""
     parser.add_argument(
         "--run",
-        default="mini-seed0",
+        default=DEFAULT_RUN,
         help="a run's folder, or its name in runs/ or in the bundled zoo (default: %(default)s)",
     )
     parser.add_argument(
@@ -27,9 +29,12 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def open_cells(arguments: argparse.Namespace) -> "Cells":
-    """The results that the flags name; reads (or builds) the corpus. Raises ValueError for a run of one layer."""
+    """The results that the flags name; reads (or builds) the held-out text. Raises ValueError for one layer."""
+    import torch
+
     from experiments import cells, plan, runs
 
+    torch.set_num_threads(1)  # as in the workers: a cell's bits are to be the same wherever it is computed
     run = runs.open_run(arguments.run)
     model = run.config["model"]
     if model["n_layers"] < 2:
@@ -40,7 +45,7 @@ def open_cells(arguments: argparse.Namespace) -> "Cells":
         run=run,
         plan=plan.default_plan(corpus, model["n_ctx"], arguments.seed),
     )
-    _ = run.tokenizer, found.on.corpus, found.on.sampled
+    _ = run.tokenizer, found.on.corpus
     return found
 
 

@@ -163,6 +163,12 @@ def test_other_verbs(reproduced: Path, trained: Path) -> None:
     assert [line.split()[0] for line in lines[-2:]] == ["L0H1", "L1H3"]
 
 
+def test_a_verb_computes_the_same_bits_as_a_worker(reproduced: Path, trained: Path, tmp_path: Path) -> None:
+    finish(command("ablate", "L0H1", "--run", "tiny-seed0", "--out", str(tmp_path), cwd=trained))
+    (cell,) = (tmp_path / "cells").iterdir()
+    assert cell.read_bytes() == (reproduced / "cells" / cell.name).read_bytes()
+
+
 def test_ctrl_c_ends_with_130_and_keeps_what_is_there(trained: Path, tmp_path: Path) -> None:
     process = command("reproduce", "--run", "tiny-seed0", "--out", str(tmp_path / "out"), cwd=trained)
     cells = tmp_path / "out" / "cells"

@@ -6,12 +6,13 @@ import torch
 from ablations import attention
 from benchmarks.zoo_gate import bars, bars_of
 from experiments import runs
+from experiments.cli.shared import DEFAULT_RUN
 
 BUNDLED = sorted(folder.parent.name for folder in runs.ZOO.glob("*/config.json"))
 
 
 def test_the_default_run_and_its_reference_are_bundled() -> None:
-    assert {runs.DEFAULT, f"{runs.DEFAULT}-1layer"} <= set(BUNDLED)
+    assert {DEFAULT_RUN, f"{DEFAULT_RUN}-1layer"} <= set(BUNDLED)
     assert sum(file.stat().st_size for file in runs.ZOO.rglob("*")) < 40e6
 
 
