@@ -1,7 +1,6 @@
 """The measurements of the main job: each is one cell per checkpoint, computed from a run, a plan and a step alone."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from circuits import classify, composition, induction, scores
 from experiments import bench
 from experiments.bench import Bench, Sequences
 from llc import engine
-from llc.estimate import llc
+from llc.diagnose import health
 
 TEXTS = ("random", "text")  # repeated random tokens, repeated held-out text
 
@@ -134,17 +133,13 @@ def measure_circuit(on: Bench, step: int) -> xr.Dataset:
 
 
 def measure_rllc(on: Bench, step: int, heads: list[Head]) -> dict[Head, xr.Dataset]:
-    """Weight-refined LLCs of heads of one layer, with their traces."""
-    settings, model = on.plan.llc, bench.model(on.run.folder, step)
-    traces = engine.sample_heads(model, on.sampled, heads, settings=settings, seed=on.plan.seed)
-    found = {}
-    for head, trace in traces.items():
-        arrays: dict = {name: ((), np.array(value)) for name, value in llc(trace, settings)._asdict().items()}
-        for name in ("loss", "virial", "distance"):
-            arrays[f"trace_{name}"] = (("chain", "draw"), getattr(trace, name))
-        arrays["trace_center_loss"] = (("draw",), trace.center_loss)
-        found[head] = xr.Dataset(arrays, attrs={"dimension": trace.dimension, "settings": asdict(settings)})
-    return found
+    """Weight-refined LLCs of heads of one layer, with their diagnostics and their traces (`trace_*`)."""
+    model = bench.model(on.run.folder, step)
+    traces = engine.sample_heads(model, on.sampled, heads, settings=on.plan.llc, seed=on.plan.seed)
+    return {
+        head: health(trace).merge(trace.rename({name: f"trace_{name}" for name in trace.data_vars}))
+        for head, trace in traces.items()
+    }
 
 
 MEASUREMENTS: dict[str, Callable[[Bench, int], xr.Dataset]] = {

@@ -94,8 +94,9 @@ def _checkpoint(cells: Cells, tables: dict[str, xr.Dataset], step: int) -> dict:
 
 
 def _rllc(at: xr.Dataset) -> dict:
-    found: dict = {name: _number(at[name]) for name in ("value", "se", "ess", "rhat", "value_all_draws", "virial")}
-    return found | {"bad_chains": int(at.bad_chains)}
+    numbers = ("value", "se", "ess", "rhat", "value_all_draws", "virial", "temperature", "kappa", "noise_value")
+    found: dict = {name: _number(at[name]) for name in numbers}
+    return found | {"bad_chains": int(at.bad_chains), "verdict": str(at.verdict.values), "regime": str(at.regime.values)}
 
 
 def _circuit(table: xr.Dataset) -> dict:

@@ -4,115 +4,154 @@ At draw t the loss is measured at w_t, on the minibatch whose gradient makes the
 loss at the center w* stands beside it: their difference is free of the minibatch noise that both share.
 """
 
-import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+import xarray as xr
+from jaxtyping import Float
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
 from llc import sgld
+from llc.kernel import Evaluate, Kernel, PerChain, Positions
+from llc.losses import Loss, Tokens, predictor
 from llc.restrict import Restriction
 from llc.settings import Settings
-
-Tokens = Int64[Tensor, "row pos"]
-Loss = Callable[[dict[str, Tensor], Tokens], Tensor]  # (weights, minibatch) -> mean loss, a scalar
-LossAndGradient = Callable[[Float[Tensor, " dim"], Tokens], tuple[float, Float[Tensor, " dim"]]]
+from llc.trace import Recorder, derived_seed, fingerprint
 
 
-class Trace(NamedTuple):
-    """Unreduced draws. A diverged chain is NaN from its first non-finite draw on."""
+class Observable(NamedTuple):
+    """Another loss, or the same on other data, watched along a chain that does not feel it: not an LLC."""
 
-    loss: Float[np.ndarray, "chain draw"]
-    center_loss: Float[np.ndarray, " draw"]
-    virial: Float[np.ndarray, "chain draw"]
-    distance: Float[np.ndarray, "chain draw"]
-    dimension: int  # number of varied parameters
+    loss: Loss
+    tokens: Tokens
 
 
 def sample(
-    model: HookedTransformer, tokens: Tokens, restriction: Restriction, *, loss: Loss, settings: Settings, seed: int
-) -> Trace:
-    """Samples the local posterior with the parameters outside the restriction frozen.
+    model: HookedTransformer,
+    tokens: Tokens,
+    restriction: Restriction,
+    *,
+    loss: Loss,
+    settings: Settings,
+    seed: int,
+    kernel: Kernel = sgld,
+    observables: Mapping[str, Observable] | None = None,
+) -> xr.Dataset:
+    """Samples the local posterior with the parameters outside the restriction frozen; returns a trace (trace.py).
 
-    tokens: the whole data set, rows are drawn from it with replacement. The model itself is never changed. The result
-    depends only on the arguments: minibatches on the seed, noise on seed, restriction and chain.
+    tokens: the whole data set, rows are drawn from it with replacement. Data-refined: pass that data. Refined by a
+    reference model: pass `losses.kl_to(reference)`. The model itself is never changed and its mode does not matter.
+    The result depends only on the arguments: minibatches on the seed, noise on seed, restriction and chain.
+    Raises ValueError for data or weights that cannot be sampled.
     """
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
     check_inputs(weights, tokens, model.cfg.d_vocab)
-    center = restriction.flat(weights)
-
-    def loss_and_gradient(position: Float[Tensor, " dim"], batch: Tokens) -> tuple[float, Float[Tensor, " dim"]]:
-        position = position.detach().requires_grad_()
-        with torch.enable_grad():
-            value = loss(restriction.put(weights, position), batch)
-            (gradient,) = torch.autograd.grad(value, position)
-        return value.item(), gradient
-
-    recorder = Recorder(restriction.name, center, settings, seed)
-    for rows in minibatches(len(tokens), settings, seed):
+    watched = observables or {}
+    for observable in watched.values():
+        check_inputs({}, observable.tokens, model.cfg.d_vocab)
+    center, predict = restriction.flat(weights), predictor(model)
+    recorder = Recorder(
+        center, kernel, settings, seed, described(weights, tokens, restriction, loss), restriction.key_bias(model.cfg)
+    )
+    streams = {name: minibatches(len(o.tokens), settings, seed, name) for name, o in watched.items()}
+    for draw, rows in enumerate(minibatches(len(tokens), settings, seed)):
         batch = tokens[rows]
+        prepared = loss.prepare(batch, rows)
+
+        def value(position: Float[Tensor, " dim"], batch: Tokens = batch, prepared: object = prepared) -> Tensor:
+            return loss.mean(predict(restriction.put(weights, position), batch), prepared)
+
         with torch.no_grad():
-            center_loss = loss(weights, batch).item()
-        recorder.draw(center_loss, batch, loss_and_gradient)
+            center_loss = loss.mean(predict(weights, batch), prepared).item()
+            rises = {}
+            for name, (other, other_tokens) in watched.items():
+                seen = streams[name][draw]
+                target = other.prepare(other_tokens[seen], seen)
+                start = other.mean(predict(weights, other_tokens[seen]), target)
+                now = [restriction.put(weights, position) for position in recorder.state.position]
+                rises[name] = torch.stack([other.mean(predict(w, other_tokens[seen]), target) - start for w in now])
+        recorder.draw(center_loss, one_by_one(value), rises)
     return recorder.trace()
 
 
-class Recorder:
-    """The chains of one restriction, advanced draw by draw; every engine drives the same one."""
+def sample_function(
+    loss: Callable[[Positions, Tensor | None], PerChain],
+    center: Float[Tensor, " dim"],
+    *,
+    settings: Settings,
+    seed: int,
+    data: Tensor | None = None,
+    kernel: Kernel = sgld,
+    name: str = "function",
+) -> xr.Dataset:
+    """The same for any function of a parameter vector: all chains at once.
 
-    def __init__(self, name: str, center: Float[Tensor, " dim"], settings: Settings, seed: int) -> None:
-        self.settings, self.dimension = settings, center.numel()
-        self.generators = [generator_for(seed, name, chain) for chain in range(settings.num_chains)]
-        self.states = [sgld.init(center) for _ in range(settings.num_chains)]
-        self.records: dict[str, list[list[float]]] = {
-            key: [[] for _ in self.states] for key in ("loss", "virial", "distance")
-        }
-        self.center_losses: list[float] = []
+    loss(positions, batch) -> the loss of each chain; batch is rows of data drawn with replacement, None without data
+    (a population loss).
+    """
+    attrs = {"restriction": name, "loss": name, "weights": fingerprint(center)}
+    attrs["data"] = "none" if data is None else fingerprint(data)
+    recorder = Recorder(center, kernel, settings, seed, attrs)
+    for rows in minibatches(1 if data is None else len(data), settings, seed):
+        batch = None if data is None else data[rows]
 
-    def draw(self, center_loss: float, batch: Tokens, loss_and_gradient: LossAndGradient) -> None:
-        """Measures every chain on this minibatch, then moves it."""
-        self.center_losses.append(center_loss)
-        for chain, state in enumerate(self.states):
-            loss, gradient = loss_and_gradient(state.position, batch)
-            self.states[chain], info = sgld.update(state, gradient, self.settings, self.generators[chain])
-            for key, value in (("loss", loss), ("virial", info.virial), ("distance", info.distance)):
-                self.records[key][chain].append(value)
+        def evaluate(positions: Positions, batch: Tensor | None = batch) -> tuple[PerChain, Positions]:
+            positions = positions.detach().requires_grad_()
+            with torch.enable_grad():
+                values = loss(positions, batch)
+                (gradient,) = torch.autograd.grad(values.sum(), positions)
+            return values.detach(), gradient
 
-    def trace(self) -> Trace:
-        arrays = {key: np.array(values, dtype=np.float64) for key, values in self.records.items()}
-        finite = np.logical_and.accumulate(np.isfinite(list(arrays.values())).all(0), axis=1)
-        arrays = {key: np.where(finite, values, np.nan) for key, values in arrays.items()}
-        return Trace(center_loss=np.array(self.center_losses), dimension=self.dimension, **arrays)
+        with torch.no_grad():
+            center_loss = loss(center[None], batch).item()
+        recorder.draw(center_loss, evaluate)
+    return recorder.trace()
 
 
-def minibatches(num_rows: int, settings: Settings, seed: int) -> np.ndarray:
+def one_by_one(value: Callable[[Float[Tensor, " dim"]], Tensor]) -> Evaluate:
+    """Loss and gradient of each chain in turn."""
+
+    def evaluate(positions: Positions) -> tuple[PerChain, Positions]:
+        losses, gradients = [], []
+        for position in positions:
+            position = position.detach().requires_grad_()
+            with torch.enable_grad():
+                loss = value(position)
+                (gradient,) = torch.autograd.grad(loss, position)
+            losses.append(loss.detach())
+            gradients.append(gradient)
+        return torch.stack(losses), torch.stack(gradients)
+
+    return evaluate
+
+
+def described(weights: Mapping[str, Tensor], tokens: Tokens, restriction: Restriction, loss: Loss) -> dict[str, str]:
+    """The part of a trace's attributes that names what is sampled."""
+    return {
+        "restriction": restriction.name,
+        "loss": loss.name,
+        "weights": fingerprint(*weights.values()),
+        "data": fingerprint(tokens),
+    }
+
+
+def minibatches(num_rows: int, settings: Settings, seed: int, purpose: str = "") -> np.ndarray:
     """Row numbers [draw, batch_size], drawn with replacement; the same for every restriction of one seed."""
-    return np.random.default_rng(derived_seed(seed, "minibatches")).integers(
-        num_rows, size=(settings.num_draws, settings.batch_size)
-    )
+    stream = derived_seed(seed, f"minibatches {purpose}".strip())
+    return np.random.default_rng(stream).integers(num_rows, size=(settings.num_draws, settings.batch_size))
 
 
-def generator_for(seed: int, name: str, chain: int) -> torch.Generator:
-    """The noise of one chain."""
-    return torch.Generator().manual_seed(derived_seed(seed, f"noise {name} {chain}"))
-
-
-def derived_seed(seed: int, purpose: str) -> int:
-    """Independent integer seeds from one."""
-    return int.from_bytes(hashlib.sha256(f"{seed} {purpose}".encode()).digest()[:8], "big") >> 1
-
-
-def check_inputs(weights: dict[str, Tensor], tokens: Tokens, d_vocab: int) -> None:
+def check_inputs(weights: Mapping[str, Tensor], tokens: Tokens, d_vocab: int) -> None:
     """Raises ValueError for an empty data set, a token outside the vocabulary, or weights that are not finite."""
     if len(tokens) == 0:
         raise ValueError("the data set has no rows: an LLC needs at least one")
-    if int(tokens.min()) < 0 or int(tokens.max()) >= d_vocab:
+    outside = tokens[(tokens < 0) | (tokens >= d_vocab)]
+    if len(outside):
         raise ValueError(
-            f"token {int(tokens.max())} is outside the vocabulary of {d_vocab}: use the model's own tokenizer"
+            f"token {int(outside[0])} is outside the vocabulary of {d_vocab}: use the model's own tokenizer"
         )
     bad = next((name for name, weight in weights.items() if not torch.isfinite(weight).all()), None)
     if bad is not None:

@@ -1,4 +1,9 @@
-"""Exact values that the sampler must reach."""
+"""Exact values: what a sampler must reach on quadratic losses, and learning coefficients of singular models."""
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -6,17 +11,102 @@ from jaxtyping import Float
 from llc.settings import Settings
 
 
-def quadratic(curvatures: Float[np.ndarray, " dim"], settings: Settings) -> float:
+class Coefficient(NamedTuple):
+    """The real log canonical threshold: the volume below loss eps goes as eps^value (-log eps)^(multiplicity - 1)."""
+
+    value: float
+    multiplicity: int
+
+
+def quadratic(
+    curvatures: Float[np.ndarray, " dim"],
+    settings: Settings,
+    *,
+    curvature_variance: Float[np.ndarray, " dim"] | float = 0.0,
+    gradient_variance: Float[np.ndarray, " dim"] | float = 0.0,
+) -> float:
     """nbeta E[L(w) - L(w*)] of discretised SGLD, stationary, on L(w) = L(w*) + 1/2 sum_i h_i (w_i - w*_i)^2.
 
         sum_i nbeta h_i / (2 a_i (1 - lr a_i / 4)),    a_i = nbeta h_i + localization
 
     Each coordinate is an autoregression with factor 1 - lr a_i / 2 and noise variance lr; as lr goes to 0 its variance
-    goes to 1 / a_i. Raises ValueError where the step is too large to be stable (lr a_i >= 4).
+    goes to 1 / a_i. Minibatches may give each coordinate a curvature and a gradient of variances v_i and g_i around
+    h_i and 0, independent between draws and coordinates; the coordinate's variance is then
+
+        (lr + (lr nbeta / 2)^2 g_i) / (1 - (1 - lr a_i / 2)^2 - (lr nbeta / 2)^2 v_i)
+
+    Raises ValueError where the step is too large for a stationary law.
     """
     stiffness = settings.nbeta * curvatures + settings.localization
-    if (settings.lr * stiffness >= 4).any():
-        raise ValueError(
-            f"lr={settings.lr} is unstable at stiffness {stiffness.max():g}: it must be below {4 / stiffness.max():g}"
-        )
-    return float((settings.nbeta * curvatures / (2 * stiffness * (1 - settings.lr * stiffness / 4))).sum())
+    kick = (settings.lr * settings.nbeta / 2) ** 2
+    decay = 1 - (1 - settings.lr * stiffness / 2) ** 2 - kick * curvature_variance
+    if (decay <= 0).any():
+        worst = stiffness[decay <= 0].max()
+        raise ValueError(f"lr={settings.lr} is unstable at stiffness {worst:g}: it must be below {4 / worst:g}")
+    variance = (settings.lr + kick * gradient_variance) / decay
+    return float((settings.nbeta * curvatures * variance / 2).sum())
+
+
+def quadratic_kappa(curvatures: Float[np.ndarray, " dim"], settings: Settings) -> float:
+    """d log lambda / d log nbeta on the same loss, as lr goes to 0: the mean of localization / a_i, lambda-weighted."""
+    pulled = settings.nbeta * curvatures
+    weight = pulled / (pulled + settings.localization)
+    return float((weight * settings.localization / (pulled + settings.localization)).sum() / weight.sum())
+
+
+def normal_crossings(exponents: Sequence[int]) -> Coefficient:
+    """L(w) = prod_i w_i^(2 k_i) at 0: min of 1 / (2 k_i), as often as it is attained; k_i = 0 leaves w_i out."""
+    used = [k for k in exponents if k]
+    if not used or min(exponents) < 0:
+        raise ValueError(f"exponents {list(exponents)}: at least one must be positive and none negative")
+    return Coefficient(1 / (2 * max(used)), used.count(max(used)))
+
+
+def reduced_rank_regression(inputs: int, outputs: int, hidden: int, rank: int) -> Coefficient:
+    """|B A - (true map of this rank)|^2, A [hidden, inputs], B [outputs, hidden], at the fibre's deepest points.
+
+    Aoyagi and Watanabe, Neural Networks 18 (2005): four cases by which of the three sizes dominates.
+    """
+    _check_rank((inputs, hidden, outputs), rank)
+    m, n, h, r = inputs, outputs, hidden, rank
+    if n + r <= m + h and m + r <= n + h and h + r <= m + n:
+        doubled = -((h + r) ** 2) - m * m - n * n + 2 * (h + r) * m + 2 * (h + r) * n + 2 * m * n
+        odd = (m + n + h + r) % 2
+        return Coefficient((doubled + odd) / 8, 2 if odd else 1)
+    if m + h < n + r:
+        return Coefficient((h * m - h * r + n * r) / 2, 1)
+    if n + h < m + r:
+        return Coefficient((h * n - h * r + m * r) / 2, 1)
+    return Coefficient(m * n / 2, 1)
+
+
+def deep_linear(widths: Sequence[int], rank: int) -> Coefficient:
+    """|W_L ... W_1 - (true map of this rank)|^2 with layers of these widths (input first), at the deepest points.
+
+    With D_s = H_s - r and Sigma the subset of l + 1 widths that constrain (the unique prefix of the sorted D with
+    max in < min out, sum >= l max in, sum < l min out), M = ceil(sum / l), a = sum - (M - 1) l:
+
+        lambda = (r (H_0 + H_L) - r^2) / 2 + a (l - a) / (4 l) - l (l - 1) / 4 (sum / l)^2 + sum_{i < j} D_i D_j / 2
+
+    and multiplicity a (l - a) + 1. Aoyagi, Theorem 1 (2024). A point elsewhere on the fibre may have a larger local
+    coefficient; at generic points of the top-dimensional stratum it is half the rank of the map's Jacobian.
+    """
+    _check_rank(widths, rank)
+    deficits = sorted(width - rank for width in widths)
+    for count in range(2, len(deficits) + 1):
+        inside, outside, l = deficits[:count], [*deficits[count:], math.inf], count - 1
+        total = sum(inside)
+        if inside[-1] < outside[0] and total >= l * inside[-1] and total < l * outside[0]:
+            break
+    else:
+        raise AssertionError(f"no constraining subset for widths {list(widths)} and rank {rank}")
+    a = total - (math.ceil(total / l) - 1) * l
+    map_part = Fraction(rank * (widths[0] + widths[-1]) - rank**2, 2)
+    pairs = Fraction(total**2 - sum(d * d for d in inside), 4)
+    value = map_part + Fraction(a * (l - a) - (l - 1) * total**2, 4 * l) + pairs
+    return Coefficient(float(value), a * (l - a) + 1)
+
+
+def _check_rank(widths: Sequence[int], rank: int) -> None:
+    if len(widths) < 2 or not 0 <= rank <= min(widths):
+        raise ValueError(f"rank {rank} for widths {list(widths)}: it must be between 0 and the smallest width")

@@ -3,51 +3,81 @@
     lambda = nbeta * mean over draws and chains of [L_batch(w_t) - L_batch(w*)]
 
 Chains share minibatches, so their errors are correlated: the standard error is that of the mean of the chain-averaged
-series, never sd / sqrt(number of draws).
+series, never sd / sqrt(number of draws) and never sd / sqrt(total ESS).
 """
 
-from typing import NamedTuple
-
 import numpy as np
+import xarray as xr
 from arviz_stats.base import array_stats
+from jaxtyping import Float
 
-from llc.chains import Trace
-from llc.settings import Settings
+from llc.settings import Settings, from_json
 
-VERSION = 1  # raised by hand when the numbers change
-
-
-class LLC(NamedTuple):
-    """An estimate. NaN (value and errors) when a chain diverged and the caller did not drop it."""
-
-    value: float  # without burn-in
-    se: float
-    ess: float  # effective draws, all chains together
-    rhat: float  # split R-hat
-    bad_chains: int  # diverged
-    value_all_draws: float  # burn-in included, as the paper averages
-    virial: float  # ratio to its exact stationary mean: near 1 when the chain has converged
+VERSION = 2  # raised by hand when the numbers change
 
 
-def llc(trace: Trace, settings: Settings, *, drop_bad_chains: bool = False) -> LLC:
-    """Reduces a trace."""
-    good = np.isfinite(trace.loss).all(1)
+def llc(trace: xr.Dataset, *, drop_bad_chains: bool = False) -> xr.Dataset:
+    """Reduces a trace. All in units of the coefficient (dimensionless) but counts and R-hat:
+
+    value, se                  the paired estimate without burn-in, and its standard error
+    chain_value, chain_se      [chain] the same of each chain alone
+    value_all_draws            burn-in included, as the paper averages
+    unpaired, unpaired_se      held against the center's loss on other minibatches (those of the burn-in), as other
+                               tools do; NaN without burn-in
+    ess, rhat                  effective draws of all chains together; split R-hat
+    bad_chains                 how many diverged: all values are NaN then, unless the caller drops those chains
+    """
+    settings = from_json(trace.attrs["settings"])
+    good = np.isfinite(trace.loss.values).all(1)
     bad = int((~good).sum())
-    if bad and not (drop_bad_chains and good.any()):
-        nan = float("nan")
-        return LLC(nan, nan, nan, nan, bad, nan, nan)
-    series = settings.nbeta * (trace.loss[good] - trace.center_loss)
-    kept = series[:, settings.num_burnin :]
-    return LLC(
-        value=float(kept.mean()),
-        se=_number(array_stats.mcse(kept.mean(0, keepdims=True), method="mean", chain_axis=0, draw_axis=1)),
-        ess=_number(array_stats.ess(kept, method="mean", chain_axis=0, draw_axis=1)),
-        rhat=_number(array_stats.rhat(kept, method="split", chain_axis=0, draw_axis=1)),
-        bad_chains=bad,
-        value_all_draws=float(series.mean()),
-        virial=float(trace.virial[good, settings.num_burnin :].mean() / trace.dimension),
-    )
+    usable = bool(good.any()) and (drop_bad_chains or not bad)
+    kept_chains = good if usable else np.zeros_like(good)
+    found = _reduce(paired(trace)[kept_chains], settings) if usable else _nothing()
+    loss = settings.nbeta * trace.loss.values[kept_chains]
+    center = settings.nbeta * trace.center_loss.values[: settings.num_burnin]
+    if usable and len(center) > 1:
+        found["unpaired"] = float(loss[:, settings.num_burnin :].mean() - center.mean())
+        found["unpaired_se"] = float(np.hypot(mean_error(loss[:, settings.num_burnin :]), _plain_error(center)))
+    by_chain = [
+        _reduce(series[None], settings) if np.isfinite(series).all() else _nothing() for series in paired(trace)
+    ]
+    data: dict = {name: ((), np.array(value)) for name, value in found.items()} | {"bad_chains": ((), np.array(bad))}
+    for name in ("value", "se"):
+        data[f"chain_{name}"] = ("chain", np.array([one[name] for one in by_chain]))
+    return xr.Dataset(data, attrs=trace.attrs | {"version": VERSION})
 
 
-def _number(value: np.ndarray | float) -> float:
+def paired(trace: xr.Dataset) -> Float[np.ndarray, "chain draw"]:
+    """nbeta (L_batch(w_t) - L_batch(w*)), every draw."""
+    return from_json(trace.attrs["settings"]).nbeta * (trace.loss.values - trace.center_loss.values)
+
+
+def mean_error(series: Float[np.ndarray, "chain draw"]) -> float:
+    """Standard error of the mean of chains that share their minibatches: of the chain-averaged series."""
+    return number(array_stats.mcse(series.mean(0, keepdims=True), method="mean", chain_axis=0, draw_axis=1))
+
+
+def number(value: np.ndarray | float) -> float:
     return float(np.asarray(value).item())
+
+
+def _reduce(series: Float[np.ndarray, "chain draw"], settings: Settings) -> dict[str, float]:
+    kept = series[:, settings.num_burnin :]
+    return {
+        "value": float(kept.mean()),
+        "se": mean_error(kept),
+        "ess": number(array_stats.ess(kept, method="mean", chain_axis=0, draw_axis=1)),
+        "rhat": number(array_stats.rhat(kept, method="split", chain_axis=0, draw_axis=1)),
+        "value_all_draws": float(series.mean()),
+        "unpaired": float("nan"),
+        "unpaired_se": float("nan"),
+    }
+
+
+def _nothing() -> dict[str, float]:
+    names = ("value", "se", "ess", "rhat", "value_all_draws", "unpaired", "unpaired_se")
+    return dict.fromkeys(names, float("nan"))
+
+
+def _plain_error(values: np.ndarray) -> float:
+    return float(values.std(ddof=1) / np.sqrt(len(values)))

@@ -1,14 +1,17 @@
 """Which parameters vary: "full", "embed", "unembed", "L0", "L1H3", a parameter's name, and unions ("L0H1+L1H6").
 
 A head is its slices of W_Q, W_K, W_V, W_O, b_Q, b_K, b_V; b_O belongs to no head. A layer is all of its heads.
+A restriction shows what it selects: `print(restriction)`, or its table in a notebook.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
@@ -24,6 +27,45 @@ class Restriction:
 
     name: str
     parts: tuple[tuple[str, int | None], ...]  # parameter, and the head within it (None: the whole parameter)
+    shapes: tuple[tuple[int, ...], ...]  # of each part
+
+    @property
+    def sizes(self) -> list[int]:
+        """Number of parameters of each part."""
+        return [math.prod(shape) for shape in self.shapes]
+
+    @property
+    def dimension(self) -> int:
+        """Number of parameters that vary."""
+        return sum(self.sizes)
+
+    def __str__(self) -> str:
+        lines = [f"{self.name}: {self.dimension:,} parameters"]
+        return "\n".join([*lines, *(f"  {label}  {size:,}" for label, size in zip(self._labels(), self.sizes, strict=True))])
+
+    def _repr_html_(self) -> str:
+        cells = zip(self._labels(), self.shapes, self.sizes, strict=True)
+        rows = "".join(f"<tr><td>{n}</td><td>{tuple(s)}</td><td>{size:,}</td></tr>" for n, s, size in cells)
+        head = "<tr><th>parameter</th><th>shape</th><th>count</th></tr>"
+        return f"<b>{self.name}</b>: {self.dimension:,} parameters<table>{head}{rows}</table>"
+
+    def _labels(self) -> list[str]:
+        return [name if head is None else f"{name}[{head}]" for name, head in self.parts]
+
+    def key_bias(self, cfg: HookedTransformerConfig) -> Int64[Tensor, " bias"] | None:
+        """Where the key biases are in the vector, in models whose attention they cannot change; None without them.
+
+        Without rotary positions a key bias adds the same to every score of a query, which the softmax removes. So its
+        draws must be N(w*, 1 / localization) (diagnose.py).
+        """
+        free = cfg.positional_embedding_type in ("standard", "shortformer") and cfg.n_key_value_heads is None
+        starts = np.cumsum([0, *self.sizes])
+        places = [
+            torch.arange(start, start + size)
+            for (name, _), start, size in zip(self.parts, starts.tolist(), self.sizes, strict=False)
+            if name.endswith("attn.b_K")
+        ]
+        return torch.cat(places) if free and places else None
 
     def flat(self, weights: Weights) -> Float[Tensor, " dim"]:
         """The selected parameters as one vector (a copy)."""
@@ -32,11 +74,8 @@ class Restriction:
     def put(self, weights: Weights, flat: Float[Tensor, " dim"]) -> dict[str, Tensor]:
         """All weights with the selected ones replaced; differentiable in `flat`, the given weights stay as they are."""
         replaced = dict(weights)
-        start = 0
-        for name, head in self.parts:
-            shape = _part(weights, (name, head)).shape
-            values = flat[start : start + shape.numel()].view(shape)
-            start += shape.numel()
+        for (name, head), shape, part in zip(self.parts, self.shapes, flat.split(self.sizes), strict=True):
+            values = part.view(shape)
             if head is None:
                 replaced[name] = values
             else:
@@ -46,16 +85,14 @@ class Restriction:
 
 
 def parse(text: str, weights: Weights, cfg: HookedTransformerConfig) -> Restriction:
-    """Reads a restriction; raises ValueError for one that is unknown or selects a parameter twice."""
-    parts: list[tuple[str, int | None]] = []
-    names = []
-    for term in text.split("+"):
-        name, found = _term(term.strip(), weights, cfg)
-        names.append(name)
-        parts += found
-    if len(set(parts)) < len(parts):
+    """Reads a restriction, in any order of its terms; raises ValueError for one that is unknown or selects twice."""
+    terms = sorted((_term(term.strip(), weights, cfg) for term in text.split("+")), key=lambda term: term[0])
+    parts = [part for _, found in terms for part in found]
+    whole = {name for name, head in parts if head is None}
+    if len(set(parts)) < len(parts) or any(name in whole for name, head in parts if head is not None):
         raise ValueError(f"restriction {text!r} selects a parameter twice: name each part once")
-    return Restriction("+".join(names), tuple(parts))
+    shapes = tuple(tuple(_part(weights, part).shape) for part in parts)
+    return Restriction("+".join(name for name, _ in terms), tuple(parts), shapes)
 
 
 def _term(term: str, weights: Weights, cfg: HookedTransformerConfig) -> tuple[str, list[tuple[str, int | None]]]:
@@ -65,21 +102,21 @@ def _term(term: str, weights: Weights, cfg: HookedTransformerConfig) -> tuple[st
         return term, [(name, None) for name in weights if name.startswith(term + ".")]
     if term in weights:
         return term, [(term, None)]
-    if layer := re.fullmatch(r"[lL](\d+)", term):
-        heads = [check_head((int(layer[1]), head), cfg) for head in range(cfg.n_heads)]
-        return f"L{int(layer[1])}", [part for head in heads for part in _head_parts(head)]
+    if (layer := re.fullmatch(r"[lL](\d+)", term)) and int(layer[1]) < cfg.n_layers:
+        # grouped keys and values have names of their own (_W_K)
+        names = [f"blocks.{int(layer[1])}.attn.{x}{name}" for name in HeadWeights._fields for x in ("", "_")]
+        return f"L{int(layer[1])}", [(name, None) for name in names if name in weights]
     try:
-        head = check_head(parse_head(term), cfg)
+        layer_number, number = check_head(parse_head(term), cfg)
     except ValueError as error:
         raise ValueError(
             f"unknown restriction {term!r} ({error}): "
             "use full, embed, unembed, L0, L1H3, a parameter's name, or a union with +"
         ) from None
-    return head_name(head), _head_parts(head)
-
-
-def _head_parts(head: tuple[int, int]) -> list[tuple[str, int | None]]:
-    return [(f"blocks.{head[0]}.attn.{name}", head[1]) for name in HeadWeights._fields]
+    parts: list[tuple[str, int | None]] = [(f"blocks.{layer_number}.attn.{n}", number) for n in HeadWeights._fields]
+    if any(name not in weights for name, _ in parts):
+        raise ValueError(f"{term}: heads of this model share keys and values: restrict to a layer or to parameters")
+    return head_name((layer_number, number)), parts
 
 
 def _part(weights: Weights, part: tuple[str, int | None]) -> Tensor:

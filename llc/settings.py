@@ -1,6 +1,8 @@
 """What an estimate of a learning coefficient depends on besides model, text and restriction."""
 
-from dataclasses import dataclass
+import json
+import math
+from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True)
@@ -9,7 +11,7 @@ class Settings:
 
     name: str
     lr: float
-    nbeta: float
+    nbeta: float  # 0 samples the localization alone: the negative control of a calibration
     localization: float
     batch_size: int  # rows of a minibatch
     num_chains: int
@@ -17,16 +19,38 @@ class Settings:
     num_burnin: int  # draws discarded by the headline value
 
     def __post_init__(self) -> None:
-        for field in ("lr", "nbeta", "batch_size", "num_chains"):
+        for field in ("lr", "batch_size", "num_chains"):
             if getattr(self, field) <= 0:
                 raise ValueError(f"{field}={getattr(self, field)}: it must be positive")
-        if self.localization < 0:
-            raise ValueError(f"localization={self.localization}: it must not be negative")
+        for field in ("nbeta", "localization"):
+            if getattr(self, field) < 0:
+                raise ValueError(f"{field}={getattr(self, field)}: it must not be negative")
         if not 0 <= self.num_burnin <= self.num_draws - 4:
             raise ValueError(
                 f"num_draws={self.num_draws} with num_burnin={self.num_burnin}: "
                 "at least 4 draws must remain; draw more or discard fewer"
             )
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+def from_json(text: str) -> Settings:
+    """The settings that a trace carries."""
+    return Settings(**json.loads(text))
+
+
+def natural_nbeta(n: int) -> float:
+    """n / log n: the inverse temperature at which the mean loss rise estimates the WBIC, hence the asymptotic lambda.
+
+    n is the size of the data set whose posterior is meant, in independent samples: rows, for a language model (not
+    tokens, which are dependent, and not the rows of a minibatch, which devinterp's default takes). A larger n means a
+    colder posterior, one that stays closer to the center; nothing in the sampler depends on n otherwise.
+    Watanabe, JMLR 14 (2013); Lau et al., arXiv:2308.12108, Definition 2.
+    """
+    if n < 2:
+        raise ValueError(f"n={n}: n / log n needs at least 2 samples")
+    return n / math.log(n)
 
 
 # The settings of arXiv:2410.02984 (its public configurations); it averages all draws, which `value_all_draws` gives.

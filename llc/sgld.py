@@ -14,35 +14,28 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llc.kernel import Evaluate, Info, Noise, drift
 from llc.settings import Settings
 
 
 class State(NamedTuple):
-    """One chain."""
+    """All chains."""
 
-    position: Float[Tensor, " dim"]
+    position: Float[Tensor, "chain dim"]
     center: Float[Tensor, " dim"]
+    scale: Float[Tensor, ""]  # 1: no preconditioner
 
 
-class Info(NamedTuple):
-    """What an update saw."""
-
-    virial: float  # D.U - (lr / 4) |U|^2 with D = w - w*, U the drift; its stationary mean is the dimension
-    distance: float  # |w - w*|
+def init(center: Float[Tensor, " dim"], num_chains: int) -> State:
+    """Chains that start at the center."""
+    return State(center.repeat(num_chains, 1), center, center.new_ones(()))
 
 
-def init(center: Float[Tensor, " dim"]) -> State:
-    """A chain that starts at the center."""
-    return State(center.clone(), center)
-
-
-def update(
-    state: State, gradient: Float[Tensor, " dim"], settings: Settings, generator: torch.Generator
-) -> tuple[State, Info]:
-    """One step from the gradient of the mean minibatch loss at the current position."""
-    displacement = state.position - state.center
-    drift = settings.nbeta * gradient + settings.localization * displacement
-    virial = displacement @ drift - settings.lr / 4 * (drift @ drift)
-    noise = torch.randn(drift.shape, generator=generator, dtype=drift.dtype).to(drift.device)
-    position = state.position - settings.lr / 2 * drift + math.sqrt(settings.lr) * noise
-    return State(position, state.center), Info(virial.item(), displacement.norm().item())
+def update(state: State, evaluate: Evaluate, settings: Settings, noise: Noise) -> tuple[State, Info]:
+    """One step of every chain."""
+    loss, gradient = evaluate(state.position)
+    pull = drift(state.position - state.center, gradient, settings)
+    step = settings.lr / 2 * pull
+    position = state.position - step + math.sqrt(settings.lr) * noise(pull.shape[1])
+    info = Info(loss, pull, (step * pull).sum(1) / 2, torch.full_like(loss, math.nan))
+    return state._replace(position=position), info

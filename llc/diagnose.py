@@ -1,0 +1,197 @@
+"""Is this number to be trusted? One health record per estimate, with a verdict in words and what to change.
+
+Exact laws do most of the work; none needs to know the posterior:
+
+- Virial. For the discretised chain, minibatch noise included, E[D.U - (lr/4) U.G.U] is the number of varied parameters
+  once the chain is stationary (D = w - w*, U the drift, G the preconditioner), because E[D.D] then stays the same. All
+  chains start at w*, so R-hat cannot see that none has arrived; this can.
+- Temperature. In the stated posterior E[D.U] is the dimension. What the finite step and the minibatch noise add, the
+  mean of (lr/4) U.G.U, is heat: the chain samples that much hotter a posterior.
+- Key biases. Where nothing but the localization moves b_K, its draws are an autoregression known to the last digit, at
+  every draw: a test of the sampler itself that comes with every head.
+- kappa = d log lambda / d log nbeta = 1 - nbeta Var(L(w)) / E[L(w) - L(w*)], by differentiating the posterior mean.
+  The variance is a covariance between two independent minibatches, so minibatch noise does not enter. Near 0 lambda is
+  a property of the loss's geometry at this scale; near 1 it is nbeta times a loss rise that does not feel the loss:
+  sensitivity to noise of variance 1 / localization, which `noise_value` measures directly.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from llc.estimate import llc, mean_error, paired
+from llc.settings import Settings, from_json
+
+NOISE_SENSITIVITY, PLATEAU = 0.7, 0.3  # kappa above, below: the regimes
+Z = 4.0  # standard errors at which an exact law counts as broken
+
+
+class Finding(NamedTuple):
+    """Something wrong. A grave one forbids the number, another asks for caution."""
+
+    grave: bool
+    text: str  # what, and what to change
+
+
+def health(trace: xr.Dataset) -> xr.Dataset:
+    """The estimate (`llc`) with its diagnostics:
+
+    virial, virial_se        ratio to the dimension; 1 when stationary
+    temperature              E[D.U] / dimension; 1 in the stated posterior
+    key_bias, key_bias_z     ratio of the key biases' variance to the exact one, and its z-score; NaN where not free
+    acceptance               mean probability that Metropolis would accept the step
+    drift_z                  last third of the kept draws against the first, in standard errors
+    below_center             share of the kept draws whose loss is below the center's, on the same minibatch
+    step_length              largest distance from the center over that of one noise step; below 1 nothing moved
+    kappa, kappa_se          the regime
+    noise_value, noise_se    nbeta times the loss rise under N(0, 1 / localization)
+
+    regime                   "noise sensitivity", "between", "plateau" or "unknown", by kappa
+    verdict                  "trust", "caution" or "do not trust"
+    advice                   what is wrong and what to change, one sentence a line; empty for "trust"
+    """
+    settings = from_json(trace.attrs["settings"])
+    estimate = llc(trace)
+    dimension, kept = trace.attrs["dimension"], slice(settings.num_burnin, None)
+    with np.errstate(all="ignore"):
+        measured = {
+            "virial": float(trace.virial.values[:, kept].mean()) / dimension,
+            "virial_se": _error(trace.virial.values[:, kept]) / dimension,
+            "temperature": float((trace.virial + trace.heat).values[:, kept].mean()) / dimension,
+            "acceptance": float(trace.acceptance.values.mean()) if "acceptance" in trace else float("nan"),
+            "drift_z": _drift(paired(trace)[:, kept]),
+            "below_center": float((paired(trace)[:, kept] < 0).mean()),
+            "step_length": float(trace.distance.values.max() / np.sqrt(settings.lr * dimension)),
+            "value_se_ratio": float(estimate.se / abs(estimate.value)),
+        }
+        measured |= dict(zip(("key_bias", "key_bias_z"), _key_bias(trace, settings), strict=True))
+        measured |= dict(zip(("kappa", "kappa_se"), _kappa(trace, settings), strict=True))
+        measured |= dict(zip(("noise_value", "noise_se"), _noise(trace, settings), strict=True))
+    findings = _findings(measured, estimate, settings)
+    verdict = "do not trust" if any(f.grave for f in findings) else "caution" if findings else "trust"
+    measured.pop("value_se_ratio")
+    words = {"regime": _regime(measured["kappa"]), "verdict": verdict, "advice": "\n".join(f.text for f in findings)}
+    return estimate.assign({name: ((), np.array(value)) for name, value in (measured | words).items()})
+
+
+def _findings(m: dict[str, float], estimate: xr.Dataset, settings: Settings) -> list[Finding]:
+    chains, bad = settings.num_chains, int(estimate.bad_chains)
+    if bad:
+        how = f"{bad} of {chains} chains diverged: lower lr (now {settings.lr:g}) or raise localization"
+        return [Finding(True, how + "; drop them only in so many words (drop_bad_chains)")]
+    if m["step_length"] < 1:
+        return [Finding(True, "the chains never left the center: the step adds no noise, or the weights do not move")]
+    return [*_sampling_findings(m, settings), *_precision_findings(m, estimate, settings)]
+
+
+def _sampling_findings(m: dict[str, float], settings: Settings) -> list[Finding]:
+    """Whether the chain is a draw from the stated posterior."""
+    found = []
+    off, unsettled = m["virial"] - 1, 1 - _settled(settings)
+    sure = abs(off) > max(0.02, 3 * np.nan_to_num(m["virial_se"], nan=0.0))
+    how = f"not stationary, virial ratio {m['virial']:.2f}"
+    if unsettled > 0.02 or (sure and off < 0):
+        relaxation = 2 / (settings.lr * settings.localization) if settings.localization else float("inf")
+        cause = (
+            f"the step is too small or the burn-in too short: flat directions take {relaxation:.0f} draws to relax, "
+            f"{settings.num_burnin} are discarded; raise lr, localization or num_burnin"
+        )
+        found.append(Finding(max(unsettled, -off) > 0.05, f"{how}: {cause}"))
+    elif sure:
+        found.append(Finding(off > 0.05, f"{how}: the center is far from a minimum or the step too large: lower lr"))
+    if m["temperature"] > 1.1:
+        how = f"step and minibatch noise heat the posterior by {100 * (m['temperature'] - 1):.0f}%"
+        found.append(Finding(m["temperature"] > 1.25, f"{how}: lower lr or take a larger batch_size"))
+    if abs(m["key_bias_z"]) > Z:
+        how = f"key biases vary {m['key_bias']:.2f} times as much as they must ({m['key_bias_z']:+.1f} sd)"
+        found.append(Finding(True, f"{how}: the sampler does not do what its settings say"))
+    if m["acceptance"] < 0.01:
+        how = f"Metropolis would accept {100 * m['acceptance']:.1g}% of the steps"
+        found.append(Finding(False, f"{how}: the step is large for this many parameters; check with half the lr"))
+    return found
+
+
+def _precision_findings(m: dict[str, float], estimate: xr.Dataset, settings: Settings) -> list[Finding]:
+    """Whether the draws are enough, and from around a minimum."""
+    found = []
+    if abs(m["drift_z"]) > Z:
+        found.append(Finding(False, f"the kept draws drift ({m['drift_z']:+.1f} sd): raise num_burnin"))
+    if m["below_center"] > 0.1:
+        how = f"{100 * m['below_center']:.0f}% of the draws are below the center's loss: the center is no minimum of it"
+        found.append(Finding(False, f"{how}; the value is relative to the center, and may be negative"))
+    if not float(estimate.ess) >= 10 or m["value_se_ratio"] > 0.25:
+        how = f"too few draws, {float(estimate.ess):.0f} effective ones, standard error {100 * m['value_se_ratio']:.0f}%"
+        found.append(Finding(m["value_se_ratio"] > 0.5, f"{how} of the value: raise num_draws or num_chains"))
+    if settings.num_chains > 1 and float(estimate.rhat) > 1.2 and m["value_se_ratio"] > 0.1:
+        found.append(Finding(False, f"chains disagree, R-hat {float(estimate.rhat):.2f}: raise num_draws"))
+    return found
+
+
+def _regime(kappa: float) -> str:
+    if not np.isfinite(kappa):
+        return "unknown"
+    if kappa > NOISE_SENSITIVITY:
+        return "noise sensitivity"
+    return "plateau" if kappa < PLATEAU else "between"
+
+
+def _settled(settings: Settings) -> float:
+    """How much of its stationary variance a direction that only the localization pulls has, mean over kept draws."""
+    keep = 1 - settings.lr * settings.localization / 2
+    return float((1 - keep ** (2.0 * np.arange(settings.num_burnin, settings.num_draws))).mean())
+
+
+def _error(series: np.ndarray) -> float:
+    return mean_error(series) if np.isfinite(series).all() else float("nan")
+
+
+def _drift(kept: np.ndarray) -> float:
+    third = kept.shape[1] // 3
+    if third < 4 or not np.isfinite(kept).all():
+        return float("nan")
+    first, last = kept[:, :third], kept[:, -third:]
+    return float((last.mean() - first.mean()) / np.hypot(mean_error(first), mean_error(last)))
+
+
+def _key_bias(trace: xr.Dataset, settings: Settings) -> tuple[float, float]:
+    """Sum of squares of all draws of the key biases against its exact mean, and in its exact standard deviations."""
+    if "key_bias" not in trace or trace.attrs["kernel"] != "sgld" or not settings.localization:
+        return float("nan"), float("nan")
+    draws = np.unique(np.linspace(1, trace.sizes["draw"] - 1, 500).astype(int))
+    keep = 1 - settings.lr * settings.localization / 2
+    variance = settings.lr * (1 - keep ** (2 * draws)) / (1 - keep**2)  # after `draws` steps from the center
+    covariance = np.minimum.outer(variance, variance) * keep ** np.abs(np.subtract.outer(draws, draws))
+    count = trace.sizes["chain"] * trace.attrs["key_biases"]
+    expected = count * variance.sum()
+    sd = np.sqrt(2 * count * (covariance**2).sum())
+    total = float(trace.key_bias.values[:, draws].sum())
+    return total / expected, (total - expected) / sd
+
+
+def _kappa(trace: xr.Dataset, settings: Settings) -> tuple[float, float]:
+    """1 - nbeta Var(L) / E[rise] with a jackknife error over checks."""
+    checks = trace.check.values if "check" in trace.coords else np.array([], dtype=int)
+    used = (checks + 1 >= settings.num_burnin) & (checks + 1 < trace.sizes["draw"])
+    if used.sum() < 3 or not settings.nbeta:
+        return float("nan"), float("nan")
+    first = settings.nbeta * trace.second_rise.values[:, used]
+    second = paired(trace)[:, checks[used] + 1]
+    mean = paired(trace)[:, settings.num_burnin :].mean()
+
+    def kappa(left_in: np.ndarray) -> float:
+        x, y = first[:, left_in], second[:, left_in]
+        covariance = ((x - x.mean()) * (y - y.mean())).sum() / (x.size - 1)
+        return float(1 - covariance / mean)
+
+    everything = np.arange(first.shape[1])
+    left_out = np.array([kappa(np.delete(everything, check)) for check in everything])
+    count = len(everything)
+    return kappa(everything), float(np.sqrt((count - 1) / count * ((left_out - left_out.mean()) ** 2).sum()))
+
+
+def _noise(trace: xr.Dataset, settings: Settings) -> tuple[float, float]:
+    rises = settings.nbeta * trace.noise_rise.values if "noise_rise" in trace else np.array([])
+    if len(rises) < 2:
+        return float("nan"), float("nan")
+    return float(rises.mean()), float(rises.std(ddof=1) / np.sqrt(len(rises)))

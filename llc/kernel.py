@@ -1,0 +1,66 @@
+"""What every sampler shares: its chains, what it reports of a draw, and the drift of the tempered local posterior.
+
+A sampler is a module with `init` and `update` (the protocol `Kernel`). Chains lead every tensor; a sampler never sees
+the model, only `evaluate`, and takes its randomness from `noise`, so the same noise gives the same chain.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from llc.settings import Settings
+
+Positions = Float[Tensor, "chain dim"]
+PerChain = Float[Tensor, " chain"]
+Evaluate = Callable[[Positions], tuple[PerChain, Positions]]  # the minibatch's mean loss and its gradient
+Noise = Callable[[int], Tensor]  # size -> independent standard normals [chain, size]
+
+
+class Info(NamedTuple):
+    """What an update saw at the position it started from."""
+
+    loss: PerChain
+    drift: Positions  # U = nbeta gradient + localization (w - w*)
+    heat: PerChain  # (lr / 4) U G U, which the finite step and the minibatch noise add to E[D U]; 0 after Metropolis
+    acceptance: PerChain  # of the proposal; NaN for samplers that accept every step
+
+
+@runtime_checkable
+class Kernel(Protocol):
+    """One sampler. Its state has `position` [chain, dim], `center` [dim] and `scale` (the preconditioner G)."""
+
+    def init(self, center: Float[Tensor, " dim"], num_chains: int) -> Any:
+        """Chains that start at the center."""
+
+    def update(self, state: Any, evaluate: Evaluate, settings: Settings, noise: Noise) -> tuple[Any, Info]:
+        """One step of every chain, with what was seen where it began."""
+
+
+def drift(displacement: Positions, gradient: Positions, settings: Settings) -> Positions:
+    """U = nbeta grad L + localization (w - w*): minus the gradient of the log posterior."""
+    return settings.nbeta * gradient + settings.localization * displacement
+
+
+def log_posterior(displacement: Positions, loss: PerChain, settings: Settings) -> PerChain:
+    """Up to a constant: -nbeta L(w) - (localization / 2) |w - w*|^2."""
+    return -settings.nbeta * loss - settings.localization / 2 * displacement.square().sum(1)
+
+
+def log_proposal(start: Positions, end: Positions, drift: Positions, lr: float, scale: Tensor) -> PerChain:
+    """Up to a constant: log density of the Langevin step from start to end, N(start - (lr / 2) G U, lr G)."""
+    return -((end - start + lr / 2 * scale * drift).square() / scale).sum(1) / (2 * lr)
+
+
+def acceptance(
+    before: Any, info: Info, after: Any, evaluate: Evaluate, settings: Settings
+) -> tuple[PerChain, PerChain]:
+    """How likely Metropolis would accept the step just made, and the loss after it; both on the step's minibatch."""
+    start, end = before.position - before.center, after.position - after.center
+    loss, gradient = evaluate(after.position)
+    back = drift(end, gradient, settings)
+    log_ratio = log_posterior(end, loss, settings) - log_posterior(start, info.loss, settings)
+    log_ratio += log_proposal(end, start, back, settings.lr, before.scale)
+    log_ratio -= log_proposal(start, end, info.drift, settings.lr, before.scale)
+    return log_ratio.clamp(max=0).exp(), loss

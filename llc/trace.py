@@ -1,0 +1,142 @@
+"""Draws, unreduced, as one xarray Dataset, with all that is needed to take them again.
+
+Dims: chain, draw, and check (every tenth draw, at which more is measured). Variables:
+
+    loss [chain, draw]          L_batch(w_t), before the step that uses this batch
+    center_loss [draw]          L_batch(w*), the same batch
+    virial [chain, draw]        D.U - (lr / 4) U.G.U with D = w - w*, U the drift; its stationary mean is the dimension
+    heat [chain, draw]          (lr / 4) U.G.U, what the finite step and the minibatch noise add to E[D.U]
+    distance [chain, draw]      |w_t - w*|
+    acceptance [chain, check]   Metropolis's probability of the step made there
+    second_rise [chain, check]  the loss rise after that step on its own batch: a second batch for the next draw
+    noise_rise [check]          the loss rise of w* +- N(0, 1 / localization), mean of the pair
+    key_bias [chain, draw]      |b_K - b_K*|^2 of the head, where nothing but the localization moves b_K
+    observable_NAME [chain, draw]  the rise of another loss along the chain: never an LLC
+
+A diverged chain is NaN from its first non-finite draw on. Attributes: kernel, loss, restriction,
+dimension, key_biases (how many), settings (JSON), seed, fingerprints of weights and data.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+import xarray as xr
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from llc.kernel import Evaluate, Kernel, acceptance
+from llc.settings import Settings
+
+CHECK_EVERY = 10
+
+
+class Recorder:
+    """The chains of one restriction, advanced draw by draw; every engine drives the same one."""
+
+    def __init__(
+        self,
+        center: Float[Tensor, " dim"],
+        kernel: Kernel,
+        settings: Settings,
+        seed: int,
+        attrs: Mapping[str, object],
+        key_bias: Int64[Tensor, " bias"] | None = None,
+    ) -> None:
+        """attrs names what is sampled ("restriction" takes part in the noise); key_bias are places in the vector."""
+        self.center, self.kernel, self.settings, self.key_bias = center, kernel, settings, key_bias
+        self.attrs = {
+            **attrs,
+            "kernel": kernel_name(kernel),
+            "dimension": center.numel(),
+            "key_biases": 0 if key_bias is None else len(key_bias),
+            "settings": settings.to_json(),
+            "seed": seed,
+        }
+        name = attrs["restriction"]
+        self.generators = [generator(seed, f"noise {name} {chain}") for chain in range(settings.num_chains)]
+        self.baseline = generator(seed, f"baseline {name}")
+        self.state = kernel.init(center, settings.num_chains)
+        self.records: dict[str, list[np.ndarray]] = {}
+        self.draws = 0
+
+    def noise(self, size: int) -> Float[Tensor, "chain size"]:
+        """Standard normals, each chain from its own stream."""
+        drawn = [torch.randn(size, generator=g, dtype=self.center.dtype) for g in self.generators]
+        return torch.stack(drawn).to(self.center.device)
+
+    def draw(
+        self, center_loss: float, evaluate: Evaluate, observables: Mapping[str, Float[Tensor, " chain"]] | None = None
+    ) -> None:
+        """Measures every chain on this minibatch, then moves it."""
+        before = self.state
+        displacement = before.position - self.center
+        self.state, info = self.kernel.update(before, evaluate, self.settings, self.noise)
+        measured = {
+            "loss": info.loss,
+            "virial": (displacement * info.drift).sum(1) - info.heat,
+            "heat": info.heat,
+            "distance": displacement.norm(dim=1),
+            **{f"observable_{name}": rise for name, rise in (observables or {}).items()},
+        }
+        if self.key_bias is not None:
+            measured["key_bias"] = displacement[:, self.key_bias].square().sum(1)
+        for name, values in measured.items():
+            self._record(name, values)
+        self._record("center_loss", np.array(center_loss))
+        if self.draws % CHECK_EVERY == CHECK_EVERY // 2:
+            self._check(before, info, center_loss, evaluate)
+        self.draws += 1
+
+    def _check(self, before: object, info: object, center_loss: float, evaluate: Evaluate) -> None:
+        accepted, loss = acceptance(before, info, self.state, evaluate, self.settings)
+        self._record("acceptance", accepted if info.acceptance.isnan().all() else info.acceptance)
+        self._record("second_rise", loss - center_loss)
+        spread = self.settings.localization**-0.5 if self.settings.localization else float("nan")
+        shift = spread * torch.randn(self.center.shape, generator=self.baseline, dtype=self.center.dtype)
+        shift = shift.to(self.center.device)
+        pair, _ = evaluate(torch.stack([self.center + shift, self.center - shift]))
+        self._record("noise_rise", pair.mean() - center_loss)
+
+    def _record(self, name: str, values: Tensor | np.ndarray) -> None:
+        array = values.detach().cpu().double().numpy() if isinstance(values, Tensor) else values
+        self.records.setdefault(name, []).append(array)
+
+    def trace(self) -> xr.Dataset:
+        """What was drawn so far."""
+        arrays = {name: np.stack(values, axis=-1) for name, values in self.records.items()}
+        per_draw = [v for n, v in arrays.items() if v.ndim == 2 and v.shape[1] == self.draws and n != "acceptance"]
+        finite = np.logical_and.accumulate(np.isfinite(per_draw).all(0), axis=1)
+        checks = np.arange(CHECK_EVERY // 2, self.draws, CHECK_EVERY)
+        found = {}
+        for name, values in arrays.items():
+            of_checks = name in ("acceptance", "second_rise", "noise_rise")
+            dims = ("chain", "check" if of_checks else "draw")[2 - values.ndim :]
+            alive = finite[:, checks] if of_checks else finite
+            found[name] = (dims, np.where(alive, values, np.nan) if values.ndim == 2 else values)
+        return xr.Dataset(found, {"check": checks}, self.attrs)
+
+
+def kernel_name(kernel: Kernel) -> str:
+    """The sampler's module, without its package."""
+    return kernel.__name__.rpartition(".")[2]  # type: ignore[attr-defined]
+
+
+def generator(seed: int, purpose: str) -> torch.Generator:
+    """One stream of noise."""
+    return torch.Generator().manual_seed(derived_seed(seed, purpose))
+
+
+def derived_seed(seed: int, purpose: str) -> int:
+    """Independent integer seeds from one."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {purpose}".encode()).digest()[:8], "big") >> 1
+
+
+def fingerprint(*tensors: Tensor) -> str:
+    """Short sha256 of tensors: their types, shapes and bytes."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,164 @@
+"""Sampling a model: engines against each other, what may and may not change, losses, observables."""
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from ablations import attention
+from llc import engine, losses, rmsprop
+from llc.chains import Observable, minibatches, sample
+from llc.restrict import parse
+from tests.conftest import make_model
+from tests.llc.conftest import SHORT
+
+
+def tokens_of(rows: int = 9, seed: int = 2) -> torch.Tensor:
+    return torch.randint(50, (rows, 12), generator=torch.Generator().manual_seed(seed))
+
+
+def general(model, restriction: str = "L0H1", loss=None, tokens=None, seed: int = 3, **more) -> xr.Dataset:
+    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    return sample(
+        model,
+        tokens_of() if tokens is None else tokens,
+        parse(restriction, weights, model.cfg),
+        loss=loss or losses.next_token(),
+        settings=SHORT,
+        seed=seed,
+        **more,
+    )
+
+
+def reference_losses() -> dict[str, losses.Loss]:
+    weights = torch.linspace(0, 2, 9 * 11).view(9, 11)
+    return {
+        "next": losses.next_token(),
+        "weighted": losses.weighted(weights, "ramp"),
+        "kl": losses.kl_to(make_model(5, n_layers=1)),
+        "function": losses.function("mean logit", lambda predictions, tokens: predictions[..., 0].mean()),
+    }
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+@pytest.mark.parametrize("loss", reference_losses().values(), ids=reference_losses())
+def test_engine_equals_the_general_path(layer: int, loss: losses.Loss) -> None:
+    model = make_model(1, n_layers=3)
+    fast = engine.sample_heads(model, tokens_of(), [(layer, 0), (layer, 2)], settings=SHORT, seed=3, loss=loss)
+    for head, trace in fast.items():
+        slow = general(model, f"L{head[0]}H{head[1]}", loss)
+        xr.testing.assert_allclose(trace, slow, rtol=1e-3, atol=1e-4)
+        other = general(model, f"L{head[0]}H{head[1]}", loss, seed=4)
+        assert np.abs(other.loss - slow.loss).max() > 1e-3
+
+
+def test_a_heads_trace_does_not_depend_on_its_company() -> None:
+    model = make_model(1)
+    alone = engine.sample_heads(model, tokens_of(), [(1, 2)], settings=SHORT, seed=0)[1, 2]
+    together = engine.sample_heads(model, tokens_of(), [(1, 0), (1, 2)], settings=SHORT, seed=0)[1, 2]
+    xr.testing.assert_identical(alone, together)
+
+
+def test_a_trace_says_what_it_is_of() -> None:
+    model = make_model(1)
+    trace = general(model, kernel=rmsprop)
+    assert trace.loss.dims == ("chain", "draw")
+    assert trace.attrs["kernel"] == "rmsprop"
+    assert trace.attrs["restriction"] == "L0H1"
+    assert trace.attrs["dimension"] == 4 * 24 * 6 + 3 * 6
+    same = general(model, kernel=rmsprop)
+    xr.testing.assert_identical(trace, same)
+    others = {
+        "weights": general(make_model(2)),
+        "data": general(model, tokens=tokens_of(seed=7)),
+        "loss": general(model, loss=reference_losses()["kl"]),
+        "restriction": general(model, "L1H1"),
+        "seed": general(model, seed=5),
+        "kernel": general(model),
+    }
+    for name, other in others.items():
+        assert other.attrs[name] != trace.attrs[name]
+
+
+@pytest.mark.parametrize("restriction", ["L0H1+unembed", "full", "L1", "blocks.0.attn.W_V"])
+def test_a_model_with_mlps_goes_the_general_way(restriction: str) -> None:
+    model = make_model(attn_only=False, act_fn="gelu", d_mlp=16, positional_embedding_type="rotary", rotary_dim=6)
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    trace = general(model, restriction)
+    assert np.isfinite(trace.loss).all()
+    assert (trace.loss[:, 0] == trace.center_loss[0]).all()
+    assert "key_bias" not in trace  # rotary positions let b_K matter
+    assert all(torch.equal(before[name], weight) for name, weight in model.named_parameters())
+
+
+def test_the_loss_recorded_is_the_models_own() -> None:
+    model, tokens = make_model(1), tokens_of()
+    trace = general(model, tokens=tokens)
+    for draw, rows in enumerate(minibatches(9, SHORT, 3)):
+        assert trace.center_loss[draw].item() == pytest.approx(model(tokens[rows], return_type="loss").item(), rel=1e-5)
+
+
+def test_kl_is_zero_at_its_own_reference_and_its_gradient_is_soft_label_cross_entropy() -> None:
+    model, reference, tokens = make_model(1), make_model(5, n_layers=1), tokens_of()
+    assert np.abs(general(model, loss=losses.kl_to(model)).center_loss).max() < 1e-5
+    loss, rows = losses.kl_to(reference), np.arange(9)
+    prepared = loss.prepare(tokens, rows)
+    with torch.no_grad():
+        ours, theirs = (m(tokens)[:, :-1].log_softmax(-1) for m in (model, reference))
+    by_hand = (theirs.exp() * (theirs - ours)).sum(-1).mean()
+    predictions = model(tokens)[:, :-1].detach().requires_grad_()
+    value = loss.mean(predictions, prepared)
+    assert value.item() == pytest.approx(by_hand.item(), rel=1e-5)
+    (gradient,) = torch.autograd.grad(value, predictions)
+    expected = (predictions.softmax(-1) - theirs.exp()) / (9 * 11)
+    torch.testing.assert_close(gradient, expected.detach(), rtol=1e-4, atol=1e-8)
+    assert (gradient - (predictions.softmax(-1) - ours.exp()) / 99).abs().max() > 1e-4
+
+
+def test_per_token_weights() -> None:
+    model, tokens = make_model(1), tokens_of()
+    ones = general(model, loss=losses.weighted(torch.ones(9, 11), "ones"))
+    np.testing.assert_allclose(ones.center_loss, general(model).center_loss, rtol=1e-6)
+    doubled = general(model, loss=losses.weighted(2 * torch.ones(9, 11), "twos"))
+    np.testing.assert_allclose(doubled.center_loss, 2 * ones.center_loss, rtol=1e-6)
+    none = general(model, loss=losses.weighted(torch.zeros(9, 11), "none"))
+    assert np.all(none.loss == 0)
+    with pytest.raises(ValueError, match="not all finite"):
+        losses.weighted(torch.full((9, 11), torch.nan), "bad")
+    assert tokens.shape == (9, 12)
+
+
+def test_observables_are_watched_and_not_felt() -> None:
+    model, other = make_model(1), tokens_of(5, seed=8)
+    plain = general(model)
+    watched = general(
+        model,
+        observables={
+            "same": Observable(losses.next_token(), tokens_of()),
+            "elsewhere": Observable(reference_losses()["kl"], other),
+        },
+    )
+    xr.testing.assert_identical(plain, watched.drop_vars(["observable_same", "observable_elsewhere"]))
+    assert watched.observable_elsewhere.dims == ("chain", "draw")
+    assert (watched.observable_elsewhere[:, 0] == 0).all()
+    assert np.abs(watched.observable_elsewhere[:, 3]).min() > 0
+
+
+def test_minibatches_depend_on_the_seed_alone() -> None:
+    assert np.array_equal(minibatches(100, SHORT, 0), minibatches(100, SHORT, 0))
+    assert not np.array_equal(minibatches(100, SHORT, 0), minibatches(100, SHORT, 1))
+
+
+def test_bad_inputs_are_named(model) -> None:
+    with pytest.raises(ValueError, match="no rows"):
+        general(model, tokens=torch.zeros(0, 5, dtype=torch.int64))
+    with pytest.raises(ValueError, match="token 50 is outside the vocabulary"):
+        general(model, tokens=torch.full((2, 5), 50))
+    with pytest.raises(ValueError, match="token -1 is outside"):
+        general(model, observables={"o": Observable(losses.next_token(), torch.full((2, 5), -1))})
+    with torch.no_grad():
+        model.W_E[0, 0] = float("nan")
+    with pytest.raises(ValueError, match=r"embed.W_E is not finite"):
+        engine.sample_heads(model, torch.zeros(2, 5, dtype=torch.int64), [(0, 0)], settings=SHORT, seed=0)
+    with pytest.raises(ValueError, match="do not run|cannot run|can run"):
+        attention.weights_of(make_model(attn_only=False, act_fn="gelu", d_mlp=16))
