@@ -8,6 +8,7 @@ seen through a change of basis at each node, so their nonzero singular values st
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -67,7 +68,7 @@ def deepest(widths: Sequence[int], rank: int, seed: int) -> Point:
 def _point(widths: Sequence[int], rank: int, intervals: Counter[Interval], seed: int) -> Point:
     generator = torch.Generator().manual_seed(seed)
     depth = len(widths) - 1
-    features = [interval for interval, count in sorted((intervals + Counter({(0, depth): rank})).items()) for _ in range(count)]
+    features = sorted((intervals + Counter({(0, depth): rank})).elements())
     at_node = [[f for f, (s, t) in enumerate(features) if s <= k <= t] for k in range(depth + 1)]
     assert [len(found) for found in at_node] == list(widths)
     bases = [_basis(width, generator) for width in widths]
@@ -110,9 +111,7 @@ def _top_intervals(widths: Sequence[int], rank: int) -> Counter[Interval]:
 
 def _joins(found: Counter[Interval], depth: int) -> list[tuple[Interval, Interval]]:
     there = [interval for interval, count in sorted(found.items()) if count]
-    return [
-        (one, two) for one in there for two in there if one[1] + 1 == two[0] and (one[0] > 0 or two[1] < depth)
-    ]
+    return [(one, two) for one in there for two in there if one[1] + 1 == two[0] and (one[0] > 0 or two[1] < depth)]
 
 
 def _staircase(found: Counter[Interval], rank: int, depth: int) -> int:
@@ -206,7 +205,7 @@ def descended(widths: Sequence[int], rank: int, seed: int) -> Point:
 
     left, right = (torch.linalg.qr(normal(width, rank))[0] for width in (widths[-1], widths[0]))
     target = left * torch.linspace(0.5, 1, rank, dtype=torch.float64) @ right.T
-    factors = [normal(after, before) * (0.6 / before**0.5) for before, after in zip(widths, widths[1:], strict=False)]
+    factors = [normal(after, before) * (0.6 / before**0.5) for before, after in pairwise(widths)]
     shapes = [factor.shape for factor in factors]
 
     def product(flat: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from circuits import scores
 from experiments import runs
 from experiments.corpora import Corpus
 from experiments.plan import Plan
+from llc import losses
 
 
 class Sequences(NamedTuple):
@@ -56,6 +57,27 @@ class Bench:
         """The rows that rLLC minibatches are drawn from: the train split."""
         return self.train.batch(slice(0, min(len(self.train), self.plan.sampled_rows)))
 
+    def reference_run(self) -> runs.Run:
+        """The run's one-layer reference; raises ValueError when there is none, or it has another vocabulary."""
+        found = runs.open_run(self.run.folder.with_name(f"{self.run.name}-1layer"))
+        if found.tokenizer.to_str() != self.run.tokenizer.to_str():
+            raise ValueError(f"{found.name} has another tokenizer than {self.run.name}: train it again beside it")
+        return found
+
+    def reference_step(self, step: int) -> int:
+        """The reference's checkpoint that the plan asks for."""
+        found = self.reference_run()
+        wanted = found.steps[-1] if self.plan.reference == "last" else step
+        found.check_step(wanted)
+        return wanted
+
+    def sampling_loss(self, step: int) -> losses.Loss:
+        """What rLLC chains at this step sample with."""
+        if not self.plan.reference:
+            return losses.next_token()
+        wanted = self.reference_step(step)
+        return losses.kl_to(model(self.reference_run().folder, wanted), f"one layer, step {wanted}")
+
     def repeated(self, text: str, count: int) -> Sequences:
         """Sequences that are one copy after another, without BOS; text: "random" or "text"."""
         rows = self._random(count, self.plan.period) if text == "random" else self._segments(count)
@@ -90,6 +112,6 @@ def bench(folder: Path, plan: Plan) -> Bench:
     return Bench(runs.open_run(folder), plan)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def model(folder: Path, step: int) -> HookedTransformer:
     return runs.open_run(folder).model(step)

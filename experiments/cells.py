@@ -18,7 +18,7 @@ from experiments.measure import MEASUREMENTS
 from experiments.plan import Plan, llc_steps
 from llc.estimate import VERSION
 
-MEASURE = 1  # raised by hand when what a cell holds, or how it is computed, changes
+MEASURE = 2  # raised by hand when what a cell holds, or how it is computed, changes
 
 # Rough seconds of one piece on one core, for the progress bar.
 COST = {"scores": 2.0, "composition": 0.2, "ablations": 5.0, "paths": 5.0, "circuit": 20.0, "rllc": 25.0}
@@ -100,12 +100,11 @@ def tokens_seen(run: runs.Run, steps: ArrayLike) -> np.ndarray:
 
 def key(on: Bench, kind: str, step: int) -> dict:
     """All that a cell depends on."""
-    checkpoint = runs.checkpoint_path(on.run.folder, step)
     return {
         "kind": kind,
         "run": on.run.name,
         "step": step,
-        "weights": hashlib.sha256(checkpoint.read_bytes()).hexdigest()[:16],
+        "weights": _weights(on.run.folder, step),
         "data": (on.train if kind == "rllc" else on.corpus).fingerprint,
         "plan": _relevant(on.plan, kind),
         "version": [MEASURE, VERSION],
@@ -113,7 +112,10 @@ def key(on: Bench, kind: str, step: int) -> dict:
 
 
 def llc_key(on: Bench, step: int, head: Head) -> dict:
-    return key(on, "rllc", step) | {"restriction": head_name(head)}
+    found = key(on, "rllc", step) | {"restriction": head_name(head)}
+    if on.plan.reference:
+        found["reference"] = _weights(on.reference_run().folder, on.reference_step(step))
+    return found
 
 
 def work(results: Path, folder: Path, plan: Plan, kind: str, step: int) -> None:
@@ -128,12 +130,17 @@ def work_rllc(results: Path, folder: Path, plan: Plan, step: int, heads: list[He
         store.write(results, llc_key(on, step, head), dataset)
 
 
+def _weights(folder: Path, step: int) -> str:
+    return hashlib.sha256(runs.checkpoint_path(folder, step).read_bytes()).hexdigest()[:16]
+
+
 def _relevant(plan: Plan, kind: str) -> dict:
     """The part of the plan that a kind of cell depends on, so that other changes keep it."""
     record = plan.record()
     if kind == "rllc":
         return {name: record[name] for name in ("corpus", "sampled_rows", "llc", "seed")}
-    chosen = {name: value for name, value in record.items() if name not in ("sampled_rows", "llc", "llc_checkpoints")}
+    sampling = ("sampled_rows", "llc", "llc_checkpoints", "reference")
+    chosen = {name: value for name, value in record.items() if name not in sampling}
     if kind == "circuit":
         chosen |= {"previous_token": classify.PREVIOUS_TOKEN, "prefix_matching": classify.PREFIX_MATCHING}
     return chosen

@@ -133,9 +133,11 @@ def measure_circuit(on: Bench, step: int) -> xr.Dataset:
 
 
 def measure_rllc(on: Bench, step: int, heads: list[Head]) -> dict[Head, xr.Dataset]:
-    """Weight-refined LLCs of heads of one layer, with their diagnostics and their traces (`trace_*`)."""
+    """Refined LLCs of heads of one layer, with their diagnostics and their traces (`trace_*`)."""
     model = bench.model(on.run.folder, step)
-    traces = engine.sample_heads(model, on.sampled, heads, settings=on.plan.llc, seed=on.plan.seed)
+    traces = engine.sample_heads(
+        model, on.sampled, heads, settings=on.plan.llc, seed=on.plan.seed, loss=on.sampling_loss(step)
+    )
     return {
         head: health(trace).merge(trace.rename({name: f"trace_{name}" for name in trace.data_vars}))
         for head, trace in traces.items()

@@ -21,6 +21,7 @@ class Plan:
     sampled_rows: int = 4096  # of the train split, from which rLLC minibatches are drawn
     llc: Settings = QUICK
     llc_checkpoints: int = 7
+    reference: str = ""  # rLLCs refined by the one-layer run: its "last" checkpoint, or that of the "same" step
     seed: int = 0
 
     def record(self) -> dict:

@@ -51,6 +51,16 @@ def write_figure(cells: Cells, name: str) -> list[Path]:
     return paths
 
 
+def write_calibration(cells: Cells, name: str, sweep: xr.Dataset, figure: Figure) -> list[Path]:
+    """A sweep as a table (CSV) and its figure (SVG and PNG)."""
+    table = cells.folder / "tables" / f"{name}.csv"
+    tensorfile.write_bytes(table, sweep.to_dataframe().reset_index().to_csv(index=False).encode())
+    paths = [cells.folder / "figures" / f"{name}.{suffix}" for suffix in ("svg", "png")]
+    for path in paths:
+        tensorfile.write_bytes(path, _render(figure, path.suffix[1:]))
+    return [table, *paths]
+
+
 def figure_command(cells: Cells, name: str) -> str:
     return f"python -m experiments figure {name} --run {cells.run.name}"
 

@@ -47,7 +47,7 @@ def write(results: Path, key: Mapping, dataset: xr.Dataset) -> None:
         values = np.asarray(variable.values)
         entry: dict = {"dims": list(variable.dims), "coordinate": name in dataset.coords}
         if values.dtype.kind in "UOT":
-            entry["text"] = [str(value) for value in values.ravel()]
+            entry["text"], entry["shape"] = [str(value) for value in values.ravel()], list(values.shape)
         else:
             arrays[str(name)] = values
         described[str(name)] = entry
@@ -87,6 +87,6 @@ def _dataset(arrays: dict[str, np.ndarray], metadata: dict) -> xr.Dataset:
     data: dict = {}
     coords: dict = {}
     for name, entry in metadata["variables"].items():
-        values = np.array(entry["text"]) if "text" in entry else arrays[name]
+        values = np.array(entry["text"]).reshape(entry["shape"]) if "text" in entry else arrays[name]
         (coords if entry["coordinate"] else data)[name] = (entry["dims"], values)
     return xr.Dataset(data, coords, metadata["attrs"])

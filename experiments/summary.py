@@ -96,7 +96,8 @@ def _checkpoint(cells: Cells, tables: dict[str, xr.Dataset], step: int) -> dict:
 def _rllc(at: xr.Dataset) -> dict:
     numbers = ("value", "se", "ess", "rhat", "value_all_draws", "virial", "temperature", "kappa", "noise_value")
     found: dict = {name: _number(at[name]) for name in numbers}
-    return found | {"bad_chains": int(at.bad_chains), "verdict": str(at.verdict.values), "regime": str(at.regime.values)}
+    words = {name: str(at[name].values) for name in ("verdict", "regime")}
+    return found | words | {"bad_chains": int(at.bad_chains)}
 
 
 def _circuit(table: xr.Dataset) -> dict:

@@ -94,17 +94,17 @@ def deep_linear(widths: Sequence[int], rank: int) -> Coefficient:
     _check_rank(widths, rank)
     deficits = sorted(width - rank for width in widths)
     for count in range(2, len(deficits) + 1):
-        inside, outside, l = deficits[:count], [*deficits[count:], math.inf], count - 1
+        inside, outside, rest = deficits[:count], [*deficits[count:], math.inf], count - 1
         total = sum(inside)
-        if inside[-1] < outside[0] and total >= l * inside[-1] and total < l * outside[0]:
+        if inside[-1] < outside[0] and total >= rest * inside[-1] and total < rest * outside[0]:
             break
     else:
         raise AssertionError(f"no constraining subset for widths {list(widths)} and rank {rank}")
-    a = total - (math.ceil(total / l) - 1) * l
+    a = total - (math.ceil(total / rest) - 1) * rest
     map_part = Fraction(rank * (widths[0] + widths[-1]) - rank**2, 2)
     pairs = Fraction(total**2 - sum(d * d for d in inside), 4)
-    value = map_part + Fraction(a * (l - a) - (l - 1) * total**2, 4 * l) + pairs
-    return Coefficient(float(value), a * (l - a) + 1)
+    value = map_part + Fraction(a * (rest - a) - (rest - 1) * total**2, 4 * rest) + pairs
+    return Coefficient(float(value), a * (rest - a) + 1)
 
 
 def _check_rank(widths: Sequence[int], rank: int) -> None:

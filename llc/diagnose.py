@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from llc.estimate import llc, mean_error, paired
+from llc.estimate import llc, mean_error, rises
 from llc.settings import Settings, from_json
 
 NOISE_SENSITIVITY, PLATEAU = 0.7, 0.3  # kappa above, below: the regimes
@@ -60,17 +60,17 @@ def health(trace: xr.Dataset) -> xr.Dataset:
             "virial_se": _error(trace.virial.values[:, kept]) / dimension,
             "temperature": float((trace.virial + trace.heat).values[:, kept].mean()) / dimension,
             "acceptance": float(trace.acceptance.values.mean()) if "acceptance" in trace else float("nan"),
-            "drift_z": _drift(paired(trace)[:, kept]),
-            "below_center": float((paired(trace)[:, kept] < 0).mean()),
+            "drift_z": _drift(rises(trace)[:, kept]),
+            "below_center": float((rises(trace)[:, kept] < 0).mean()),
             "step_length": float(trace.distance.values.max() / np.sqrt(settings.lr * dimension)),
-            "value_se_ratio": float(estimate.se / abs(estimate.value)),
+            "relative_se": float(estimate.rise_se / abs(estimate.rise)),
         }
         measured |= dict(zip(("key_bias", "key_bias_z"), _key_bias(trace, settings), strict=True))
         measured |= dict(zip(("kappa", "kappa_se"), _kappa(trace, settings), strict=True))
         measured |= dict(zip(("noise_value", "noise_se"), _noise(trace, settings), strict=True))
     findings = _findings(measured, estimate, settings)
     verdict = "do not trust" if any(f.grave for f in findings) else "caution" if findings else "trust"
-    measured.pop("value_se_ratio")
+    measured.pop("relative_se")
     words = {"regime": _regime(measured["kappa"]), "verdict": verdict, "advice": "\n".join(f.text for f in findings)}
     return estimate.assign({name: ((), np.array(value)) for name, value in (measured | words).items()})
 
@@ -117,13 +117,13 @@ def _precision_findings(m: dict[str, float], estimate: xr.Dataset, settings: Set
     found = []
     if abs(m["drift_z"]) > Z:
         found.append(Finding(False, f"the kept draws drift ({m['drift_z']:+.1f} sd): raise num_burnin"))
-    if m["below_center"] > 0.1:
+    if estimate.value < -2 * estimate.se:
         how = f"{100 * m['below_center']:.0f}% of the draws are below the center's loss: the center is no minimum of it"
         found.append(Finding(False, f"{how}; the value is relative to the center, and may be negative"))
-    if not float(estimate.ess) >= 10 or m["value_se_ratio"] > 0.25:
-        how = f"too few draws, {float(estimate.ess):.0f} effective ones, standard error {100 * m['value_se_ratio']:.0f}%"
-        found.append(Finding(m["value_se_ratio"] > 0.5, f"{how} of the value: raise num_draws or num_chains"))
-    if settings.num_chains > 1 and float(estimate.rhat) > 1.2 and m["value_se_ratio"] > 0.1:
+    if not float(estimate.ess) >= 10 or m["relative_se"] > 0.25:
+        how = f"too few draws, {float(estimate.ess):.0f} effective ones, standard error {100 * m['relative_se']:.0f}%"
+        found.append(Finding(m["relative_se"] > 0.5, f"{how} of the value: raise num_draws or num_chains"))
+    if settings.num_chains > 1 and float(estimate.rhat) > 1.2 and m["relative_se"] > 0.1:
         found.append(Finding(False, f"chains disagree, R-hat {float(estimate.rhat):.2f}: raise num_draws"))
     return found
 
@@ -175,14 +175,13 @@ def _kappa(trace: xr.Dataset, settings: Settings) -> tuple[float, float]:
     used = (checks + 1 >= settings.num_burnin) & (checks + 1 < trace.sizes["draw"])
     if used.sum() < 3 or not settings.nbeta:
         return float("nan"), float("nan")
-    first = settings.nbeta * trace.second_rise.values[:, used]
-    second = paired(trace)[:, checks[used] + 1]
-    mean = paired(trace)[:, settings.num_burnin :].mean()
+    first, second = trace.second_rise.values[:, used], rises(trace)[:, checks[used] + 1]
+    mean = rises(trace)[:, settings.num_burnin :].mean()
 
     def kappa(left_in: np.ndarray) -> float:
         x, y = first[:, left_in], second[:, left_in]
         covariance = ((x - x.mean()) * (y - y.mean())).sum() / (x.size - 1)
-        return float(1 - covariance / mean)
+        return float(1 - settings.nbeta * covariance / mean)
 
     everything = np.arange(first.shape[1])
     left_out = np.array([kappa(np.delete(everything, check)) for check in everything])

@@ -42,9 +42,7 @@ def sample_heads(
     for head in heads:
         restriction = restrict.parse(head_name(head), weights, cfg)
         attrs = described(weights, tokens, restriction, loss)
-        recorders[head] = Recorder(
-            restriction.flat(weights), kernel, settings, seed, attrs, restriction.key_bias(cfg)
-        )
+        recorders[head] = Recorder(restriction.flat(weights), kernel, settings, seed, attrs, restriction.key_bias(cfg))
     own = attention.head_weights(weights, layer)
     for rows in minibatches(len(tokens), settings, seed):
         batch = tokens[rows]

@@ -20,6 +20,7 @@ def llc(trace: xr.Dataset, *, drop_bad_chains: bool = False) -> xr.Dataset:
     """Reduces a trace. All in units of the coefficient (dimensionless) but counts and R-hat:
 
     value, se                  the paired estimate without burn-in, and its standard error
+    rise, rise_se              the mean loss rise itself, in the loss's units: value / nbeta, also where nbeta is 0
     chain_value, chain_se      [chain] the same of each chain alone
     value_all_draws            burn-in included, as the paper averages
     unpaired, unpaired_se      held against the center's loss on other minibatches (those of the burn-in), as other
@@ -32,24 +33,22 @@ def llc(trace: xr.Dataset, *, drop_bad_chains: bool = False) -> xr.Dataset:
     bad = int((~good).sum())
     usable = bool(good.any()) and (drop_bad_chains or not bad)
     kept_chains = good if usable else np.zeros_like(good)
-    found = _reduce(paired(trace)[kept_chains], settings) if usable else _nothing()
+    found = _reduce(rises(trace)[kept_chains], settings) if usable else _nothing()
     loss = settings.nbeta * trace.loss.values[kept_chains]
     center = settings.nbeta * trace.center_loss.values[: settings.num_burnin]
     if usable and len(center) > 1:
         found["unpaired"] = float(loss[:, settings.num_burnin :].mean() - center.mean())
         found["unpaired_se"] = float(np.hypot(mean_error(loss[:, settings.num_burnin :]), _plain_error(center)))
-    by_chain = [
-        _reduce(series[None], settings) if np.isfinite(series).all() else _nothing() for series in paired(trace)
-    ]
+    by_chain = [_reduce(series[None], settings) if np.isfinite(series).all() else _nothing() for series in rises(trace)]
     data: dict = {name: ((), np.array(value)) for name, value in found.items()} | {"bad_chains": ((), np.array(bad))}
     for name in ("value", "se"):
         data[f"chain_{name}"] = ("chain", np.array([one[name] for one in by_chain]))
     return xr.Dataset(data, attrs=trace.attrs | {"version": VERSION})
 
 
-def paired(trace: xr.Dataset) -> Float[np.ndarray, "chain draw"]:
-    """nbeta (L_batch(w_t) - L_batch(w*)), every draw."""
-    return from_json(trace.attrs["settings"]).nbeta * (trace.loss.values - trace.center_loss.values)
+def rises(trace: xr.Dataset) -> Float[np.ndarray, "chain draw"]:
+    """L_batch(w_t) - L_batch(w*), every draw."""
+    return trace.loss.values - trace.center_loss.values
 
 
 def mean_error(series: Float[np.ndarray, "chain draw"]) -> float:
@@ -63,19 +62,22 @@ def number(value: np.ndarray | float) -> float:
 
 def _reduce(series: Float[np.ndarray, "chain draw"], settings: Settings) -> dict[str, float]:
     kept = series[:, settings.num_burnin :]
+    rise, error = float(kept.mean()), mean_error(kept)
     return {
-        "value": float(kept.mean()),
-        "se": mean_error(kept),
+        "value": settings.nbeta * rise,
+        "se": settings.nbeta * error,
+        "rise": rise,
+        "rise_se": error,
         "ess": number(array_stats.ess(kept, method="mean", chain_axis=0, draw_axis=1)),
         "rhat": number(array_stats.rhat(kept, method="split", chain_axis=0, draw_axis=1)),
-        "value_all_draws": float(series.mean()),
+        "value_all_draws": settings.nbeta * float(series.mean()),
         "unpaired": float("nan"),
         "unpaired_se": float("nan"),
     }
 
 
 def _nothing() -> dict[str, float]:
-    names = ("value", "se", "ess", "rhat", "value_all_draws", "unpaired", "unpaired_se")
+    names = ("value", "se", "rise", "rise_se", "ess", "rhat", "value_all_draws", "unpaired", "unpaired_se")
     return dict.fromkeys(names, float("nan"))
 
 

@@ -40,8 +40,8 @@ class Restriction:
         return sum(self.sizes)
 
     def __str__(self) -> str:
-        lines = [f"{self.name}: {self.dimension:,} parameters"]
-        return "\n".join([*lines, *(f"  {label}  {size:,}" for label, size in zip(self._labels(), self.sizes, strict=True))])
+        lines = [f"  {label}  {size:,}" for label, size in zip(self._labels(), self.sizes, strict=True)]
+        return "\n".join([f"{self.name}: {self.dimension:,} parameters", *lines])
 
     def _repr_html_(self) -> str:
         cells = zip(self._labels(), self.shapes, self.sizes, strict=True)

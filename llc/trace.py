@@ -26,7 +26,7 @@ import xarray as xr
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from llc.kernel import Evaluate, Kernel, acceptance
+from llc.kernel import Evaluate, Info, Kernel, acceptance
 from llc.settings import Settings
 
 CHECK_EVERY = 10
@@ -89,7 +89,7 @@ class Recorder:
             self._check(before, info, center_loss, evaluate)
         self.draws += 1
 
-    def _check(self, before: object, info: object, center_loss: float, evaluate: Evaluate) -> None:
+    def _check(self, before: object, info: Info, center_loss: float, evaluate: Evaluate) -> None:
         accepted, loss = acceptance(before, info, self.state, evaluate, self.settings)
         self._record("acceptance", accepted if info.acceptance.isnan().all() else info.acceptance)
         self._record("second_rise", loss - center_loss)

@@ -2,13 +2,14 @@
 
 import argparse
 
-HELP = "make one figure: rllcs, induction, compositions or paths"
+HELP = "make one figure: rllcs, induction, compositions, paths or traces"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from experiments.cli.shared import add_run_arguments
+    from experiments.cli.shared import add_reference_argument, add_run_arguments
 
-    parser.add_argument("name", metavar="NAME", help="rllcs, induction, compositions or paths")
+    parser.add_argument("name", metavar="NAME", help="rllcs, induction, compositions, paths or traces")
+    add_reference_argument(parser)
     add_run_arguments(parser)
 
 

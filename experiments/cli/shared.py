@@ -28,8 +28,20 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_reference_argument(parser: argparse.ArgumentParser) -> None:
+    """--reference."""
+    parser.add_argument(
+        "--reference",
+        choices=("last", "same"),
+        help="refine rLLCs by the run's one-layer reference model: its last checkpoint, or the one of the same step "
+        "(default: the next-token loss)",
+    )
+
+
 def open_cells(arguments: argparse.Namespace) -> "Cells":
     """The results that the flags name; reads (or builds) the held-out text. Raises ValueError for one layer."""
+    from dataclasses import replace
+
     import torch
 
     from experiments import cells, plan, runs
@@ -43,7 +55,10 @@ def open_cells(arguments: argparse.Namespace) -> "Cells":
     found = cells.Cells(
         folder=arguments.out or Path("results") / run.name,
         run=run,
-        plan=plan.default_plan(corpus, model["n_ctx"], arguments.seed),
+        plan=replace(
+            plan.default_plan(corpus, model["n_ctx"], arguments.seed),
+            reference=getattr(arguments, "reference", None) or "",
+        ),
     )
     _ = run.tokenizer, found.on.corpus
     return found

@@ -2,9 +2,15 @@
 
 from types import ModuleType
 
-from experiments.figures import compositions, induction, paths, rllcs
+from experiments.figures import compositions, induction, paths, rllcs, traces
 
-FIGURES: dict[str, ModuleType] = {"rllcs": rllcs, "induction": induction, "compositions": compositions, "paths": paths}
+FIGURES: dict[str, ModuleType] = {
+    "rllcs": rllcs,
+    "induction": induction,
+    "compositions": compositions,
+    "paths": paths,
+    "traces": traces,
+}
 
 
 def get(name: str) -> ModuleType:

@@ -24,7 +24,7 @@ def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
     cells = Cells(results, run, settings)
     rllc = cells.table("rllc")[["value", "se"]]
     return rllc.assign_coords(tokens=("step", tokens_seen(run, rllc.step.values))).assign_attrs(
-        cells.table("circuit").attrs, settings=settings.llc.name
+        cells.table("circuit").attrs, settings=settings.llc.name, reference=settings.reference
     )
 
 
@@ -37,5 +37,6 @@ def draw(data: xr.Dataset) -> Figure:
         style.token_axis(axis, data.tokens.values)
         axis.set_ylim(bottom=min(0.0, float((part.value - 2 * part.se).min())))
         axis.set_title(f"Layer {layer}", fontsize=style.FONT + 1)
-        axis.set_ylabel(f"rLLC of the head ({data.attrs['settings']} settings)", fontsize=style.FONT)
+        against = ", against the one-layer model" if data.attrs["reference"] else ""
+        axis.set_ylabel(f"rLLC of the head ({data.attrs['settings']} settings{against})", fontsize=style.FONT)
     return figure

@@ -8,12 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from experiments import runs
+from experiments import bench, runs, store
 from experiments.__main__ import main
+from experiments.cells import llc_key
+from experiments.plan import default_plan
 
 ROOT = Path(__file__).parents[2]
 
@@ -115,7 +119,8 @@ def test_the_summary_holds_what_it_promises(reproduced: Path) -> None:
         for head in checkpoint["heads"].values():
             assert set(head) == {"previous_token", "current_token", "prefix_matching", "rllc"}
             assert 0 <= head["previous_token"] <= 1
-            assert {"value", "se", "ess", "rhat", "bad_chains"} <= set(head["rllc"])
+            assert {"value", "se", "ess", "rhat", "bad_chains", "kappa", "noise_value"} <= set(head["rllc"])
+            assert head["rllc"]["verdict"] in ("trust", "caution", "do not trust")
             assert head["rllc"]["bad_chains"] == 0
             assert head["rllc"]["se"] > 0
         assert len(checkpoint["paths"]) == 4 * 4 * 3
@@ -125,9 +130,9 @@ def test_the_summary_holds_what_it_promises(reproduced: Path) -> None:
 
 def test_the_report_stands_alone(reproduced: Path) -> None:
     page = (reproduced / "report.html").read_text()
-    assert page.count("data:image/svg+xml;base64,") == 4
+    assert page.count("data:image/svg+xml;base64,") == 5
     assert "http" not in page.replace("http-equiv", "")
-    for name in ("rllcs", "induction", "compositions", "paths"):
+    for name in ("rllcs", "induction", "compositions", "paths", "traces"):
         assert f"python -m experiments figure {name} --run tiny-seed0" in page
         assert (reproduced / "figures" / f"{name}.png").stat().st_size > 10_000
 
@@ -161,6 +166,43 @@ def test_other_verbs(reproduced: Path, trained: Path) -> None:
     assert "rllcs.svg" in finish(command("figure", "rllcs", "--run", "tiny-seed0", cwd=trained))
     lines = finish(command("ablate", "L0H1", "1:3", "--run", "tiny-seed0", cwd=trained)).splitlines()
     assert [line.split()[0] for line in lines[-2:]] == ["L0H1", "L1H3"]
+
+
+def test_calibrate(reproduced: Path, trained: Path) -> None:
+    arguments = ["L0H1", "1:2", "--lr", "0.001", "--localization", "100", "200", "--nbeta", "10", "1000"]
+    command_line = ("calibrate", *arguments, "--run", "tiny-seed0", "--workers", "2")
+    lines = finish(command(*command_line, cwd=trained)).splitlines()
+    assert [line.split()[0] for line in lines if " at step 60: " in line] == ["L0H1", "L1H2"]
+    for suffix in ("png", "svg"):
+        assert (reproduced / "figures" / f"calibrate_L1H2_60.{suffix}").stat().st_size > 10_000
+    table = pd.read_csv(reproduced / "tables" / "calibrate_L1H2_60.csv")
+    assert sorted(zip(table.localization, table.nbeta, strict=True)) == [
+        (localization, nbeta) for localization in (100, 200) for nbeta in (0, 10, 1000)
+    ]
+    assert (table.value[table.nbeta == 0] == 0).all()
+    assert (table.control[table.nbeta == 1000] > 0).all()
+    before = len(list((reproduced / "cells").iterdir()))
+    finish(command(*command_line, cwd=trained))  # over the cells that are there
+    assert len(list((reproduced / "cells").iterdir())) == before
+
+
+def test_rllcs_against_the_one_layer_reference(trained: Path) -> None:
+    run = runs.open_run(trained / "runs/tiny-seed0")
+    names, keys = {}, {}
+    for reference in ("", "last", "same"):
+        plan = replace(default_plan(run.config["preset"]["corpus"], 64), reference=reference)
+        on = bench.Bench(run, plan)
+        names[reference] = [on.sampling_loss(step).name for step in run.steps]
+        keys[reference] = [store.fingerprint(**llc_key(on, step, (0, 1))) for step in run.steps]
+    assert names[""] == ["next-token"] * 4
+    assert names["last"] == ["KL(one layer, step 60 || model)"] * 4
+    assert names["same"] == [f"KL(one layer, step {step} || model)" for step in (0, 10, 30, 60)]
+    assert keys["last"][:-1] != keys["same"][:-1]
+    assert keys["last"][-1] == keys["same"][-1]  # at the last checkpoint they are the same thing
+    assert len({*keys[""], *keys["last"], *keys["same"]}) == 4 + 4 + 3
+    alone = bench.Bench(runs.open_run(trained / "runs/tiny-seed0-1layer"), replace(plan, reference="last"))
+    with pytest.raises(ValueError, match="no run"):
+        alone.sampling_loss(60)
 
 
 def test_a_verb_computes_the_same_bits_as_a_worker(reproduced: Path, trained: Path, tmp_path: Path) -> None:

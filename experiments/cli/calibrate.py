@@ -1,0 +1,50 @@
+"""Calibration of the sampler."""
+
+import argparse
+
+HELP = "sweep lr, localization and nbeta for heads' rLLCs, look for a plateau, and recommend a setting"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from experiments.cli.shared import add_reference_argument, add_run_arguments
+
+    parser.add_argument("heads", metavar="HEAD", nargs="+", help="L1H3 or 1:3")
+    parser.add_argument("--step", type=int, help="checkpoint (default: the last)")
+    for name, what in (("lr", "step sizes"), ("localization", "localizations"), ("nbeta", "inverse temperatures")):
+        parser.add_argument(f"--{name}", type=float, nargs="+", metavar="VALUE", help=f"{what} to try")
+    add_reference_argument(parser)
+    add_run_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from ablations.names import check_head, head_name, parse_head
+    from experiments import calibration, report, runs, sweep
+    from experiments.cli.shared import open_cells
+    from experiments.figures import calibration as figure
+    from llc.calibrate import grid
+
+    cfg = runs.open_run(arguments.run).model_config()
+    heads = [check_head(parse_head(text), cfg) for text in dict.fromkeys(arguments.heads)]
+    cells = open_cells(arguments)
+    step = cells.run.steps[-1] if arguments.step is None else arguments.step
+    cells.run.check_step(step)
+    settings = grid(
+        cells.plan.llc,
+        sorted(arguments.lr or calibration.LRS),
+        sorted(arguments.localization or calibration.LOCALIZATIONS),
+        sorted(arguments.nbeta or calibration.NBETAS),
+    )
+    if tasks := calibration.tasks(cells, step, heads, settings):
+        with sweep.pool(arguments.workers) as pool:
+            sweep.run(tasks, pool, f"{len(settings)} settings")
+    for head in heads:
+        found = calibration.calibration(cells, step, head, settings)
+        print(f"{head_name(head)} at step {step}: {found.recommendation.reason}")
+        if chosen := found.recommendation.settings:
+            print(
+                f"recommended: lr {chosen.lr:g}, localization {chosen.localization:g}, nbeta {chosen.nbeta:g}, "
+                f"{chosen.num_burnin} draws discarded of {chosen.num_draws}"
+            )
+        name = f"calibrate_{head_name(head)}_{step}"
+        for path in report.write_calibration(cells, name, found.sweep, figure.draw(found)):
+            print(f"wrote {path}")

@@ -1,0 +1,69 @@
+"""The chains behind every head's rLLC at the last checkpoint, each with its verdict: the sampler's health at a glance."""
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.cells import Cells
+from experiments.figures import style
+from experiments.plan import Plan
+from experiments.runs import Run
+
+TITLE = "Can the chains be trusted?"
+CAPTION = (
+    "nbeta times the loss rise along every chain, on the minibatch it shares with the unperturbed weights, at the last "
+    "checkpoint sampled; grey draws are discarded, the black line is the estimate with its 95% interval. Each panel "
+    "says its verdict, the virial ratio (1 when the chain is stationary) and kappa (near 1: the value measures noise "
+    "sensitivity; near 0: it does not depend on nbeta)."
+)
+NEEDS = ("rllc",)
+WORDS = {"trust": style.COLORS[2], "caution": style.COLORS[4], "do not trust": style.COLORS[1]}
+
+
+def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
+    """rise [restriction, chain, draw] times nbeta, with the estimates and diagnostics [restriction]."""
+    last = Cells(results, run, settings).table("rllc").isel(step=-1)
+    rise = settings.llc.nbeta * (last.trace_loss - last.trace_center_loss)
+    kept = ["value", "se", "virial", "kappa", "rhat", "verdict", "advice"]
+    attrs = {"num_burnin": settings.llc.num_burnin, "settings": settings.llc.name}
+    return last[kept].assign(rise=rise).assign_attrs(attrs)
+
+
+def draw(data: xr.Dataset) -> Figure:
+    layers = sorted(set(data.layer.values.tolist()))
+    columns = max(int((data.layer == layer).sum()) for layer in layers)
+    columns = min(columns, 4)
+    rows = [-(-int((data.layer == layer).sum()) // columns) for layer in layers]
+    figure = style.new_figure(0.6 + 2.3 * columns, 0.4 + 1.75 * sum(rows))
+    axes = figure.subplots(sum(rows), columns, squeeze=False, sharex=True)
+    for number, layer in enumerate(layers):
+        heads = data.isel(restriction=(data.layer.values == layer).nonzero()[0])
+        mine = axes[sum(rows[:number]) : sum(rows[: number + 1])].flatten()
+        low, high = float(heads.rise.min()), float(heads.rise.max())
+        for at, axis in enumerate(mine):
+            if at < heads.sizes["restriction"]:
+                _panel(axis, heads.isel(restriction=at), data.attrs["num_burnin"])
+                axis.set_ylim(min(0.0, low), 1.05 * high)
+            else:
+                axis.set_axis_off()
+    figure.supxlabel("draw", fontsize=style.FONT)
+    figure.supylabel(f"nbeta × loss rise ({data.attrs['settings']} settings)", fontsize=style.FONT)
+    return figure
+
+
+def _panel(axis: Axes, head: xr.Dataset, burnin: int) -> None:
+    draws = np.arange(head.sizes["draw"])
+    for number, series in enumerate(head.rise.values):
+        axis.plot(draws[: burnin + 1], series[: burnin + 1], color=style.QUIET, linewidth=0.7)
+        axis.plot(draws[burnin:], series[burnin:], color=style.COLORS[(0, 5, 3, 4)[number % 4]], linewidth=0.9)
+    value, error = float(head.value), style.TWO_SIDED * float(head.se)
+    axis.plot([burnin, draws[-1]], [value, value], color="black", linewidth=1.2)
+    axis.fill_between([burnin, draws[-1]], value - error, value + error, color="black", alpha=0.15, linewidth=0)
+    verdict = str(head.verdict.values)
+    axis.set_title(f"{head.restriction.values}: {verdict}", fontsize=style.FONT, color=WORDS[verdict], loc="left")
+    words = f"virial {float(head.virial):.2f}, kappa {float(head.kappa):.2f}"
+    axis.text(0.98, 0.04, words, transform=axis.transAxes, fontsize=style.FONT - 2, ha="right", va="bottom")
+    style.tidy(axis)
