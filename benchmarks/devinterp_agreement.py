@@ -88,9 +88,7 @@ def spread_ratio(ours: np.ndarray, peer: np.ndarray) -> tuple[float, float, floa
     def ratio(a: np.ndarray, b: np.ndarray) -> float:
         return float(np.sqrt(b.var(0, ddof=1).mean() / a.var(0, ddof=1).mean()))
 
-    resampled = [
-        ratio(*(e[drawn.integers(len(e), size=len(e))] for e in (ours, peer))) for _ in range(4000)
-    ]
+    resampled = [ratio(*(e[drawn.integers(len(e), size=len(e))] for e in (ours, peer))) for _ in range(4000)]
     low, high = np.quantile(resampled, [0.025, 0.975])
     return ratio(ours, peer), float(low), float(high)
 

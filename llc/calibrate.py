@@ -7,14 +7,14 @@ that only the localization holds (nbeta 0), times nbeta. An estimate equal to it
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from llc.diagnose import PLATEAU
+from llc.diagnose import PLATEAU, health
 from llc.settings import Settings
 
 DIMS = ("lr", "localization", "nbeta")
@@ -50,6 +50,11 @@ def grid(
                     )
                 )
     return found
+
+
+def sweep(sample: Callable[[Settings], xr.Dataset], settings: list[Settings]) -> xr.Dataset:
+    """Samples every setting in turn (sample: settings -> trace) and tabulates what came out."""
+    return table(settings, [health(sample(one)) for one in settings])
 
 
 def table(settings: list[Settings], records: list[xr.Dataset]) -> xr.Dataset:

@@ -57,7 +57,7 @@ def sample(
         center, kernel, settings, seed, described(weights, tokens, restriction, loss), restriction.key_bias(model.cfg)
     )
     streams = {name: minibatches(len(o.tokens), settings, seed, name) for name, o in watched.items()}
-    for draw, rows in enumerate(minibatches(len(tokens), settings, seed)):
+    for draw, rows in enumerate(batches(kernel, len(tokens), settings, seed)):
         batch = tokens[rows]
         prepared = loss.prepare(batch, rows)
 
@@ -95,7 +95,7 @@ def sample_function(
     attrs = {"restriction": name, "loss": name, "weights": fingerprint(center)}
     attrs["data"] = "none" if data is None else fingerprint(data)
     recorder = Recorder(center, kernel, settings, seed, attrs)
-    for rows in minibatches(1 if data is None else len(data), settings, seed):
+    for rows in batches(kernel, 1 if data is None else len(data), settings, seed):
         batch = None if data is None else data[rows]
 
         def evaluate(positions: Positions, batch: Tensor | None = batch) -> tuple[PerChain, Positions]:
@@ -136,6 +136,13 @@ def described(weights: Mapping[str, Tensor], tokens: Tokens, restriction: Restri
         "weights": fingerprint(*weights.values()),
         "data": fingerprint(tokens),
     }
+
+
+def batches(kernel: Kernel, num_rows: int, settings: Settings, seed: int) -> np.ndarray:
+    """Row numbers [draw, row] that a sampler's draws see."""
+    if kernel.WHOLE_DATA:
+        return np.broadcast_to(np.arange(num_rows), (settings.num_draws, num_rows))
+    return minibatches(num_rows, settings, seed)
 
 
 def minibatches(num_rows: int, settings: Settings, seed: int, purpose: str = "") -> np.ndarray:

@@ -15,7 +15,7 @@ from ablations import attention
 from ablations.attention import HeadWeights, Readings, Residual, Weights
 from ablations.names import Head, check_head, head_name
 from llc import restrict, sgld
-from llc.chains import check_inputs, described, minibatches, one_by_one
+from llc.chains import batches, check_inputs, described, one_by_one
 from llc.kernel import Kernel
 from llc.losses import Loss, Tokens, next_token
 from llc.settings import Settings
@@ -44,7 +44,7 @@ def sample_heads(
         attrs = described(weights, tokens, restriction, loss)
         recorders[head] = Recorder(restriction.flat(weights), kernel, settings, seed, attrs, restriction.key_bias(cfg))
     own = attention.head_weights(weights, layer)
-    for rows in minibatches(len(tokens), settings, seed):
+    for rows in batches(kernel, len(tokens), settings, seed):
         batch = tokens[rows]
         prepared = loss.prepare(batch, rows)
 

@@ -31,6 +31,8 @@ class Info(NamedTuple):
 class Kernel(Protocol):
     """One sampler. Its state has `position` [chain, dim], `center` [dim] and `scale` (the preconditioner G)."""
 
+    WHOLE_DATA: bool  # whether every draw needs the loss of the whole data set; otherwise minibatches will do
+
     def init(self, center: Float[Tensor, " dim"], num_chains: int) -> Any:
         """Chains that start at the center."""
 

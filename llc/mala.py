@@ -3,9 +3,9 @@
     w' = w - (lr / 2) U(w) + sqrt(lr) N(0, 1),    accepted with probability min(1, p(w') q(w | w') / (p(w) q(w' | w)))
 
 Its stationary law is the posterior exactly, at any lr: the reference for small problems (below about 100 parameters).
-The loss must be the same at every draw: no minibatches. Draw t is w_t, so a refused proposal repeats the draw.
-Roberts and Tweedie, Bernoulli 1996. An acceptance near 0.57 is the most efficient in high dimension (Roberts and
-Rosenthal, 1998).
+The loss must be the same at every draw, so each takes the whole data set, whatever the batch_size. Draw t is w_t, so a
+refused proposal repeats the draw. Roberts and Tweedie, Bernoulli 1996. An acceptance near 0.57 is the most efficient in
+high dimension (Roberts and Rosenthal, 1998).
 """
 
 from typing import NamedTuple
@@ -16,6 +16,8 @@ from torch import Tensor
 
 from llc.kernel import Evaluate, Info, Noise, drift, log_posterior, log_proposal
 from llc.settings import Settings
+
+WHOLE_DATA = True
 
 
 class State(NamedTuple):

@@ -19,6 +19,7 @@ from torch import Tensor
 from llc.kernel import Evaluate, Info, Noise, drift
 from llc.settings import Settings
 
+WHOLE_DATA = False
 DECAY = 0.95  # of the average of squared gradients: some 20 draws, fewer than any burn-in worth the name
 DAMPING = 0.5  # bounds G: no parameter steps more than about 1 / DAMPING times as far as a typical one
 

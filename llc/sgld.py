@@ -17,6 +17,8 @@ from torch import Tensor
 from llc.kernel import Evaluate, Info, Noise, drift
 from llc.settings import Settings
 
+WHOLE_DATA = False
+
 
 class State(NamedTuple):
     """All chains."""

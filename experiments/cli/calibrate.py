@@ -10,8 +10,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("heads", metavar="HEAD", nargs="+", help="L1H3 or 1:3")
     parser.add_argument("--step", type=int, help="checkpoint (default: the last)")
-    for name, what in (("lr", "step sizes"), ("localization", "localizations"), ("nbeta", "inverse temperatures")):
-        parser.add_argument(f"--{name}", type=float, nargs="+", metavar="VALUE", help=f"{what} to try")
+    parser.add_argument("--lr", type=float, nargs="+", metavar="VALUE", help="step sizes to try")
+    parser.add_argument("--localization", type=float, nargs="+", metavar="VALUE", help="localizations to try")
+    parser.add_argument(
+        "--nbeta",
+        nargs="+",
+        metavar="VALUE",
+        help="inverse temperatures to try; `natural` is n / log n, n rows sampled",
+    )
     add_reference_argument(parser)
     add_run_arguments(parser)
 
@@ -32,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
         cells.plan.llc,
         sorted(arguments.lr or calibration.LRS),
         sorted(arguments.localization or calibration.LOCALIZATIONS),
-        sorted(arguments.nbeta or calibration.NBETAS),
+        [_nbeta(text, len(cells.on.sampled)) for text in arguments.nbeta or map(str, calibration.NBETAS)],
     )
     if tasks := calibration.tasks(cells, step, heads, settings):
         with sweep.pool(arguments.workers) as pool:
@@ -48,3 +54,12 @@ def run(arguments: argparse.Namespace) -> None:
         name = f"calibrate_{head_name(head)}_{step}"
         for path in report.write_calibration(cells, name, found.sweep, figure.draw(found)):
             print(f"wrote {path}")
+
+
+def _nbeta(text: str, rows: int) -> float:
+    from llc.settings import natural_nbeta
+
+    try:
+        return natural_nbeta(rows) if text == "natural" else float(text)
+    except ValueError:
+        raise ValueError(f"--nbeta {text}: give a number, or `natural` for n / log n") from None

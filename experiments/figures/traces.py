@@ -1,4 +1,4 @@
-"""The chains behind every head's rLLC at the last checkpoint, each with its verdict: the sampler's health at a glance."""
+"""The chains behind every head's rLLC at the last checkpoint, each with its verdict."""
 
 from pathlib import Path
 

@@ -8,7 +8,6 @@ import pytest
 import xarray as xr
 
 from llc import calibrate, closed_form
-from llc.diagnose import health
 from tests.llc.conftest import quadratic_trace, settings
 
 BASE = settings(num_draws=800, num_burnin=100)
@@ -16,10 +15,10 @@ GRID = {"lrs": [2e-5, 1e-4], "localizations": [100.0, 200.0], "nbetas": [10.0, 1
 
 
 @cache
-def swept(curvature: float, noise: float = 0.0) -> tuple[xr.Dataset, list]:
+def swept(curvature: float, noise: float = 0.0) -> xr.Dataset:
     curvatures = np.full(20, curvature)
     chosen = [replace(one, num_draws=min(one.num_draws, 1700), num_burnin=min(one.num_burnin, 1000)) for one in grid()]
-    return calibrate.table(chosen, [health(quadratic_trace(curvatures, one, noise)) for one in chosen]), chosen
+    return calibrate.sweep(lambda one: quadratic_trace(curvatures, one, noise), chosen)
 
 
 def grid() -> list:
@@ -36,7 +35,7 @@ def test_a_grid_has_the_control_and_a_burnin_that_settles() -> None:
 
 def test_a_plateau_is_found() -> None:
     """Curvatures far above localization / nbeta: every parameter counts a half, at any nbeta that is large enough."""
-    sweep, _ = swept(10.0)
+    sweep = swept(10.0)
     found = calibrate.recommend(sweep, BASE)
     assert found.plateau
     assert found.settings.nbeta >= 100
@@ -47,7 +46,7 @@ def test_a_plateau_is_found() -> None:
 
 def test_noise_sensitivity_is_not_taken_for_a_plateau() -> None:
     """Curvatures far below: the value is nbeta times the control's rise."""
-    sweep, _ = swept(0.02)
+    sweep = swept(0.02)
     found = calibrate.recommend(sweep, BASE)
     assert not found.plateau
     assert "no plateau" in found.reason
@@ -55,12 +54,12 @@ def test_noise_sensitivity_is_not_taken_for_a_plateau() -> None:
     at = sweep.sel(lr=1e-4, localization=200.0)
     assert at.slope[2] == pytest.approx(1, abs=0.15)
     assert at.value[2] == pytest.approx(at.control[2].item(), rel=0.1)
-    felt = swept(10.0)[0].sel(lr=1e-4, localization=200.0)
+    felt = swept(10.0).sel(lr=1e-4, localization=200.0)
     assert felt.value[3] < 0.2 * felt.control[3]  # the control of the control: a loss that is felt
 
 
 def test_settings_that_heat_the_chain_are_not_recommended() -> None:
-    sweep, _ = swept(1.0, noise=0.15)
+    sweep = swept(1.0, noise=0.15)
     assert (sweep.temperature.sel(nbeta=1000.0) > 1.1).all()
     assert calibrate.recommend(sweep, BASE).settings.nbeta == 100
     hopeless = sweep.assign(temperature=sweep.temperature + 1)

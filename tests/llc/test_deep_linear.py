@@ -59,7 +59,7 @@ def test_an_estimate_at_a_generic_point() -> None:
     point = points.generic((5, 3, 5), 2, 0)
     highest, _ = points.curvature_range(point)
     truth = points.jacobian_rank(point) / 2
-    cold = settings(lr=0.05 / (5e5 * highest), nbeta=5e5, localization=500.0, num_chains=64, num_draws=900)
+    cold = settings(lr=0.05 / (5e5 * highest), nbeta=5e5, localization=500.0, num_chains=64, num_draws=3000)
     cold = replace(cold, num_burnin=300)
     found = llc(sample_function(points.loss_at(point), point.flat, settings=cold, seed=0))
     adjusted = llc(sample_function(points.loss_at(point), point.flat, settings=cold, seed=1, kernel=mala))

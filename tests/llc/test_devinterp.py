@@ -35,7 +35,8 @@ def test_the_whitened_sum_of_squares_is_chi_square() -> None:
     found = []
     for _ in range(400):
         ours, peer = (
-            scale * drawn.normal(size=(8, 2, 4)) + shared * (drawn.normal(size=(8, 2, 1)) + drawn.normal(size=(8, 1, 1)))
+            scale * drawn.normal(size=(8, 2, 4))
+            + shared * (drawn.normal(size=(8, 2, 1)) + drawn.normal(size=(8, 1, 1)))
             for scale, shared in ((1.0, 0.3), (1.0, 5.0))
         )
         found.append(agreement.sum_of_squares(ours, peer)[0])

@@ -6,7 +6,7 @@ import torch
 import xarray as xr
 
 from ablations import attention
-from llc import engine, losses, rmsprop
+from llc import engine, losses, mala, rmsprop
 from llc.chains import Observable, minibatches, sample
 from llc.restrict import parse
 from tests.conftest import make_model
@@ -126,6 +126,14 @@ def test_per_token_weights() -> None:
     with pytest.raises(ValueError, match="not all finite"):
         losses.weighted(torch.full((9, 11), torch.nan), "bad")
     assert tokens.shape == (9, 12)
+
+
+def test_mala_sees_the_whole_data_set() -> None:
+    trace = general(make_model(1), kernel=mala)
+    np.testing.assert_allclose(trace.center_loss, trace.center_loss[0], rtol=1e-6)
+    assert general(make_model(1)).center_loss.std() > 0.01
+    (fast,) = engine.sample_heads(make_model(1), tokens_of(), [(0, 1)], settings=SHORT, seed=3, kernel=mala).values()
+    xr.testing.assert_allclose(trace, fast, rtol=1e-3, atol=1e-4)
 
 
 def test_observables_are_watched_and_not_felt() -> None:
