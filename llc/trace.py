@@ -30,6 +30,7 @@ from llc.kernel import Evaluate, Info, Kernel, acceptance
 from llc.settings import Settings
 
 CHECK_EVERY = 10
+CHECKED = ("acceptance", "second_rise", "noise_rise")
 
 
 class Recorder:
@@ -106,14 +107,13 @@ class Recorder:
     def trace(self) -> xr.Dataset:
         """What was drawn so far."""
         arrays = {name: np.stack(values, axis=-1) for name, values in self.records.items()}
-        per_draw = [v for n, v in arrays.items() if v.ndim == 2 and v.shape[1] == self.draws and n != "acceptance"]
+        per_draw = [values for name, values in arrays.items() if values.ndim == 2 and name not in CHECKED]
         finite = np.logical_and.accumulate(np.isfinite(per_draw).all(0), axis=1)
         checks = np.arange(CHECK_EVERY // 2, self.draws, CHECK_EVERY)
         found = {}
         for name, values in arrays.items():
-            of_checks = name in ("acceptance", "second_rise", "noise_rise")
-            dims = ("chain", "check" if of_checks else "draw")[2 - values.ndim :]
-            alive = finite[:, checks] if of_checks else finite
+            dims = ("chain", "check" if name in CHECKED else "draw")[2 - values.ndim :]
+            alive = finite[:, checks] if name in CHECKED else finite
             found[name] = (dims, np.where(alive, values, np.nan) if values.ndim == 2 else values)
         return xr.Dataset(found, {"check": checks}, self.attrs)
 
