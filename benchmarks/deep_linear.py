@@ -4,7 +4,7 @@
 
 Strata, in rows of their own (benchmarks/results/deep_linear.json):
 A  generic points of the top-dimensional stratum, where the coefficient is half the rank of the Jacobian. At these
-   settings the posterior is Gaussian, so A tests only that a sampler counts a Hessian's rank.
+   settings the posterior is Gaussian, so A tests only that a sampler counts a Hessian's rank. devinterp stands beside.
 B  the deepest points, singular: estimates over nbeta, their exact values, and a fit to the asymptotic law.
 C  points that gradient descent reached; truth is half the Jacobian's rank there.
 Without the `peers` extra devinterp's columns stay empty. Resumes row by row; --stratum A runs one stratum.
@@ -16,6 +16,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from deep_linear_points import (
     is_generic,
     jacobian_rank,
     loss_at,
+    smallest_curvature,
 )
 from scipy.optimize import curve_fit
 from torch import Tensor
@@ -65,10 +67,10 @@ TARGET_ERROR = 0.01  # of the standard error, relative
 BUDGET = 60_000  # draws of a chain at most
 
 
-def row_generic(point: Point, minibatch: Tensor | None = None) -> dict:
-    """A point whose coefficient is half its Jacobian's rank."""
+def row_generic(point: Point, minibatch: Tensor | None = None, lowest: float | None = None) -> dict:
+    """A point whose coefficient is half its Jacobian's rank; lowest: its smallest curvature, where that is known."""
     rank, width = jacobian_rank(point), max(point.widths)
-    settings = cold_settings(point, rank, 100.0 * width)
+    settings = cold_settings(point, rank, 100.0 * width, lowest)
     data, loss = None, loss_at(point)
     if minibatch is not None:
         data, settings = minibatch, replace(settings, batch_size=len(minibatch) // 4)
@@ -92,16 +94,16 @@ def row_generic(point: Point, minibatch: Tensor | None = None) -> dict:
         "draws": [settings.num_chains, settings.num_draws, settings.num_burnin],
         "ours_seconds": time.perf_counter() - start,
     }
-    if minibatch is None and importlib.util.find_spec("devinterp"):
+    if lowest is None and importlib.util.find_spec("devinterp"):
         row |= peer(point, settings, truth)
     return row
 
 
-def cold_settings(point: Point, rank: int, localization: float) -> Settings:
+def cold_settings(point: Point, rank: int, localization: float, lowest: float | None) -> Settings:
     """nbeta 1000 times the localization, lr nbeta h_max = 0.05, draws for a standard error of 1%."""
-    highest, lowest = curvature_range(point)
+    highest, bound = curvature_range(point)
     nbeta = 1000 * localization
-    slowest = 40 * highest / lowest  # steps in which the slowest curved direction relaxes: 2 / (lr nbeta h)
+    slowest = 40 * highest / (lowest or bound)  # steps in which the slowest curved direction relaxes: 2 / (lr nbeta h)
     burnin = int(min(2 * slowest, BUDGET / 4))
     typical = 40  # integrated autocorrelation of the rise, in draws, where all curvatures are alike
     draws = max(200, int(typical * 2 / rank / TARGET_ERROR**2 / 4))
@@ -201,15 +203,16 @@ def jobs() -> Iterator[tuple[str, str, Callable[[], dict]]]:
     for number, (widths, rank) in enumerate(GENERIC):
         point = generic(widths, rank, number)
         assert is_generic(point), f"{widths}, rank {rank}: not a generic point"
-        yield "A", f"{widths} {rank}", lambda point=point: row_generic(point)
+        yield "A", f"{widths} {rank}", partial(row_generic, point)
     for number, (widths, rank) in enumerate(DEEPEST):
         point = deepest(widths, rank, number)
-        yield "B", f"{widths} {rank}", lambda point=point: row_deepest(point)
+        yield "B", f"{widths} {rank}", partial(row_deepest, point)
     for number, (widths, rank) in enumerate(DESCENDED):
+        point = descended(widths, rank, number)
         for rows in (None, 20):
-            point = descended(widths, rank, number)
             data = None if rows is None else inputs(rows * widths[0], widths[0], number)
-            yield "C", f"{widths} {rank} {rows}", lambda point=point, data=data: row_generic(point, data)
+            lowest = smallest_curvature(point)
+            yield "C", f"{widths} {rank} {rows}", partial(row_generic, point, data, lowest)
 
 
 def inputs(count: int, width: int, seed: int) -> torch.Tensor:
@@ -267,7 +270,7 @@ def main() -> None:
     todo = [job for job in jobs() if job[0] in (wanted or job[0]) and job[1] not in record["details"][job[0]]]
     for stratum, key, compute in tqdm(todo):
         record["details"][stratum][key] = compute()
-        if all(record["details"].values()):
+        if sum(map(len, record["details"].values())) == len(GENERIC) + len(DEEPEST) + 2 * len(DESCENDED):
             record["rows"] = json.loads(json.dumps(summary(record["details"]), default=lambda x: x.item()))
         tensorfile.write_json(OUT, record)
     for row in record.get("rows", []):

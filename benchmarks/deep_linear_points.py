@@ -208,19 +208,30 @@ def descended(widths: Sequence[int], rank: int, seed: int) -> Point:
     factors = [normal(after, before) * (0.6 / before**0.5) for before, after in pairwise(widths)]
     shapes = [factor.shape for factor in factors]
 
-    def product(flat: Tensor) -> Tensor:
-        parts = flat.split([shape.numel() for shape in shapes])
-        return _multiply([part.view(shape) for part, shape in zip(parts, shapes, strict=True)])
-
     flat = torch.cat([factor.flatten() for factor in factors]).requires_grad_()
     optimizer = torch.optim.Adam([flat], lr=3e-3)
     for _ in range(6000):
         optimizer.zero_grad()
-        (product(flat) - target).square().sum().backward()
+        (_multiply(_parts(flat, shapes)) - target).square().sum().backward()
         optimizer.step()
-    flat = flat.detach()
+    found = Point(tuple(widths), rank, _parts(flat.detach(), shapes))
     for _ in range(6):
-        jacobian = torch.autograd.functional.jacobian(lambda w: product(w).flatten(), flat)
-        flat = flat - torch.linalg.pinv(jacobian, rtol=1e-6) @ (product(flat) - target).flatten()
-    found = [p.view(shape) for p, shape in zip(flat.split([s.numel() for s in shapes]), shapes, strict=True)]
-    return Point(tuple(widths), rank, found)
+        step = torch.linalg.pinv(jacobian(found), rtol=1e-6) @ (found.product - target).flatten()
+        found = found._replace(factors=_parts(found.flat - step, shapes))
+    return found
+
+
+def _parts(flat: Tensor, shapes: list[torch.Size]) -> list[Tensor]:
+    return [p.view(shape) for p, shape in zip(flat.split([s.numel() for s in shapes]), shapes, strict=True)]
+
+
+def jacobian(point: Point) -> Tensor:
+    """Of the product in all parameters [outputs * inputs, parameters]; for small networks."""
+    shapes = [factor.shape for factor in point.factors]
+    return torch.autograd.functional.jacobian(lambda flat: _multiply(_parts(flat, shapes)).flatten(), point.flat)
+
+
+def smallest_curvature(point: Point) -> float:
+    """Of the population loss, besides zero; for small networks."""
+    values = torch.linalg.svdvals(jacobian(point))
+    return 2 * float(values[jacobian_rank(point) - 1]) ** 2

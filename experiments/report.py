@@ -177,6 +177,8 @@ def _how(cells: Cells) -> str:
     llc = cells.plan.llc
     rllc = cells.table("rllc")
     relative = (rllc.se / rllc.value).values
+    trusted, all_of_them = int((rllc.verdict == "trust").sum()), rllc.verdict.size
+    felt = float((rllc.value / rllc.temperature / rllc.noise_value).median())
     return (
         "<h2>How these numbers were made</h2><p>Weights as trained, nothing folded (composition scores fold ln1 into "
         "the reading weights). Learning coefficients: SGLD, "
@@ -185,8 +187,10 @@ def _how(cells: Cells) -> str:
         "discarded); every loss is paired with the "
         "loss of the unperturbed weights on the same minibatch, and errors are those of the chain-averaged series. "
         f"Median standard error {100 * float(xr.DataArray(relative).median()):.1f}% of the value; "
-        f"{int(rllc.bad_chains.sum())} chains diverged. At these settings the value depends on nbeta and on the scale "
-        "of the weights: read differences within a layer, not absolute values. Path cuts are exact: the source's "
+        f"{int(rllc.bad_chains.sum())} chains diverged; the health record trusts {trusted} of {all_of_them} estimates. "
+        f"Median kappa {float(rllc.kappa.median()):.2f}, and the median value is {felt:.2f} of what plain noise gives: "
+        "at these settings an rLLC is a sensitivity to noise, in proportion to nbeta and dependent on the scale of the "
+        "weights. Read differences within a layer, not absolute values. Path cuts are exact: the source's "
         "contribution is replaced before the target's layer norm, which is recomputed. "
         "Every number stands in <code>tables/</code> and <code>summary.json</code>.</p>"
         "<p class=quiet>All of it: "

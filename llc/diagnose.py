@@ -10,20 +10,22 @@ Exact laws do most of the work; none needs to know the posterior:
 - Key biases. Where nothing but the localization moves b_K, its draws are an autoregression known to the last digit, at
   every draw: a test of the sampler itself that comes with every head.
 - kappa = d log lambda / d log nbeta = 1 - nbeta Var(L(w)) / E[L(w) - L(w*)], by differentiating the posterior mean.
-  The variance is a covariance between two independent minibatches, so minibatch noise does not enter. Near 0 lambda is
-  a property of the loss's geometry at this scale; near 1 it is nbeta times a loss rise that does not feel the loss:
-  sensitivity to noise of variance 1 / localization, which `noise_value` measures directly.
+  The variance is the covariance over chains of their losses on two independent minibatches, so minibatch noise does
+  not enter. Near 0 lambda is a property of the loss's geometry at this scale; near 1 it is nbeta times a loss rise
+  that does not feel the loss: sensitivity to noise of variance 1 / localization, which `noise_value` measures.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
+from scipy import stats
 
 from llc.estimate import llc, mean_error, rises
 from llc.settings import Settings, from_json
 
 NOISE_SENSITIVITY, PLATEAU = 0.7, 0.3  # kappa above, below: the regimes
+KAPPA_ERROR = 0.3  # a standard error of kappa that says nothing of the regime
 Z = 4.0  # standard errors at which an exact law counts as broken
 
 
@@ -47,7 +49,7 @@ def health(trace: xr.Dataset) -> xr.Dataset:
     kappa, kappa_se          the regime
     noise_value, noise_se    nbeta times the loss rise under N(0, 1 / localization)
 
-    regime                   "noise sensitivity", "between", "plateau" or "unknown", by kappa
+    regime                   "noise sensitivity", "between" or "plateau" by kappa, "unknown" where its error is large
     verdict                  "trust", "caution" or "do not trust"
     advice                   what is wrong and what to change, one sentence a line; empty for "trust"
     """
@@ -66,12 +68,16 @@ def health(trace: xr.Dataset) -> xr.Dataset:
             "relative_se": float(estimate.rise_se / abs(estimate.rise)),
         }
         measured |= dict(zip(("key_bias", "key_bias_z"), _key_bias(trace, settings), strict=True))
-        measured |= dict(zip(("kappa", "kappa_se"), _kappa(trace, settings), strict=True))
+        measured |= dict(zip(("kappa", "kappa_se"), _kappa(trace, settings, measured["temperature"]), strict=True))
         measured |= dict(zip(("noise_value", "noise_se"), _noise(trace, settings), strict=True))
     findings = _findings(measured, estimate, settings)
     verdict = "do not trust" if any(f.grave for f in findings) else "caution" if findings else "trust"
     measured.pop("relative_se")
-    words = {"regime": _regime(measured["kappa"]), "verdict": verdict, "advice": "\n".join(f.text for f in findings)}
+    words = {
+        "regime": _regime(measured["kappa"], measured["kappa_se"]),
+        "verdict": verdict,
+        "advice": "\n".join(f.text for f in findings),
+    }
     return estimate.assign({name: ((), np.array(value)) for name, value in (measured | words).items()})
 
 
@@ -128,8 +134,8 @@ def _precision_findings(m: dict[str, float], estimate: xr.Dataset, settings: Set
     return found
 
 
-def _regime(kappa: float) -> str:
-    if not np.isfinite(kappa):
+def _regime(kappa: float, error: float) -> str:
+    if not error < KAPPA_ERROR:
         return "unknown"
     if kappa > NOISE_SENSITIVITY:
         return "noise sensitivity"
@@ -169,24 +175,24 @@ def _key_bias(trace: xr.Dataset, settings: Settings) -> tuple[float, float]:
     return total / expected, (total - expected) / sd
 
 
-def _kappa(trace: xr.Dataset, settings: Settings) -> tuple[float, float]:
-    """1 - nbeta Var(L) / E[rise] with a jackknife error over checks."""
+def _kappa(trace: xr.Dataset, settings: Settings, temperature: float) -> tuple[float, float]:
+    """1 - nbeta Var(L) / (temperature E[rise]) with its error over checks.
+
+    Within a draw all chains see the same two minibatches, so departures from the chains' mean are free of what a
+    minibatch does to all of them; what it does to each is independent between the two. A hotter chain's variance grows
+    with the square of its temperature, its rise with the first power.
+    """
     checks = trace.check.values if "check" in trace.coords else np.array([], dtype=int)
     used = (checks + 1 >= settings.num_burnin) & (checks + 1 < trace.sizes["draw"])
-    if used.sum() < 3 or not settings.nbeta:
+    chains = trace.sizes["chain"]
+    if used.sum() < 4 or chains < 2 or not settings.nbeta:
         return float("nan"), float("nan")
     first, second = trace.second_rise.values[:, used], rises(trace)[:, checks[used] + 1]
-    mean = rises(trace)[:, settings.num_burnin :].mean()
-
-    def kappa(left_in: np.ndarray) -> float:
-        x, y = first[:, left_in], second[:, left_in]
-        covariance = ((x - x.mean()) * (y - y.mean())).sum() / (x.size - 1)
-        return float(1 - settings.nbeta * covariance / mean)
-
-    everything = np.arange(first.shape[1])
-    left_out = np.array([kappa(np.delete(everything, check)) for check in everything])
-    count = len(everything)
-    return kappa(everything), float(np.sqrt((count - 1) / count * ((left_out - left_out.mean()) ** 2).sum()))
+    products = ((first - first.mean(0)) * (second - second.mean(0))).sum(0) / (chains - 1)
+    shrink = settings.nbeta / (temperature * rises(trace)[:, settings.num_burnin :].mean())
+    few = stats.t.ppf(0.975, len(products) - 1) / stats.norm.ppf(0.975)  # the error of a few checks is itself uncertain
+    error = max(products.std(ddof=1) / np.sqrt(len(products)), np.nan_to_num(mean_error(products[None])))
+    return float(1 - shrink * products.mean()), float(few * abs(shrink) * error)
 
 
 def _noise(trace: xr.Dataset, settings: Settings) -> tuple[float, float]:

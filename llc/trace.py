@@ -1,6 +1,6 @@
 """Draws, unreduced, as one xarray Dataset, with all that is needed to take them again.
 
-Dims: chain, draw, and check (every tenth draw, at which more is measured). Variables:
+Dims: chain, draw, and check (every fifth draw, at which more is measured). Variables:
 
     loss [chain, draw]          L_batch(w_t), before the step that uses this batch
     center_loss [draw]          L_batch(w*), the same batch
@@ -29,7 +29,7 @@ from torch import Tensor
 from llc.kernel import Evaluate, Info, Kernel, acceptance
 from llc.settings import Settings
 
-CHECK_EVERY = 10
+CHECK_EVERY = 5
 CHECKED = ("acceptance", "second_rise", "noise_rise")
 
 
