@@ -59,7 +59,8 @@ class Recorder:
         self.generators = [generator(seed, f"noise {name} {chain}") for chain in range(settings.num_chains)]
         self.baseline = generator(seed, f"baseline {name}")
         self.state = kernel.init(center, settings.num_chains)
-        self.records: dict[str, list[np.ndarray]] = {}
+        # whole from the start: small arrays kept between large ones would keep the allocator from reusing their room
+        self.records: dict[str, np.ndarray] = {}
         self.draws = 0
 
     def noise(self, size: int) -> Float[Tensor, "chain size"]:
@@ -102,19 +103,27 @@ class Recorder:
 
     def _record(self, name: str, values: Tensor | np.ndarray) -> None:
         array = values.detach().cpu().double().numpy() if isinstance(values, Tensor) else values
-        self.records.setdefault(name, []).append(array)
+        checked = name in CHECKED
+        if name not in self.records:
+            length = self._checks(self.settings.num_draws).size if checked else self.settings.num_draws
+            self.records[name] = np.full((*array.shape, length), np.nan)
+        self.records[name][..., self.draws // CHECK_EVERY if checked else self.draws] = array
+
+    @staticmethod
+    def _checks(draws: int) -> np.ndarray:
+        return np.arange(CHECK_EVERY // 2, draws, CHECK_EVERY)
 
     def trace(self) -> xr.Dataset:
         """What was drawn so far."""
-        arrays = {name: np.stack(values, axis=-1) for name, values in self.records.items()}
+        checks = self._checks(self.draws)
+        arrays = {n: v[..., : len(checks) if n in CHECKED else self.draws] for n, v in self.records.items()}
         per_draw = [values for name, values in arrays.items() if values.ndim == 2 and name not in CHECKED]
         finite = np.logical_and.accumulate(np.isfinite(per_draw).all(0), axis=1)
-        checks = np.arange(CHECK_EVERY // 2, self.draws, CHECK_EVERY)
         found = {}
         for name, values in arrays.items():
             dims = ("chain", "check" if name in CHECKED else "draw")[2 - values.ndim :]
             alive = finite[:, checks] if name in CHECKED else finite
-            found[name] = (dims, np.where(alive, values, np.nan) if values.ndim == 2 else values)
+            found[name] = (dims, np.where(alive, values, np.nan) if values.ndim == 2 else values.copy())
         return xr.Dataset(found, {"check": checks}, self.attrs)
 
 
