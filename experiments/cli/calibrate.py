@@ -6,7 +6,7 @@ HELP = "sweep lr, localization and nbeta for heads' rLLCs, look for a plateau, a
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from experiments.cli.shared import add_reference_argument, add_run_arguments
+    from experiments.cli.shared import add_run_arguments, add_sampling_arguments
 
     parser.add_argument("heads", metavar="HEAD", nargs="+", help="L1H3 or 1:3")
     parser.add_argument("--step", type=int, help="checkpoint (default: the last)")
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="VALUE",
         help="inverse temperatures to try; `natural` is n / log n, n rows sampled",
     )
-    add_reference_argument(parser)
+    add_sampling_arguments(parser)
     add_run_arguments(parser)
 
 

@@ -6,10 +6,10 @@ HELP = "make one figure: rllcs, induction, compositions, paths or traces"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from experiments.cli.shared import add_reference_argument, add_run_arguments
+    from experiments.cli.shared import add_run_arguments, add_sampling_arguments
 
     parser.add_argument("name", metavar="NAME", help="rllcs, induction, compositions, paths or traces")
-    add_reference_argument(parser)
+    add_sampling_arguments(parser)
     add_run_arguments(parser)
 
 

@@ -28,8 +28,11 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_reference_argument(parser: argparse.ArgumentParser) -> None:
-    """--reference."""
+def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
+    """--settings, --reference."""
+    from llc.settings import NAMED
+
+    parser.add_argument("--settings", choices=NAMED, default="QUICK", help="of rLLC chains (default: %(default)s)")
     parser.add_argument(
         "--reference",
         choices=("last", "same"),
@@ -45,6 +48,7 @@ def open_cells(arguments: argparse.Namespace) -> "Cells":
     import torch
 
     from experiments import cells, plan, runs
+    from llc.settings import NAMED
 
     torch.set_num_threads(1)  # as in the workers: a cell's bits are to be the same wherever it is computed
     run = runs.open_run(arguments.run)
@@ -58,6 +62,7 @@ def open_cells(arguments: argparse.Namespace) -> "Cells":
         plan=replace(
             plan.default_plan(corpus, model["n_ctx"], arguments.seed),
             reference=getattr(arguments, "reference", None) or "",
+            llc=NAMED[getattr(arguments, "settings", "QUICK")],
         ),
     )
     _ = run.tokenizer, found.on.corpus
