@@ -46,7 +46,7 @@ def draw(data: xr.Dataset) -> Figure:
         for at, axis in enumerate(mine):
             if at < heads.sizes["restriction"]:
                 _panel(axis, heads.isel(restriction=at), data.attrs["num_burnin"])
-                axis.set_ylim(min(0.0, low), 1.05 * high)
+                axis.set_ylim(low - 0.25 * (high - low) if low < 0 else 0.0, 1.05 * high)  # room for the words
             else:
                 axis.set_axis_off()
     figure.supxlabel("draw", fontsize=style.FONT)
