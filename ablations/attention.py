@@ -14,6 +14,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
+from ablations.attend import block_attention
+
 Weights = Mapping[str, Tensor]
 Residual = Float[Tensor, "batch pos d_model"]
 HeadVectors = Float[Tensor, "batch pos head d_head"]
@@ -49,6 +51,9 @@ def unsupported(cfg: HookedTransformerConfig) -> str:
         "grouped keys and values": cfg.n_key_value_heads not in (None, cfg.n_heads),
         "local or bidirectional attention": cfg.use_local_attn or cfg.attention_dir != "causal",
         "final_rms or a post-embedding norm": cfg.final_rms or cfg.post_embedding_ln,
+        "soft caps or scores scaled by layer": cfg.attn_scores_soft_cap > 0
+        or cfg.output_logits_soft_cap > 0
+        or cfg.scale_attn_by_inverse_layer_idx,
     }
     return next((reason for reason, holds in checks.items() if holds), "")
 
@@ -107,10 +112,15 @@ def attend(query: HeadVectors, key: HeadVectors, value: HeadVectors, attn_scale:
     """z: values averaged by causal attention."""
     if query.dtype == torch.bfloat16:
         return _attend_bf16(query, key, value, float(attn_scale))
-    z = F.scaled_dot_product_attention(
-        query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), is_causal=True, scale=1 / float(attn_scale)
-    )
-    return z.transpose(1, 2)
+    return attend_packed(torch.stack((query / float(attn_scale), key, value), 2))
+
+
+def attend_packed(qkv: Float[Tensor, "batch pos 3 head d_head"]) -> HeadVectors:
+    """The same from packed scaled queries, keys and values."""
+    if qkv.device.type == "cpu" and torch.is_grad_enabled() and qkv.requires_grad:
+        return block_attention(qkv)
+    query, key, value = qkv.permute(2, 0, 3, 1, 4)
+    return F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=1.0).transpose(1, 2)
 
 
 def _attend_bf16(query: HeadVectors, key: HeadVectors, value: HeadVectors, attn_scale: float) -> HeadVectors:

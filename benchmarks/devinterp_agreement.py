@@ -16,7 +16,6 @@ import numpy as np
 from scipy import stats
 from tqdm import tqdm
 
-from ablations.names import head_name, parse_head
 from experiments import runs, sweep, tensorfile
 from llc import engine
 from llc.estimate import llc
@@ -32,9 +31,9 @@ def measure(seed: int, step: int, heads: tuple[str, ...]) -> list[dict]:
     """Ours for heads of one layer."""
     run = runs.open_run("mini-seed0")
     tokens = run.corpus("train").batch(slice(0, ROWS))
-    traces = engine.sample_heads(run.model(step), tokens, map(parse_head, heads), settings=SHORT, seed=seed)
+    traces = engine.sample(run.model(step), tokens, heads, settings=SHORT, seed=seed)
     return [
-        {"seed": seed, "step": step, "head": head_name(head), "llc": float(found.value), "se": float(found.se)}
+        {"seed": seed, "step": step, "head": head, "llc": float(found.value), "se": float(found.se)}
         for head, found in ((head, llc(trace)) for head, trace in traces.items())
     ]
 

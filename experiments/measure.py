@@ -134,13 +134,14 @@ def measure_circuit(on: Bench, step: int) -> xr.Dataset:
 
 def measure_rllc(on: Bench, step: int, heads: list[Head]) -> dict[Head, xr.Dataset]:
     """Refined LLCs of heads of one layer, with their diagnostics and their traces (`trace_*`)."""
-    model = bench.model(on.run.folder, step)
-    traces = engine.sample_heads(
-        model, on.sampled, heads, settings=on.plan.llc, seed=on.plan.seed, loss=on.sampling_loss(step)
+    model, names = bench.model(on.run.folder, step), [head_name(head) for head in heads]
+    traces = engine.sample(
+        model, on.sampled, names, settings=on.plan.llc, seed=on.plan.seed, loss=on.sampling_loss(step)
     )
+    found = [traces[name] for name in names]
     return {
         head: health(trace).merge(trace.rename({name: f"trace_{name}" for name in trace.data_vars}))
-        for head, trace in traces.items()
+        for head, trace in zip(heads, found, strict=True)
     }
 
 

@@ -4,6 +4,7 @@ At draw t the loss is measured at w_t, on the minibatch whose gradient makes the
 loss at the center w* stands beside it: their difference is free of the minibatch noise that both share.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -98,12 +99,10 @@ def sample_function(
     for rows in batches(kernel, 1 if data is None else len(data), settings, seed):
         batch = None if data is None else data[rows]
 
-        def evaluate(positions: Positions, batch: Tensor | None = batch) -> tuple[PerChain, Positions]:
-            positions = positions.detach().requires_grad_()
-            with torch.enable_grad():
-                values = loss(positions, batch)
-                (gradient,) = torch.autograd.grad(values.sum(), positions)
-            return values.detach(), gradient
+        def evaluate(
+            positions: Positions, gradient: bool = True, batch: Tensor | None = batch
+        ) -> tuple[PerChain, Positions]:
+            return with_gradient(lambda seen: loss(seen, batch), positions, gradient)
 
         with torch.no_grad():
             center_loss = loss(center[None], batch).item()
@@ -114,18 +113,24 @@ def sample_function(
 def one_by_one(value: Callable[[Float[Tensor, " dim"]], Tensor]) -> Evaluate:
     """Loss and gradient of each chain in turn."""
 
-    def evaluate(positions: Positions) -> tuple[PerChain, Positions]:
-        losses, gradients = [], []
-        for position in positions:
-            position = position.detach().requires_grad_()
-            with torch.enable_grad():
-                loss = value(position)
-                (gradient,) = torch.autograd.grad(loss, position)
-            losses.append(loss.detach())
-            gradients.append(gradient)
-        return torch.stack(losses), torch.stack(gradients)
+    def evaluate(positions: Positions, gradient: bool = True) -> tuple[PerChain, Positions]:
+        found = [with_gradient(lambda one: value(one[0])[None], one[None], gradient) for one in positions]
+        losses, gradients = zip(*found, strict=True)
+        return torch.cat(losses), torch.cat(gradients)
 
     return evaluate
+
+
+def with_gradient(
+    loss: Callable[[Positions], PerChain], positions: Positions, gradient: bool = True
+) -> tuple[PerChain, Positions]:
+    """What an Evaluate returns (kernel.py), by automatic differentiation."""
+    positions = positions.detach().requires_grad_(gradient)
+    with torch.set_grad_enabled(gradient):
+        values = loss(positions)
+    if not gradient:
+        return values, torch.full_like(positions, math.nan)
+    return values.detach(), torch.autograd.grad(values.sum(), positions)[0]
 
 
 def described(weights: Mapping[str, Tensor], tokens: Tokens, restriction: Restriction, loss: Loss) -> dict[str, str]:

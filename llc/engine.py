@@ -1,84 +1,86 @@
-"""Chains of the heads of one layer, sharing per minibatch everything upstream of the layer and the loss at the center.
+"""Chains of many restrictions on the same minibatches: a fast path for heads of attention-only models, a general one for
+everything else, with one interface and the same numbers.
 
-The same traces as `chains.sample` gives head by head, up to rounding. For attention-only models.
+Fast: the chains of a head advance together, and the heads of a layer share one run of the model's own weights on each
+minibatch, in pieces that fit the cache (minibatch.py, head_loss.py). General: chains.py.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import partial
+from typing import Literal
 
-import torch
+import numpy as np
 import xarray as xr
-from jaxtyping import Float
-from torch import Tensor
 from transformer_lens import HookedTransformer
 
 from ablations import attention
-from ablations.attention import HeadWeights, Readings, Residual, Weights
-from ablations.names import Head, check_head, head_name
-from llc import restrict, sgld
-from llc.chains import batches, check_inputs, described, one_by_one
+from llc import chains, head_loss, restrict, sgld
+from llc.chains import batches, check_inputs, described
 from llc.kernel import Kernel
-from llc.losses import Loss, Tokens, next_token
+from llc.losses import Loss, SoftTargets, Targets, Tokens, next_token
+from llc.minibatch import Minibatch, room
+from llc.restrict import Restriction
 from llc.settings import Settings
 from llc.trace import Recorder
 
+Path = Literal["auto", "fast", "general"]
 
-def sample_heads(
+
+def sample(
     model: HookedTransformer,
     tokens: Tokens,
-    heads: Iterable[Head],
+    restrictions: Iterable[str],
     *,
     settings: Settings,
     seed: int,
     loss: Loss | None = None,
     kernel: Kernel = sgld,
-) -> dict[Head, xr.Dataset]:
-    """Traces of several heads of a layer (loss: next_token); each depends only on its own head and the arguments."""
-    cfg, weights = model.cfg, attention.weights_of(model)
-    check_inputs(weights, tokens, cfg.d_vocab)
+    path: Path = "auto",
+    memory: int | None = None,
+) -> dict[str, xr.Dataset]:
+    """A trace (trace.py) for each restriction, by its canonical name; each depends on its own restriction alone.
+
+    loss: `losses.next_token()` unless given. path: which is taken, and why, is the trace's attribute `path`; "fast"
+    raises ValueError where it cannot serve. memory: bytes for activations (default: what suits the machine). It sets how
+    much is done together, and running out of it halves that, so it changes nothing beyond rounding.
+    """
+    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
     loss = loss or next_token()
-    heads = [check_head(head, cfg) for head in heads]
-    (layer,) = {head[0] for head in heads}
-    recorders = {}
-    for head in heads:
-        restriction = restrict.parse(head_name(head), weights, cfg)
-        attrs = described(weights, tokens, restriction, loss)
-        recorders[head] = Recorder(restriction.flat(weights), kernel, settings, seed, attrs, restriction.key_bias(cfg))
-    own = attention.head_weights(weights, layer)
-    for rows in batches(kernel, len(tokens), settings, seed):
-        batch = tokens[rows]
-        prepared = loss.prepare(batch, rows)
+    parsed = [restrict.parse(text, weights, model.cfg) for text in restrictions]
+    check_inputs(weights, tokens, model.cfg.d_vocab)
+    reasons = {one.name: _general_because(model, tokens, one, loss, path) for one in parsed}
+    found: dict[str, xr.Dataset] = {}
+    for one in parsed:
+        if reason := reasons[one.name]:
+            trace = chains.sample(model, tokens, one, loss=loss, settings=settings, seed=seed, kernel=kernel)
+            found[one.name] = trace.assign_attrs(path=f"general: {reason}")
+    by_layer: dict[int, dict[int, Restriction]] = {}
+    for one in parsed:
+        if not reasons[one.name] and one.head:
+            by_layer.setdefault(one.head[0], {})[one.head[1]] = one
+    for number, of_layer in by_layer.items():
+        recorders = {}
+        for head, one in of_layer.items():
+            attrs = described(weights, tokens, one, loss) | {"path": "fast"}
+            start, key_bias = one.flat(weights), one.key_bias(model.cfg)
+            recorders[head] = Recorder(start, kernel, settings, seed, attrs, key_bias)
+        layer = head_loss.layer(weights, model.cfg, number)
+        chunks = room(layer, tokens.shape[1], settings, memory)
+        for rows in batches(kernel, len(tokens), settings, seed):
+            minibatch = Minibatch(layer, tokens[rows].to(layer.reader.device), rows, loss, chunks)
+            for head, recorder in recorders.items():
+                recorder.draw(minibatch.center_loss, partial(minibatch.evaluate, head))
+        found |= {of_layer[head].name: recorder.trace() for head, recorder in recorders.items()}
+    return {one.name: found[one.name] for one in parsed}
 
-        def value(final: Residual, prepared: object = prepared) -> Tensor:
-            return loss.mean(attention.unembed(weights, cfg, final[:, :-1]), prepared)
 
-        with torch.no_grad():
-            residual = attention.run_layers(weights, cfg, attention.embed(weights, cfg, batch), 0, layer)
-            read = attention.readings(weights, cfg, layer, residual)
-            z = attention.head_z(own, read, cfg.attn_scale)
-            after = residual + attention.write(z, own.W_O) + weights[f"blocks.{layer}.attn.b_O"]
-            center_loss = value(attention.run_layers(weights, cfg, after, layer + 1, cfg.n_layers)).item()
-        for head, recorder in recorders.items():
-            others = after - z[:, :, head[1]] @ own.W_O[head[1]]
-            recorder.draw(center_loss, one_by_one(_of_head(weights, model, layer, read, others, value)))
-    return {head: recorder.trace() for head, recorder in recorders.items()}
-
-
-def _of_head(
-    weights: Weights,
-    model: HookedTransformer,
-    layer: int,
-    read: Readings,
-    others: Residual,
-    value: Callable[[Residual], Tensor],
-) -> Callable[[Float[Tensor, " dim"]], Tensor]:
-    """The loss as a function of one head's parameters, given what it reads and what all others write."""
-    cfg = model.cfg
-    shapes = [w.shape[1:] for w in attention.head_weights(weights, layer)]
-
-    def loss(position: Float[Tensor, " dim"]) -> Tensor:
-        parts = position.split([shape.numel() for shape in shapes])
-        head = HeadWeights(*(part.view(1, *shape) for part, shape in zip(parts, shapes, strict=True)))
-        residual = others + attention.write(attention.head_z(head, read, cfg.attn_scale), head.W_O)
-        return value(attention.run_layers(weights, cfg, residual, layer + 1, cfg.n_layers))
-
-    return loss
+def _general_because(model: HookedTransformer, tokens: Tokens, restriction: Restriction, loss: Loss, path: Path) -> str:
+    """Why this goes the general way; empty for the fast one. Raises ValueError where that was asked for in vain."""
+    if path == "general":
+        return "asked for"
+    reason = attention.unsupported(model.cfg) or ("" if restriction.head else "not a single head")
+    if not reason and not isinstance(loss.prepare(tokens[:1], np.arange(1)), Targets | SoftTargets):
+        reason = f"the loss {loss.name} needs all predictions at once"
+    if reason and path == "fast":
+        raise ValueError(f"{restriction.name} cannot take the fast path: {reason}; leave the choice to path='auto'")
+    return reason

@@ -14,7 +14,8 @@ from llc.settings import Settings
 
 Positions = Float[Tensor, "chain dim"]
 PerChain = Float[Tensor, " chain"]
-Evaluate = Callable[[Positions], tuple[PerChain, Positions]]  # the minibatch's mean loss and its gradient
+Evaluate = Callable[..., tuple[PerChain, Positions]]  # (positions, gradient=True) -> the minibatch's mean loss and its
+# gradient, or NaN where only the loss was asked for
 Noise = Callable[[int], Tensor]  # size -> independent standard normals [chain, size]
 
 
@@ -56,13 +57,15 @@ def log_proposal(start: Positions, end: Positions, drift: Positions, lr: float, 
 
 
 def acceptance(
-    before: Any, info: Info, after: Any, evaluate: Evaluate, settings: Settings
-) -> tuple[PerChain, PerChain]:
-    """How likely Metropolis would accept the step just made, and the loss after it; both on the step's minibatch."""
-    start, end = before.position - before.center, after.position - after.center
-    loss, gradient = evaluate(after.position)
+    before: Any, info: Info, after: Any, chain: int, evaluate: Evaluate, settings: Settings
+) -> Float[Tensor, " one"]:
+    """How likely Metropolis would accept the step that this chain just made, on the step's own minibatch."""
+    one = slice(chain, chain + 1)
+    start, end = before.position[one] - before.center, after.position[one] - after.center
+    scale = after.scale[one] if after.scale.ndim else after.scale
+    loss, gradient = evaluate(after.position[one])
     back = drift(end, gradient, settings)
-    log_ratio = log_posterior(end, loss, settings) - log_posterior(start, info.loss, settings)
-    log_ratio += log_proposal(end, start, back, settings.lr, before.scale)
-    log_ratio -= log_proposal(start, end, info.drift, settings.lr, before.scale)
-    return log_ratio.clamp(max=0).exp(), loss
+    log_ratio = log_posterior(end, loss, settings) - log_posterior(start, info.loss[one], settings)
+    log_ratio += log_proposal(end, start, back, settings.lr, scale)
+    log_ratio -= log_proposal(start, end, info.drift[one], settings.lr, scale)
+    return log_ratio.clamp(max=0).exp()

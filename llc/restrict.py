@@ -16,7 +16,7 @@ from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
 from ablations.attention import HeadWeights
-from ablations.names import check_head, head_name, parse_head
+from ablations.names import Head, check_head, head_name, parse_head
 
 Weights = Mapping[str, Tensor]
 
@@ -38,6 +38,11 @@ class Restriction:
     def dimension(self) -> int:
         """Number of parameters that vary."""
         return sum(self.sizes)
+
+    @property
+    def head(self) -> Head | None:
+        """The head, where it is just one."""
+        return parse_head(self.name) if re.fullmatch(r"L\d+H\d+", self.name) else None
 
     def __str__(self) -> str:
         lines = [f"  {label}  {size:,}" for label, size in zip(self._labels(), self.sizes, strict=True)]

@@ -7,13 +7,14 @@ Dims: chain, draw, and check (every fifth draw, at which more is measured). Vari
     virial [chain, draw]        D.U - (lr / 4) U.G.U with D = w - w*, U the drift; its stationary mean is the dimension
     heat [chain, draw]          (lr / 4) U.G.U, what the finite step and the minibatch noise add to E[D.U]
     distance [chain, draw]      |w_t - w*|
-    acceptance [chain, check]   Metropolis's probability of the step made there
+    acceptance [check]          Metropolis's probability of the step made there, of one chain after the other
     second_rise [chain, check]  the loss rise after that step on its own batch: a second batch for the next draw
     noise_rise [check]          the loss rise of w* +- N(0, 1 / localization), mean of the pair
     key_bias [chain, draw]      |b_K - b_K*|^2 of the head, where nothing but the localization moves b_K
     observable_NAME [chain, draw]  the rise of another loss along the chain: never an LLC
 
-A diverged chain is NaN from its first non-finite draw on. Attributes: kernel, loss, restriction,
+A diverged chain is NaN from its first non-finite draw on. Attributes: kernel, loss, restriction, path
+(fast or general),
 dimension, key_biases (how many), settings (JSON), seed, fingerprints of weights and data.
 """
 
@@ -92,14 +93,17 @@ class Recorder:
         self.draws += 1
 
     def _check(self, before: object, info: Info, center_loss: float, evaluate: Evaluate) -> None:
-        accepted, loss = acceptance(before, info, self.state, evaluate, self.settings)
-        self._record("acceptance", accepted if info.acceptance.isnan().all() else info.acceptance)
-        self._record("second_rise", loss - center_loss)
         spread = self.settings.localization**-0.5 if self.settings.localization else float("nan")
         shift = spread * torch.randn(self.center.shape, generator=self.baseline, dtype=self.center.dtype)
-        shift = shift.to(self.center.device)
-        pair, _ = evaluate(torch.stack([self.center + shift, self.center - shift]))
-        self._record("noise_rise", pair.mean() - center_loss)
+        pair = torch.stack([self.center + shift.to(self.center.device), self.center - shift.to(self.center.device)])
+        losses, _ = evaluate(torch.cat([self.state.position, pair]), gradient=False)
+        self._record("second_rise", losses[:-2] - center_loss)
+        self._record("noise_rise", losses[-2:].mean() - center_loss)
+        if info.acceptance.isnan().all():
+            chain = self.draws // CHECK_EVERY % self.settings.num_chains
+            self._record("acceptance", acceptance(before, info, self.state, chain, evaluate, self.settings)[0])
+        else:
+            self._record("acceptance", info.acceptance.mean())
 
     def _record(self, name: str, values: Tensor | np.ndarray) -> None:
         array = values.detach().cpu().double().numpy() if isinstance(values, Tensor) else values

@@ -31,7 +31,7 @@ def quadratic_trace(
     for _ in range(chosen.num_draws):
         pull, shift = torch.from_numpy(noise * generator.normal(size=len(h))), 100 * noise * generator.normal()
 
-        def evaluate(w: Positions, pull=pull, shift=shift) -> tuple[torch.Tensor, torch.Tensor]:
+        def evaluate(w: Positions, gradient=True, pull=pull, shift=shift) -> tuple[torch.Tensor, torch.Tensor]:
             return (h * w * w).sum(1) / 2 + w @ pull + shift, h * w + pull
 
         recorder.draw(shift, evaluate)

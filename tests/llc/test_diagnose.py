@@ -81,7 +81,7 @@ def test_a_center_far_from_a_minimum_is_named() -> None:
 def test_a_sampler_that_does_not_do_what_it_says_is_betrayed_by_the_key_biases() -> None:
     model, chosen = make_model(1), settings(batch_size=4, num_chains=2, num_draws=120, num_burnin=40)
     tokens = torch.randint(50, (9, 12), generator=torch.Generator().manual_seed(2))
-    trace = engine.sample_heads(model, tokens, [(1, 0)], settings=chosen, seed=0)[1, 0]
+    trace = engine.sample(model, tokens, ["L1H0"], settings=chosen, seed=0)["L1H0"]
     found = health(trace)
     assert abs(found.key_bias_z) < 4
     assert abs(found.key_bias - 1) < 0.5
@@ -94,10 +94,11 @@ def test_key_bias_scores_are_standard_normal() -> None:
     """Over many heads and seeds, without burn-in: the law holds at every draw."""
     model, chosen = make_model(1), settings(batch_size=2, num_chains=2, num_draws=40, num_burnin=4)
     tokens = torch.randint(50, (9, 8), generator=torch.Generator().manual_seed(2))
+    heads = ["L1H0", "L1H1", "L1H2"]
     scores = [
         float(health(trace).key_bias_z)
         for seed in range(12)
-        for trace in engine.sample_heads(model, tokens, [(1, h) for h in range(3)], settings=chosen, seed=seed).values()
+        for trace in engine.sample(model, tokens, heads, settings=chosen, seed=seed).values()
     ]
     assert abs(np.mean(scores)) < 4 / np.sqrt(len(scores))
     assert 0.6 < np.std(scores) < 1.5

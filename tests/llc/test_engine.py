@@ -6,8 +6,9 @@ import torch
 import xarray as xr
 
 from ablations import attention
-from llc import engine, losses, mala, rmsprop
-from llc.chains import Observable, minibatches, sample
+from llc import engine, head_loss, losses, mala, rmsprop
+from llc.chains import Observable, minibatches, one_by_one, sample
+from llc.minibatch import Minibatch, Room
 from llc.restrict import parse
 from tests.conftest import make_model
 from tests.llc.conftest import SHORT
@@ -42,20 +43,126 @@ def reference_losses() -> dict[str, losses.Loss]:
 
 @pytest.mark.parametrize("layer", [0, 1, 2])
 @pytest.mark.parametrize("loss", reference_losses().values(), ids=reference_losses())
-def test_engine_equals_the_general_path(layer: int, loss: losses.Loss) -> None:
-    model = make_model(1, n_layers=3)
-    fast = engine.sample_heads(model, tokens_of(), [(layer, 0), (layer, 2)], settings=SHORT, seed=3, loss=loss)
-    for head, trace in fast.items():
-        slow = general(model, f"L{head[0]}H{head[1]}", loss)
+def test_paths_give_the_same_chains(layer: int, loss: losses.Loss) -> None:
+    model, names = make_model(1, n_layers=3), [f"L{layer}H0", f"L{layer}H2"]
+    fast = engine.sample(model, tokens_of(), names, settings=SHORT, seed=3, loss=loss)
+    for name, trace in fast.items():
+        whole = "general: the loss mean logit needs all predictions at once"
+        assert trace.attrs["path"] == (whole if loss.name == "mean logit" else "fast")
+        slow = general(model, name, loss)
         xr.testing.assert_allclose(trace, slow, rtol=1e-3, atol=1e-4)
-        other = general(model, f"L{head[0]}H{head[1]}", loss, seed=4)
+        other = general(model, name, loss, seed=4)
         assert np.abs(other.loss - slow.loss).max() > 1e-3
+
+
+MODELS = {
+    "LN": {},
+    "LNPre": {"normalization_type": "LNPre"},
+    "no norm": {"normalization_type": None},
+    "standard positions": {"positional_embedding_type": "standard"},
+    "one head": {"n_heads": 1},
+    "one layer": {"n_layers": 1},
+    "four layers": {"n_layers": 4, "normalization_type": "LNPre", "positional_embedding_type": "standard"},
+    "one predicted token": {"length": 2},
+    "several blocks of queries": {"n_ctx": 200, "length": 150},
+}
+
+
+@pytest.mark.parametrize("overrides", MODELS.values(), ids=MODELS)
+def test_losses_and_gradients_are_exact(overrides: dict) -> None:
+    """In double precision, at random places, for every head, in pieces of every size."""
+    overrides = {"n_ctx": 20, "length": 12} | overrides
+    length = overrides.pop("length")
+    model = make_model(1, dtype=torch.float64, **overrides)
+    tokens, rows, loss = torch.randint(50, (3, length)), np.arange(3), losses.next_token()
+    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    for layer in range(model.cfg.n_layers):
+        shared = head_loss.layer(weights, model.cfg, layer)
+        pieces = [Minibatch(shared, tokens, rows, loss, Room(*room)) for room in ((1, 1, False), (2, 3, True))]
+        center = loss.mean(model(tokens)[:, :-1], loss.prepare(tokens, rows)).item()
+        for head in range(model.cfg.n_heads):
+            restriction = parse(f"L{layer}H{head}", weights, model.cfg)
+            start = restriction.flat(weights)
+            positions = start + 0.1 * torch.randn(4, len(start), dtype=torch.float64)
+
+            def value(position, restriction=restriction):
+                logits = torch.func.functional_call(model, restriction.put(weights, position), (tokens,))
+                return loss.mean(logits[:, :-1], loss.prepare(tokens, rows))
+
+            losses_, gradients = one_by_one(value)(positions)
+            for minibatch in pieces:
+                assert minibatch.center_loss == pytest.approx(center, rel=1e-12)
+                found, slopes = minibatch.evaluate(head, positions)
+                torch.testing.assert_close(found, losses_, rtol=1e-11, atol=1e-12)
+                torch.testing.assert_close(slopes, gradients, rtol=1e-9, atol=1e-12)
+                alone, nothing = minibatch.evaluate(head, positions, gradient=False)
+                torch.testing.assert_close(alone, losses_, rtol=1e-11, atol=1e-12)
+                assert nothing.isnan().all()
+            at_center, _ = pieces[0].evaluate(head, start[None])
+            assert at_center.item() == pytest.approx(center, rel=1e-12)
+            assert (losses_ - at_center).abs().min() > 1e-6  # the control: it matters where the head is
+
+
+def test_other_models_and_restrictions_take_the_general_path() -> None:
+    model, tokens = make_model(1), tokens_of()
+    found = engine.sample(model, tokens, ["1:2", "L1", "embed+L0H1"], settings=SHORT, seed=0)
+    assert {name: trace.attrs["path"] for name, trace in found.items()} == {
+        "L1H2": "fast",
+        "L1": "general: not a single head",
+        "L0H1+embed": "general: not a single head",
+    }
+    forced = engine.sample(model, tokens, ["L1H2"], settings=SHORT, seed=0, path="general")["L1H2"]
+    assert forced.attrs["path"] == "general: asked for"
+    xr.testing.assert_allclose(forced, found["L1H2"], rtol=1e-3, atol=1e-4)
+    others = {
+        "general: it has MLPs (attn_only=False)": {"attn_only": False, "act_fn": "gelu", "d_mlp": 16},
+        "general: normalization_type 'RMS'": {"normalization_type": "RMS"},
+        "general: positions 'rotary'": {"positional_embedding_type": "rotary", "rotary_dim": 6},
+        "general: soft caps or scores scaled by layer": {"scale_attn_by_inverse_layer_idx": True},
+    }
+    for reason, overrides in others.items():
+        other = make_model(1, **overrides)
+        trace = engine.sample(other, tokens, ["L1H2"], settings=SHORT, seed=0)["L1H2"]
+        assert trace.attrs["path"] == reason
+        assert np.isfinite(trace.loss).all()
+        with pytest.raises(ValueError, match="L1H2 cannot take the fast path"):
+            engine.sample(other, tokens, ["L1H2"], settings=SHORT, seed=0, path="fast")
+    grouped = make_model(1, n_heads=4, n_key_value_heads=2)
+    trace = engine.sample(grouped, tokens, ["L1"], settings=SHORT, seed=0)["L1"]
+    assert trace.attrs["path"] == "general: grouped keys and values"
+
+
+def test_memory_changes_rounding_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, tokens = make_model(1), tokens_of()
+
+    def chains(**more) -> xr.Dataset:
+        return engine.sample(model, tokens, ["L0H1"], settings=SHORT, seed=0, **more)["L0H1"]
+
+    roomy = chains()
+    xr.testing.assert_identical(roomy, chains())
+    xr.testing.assert_allclose(roomy, chains(memory=1), rtol=1e-3, atol=1e-4)
+    asked, whole = [], head_loss.loss
+
+    def short_of_memory(layer, part, others, head):
+        asked.append(len(head.W_Q))
+        if len(head.W_Q) > limit:
+            raise torch.OutOfMemoryError("no room")
+        return whole(layer, part, others, head)
+
+    monkeypatch.setattr(head_loss, "loss", short_of_memory)
+    limit = 1
+    xr.testing.assert_allclose(roomy, chains(), rtol=1e-3, atol=1e-4)
+    assert asked[:2] == [2, 1]
+    assert set(asked[2:]) == {1}  # it stays with what fits
+    limit = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        chains()
 
 
 def test_a_heads_trace_does_not_depend_on_its_company() -> None:
     model = make_model(1)
-    alone = engine.sample_heads(model, tokens_of(), [(1, 2)], settings=SHORT, seed=0)[1, 2]
-    together = engine.sample_heads(model, tokens_of(), [(1, 0), (1, 2)], settings=SHORT, seed=0)[1, 2]
+    alone = engine.sample(model, tokens_of(), ["L1H2"], settings=SHORT, seed=0)["L1H2"]
+    together = engine.sample(model, tokens_of(), ["L0H1", "L1H0", "L1H2"], settings=SHORT, seed=0)["L1H2"]
     xr.testing.assert_identical(alone, together)
 
 
@@ -132,7 +239,7 @@ def test_mala_sees_the_whole_data_set() -> None:
     trace = general(make_model(1), kernel=mala)
     np.testing.assert_allclose(trace.center_loss, trace.center_loss[0], rtol=1e-6)
     assert general(make_model(1)).center_loss.std() > 0.01
-    (fast,) = engine.sample_heads(make_model(1), tokens_of(), [(0, 1)], settings=SHORT, seed=3, kernel=mala).values()
+    (fast,) = engine.sample(make_model(1), tokens_of(), ["L0H1"], settings=SHORT, seed=3, kernel=mala).values()
     xr.testing.assert_allclose(trace, fast, rtol=1e-3, atol=1e-4)
 
 
@@ -167,6 +274,6 @@ def test_bad_inputs_are_named(model) -> None:
     with torch.no_grad():
         model.W_E[0, 0] = float("nan")
     with pytest.raises(ValueError, match=r"embed.W_E is not finite"):
-        engine.sample_heads(model, torch.zeros(2, 5, dtype=torch.int64), [(0, 0)], settings=SHORT, seed=0)
+        engine.sample(model, torch.zeros(2, 5, dtype=torch.int64), ["L0H0"], settings=SHORT, seed=0)
     with pytest.raises(ValueError, match="can run"):
         attention.weights_of(make_model(attn_only=False, act_fn="gelu", d_mlp=16))

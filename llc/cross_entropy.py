@@ -1,0 +1,131 @@
+"""Mean cross-entropy of logits that are never held whole, with its gradient, for many chains at once.
+
+    logits = scale (base + x W) + bias        base and bias are shared by all chains; of low rank, x W is cheap
+
+Value and gradient come from one pass over chunks of tokens, chain by chain, so that a chunk's logits stay in cache.
+With p the softmax, y the targets and t the tokens' shares of the mean:
+
+    loss = sum_i t_i (log sum_v exp logits_iv - sum_v y_iv logits_iv),    g_iv = t_i (p_iv - y_iv)
+    dx = scale g W^T,    dW = (scale x)^T g,    dscale = sum_v g (base + x W)
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from llc.losses import SoftTargets, Targets
+
+CHUNK_BYTES = {"cpu": 2**20, "cuda": 2**28}  # of a chunk's logits: cache, or enough work for a launch
+TINY = 1e-30  # a probability below it is too near to underflow for its logarithm
+
+
+class Held(NamedTuple):
+    """What predictions are held against, and the part of the logits that no chain moves."""
+
+    targets: Int64[Tensor, " token"] | Float[Tensor, "token vocab"]  # tokens, or another model's probabilities
+    share: Float[Tensor, " token"]  # of each token in the mean
+    entropy: Float[Tensor, ""] | float  # of soft targets
+    bias: Float[Tensor, " vocab"]
+    base: Float[Tensor, "token vocab"] | None
+
+
+def held(prepared: Targets | SoftTargets, bias: Float[Tensor, " vocab"]) -> Held:
+    """From what a loss prepared of a minibatch."""
+    if isinstance(prepared, SoftTargets):
+        targets = prepared.probabilities.flatten(0, 1)
+        return Held(targets, bias.new_full((len(targets),), 1 / len(targets)), prepared.entropy, bias, None)
+    tokens = prepared.tokens.flatten()
+    weights = bias.new_ones(len(tokens)) if prepared.weights is None else prepared.weights.flatten().to(bias.dtype)
+    return Held(tokens, weights / len(tokens), 0.0, bias, None)
+
+
+def cross_entropy(
+    x: Float[Tensor, "chain token rank"],
+    weight: Float[Tensor, "chain rank vocab"] | Float[Tensor, "rank vocab"],
+    scale: Float[Tensor, "chain token"] | None,
+    against: Held,
+) -> Float[Tensor, " chain"]:
+    """The loss of each chain, differentiable in x, scale, and a weight of the chain's own."""
+    return _CrossEntropy.apply(x, weight, scale, against) - against.entropy  # type: ignore[no-any-return]
+
+
+class _CrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, scale: Tensor | None, against: Held) -> Tensor:
+        wanted = any(ctx.needs_input_grad)
+        loss = x.new_zeros(len(x))
+        dx = torch.empty_like(x) if wanted else None
+        dweight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        dscale = torch.empty_like(scale) if wanted and scale is not None else None
+        room = _room(x, weight)
+        for part in _chunks(x.shape[1], room.shape[1]):
+            share = against.share[part, None]
+            for chain in range(len(x)):
+                own = weight[chain] if weight.ndim == 3 else weight
+                raw, logits, p = room[:, : share.shape[0]]
+                _product(x[chain, part], own, against.base, part, raw)
+                if scale is None:
+                    torch.add(raw, against.bias, out=logits)
+                else:
+                    torch.addcmul(against.bias, raw, scale[chain, part, None], out=logits)
+                value, difference = _softmax(logits, against.targets[part], p)
+                loss[chain] += value @ share[:, 0]
+                if dx is None:
+                    continue
+                weighted = share
+                if dscale is not None and scale is not None:
+                    dscale[chain, part] = torch.linalg.vecdot(difference, raw) * share[:, 0]
+                    weighted = share * scale[chain, part, None]
+                torch.mul(difference @ own.T, weighted, out=dx[chain, part])
+                if dweight is not None:
+                    dweight[chain].addmm_((x[chain, part] * weighted).T, difference)
+        ctx.save_for_backward(dx, dweight, dscale)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (dloss,) = gradients
+        dx, dweight, dscale = ctx.saved_tensors
+        by_chain = dloss[:, None, None]
+        return (
+            dx * by_chain,
+            None if dweight is None else dweight * by_chain,
+            None if dscale is None else dscale * dloss[:, None],
+            None,
+        )
+
+
+def _room(x: Tensor, weight: Tensor) -> Float[Tensor, "three token vocab"]:
+    """Three arrays of a chunk's size, used again for every chunk: fresh ones would cost their page faults each time."""
+    d_vocab = weight.shape[-1]
+    size = CHUNK_BYTES.get(x.device.type, CHUNK_BYTES["cpu"]) * torch.get_num_threads() // (d_vocab * x.element_size())
+    return x.new_empty(3, min(max(size, 16), x.shape[1]), d_vocab)
+
+
+def _chunks(tokens: int, size: int) -> Iterator[slice]:
+    for start in range(0, tokens, size):
+        yield slice(start, min(start + size, tokens))
+
+
+def _product(x: Tensor, weight: Tensor, base: Tensor | None, part: slice, out: Tensor) -> None:
+    if base is None:
+        torch.mm(x, weight, out=out)
+    else:
+        torch.addmm(base[part], x, weight, out=out)
+
+
+def _softmax(logits: Tensor, targets: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
+    """The cross-entropy of each token, and softmax(logits) - targets."""
+    p = torch.softmax(logits, -1, out=out)
+    if targets.ndim == 2:
+        total = logits.amax(-1) - p.amax(-1).log()  # log sum exp
+        return total - torch.linalg.vecdot(targets, logits), p.sub_(targets)
+    right = p.gather(-1, targets[:, None])
+    value = -right[:, 0].log()
+    if right.min() < TINY:
+        value = F.cross_entropy(logits, targets, reduction="none")
+    return value, p.scatter_(-1, targets[:, None], right - 1)
