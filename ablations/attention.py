@@ -112,15 +112,24 @@ def attend(query: HeadVectors, key: HeadVectors, value: HeadVectors, attn_scale:
     """z: values averaged by causal attention."""
     if query.dtype == torch.bfloat16:
         return _attend_bf16(query, key, value, float(attn_scale))
-    return attend_packed(torch.stack((query / float(attn_scale), key, value), 2))
+    if _by_hand(query):
+        return block_attention(torch.stack((query / float(attn_scale), key, value), 2))
+    return _attend_whole(query, key, value, 1 / float(attn_scale))
 
 
 def attend_packed(qkv: Float[Tensor, "batch pos 3 head d_head"]) -> HeadVectors:
-    """The same from packed scaled queries, keys and values."""
-    if qkv.device.type == "cpu" and torch.is_grad_enabled() and qkv.requires_grad:
-        return block_attention(qkv)
-    query, key, value = qkv.permute(2, 0, 3, 1, 4)
-    return F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=1.0).transpose(1, 2)
+    """The same from queries that are scaled already, keys and values side by side."""
+    query, key, value = qkv.unbind(2)
+    return block_attention(qkv) if _by_hand(qkv) else _attend_whole(query, key, value, 1.0)
+
+
+def _by_hand(query: Tensor) -> bool:
+    return query.device.type == "cpu" and torch.is_grad_enabled() and query.requires_grad
+
+
+def _attend_whole(query: HeadVectors, key: HeadVectors, value: HeadVectors, scale: float) -> HeadVectors:
+    heads_first = (query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
+    return F.scaled_dot_product_attention(*heads_first, is_causal=True, scale=scale).transpose(1, 2)
 
 
 def _attend_bf16(query: HeadVectors, key: HeadVectors, value: HeadVectors, attn_scale: float) -> HeadVectors:

@@ -29,8 +29,13 @@ SETTINGS = {"lr": 1e-3, "n_beta": 30.0, "localization": 200.0, "batch_size": 32,
 ROWS = 4096  # of the train split
 
 
+def first_seed(seed: int) -> int:
+    """Of devinterp's first chain and of its minibatches; far apart, because its chains count up from it."""
+    return 1000 * (seed + 1)
+
+
 def measure(seed: int, step: int, head: str) -> dict:
-    """One call of devinterp as a user would make it; seeds are far apart because its chains count up from them."""
+    """One call of devinterp as a user would make it."""
     run = runs.open_run(RUN)
     model = run.model(step).requires_grad_(True)
     tokens = run.corpus("train").batch(slice(0, ROWS))
@@ -43,7 +48,7 @@ def measure(seed: int, step: int, head: str) -> dict:
         observables={},
         param_masks=create_param_masks(model, head.lower()),
         num_init_loss_batches=16,
-        init_seed=1000 * (seed + 1),
+        init_seed=first_seed(seed),
         device="cpu",
         output_path=folder / "samples.zarr",
         **SETTINGS,

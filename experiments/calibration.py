@@ -8,10 +8,10 @@ import xarray as xr
 
 from ablations.names import Head, head_name
 from experiments import store, sweep
-from experiments.cells import COST, Cells, llc_key, work_rllc
+from experiments.cells import Cells, llc_key, rllc_cost, work_rllc
 from llc import calibrate
 from llc.calibrate import Recommendation
-from llc.settings import QUICK, Settings
+from llc.settings import Settings
 
 LRS, LOCALIZATIONS, NBETAS = (3e-4, 1e-3), (60.0, 200.0, 600.0), (10.0, 30.0, 100.0, 300.0, 1000.0)
 
@@ -36,8 +36,8 @@ def tasks(cells: Cells, step: int, heads: Iterable[Head], settings: Iterable[Set
         for of_layer in by_layer.values():
             missing = [h for h in of_layer if store.read(cells.folder, llc_key(on, step, h)) is None]
             if missing:
-                cost = COST["rllc"] * len(missing) / 8 * one.num_draws / QUICK.num_draws
                 arguments = (cells.folder, cells.run.folder, plan, step, missing)
+                cost = rllc_cost(one, missing, cells.run.config["model"]["n_layers"])
                 found.append(sweep.Task(work_rllc, arguments, cost))
     return found
 

@@ -20,7 +20,7 @@ class Plan:
     circuit_sequences: int = 128
     sampled_rows: int = 4096  # of the train split, from which rLLC minibatches are drawn
     llc: Settings = QUICK
-    llc_checkpoints: int = 7
+    llc_checkpoints: int = 24  # at most, evenly spaced among those of the run
     reference: str = ""  # rLLCs refined by the one-layer run: its "last" checkpoint, or that of the "same" step
     seed: int = 0
 

@@ -4,6 +4,8 @@ Each piece stores its own cells, so nothing here holds a result. A worker uses o
 depend on the number of workers.
 """
 
+import contextlib
+import ctypes
 import os
 import signal
 import threading
@@ -16,6 +18,8 @@ from typing import Any, NamedTuple
 
 import torch
 from tqdm.auto import tqdm
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 class Task(NamedTuple):
@@ -60,8 +64,20 @@ def pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    keep_freed_memory()
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def keep_freed_memory() -> None:
+    """Tells glibc not to return freed arrays to the system: taking them back, page by page, costs a fifth of the time.
+
+    Does nothing where the C library is another.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, 2**25)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def _end_with_parent() -> None:

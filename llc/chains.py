@@ -59,7 +59,7 @@ def sample(
     )
     streams = {name: minibatches(len(o.tokens), settings, seed, name) for name, o in watched.items()}
     for draw, rows in enumerate(batches(kernel, len(tokens), settings, seed)):
-        batch = tokens[rows]
+        batch = tokens[rows].to(center.device)
         prepared = loss.prepare(batch, rows)
 
         def value(position: Float[Tensor, " dim"], batch: Tokens = batch, prepared: object = prepared) -> Tensor:
@@ -70,10 +70,11 @@ def sample(
             rises = {}
             for name, (other, other_tokens) in watched.items():
                 seen = streams[name][draw]
-                target = other.prepare(other_tokens[seen], seen)
-                start = other.mean(predict(weights, other_tokens[seen]), target)
+                other_batch = other_tokens[seen].to(center.device)
+                target = other.prepare(other_batch, seen)
+                start = other.mean(predict(weights, other_batch), target)
                 now = [restriction.put(weights, position) for position in recorder.state.position]
-                rises[name] = torch.stack([other.mean(predict(w, other_tokens[seen]), target) - start for w in now])
+                rises[name] = torch.stack([other.mean(predict(w, other_batch), target) - start for w in now])
         recorder.draw(center_loss, one_by_one(value), rises)
     return recorder.trace()
 
@@ -146,7 +147,7 @@ def described(weights: Mapping[str, Tensor], tokens: Tokens, restriction: Restri
 def batches(kernel: Kernel, num_rows: int, settings: Settings, seed: int) -> np.ndarray:
     """Row numbers [draw, row] that a sampler's draws see."""
     if kernel.WHOLE_DATA:
-        return np.broadcast_to(np.arange(num_rows), (settings.num_draws, num_rows))
+        return np.tile(np.arange(num_rows), (settings.num_draws, 1))
     return minibatches(num_rows, settings, seed)
 
 

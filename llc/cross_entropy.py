@@ -24,23 +24,22 @@ TINY = 1e-30  # a probability below it is too near to underflow for its logarith
 
 
 class Held(NamedTuple):
-    """What predictions are held against, and the part of the logits that no chain moves."""
+    """What logits are held against, and their bias."""
 
     targets: Int64[Tensor, " token"] | Float[Tensor, "token vocab"]  # tokens, or another model's probabilities
     share: Float[Tensor, " token"]  # of each token in the mean
     entropy: Float[Tensor, ""] | float  # of soft targets
     bias: Float[Tensor, " vocab"]
-    base: Float[Tensor, "token vocab"] | None
 
 
 def held(prepared: Targets | SoftTargets, bias: Float[Tensor, " vocab"]) -> Held:
     """From what a loss prepared of a minibatch."""
     if isinstance(prepared, SoftTargets):
         targets = prepared.probabilities.flatten(0, 1)
-        return Held(targets, bias.new_full((len(targets),), 1 / len(targets)), prepared.entropy, bias, None)
+        return Held(targets, bias.new_full((len(targets),), 1 / len(targets)), prepared.entropy, bias)
     tokens = prepared.tokens.flatten()
-    weights = bias.new_ones(len(tokens)) if prepared.weights is None else prepared.weights.flatten().to(bias.dtype)
-    return Held(tokens, weights / len(tokens), 0.0, bias, None)
+    weights = bias.new_ones(len(tokens)) if prepared.weights is None else prepared.weights.flatten().to(bias)
+    return Held(tokens, weights / len(tokens), 0.0, bias)
 
 
 def cross_entropy(
@@ -48,26 +47,35 @@ def cross_entropy(
     weight: Float[Tensor, "chain rank vocab"] | Float[Tensor, "rank vocab"],
     scale: Float[Tensor, "chain token"] | None,
     against: Held,
+    base: Float[Tensor, "token vocab"] | None = None,
+    *,
+    bf16: bool = False,
 ) -> Float[Tensor, " chain"]:
-    """The loss of each chain, differentiable in x, scale, and a weight of the chain's own."""
-    return _CrossEntropy.apply(x, weight, scale, against) - against.entropy  # type: ignore[no-any-return]
+    """The loss of each chain, differentiable in x, scale (None: 1), and a weight of the chain's own.
+
+    bf16: the three products as wide as the vocabulary take rounded factors; sums and all else stay as they are.
+    """
+    return _CrossEntropy.apply(x, weight, scale, against, base, bf16) - against.entropy  # type: ignore[no-any-return]
 
 
 class _CrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, scale: Tensor | None, against: Held) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, scale: Tensor | None, against: Held, base: Tensor | None, bf16: bool
+    ) -> Tensor:
         wanted = any(ctx.needs_input_grad)
         loss = x.new_zeros(len(x))
         dx = torch.empty_like(x) if wanted else None
         dweight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         dscale = torch.empty_like(scale) if wanted and scale is not None else None
+        factor = weight.bfloat16() if bf16 else weight
         room = _room(x, weight)
         for part in _chunks(x.shape[1], room.shape[1]):
             share = against.share[part, None]
             for chain in range(len(x)):
-                own = weight[chain] if weight.ndim == 3 else weight
+                own = factor[chain] if weight.ndim == 3 else factor
                 raw, logits, p = room[:, : share.shape[0]]
-                _product(x[chain, part], own, against.base, part, raw)
+                _product(x[chain, part].to(own.dtype), own, None if base is None else base[part], raw)
                 if scale is None:
                     torch.add(raw, against.bias, out=logits)
                 else:
@@ -80,9 +88,10 @@ class _CrossEntropy(torch.autograd.Function):
                 if dscale is not None and scale is not None:
                     dscale[chain, part] = torch.linalg.vecdot(difference, raw) * share[:, 0]
                     weighted = share * scale[chain, part, None]
+                difference = difference.to(own.dtype)
                 torch.mul(difference @ own.T, weighted, out=dx[chain, part])
                 if dweight is not None:
-                    dweight[chain].addmm_((x[chain, part] * weighted).T, difference)
+                    _add_product((x[chain, part] * weighted).T.to(own.dtype), difference, dweight[chain])
         ctx.save_for_backward(dx, dweight, dscale)
         return loss
 
@@ -95,6 +104,8 @@ class _CrossEntropy(torch.autograd.Function):
             dx * by_chain,
             None if dweight is None else dweight * by_chain,
             None if dscale is None else dscale * dloss[:, None],
+            None,
+            None,
             None,
         )
 
@@ -111,11 +122,22 @@ def _chunks(tokens: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, tokens))
 
 
-def _product(x: Tensor, weight: Tensor, base: Tensor | None, part: slice, out: Tensor) -> None:
-    if base is None:
+def _product(x: Tensor, weight: Tensor, base: Tensor | None, out: Tensor) -> None:
+    """out = base + x weight"""
+    if x.dtype == out.dtype and base is not None:
+        torch.addmm(base, x, weight, out=out)
+    elif x.dtype == out.dtype:
         torch.mm(x, weight, out=out)
     else:
-        torch.addmm(base[part], x, weight, out=out)
+        torch.add(x @ weight, 0 if base is None else base, out=out)
+
+
+def _add_product(x: Tensor, difference: Tensor, total: Tensor) -> None:
+    """total += x difference"""
+    if x.dtype == total.dtype:
+        total.addmm_(x, difference)
+    else:
+        total += x @ difference
 
 
 def _softmax(logits: Tensor, targets: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,5 @@
-"""Chains of many restrictions on the same minibatches: a fast path for heads of attention-only models, a general one for
-everything else, with one interface and the same numbers.
+"""Chains of many restrictions on the same minibatches: a fast path for heads of attention-only models and a general
+one for everything else, with one interface and the same numbers.
 
 Fast: the chains of a head advance together, and the heads of a layer share one run of the model's own weights on each
 minibatch, in pieces that fit the cache (minibatch.py, head_loss.py). General: chains.py.
@@ -24,6 +24,7 @@ from llc.settings import Settings
 from llc.trace import Recorder
 
 Path = Literal["auto", "fast", "general"]
+Precision = Literal["fp32", "bf16"]
 
 
 def sample(
@@ -36,13 +37,16 @@ def sample(
     loss: Loss | None = None,
     kernel: Kernel = sgld,
     path: Path = "auto",
+    precision: Precision = "fp32",
     memory: int | None = None,
 ) -> dict[str, xr.Dataset]:
     """A trace (trace.py) for each restriction, by its canonical name; each depends on its own restriction alone.
 
     loss: `losses.next_token()` unless given. path: which is taken, and why, is the trace's attribute `path`; "fast"
-    raises ValueError where it cannot serve. memory: bytes for activations (default: what suits the machine). It sets how
-    much is done together, and running out of it halves that, so it changes nothing beyond rounding.
+    raises ValueError where it cannot serve. precision: "bf16" rounds the factors of the products with the vocabulary
+    on the fast path; what that does to an LLC is measured by benchmarks/speed.py. memory: bytes for activations
+    (default: what suits the machine). It sets how much is done together, and running out of it halves that, so it
+    changes nothing beyond rounding.
     """
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
     loss = loss or next_token()
@@ -61,13 +65,14 @@ def sample(
     for number, of_layer in by_layer.items():
         recorders = {}
         for head, one in of_layer.items():
-            attrs = described(weights, tokens, one, loss) | {"path": "fast"}
+            attrs = described(weights, tokens, one, loss) | {"path": f"fast, {precision}"}
             start, key_bias = one.flat(weights), one.key_bias(model.cfg)
             recorders[head] = Recorder(start, kernel, settings, seed, attrs, key_bias)
-        layer = head_loss.layer(weights, model.cfg, number)
-        chunks = room(layer, tokens.shape[1], settings, memory)
-        for rows in batches(kernel, len(tokens), settings, seed):
-            minibatch = Minibatch(layer, tokens[rows].to(layer.reader.device), rows, loss, chunks)
+        layer = head_loss.layer(weights, model.cfg, number, bf16=precision == "bf16")
+        drawn = batches(kernel, len(tokens), settings, seed)
+        together = room(layer, drawn.shape[1], tokens.shape[1], settings.num_chains, memory)
+        for rows in drawn:
+            minibatch = Minibatch(layer, tokens[rows].to(layer.reader.device), rows, loss, together)
             for head, recorder in recorders.items():
                 recorder.draw(minibatch.center_loss, partial(minibatch.evaluate, head))
         found |= {of_layer[head].name: recorder.trace() for head, recorder in recorders.items()}

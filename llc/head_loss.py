@@ -19,8 +19,8 @@ from transformer_lens import HookedTransformerConfig
 from ablations import attention
 from ablations.attention import HeadVectors, HeadWeights, Readings, Residual, Weights
 from llc.cross_entropy import Held, cross_entropy, held
-from llc.scaled_product import scaled_product
 from llc.losses import SoftTargets, Targets, Tokens
+from llc.scaled_product import scaled_product
 
 
 class Layer(NamedTuple):
@@ -33,6 +33,7 @@ class Layer(NamedTuple):
     reader: Float[Tensor, "d_model read"]  # W, the norm's weight folded in
     bias: Float[Tensor, " read"] | Float[Tensor, "pos read"]  # of logits; of queries, keys and values
     folded: Float[Tensor, "head d_head read"]  # center(W_O) W of the model's own heads
+    bf16: bool  # whether the products with the vocabulary take rounded factors
 
     @property
     def last(self) -> bool:
@@ -71,7 +72,7 @@ class Others(NamedTuple):
     base: Float[Tensor, "token read"]  # center(residual) W
 
 
-def layer(weights: Weights, cfg: HookedTransformerConfig, number: int) -> Layer:
+def layer(weights: Weights, cfg: HookedTransformerConfig, number: int, *, bf16: bool = False) -> Layer:
     """Raises ValueError for weights these functions cannot run (`attention.weights_of`)."""
     if number == cfg.n_layers - 1:
         reader, bias, norm = weights["unembed.W_U"], weights["unembed.b_U"], "ln_final"
@@ -87,7 +88,7 @@ def layer(weights: Weights, cfg: HookedTransformerConfig, number: int) -> Layer:
     if f"{norm}.w" in weights:
         reader = weights[f"{norm}.w"][:, None] * reader
     folded = _centered(cfg, weights[f"blocks.{number}.attn.W_O"]) @ reader
-    return Layer(weights, cfg, number, reader, bias, folded)
+    return Layer(weights, cfg, number, reader, bias, folded, bf16)
 
 
 def part(of: Layer, tokens: Tokens, prepared: Targets | SoftTargets) -> Part:
@@ -99,11 +100,15 @@ def part(of: Layer, tokens: Tokens, prepared: Targets | SoftTargets) -> Part:
         own = attention.head_weights(weights, number)
         z = attention.head_z(own, read, cfg.attn_scale)
         after = residual + attention.write(z, own.W_O) + weights[f"blocks.{number}.attn.b_O"]
-        against = held(prepared, of.bias if of.last else weights["unembed.b_U"])
-        final = attention.run_layers(weights, cfg, after, number + 1, cfg.n_layers)
-        loss = _unembedded(of, final[None], against._replace(bias=weights["unembed.b_U"]))
         flat = _tokens(of, after)
-        return Part(read, z, flat, _centered(cfg, flat) @ of.reader, against, loss)
+        base = _centered(cfg, flat) @ of.reader
+        against = held(prepared, of.bias if of.last else weights["unembed.b_U"])
+        if of.last:
+            nothing = flat.new_empty(1, len(flat), 0)
+            loss = cross_entropy(nothing, nothing.new_empty(0, base.shape[1]), _scale(cfg, flat[None]), against, base)
+        else:
+            loss = _unembedded(of, attention.run_layers(weights, cfg, after, number + 1, cfg.n_layers)[None], against)
+        return Part(read, z, flat, base, against, loss)
 
 
 def varied(of: Layer, head: int, positions: Float[Tensor, "chain dim"]) -> Varied:
@@ -130,7 +135,7 @@ def loss(of: Layer, on: Part, others: Others, head: Varied) -> Float[Tensor, " c
     residual = torch.baddbmm(others.residual.expand(len(z), -1, -1), z, head.W_O)
     scale = _scale(cfg, residual)
     if of.last:
-        return cross_entropy(z, head.folded, scale, on.against._replace(base=others.base))
+        return cross_entropy(z, head.folded, scale, on.against, others.base, bf16=of.bf16)
     rows, length = on.z.shape[:2]
     seen = scaled_product(z, head.folded, scale, others.base, of.bias[:length].repeat(rows, 1))
     qkv = seen.view(len(z) * rows, length, 3, cfg.n_heads, cfg.d_head)
@@ -143,7 +148,7 @@ def loss(of: Layer, on: Part, others: Others, head: Varied) -> Float[Tensor, " c
 
 def _unembedded(of: Layer, residual: Float[Tensor, "chain row pos d_model"], against: Held) -> Float[Tensor, " chain"]:
     final = attention.normalize(of.weights, of.cfg, "ln_final", residual[:, :, :-1])
-    return cross_entropy(final.flatten(1, 2), of.weights["unembed.W_U"], None, against)
+    return cross_entropy(final.flatten(1, 2), of.weights["unembed.W_U"], None, against, bf16=of.bf16)
 
 
 def _tokens(of: Layer, values: Float[Tensor, "*chain row pos d"]) -> Float[Tensor, "*chain token d"]:

@@ -92,7 +92,7 @@ def cross_entropy(predictions: Predictions, targets: Targets) -> Tensor:
     flat, tokens = predictions.flatten(0, 1), targets.tokens.flatten()
     if targets.weights is None:
         return F.cross_entropy(flat, tokens, reduction="none").mean()
-    return (F.cross_entropy(flat, tokens, reduction="none") * targets.weights.flatten()).mean()
+    return (F.cross_entropy(flat, tokens, reduction="none") * targets.weights.flatten().to(flat)).mean()
 
 
 def kl_divergence(predictions: Predictions, targets: SoftTargets) -> Tensor:

@@ -5,20 +5,19 @@ within the memory of a GPU. A group that does not fit in memory is halved.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from llc import head_loss
-from llc.head_loss import Layer, Part, Varied
+from llc.head_loss import Layer, Others, Part, Varied
 from llc.kernel import PerChain, Positions
 from llc.losses import Loss, Tokens
-from llc.settings import Settings
 
 CACHE = 2**25  # bytes that a group's activations may take on a CPU
-KEPT = 2**30  # bytes of what all heads share of a minibatch that are kept rather than computed for each
+KEPT = 2**31  # bytes of what all heads share of a minibatch that are kept rather than computed for each
 
 
 @dataclass
@@ -30,23 +29,23 @@ class Room:
     keep: bool  # whether the parts of a minibatch are kept for all its evaluations
 
 
-def room(layer: Layer, length: int, settings: Settings, memory: int | None = None) -> Room:
-    """For rows of this length. memory: bytes; half for what is kept of a minibatch, half for a group."""
-    cfg, item = layer.cfg, layer.reader.element_size()
+def room(layer: Layer, rows: int, length: int, chains: int, memory: int | None = None) -> Room:
+    """For a minibatch of so many rows of this length. memory: bytes; half for what is kept, half for a group."""
+    cfg, item, device = layer.cfg, layer.reader.element_size(), layer.reader.device
     heads = 1 if layer.last else cfg.n_heads
-    patterns = length if layer.reader.device.type == "cpu" else 0  # GPUs never hold them
+    patterns = 0 if device.type == "cuda" else length  # its attention never holds them
     one = item * length * (heads * patterns + 8 * heads * cfg.d_head + 8 * cfg.d_model)  # a row of a chain
-    kept = item * settings.batch_size * length * layer.reader.shape[1]
-    if layer.reader.device.type == "cpu":
-        work, keep = CACHE, KEPT
-    else:
-        free, _ = torch.cuda.mem_get_info(layer.reader.device)
+    kept = 2 * item * rows * length * layer.reader.shape[1]  # with and without a head
+    work, keep = CACHE, KEPT
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
         work = keep = free // 4
     if memory is not None:
         work, keep = min(work, memory // 2), min(keep, memory // 2)
     fit = max(1, work // one)
-    chains = min(settings.num_chains, fit)
-    return Room(max(1, min(settings.batch_size, fit // chains)), chains, kept <= keep)
+    together = min(chains, fit)
+    parts = math.ceil(rows / max(1, fit // together))
+    return Room(math.ceil(rows / parts), together, kept <= keep)
 
 
 class Minibatch:
@@ -56,6 +55,7 @@ class Minibatch:
         """tokens: the rows themselves; rows: their numbers in the data set."""
         self.layer, self.tokens, self.rows, self.loss, self.room = layer, tokens, rows, loss, room
         self.kept = list(self._run()) if room.keep else None
+        self.current: tuple[int, list[tuple[Part, Others, float]]] = (-1, [])
         self.center_loss = sum(part.loss.item() * share for part, share in self._parts())
 
     def evaluate(self, head: int, positions: Positions, gradient: bool = True) -> tuple[PerChain, Positions]:
@@ -71,16 +71,16 @@ class Minibatch:
         with torch.set_grad_enabled(gradient):
             varied = head_loss.varied(self.layer, head, positions)
         losses, slopes = positions.new_zeros(len(positions)), [torch.zeros_like(weight) for weight in varied]
-        for part, share in self._parts():
-            others = head_loss.without(self.layer, part, head)
+        for part, others, share in self._without(head):
             for group in self._groups(len(positions)):
                 own = Varied(*(weight[group].detach().requires_grad_(gradient) for weight in varied))
                 with torch.set_grad_enabled(gradient):
                     values = head_loss.loss(self.layer, part, others, own)
                 losses[group] += share * values.detach()
                 if gradient:
-                    for slope, found in zip(slopes, torch.autograd.grad(values.sum(), own, materialize_grads=True), strict=True):
-                        slope[group] += share * found
+                    found = torch.autograd.grad(values.sum(), own, materialize_grads=True)
+                    for slope, added in zip(slopes, found, strict=True):
+                        slope[group] += share * added
         if not gradient:
             return losses, torch.full_like(positions, math.nan)
         return losses, torch.autograd.grad(varied, positions, slopes)[0]
@@ -97,6 +97,15 @@ class Minibatch:
         self.room.chains = max(1, self.room.chains // 2)
         if self.tokens.is_cuda:
             torch.cuda.empty_cache()
+
+    def _without(self, head: int) -> Iterable[tuple[Part, Others, float]]:
+        """Each part, the same without the head, and its share in the mean; kept until another head is asked for."""
+        if self.current[0] != head:
+            found = ((part, head_loss.without(self.layer, part, head), share) for part, share in self._parts())
+            if not self.room.keep:
+                return found
+            self.current = head, list(found)
+        return self.current[1]
 
     def _parts(self) -> Iterator[tuple[Part, float]]:
         """With the share of each in the mean."""

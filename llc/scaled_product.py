@@ -1,6 +1,6 @@
 """scale (base + x W) + bias for many chains, with a backward pass that never multiplies anything as wide as W.
 
-    dx = scale (g W^T),    dW = (scale x)^T g,    dscale = sum over the width of g (base + x W)
+dx = scale (g W^T),    dW = (scale x)^T g,    dscale = sum over the width of g (base + x W)
 """
 
 from typing import Any

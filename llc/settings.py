@@ -60,7 +60,7 @@ PAPER = Settings(
 # The same posterior from fewer rows, chains and draws: a few percent of error in a fraction of the time. The
 # minibatch noise stays small beside the Langevin noise (virial ratios of 1.00), so fewer rows do not change the target.
 QUICK = Settings(
-    "QUICK", lr=1e-3, nbeta=30.0, localization=200.0, batch_size=4, num_chains=2, num_draws=70, num_burnin=30
+    "QUICK", lr=1e-3, nbeta=30.0, localization=200.0, batch_size=2, num_chains=2, num_draws=70, num_burnin=30
 )
 # Recalibrated on the bundled model: the largest nbeta of a sweep at which the chains are stationary and at most a tenth
 # too hot (benchmarks/results/calibration.json). No nbeta shows a plateau; this one feels the loss most.

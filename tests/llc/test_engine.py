@@ -6,26 +6,30 @@ import torch
 import xarray as xr
 
 from ablations import attention
+from experiments import runs
 from llc import engine, head_loss, losses, mala, rmsprop
 from llc.chains import Observable, minibatches, one_by_one, sample
+from llc.estimate import llc
 from llc.minibatch import Minibatch, Room
 from llc.restrict import parse
 from tests.conftest import make_model
-from tests.llc.conftest import SHORT
+from tests.llc.conftest import SHORT, settings
 
 
 def tokens_of(rows: int = 9, seed: int = 2) -> torch.Tensor:
     return torch.randint(50, (rows, 12), generator=torch.Generator().manual_seed(seed))
 
 
-def general(model, restriction: str = "L0H1", loss=None, tokens=None, seed: int = 3, **more) -> xr.Dataset:
+def general(
+    model, restriction: str = "L0H1", loss=None, tokens=None, seed: int = 3, chosen=SHORT, **more
+) -> xr.Dataset:
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
     return sample(
         model,
         tokens_of() if tokens is None else tokens,
         parse(restriction, weights, model.cfg),
         loss=loss or losses.next_token(),
-        settings=SHORT,
+        settings=chosen,
         seed=seed,
         **more,
     )
@@ -48,7 +52,7 @@ def test_paths_give_the_same_chains(layer: int, loss: losses.Loss) -> None:
     fast = engine.sample(model, tokens_of(), names, settings=SHORT, seed=3, loss=loss)
     for name, trace in fast.items():
         whole = "general: the loss mean logit needs all predictions at once"
-        assert trace.attrs["path"] == (whole if loss.name == "mean logit" else "fast")
+        assert trace.attrs["path"] == (whole if loss.name == "mean logit" else "fast, fp32")
         slow = general(model, name, loss)
         xr.testing.assert_allclose(trace, slow, rtol=1e-3, atol=1e-4)
         other = general(model, name, loss, seed=4)
@@ -107,7 +111,7 @@ def test_other_models_and_restrictions_take_the_general_path() -> None:
     model, tokens = make_model(1), tokens_of()
     found = engine.sample(model, tokens, ["1:2", "L1", "embed+L0H1"], settings=SHORT, seed=0)
     assert {name: trace.attrs["path"] for name, trace in found.items()} == {
-        "L1H2": "fast",
+        "L1H2": "fast, fp32",
         "L1": "general: not a single head",
         "L0H1+embed": "general: not a single head",
     }
@@ -277,3 +281,27 @@ def test_bad_inputs_are_named(model) -> None:
         engine.sample(model, torch.zeros(2, 5, dtype=torch.int64), ["L0H0"], settings=SHORT, seed=0)
     with pytest.raises(ValueError, match="can run"):
         attention.weights_of(make_model(attn_only=False, act_fn="gelu", d_mlp=16))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("name", ["L0H1", "L1H2"])
+def test_a_gpu_gives_the_same_chains(name: str) -> None:
+    model = make_model(1)
+    here = engine.sample(model, tokens_of(), [name], settings=SHORT, seed=0)[name]
+    there = engine.sample(model.to("cuda"), tokens_of(), [name], settings=SHORT, seed=0)[name]
+    xr.testing.assert_allclose(here, there, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["L0H5", "L1H4"])
+def test_bf16_changes_a_trained_heads_llc_by_less_than_its_error(name: str) -> None:
+    run = runs.open_run("mini-seed0")
+    model, tokens = run.model(run.steps[-1]), torch.randint(1024, (16, 64), generator=torch.Generator().manual_seed(0))
+    chosen = settings(batch_size=4, num_chains=2, num_draws=24, num_burnin=8)
+    exact, rounded = (
+        engine.sample(model, tokens, [name], settings=chosen, seed=0, precision=precision)[name]
+        for precision in ("fp32", "bf16")
+    )
+    assert rounded.attrs["path"] == "fast, bf16"
+    assert not np.array_equal(exact.loss, rounded.loss)
+    assert abs(llc(exact).value - llc(rounded).value) < 0.2 * llc(exact).se
+    xr.testing.assert_allclose(exact, general(model, name, tokens=tokens, chosen=chosen, seed=0), rtol=1e-2, atol=1e-3)
