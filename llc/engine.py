@@ -5,7 +5,7 @@ Fast: the chains of a head advance together, and the heads of a layer share one 
 minibatch, in pieces that fit the cache (minibatch.py, head_loss.py). General: chains.py.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Literal
 
@@ -62,6 +62,7 @@ def sample(
     for one in parsed:
         if not reasons[one.name] and one.head:
             by_layer.setdefault(one.head[0], {})[one.head[1]] = one
+    drawn = batches(kernel, len(tokens), settings, seed)
     for number, of_layer in by_layer.items():
         recorders = {}
         for head, one in of_layer.items():
@@ -69,14 +70,17 @@ def sample(
             start, key_bias = one.flat(weights), one.key_bias(model.cfg)
             recorders[head] = Recorder(start, kernel, settings, seed, attrs, key_bias)
         layer = head_loss.layer(weights, model.cfg, number, bf16=precision == "bf16")
-        drawn = batches(kernel, len(tokens), settings, seed)
         together = room(layer, drawn.shape[1], tokens.shape[1], settings.num_chains, memory)
         for rows in drawn:
-            minibatch = Minibatch(layer, tokens[rows].to(layer.reader.device), rows, loss, together)
-            for head, recorder in recorders.items():
-                recorder.draw(minibatch.center_loss, partial(minibatch.evaluate, head))
+            _draw(recorders, Minibatch(layer, tokens[rows].to(layer.reader.device), rows, loss, together))
         found |= {of_layer[head].name: recorder.trace() for head, recorder in recorders.items()}
     return {one.name: found[one.name] for one in parsed}
+
+
+def _draw(recorders: Mapping[int, Recorder], minibatch: Minibatch) -> None:
+    """One draw of every head of a layer."""
+    for head, recorder in recorders.items():
+        recorder.draw(minibatch.center_loss, partial(minibatch.evaluate, head))
 
 
 def _general_because(model: HookedTransformer, tokens: Tokens, restriction: Restriction, loss: Loss, path: Path) -> str:
