@@ -54,9 +54,8 @@ def sample(
     for observable in watched.values():
         check_inputs({}, observable.tokens, model.cfg.d_vocab)
     center, predict = restriction.flat(weights), predictor(model)
-    recorder = Recorder(
-        center, kernel, settings, seed, described(weights, tokens, restriction, loss), restriction.key_bias(model.cfg)
-    )
+    attrs = described(weights, tokens, restriction, loss) | {"path": "general"}
+    recorder = Recorder(center, kernel, settings, seed, attrs, restriction.key_bias(model.cfg))
     streams = {name: minibatches(len(o.tokens), settings, seed, name) for name, o in watched.items()}
     for draw, rows in enumerate(batches(kernel, len(tokens), settings, seed)):
         batch = tokens[rows].to(center.device)
