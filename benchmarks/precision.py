@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import as_completed
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import devinterp_oracle

@@ -42,11 +42,11 @@ def draw(data: xr.Dataset) -> Figure:
     for number, layer in enumerate(layers):
         heads = data.isel(restriction=(data.layer.values == layer).nonzero()[0])
         mine = axes[sum(rows[:number]) : sum(rows[: number + 1])].flatten()
-        low, high = float(heads.rise.min()), float(heads.rise.max())
+        low, high = min(0.0, float(heads.rise.min())), float(heads.rise.max())
         for at, axis in enumerate(mine):
             if at < heads.sizes["restriction"]:
                 _panel(axis, heads.isel(restriction=at), data.attrs["num_burnin"])
-                axis.set_ylim(low - 0.25 * (high - low) if low < 0 else 0.0, 1.05 * high)  # room for the words
+                axis.set_ylim(low - 0.25 * (high - low), 1.05 * high)  # room for the words
             else:
                 axis.set_axis_off()
     figure.supxlabel("draw", fontsize=style.FONT)
