@@ -117,7 +117,7 @@ def main() -> None:
         spread = PAPER.localization**-0.5 * torch.randn(PAPER.num_chains, len(start))
         positions = start + spread
         minibatch.evaluate(4, positions)
-        ours = best(lambda m=minibatch, p=positions: m.evaluate(4, p), 6) / PAPER.num_chains  # type: ignore[misc]
+        ours = best(lambda m=minibatch, p=positions: m.evaluate(4, p)) / PAPER.num_chains  # type: ignore[misc]
         parts = limit(layer, *tokens.shape)
         shares = profile(lambda m=minibatch, p=positions: m.evaluate(4, p))  # type: ignore[misc]
         ratio = ours / sum(parts.values())
