@@ -18,7 +18,6 @@ from collections.abc import Callable
 from concurrent.futures import as_completed
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import devinterp_oracle
@@ -139,9 +138,11 @@ def main() -> None:
             tensorfile.write_json(OUT, record)
     timed = {row["case"]: row for row in json.loads((RESULTS / "speed.json").read_text())["rows"]}
     speed = {f"L{layer}": timed[f"bundled, {name} layer"] for layer, name in enumerate(("first", "last"))}
-    estimates = record["estimates"]
     record["rows"] = [
-        comparison(estimates, head, kind, speed[head[:2]]) for head in HEADS for kind in ("llc", "paired")
+        comparison(record["estimates"], side, head, estimate, speed[head[:2]])
+        for head in HEADS
+        for side in ("ours", "ours on 2 rows")
+        for estimate in ("llc", "paired")
     ]
     tensorfile.write_json(OUT, record)
     for row in record["rows"]:
