@@ -3,7 +3,7 @@
     z_i = sum_j P_ij v_j,  P = softmax over j <= i of q_i . k_j
     dS = P * (dz v^T - rowsum(dz * z)),  dq = dS k,  dk = dS^T q,  dv = P^T dz
 
-On CPUs this halves the time of a forward and backward pass of scaled_dot_product_attention.
+On CPUs this takes a third off the time of a forward and backward pass of scaled_dot_product_attention.
 """
 
 from collections.abc import Iterator
@@ -57,7 +57,8 @@ class _Blocks(torch.autograd.Function):
                 to_keys = torch.bmm(dscores.transpose(1, 2), query[:, start:stop])
                 to_values = torch.bmm(pattern.transpose(1, 2), dz_here)
                 if at == len(blocks) - 1:
-                    dkey.copy_(to_keys), dvalue.copy_(to_values)
+                    dkey.copy_(to_keys)
+                    dvalue.copy_(to_values)
                 else:
                     dkey[:, :stop] += to_keys
                     dvalue[:, :stop] += to_values

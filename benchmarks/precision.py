@@ -116,9 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     workers = parser.parse_args().workers
-    os.environ.update(
-        {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
-    )  # saves devinterp half of its time
+    os.environ.update(devinterp_oracle.KEPT)
     record: dict = {
         "name": "precision",
         "command": "python benchmarks/precision.py",

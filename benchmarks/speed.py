@@ -30,6 +30,7 @@ from devinterp.slt.config import SAMPLING_METHODS
 from devinterp.slt.lm_loss import make_evaluate_fn
 from devinterp.slt.sampler import sample_single_chain
 from devinterp.slt.weight_restrictions import create_param_masks
+from devinterp_oracle import KEPT
 from transformer_lens import HookedTransformer
 
 from experiments import presets, runs, tensorfile
@@ -38,7 +39,6 @@ from llc.estimate import llc
 from llc.settings import PAPER
 
 OUT = Path(__file__).parent / "results" / "speed.json"
-KEPT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 TARGETS = {"first": 6.0, "last": 15.0}
 POSTERIOR = {"nbeta": PAPER.nbeta, "lr": PAPER.lr, "localization": PAPER.localization}
 PRECISIONS: tuple[engine.Precision, ...] = ("fp32", "bf16")

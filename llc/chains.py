@@ -54,7 +54,7 @@ def sample(
     for observable in watched.values():
         check_inputs({}, observable.tokens, model.cfg.d_vocab)
     center, predict = restriction.flat(weights), predictor(model)
-    attrs = described(weights, tokens, restriction, loss) | {"path": "general"}
+    attrs = described(weights, tokens, loss) | {"restriction": restriction.name, "path": "general"}
     recorder = Recorder(center, kernel, settings, seed, attrs, restriction.key_bias(model.cfg))
     streams = {name: minibatches(len(o.tokens), settings, seed, name) for name, o in watched.items()}
     for draw, rows in enumerate(batches(kernel, len(tokens), settings, seed)):
@@ -133,10 +133,9 @@ def with_gradient(
     return values.detach(), torch.autograd.grad(values.sum(), positions)[0]
 
 
-def described(weights: Mapping[str, Tensor], tokens: Tokens, restriction: Restriction, loss: Loss) -> dict[str, str]:
-    """The part of a trace's attributes that names what is sampled."""
+def described(weights: Mapping[str, Tensor], tokens: Tokens, loss: Loss) -> dict[str, str]:
+    """The part of a trace's attributes that names what is sampled, but for the restriction."""
     return {
-        "restriction": restriction.name,
         "loss": loss.name,
         "weights": fingerprint(*weights.values()),
         "data": fingerprint(tokens),

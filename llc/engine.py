@@ -52,7 +52,9 @@ def sample(
     loss = loss or next_token()
     parsed = [restrict.parse(text, weights, model.cfg) for text in restrictions]
     check_inputs(weights, tokens, model.cfg.d_vocab)
-    reasons = {one.name: _general_because(model, tokens, one, loss, path) for one in parsed}
+    start = tokens[:1].to(next(iter(weights.values())).device)
+    whole = not isinstance(loss.prepare(start, np.arange(1)), Targets | SoftTargets)
+    reasons = {one.name: _general_because(model, one, f"the loss {loss.name}" * whole, path) for one in parsed}
     found: dict[str, xr.Dataset] = {}
     for one in parsed:
         if reason := reasons[one.name]:
@@ -62,13 +64,13 @@ def sample(
     for one in parsed:
         if not reasons[one.name] and one.head:
             by_layer.setdefault(one.head[0], {})[one.head[1]] = one
+    attrs = described(weights, tokens, loss) | {"path": f"fast, {precision}"}
     drawn = batches(kernel, len(tokens), settings, seed)
     for number, of_layer in by_layer.items():
         recorders = {}
         for head, one in of_layer.items():
-            attrs = described(weights, tokens, one, loss) | {"path": f"fast, {precision}"}
-            start, key_bias = one.flat(weights), one.key_bias(model.cfg)
-            recorders[head] = Recorder(start, kernel, settings, seed, attrs, key_bias)
+            named, key_bias = attrs | {"restriction": one.name}, one.key_bias(model.cfg)
+            recorders[head] = Recorder(one.flat(weights), kernel, settings, seed, named, key_bias)
         layer = head_loss.layer(weights, model.cfg, number, bf16=precision == "bf16")
         together = room(layer, drawn.shape[1], tokens.shape[1], settings.num_chains, memory)
         for rows in drawn:
@@ -83,13 +85,15 @@ def _draw(recorders: Mapping[int, Recorder], minibatch: Minibatch) -> None:
         recorder.draw(minibatch.center_loss, partial(minibatch.evaluate, head))
 
 
-def _general_because(model: HookedTransformer, tokens: Tokens, restriction: Restriction, loss: Loss, path: Path) -> str:
-    """Why this goes the general way; empty for the fast one. Raises ValueError where that was asked for in vain."""
+def _general_because(model: HookedTransformer, restriction: Restriction, whole_loss: str, path: Path) -> str:
+    """Why this goes the general way; empty for the fast one. Raises ValueError where that was asked for in vain.
+
+    whole_loss: the loss, where it cannot be taken apart into rows.
+    """
     if path == "general":
         return "asked for"
     reason = attention.unsupported(model.cfg) or ("" if restriction.head else "not a single head")
-    if not reason and not isinstance(loss.prepare(tokens[:1], np.arange(1)), Targets | SoftTargets):
-        reason = f"the loss {loss.name} needs all predictions at once"
+    reason = reason or (f"{whole_loss} needs all predictions at once" if whole_loss else "")
     if reason and path == "fast":
         raise ValueError(f"{restriction.name} cannot take the fast path: {reason}; leave the choice to path='auto'")
     return reason

@@ -53,15 +53,9 @@ class Part(NamedTuple):
 
 
 class Varied(NamedTuple):
-    """Chains of one head: `HeadWeights` with a leading chain axis, and what the head writes as it is read."""
+    """Chains of one head, and what it writes as it is read."""
 
-    W_Q: Float[Tensor, "chain d_model d_head"]
-    W_K: Float[Tensor, "chain d_model d_head"]
-    W_V: Float[Tensor, "chain d_model d_head"]
-    W_O: Float[Tensor, "chain d_head d_model"]
-    b_Q: Float[Tensor, "chain d_head"]
-    b_K: Float[Tensor, "chain d_head"]
-    b_V: Float[Tensor, "chain d_head"]
+    weights: HeadWeights  # chains stand where a layer's heads do
     folded: Float[Tensor, "chain d_head read"]  # center(W_O) W
 
 
@@ -116,7 +110,7 @@ def varied(of: Layer, head: int, positions: Float[Tensor, "chain dim"]) -> Varie
     shapes = [w.shape[1:] for w in attention.head_weights(of.weights, of.number)]
     parts = positions.split([shape.numel() for shape in shapes], 1)
     weights = HeadWeights(*(part.view(-1, *shape) for part, shape in zip(parts, shapes, strict=True)))
-    return Varied(*weights, folded=_centered(of.cfg, weights.W_O) @ of.reader)
+    return Varied(weights, _centered(of.cfg, weights.W_O) @ of.reader)
 
 
 def without(of: Layer, on: Part, head: int) -> Others:
@@ -130,14 +124,14 @@ def without(of: Layer, on: Part, head: int) -> Others:
 def loss(of: Layer, on: Part, others: Others, head: Varied) -> Float[Tensor, " chain"]:
     """The mean loss of these rows with each chain's parameters for the head; differentiable in them."""
     weights, cfg = of.weights, of.cfg
-    # chains stand where head_z expects the heads of a layer: [row, pos, chain, d_head]
-    z = _tokens(of, attention.head_z(HeadWeights(*head[:-1]), on.read, cfg.attn_scale).movedim(2, 0))
-    residual = torch.baddbmm(others.residual.expand(len(z), -1, -1), z, head.W_O)
+    # [row, pos, chain, d_head] -> [chain, token, d_head]
+    z = _tokens(of, attention.head_z(head.weights, on.read, cfg.attn_scale).movedim(2, 0))
+    residual = torch.baddbmm(others.residual.expand(len(z), -1, -1), z, head.weights.W_O)
     scale = _scale(cfg, residual)
     if of.last:
         return cross_entropy(z, head.folded, scale, on.against, others.base, bf16=of.bf16)
     rows, length = on.z.shape[:2]
-    seen = scaled_product(z, head.folded, scale, others.base, of.bias[:length].repeat(rows, 1))
+    seen = scaled_product(z, head.folded, scale, others.base, of.bias[:length])
     qkv = seen.view(len(z) * rows, length, 3, cfg.n_heads, cfg.d_head)
     after = f"blocks.{of.number + 1}.attn"
     written = attention.write(attention.attend_packed(qkv), weights[f"{after}.W_O"])

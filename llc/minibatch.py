@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ablations.attention import HeadWeights
 from llc import head_loss
 from llc.head_loss import Layer, Others, Part, Varied
 from llc.kernel import PerChain, Positions
@@ -69,13 +70,14 @@ class Minibatch:
     def _evaluate(self, head: int, positions: Positions, gradient: bool) -> tuple[PerChain, Positions]:
         positions.requires_grad_(gradient)
         with torch.set_grad_enabled(gradient):
-            varied = head_loss.varied(self.layer, head, positions)
+            weights, folded = head_loss.varied(self.layer, head, positions)
+        varied = (*weights, folded)
         losses, slopes = positions.new_zeros(len(positions)), [torch.zeros_like(weight) for weight in varied]
         for part, others, share in self._without(head):
             for group in self._groups(len(positions)):
-                own = Varied(*(weight[group].detach().requires_grad_(gradient) for weight in varied))
+                own = [weight[group].detach().requires_grad_(gradient) for weight in varied]
                 with torch.set_grad_enabled(gradient):
-                    values = head_loss.loss(self.layer, part, others, own)
+                    values = head_loss.loss(self.layer, part, others, Varied(HeadWeights(*own[:-1]), own[-1]))
                 losses[group] += share * values.detach()
                 if gradient:
                     found = torch.autograd.grad(values.sum(), own, materialize_grads=True)

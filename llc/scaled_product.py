@@ -15,9 +15,9 @@ def scaled_product(
     weight: Float[Tensor, "chain rank width"],
     scale: Float[Tensor, "chain token"] | None,
     base: Float[Tensor, "token width"],
-    bias: Float[Tensor, "token width"],
+    bias: Float[Tensor, "pos width"],
 ) -> Float[Tensor, "chain token width"]:
-    """Differentiable in x, weight and scale (None: 1)."""
+    """Differentiable in x, weight and scale (None: 1). Tokens are rows of positions, each row with the same bias."""
     return _ScaledProduct.apply(x, weight, scale, base, bias)  # type: ignore[no-any-return]
 
 
@@ -26,7 +26,10 @@ class _ScaledProduct(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, scale: Tensor | None, base: Tensor, bias: Tensor) -> Tensor:
         raw = torch.baddbmm(base.expand(len(x), -1, -1), x, weight)
         ctx.save_for_backward(x, weight, scale, raw if any(ctx.needs_input_grad) else None)
-        return raw + bias if scale is None else torch.addcmul(bias, raw, scale[:, :, None])
+        rows = raw.unflatten(1, (-1, len(bias)))
+        if scale is None:
+            return (rows + bias).flatten(1, 2)
+        return torch.addcmul(bias, rows, scale.view(*rows.shape[:3], 1)).flatten(1, 2)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

@@ -148,8 +148,8 @@ def test_memory_changes_rounding_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     asked, whole = [], head_loss.loss
 
     def short_of_memory(layer, part, others, head):
-        asked.append(len(head.W_Q))
-        if len(head.W_Q) > limit:
+        asked.append(len(head.weights.W_Q))
+        if len(head.weights.W_Q) > limit:
             raise torch.OutOfMemoryError("no room")
         return whole(layer, part, others, head)
 
