@@ -92,13 +92,28 @@ def normalize(weights: Weights, cfg: HookedTransformerConfig, name: str, residua
     return F.layer_norm(residual, residual.shape[-1:], weights.get(f"{name}.w"), weights.get(f"{name}.b"), cfg.eps)
 
 
+def normalize_as(weights: Weights, cfg: HookedTransformerConfig, name: str, residual: Tensor, like: Tensor) -> Tensor:
+    """Layer norm `name` of a residual stream, with the scale of another one: the frozen norm of path patching."""
+    if cfg.normalization_type is None:
+        return residual
+    scale = (like.var(-1, unbiased=False, keepdim=True) + cfg.eps).sqrt()
+    normalized = (residual - residual.mean(-1, keepdim=True)) / scale
+    if f"{name}.w" in weights:
+        normalized = normalized * weights[f"{name}.w"] + weights[f"{name}.b"]
+    return normalized
+
+
 def readings(weights: Weights, cfg: HookedTransformerConfig, layer: int, residual: Residual) -> Readings:
     """What queries, keys and values of this layer read of a residual stream."""
-    normalized = normalize(weights, cfg, f"blocks.{layer}.ln1", residual)
+    return placed(weights, cfg, normalize(weights, cfg, f"blocks.{layer}.ln1", residual))
+
+
+def placed(weights: Weights, cfg: HookedTransformerConfig, normalized: Residual) -> Readings:
+    """A normalized residual stream, with the positions of a shortformer where they belong."""
     if cfg.positional_embedding_type != "shortformer":
         return Readings(normalized, normalized, normalized)
-    placed = normalized + weights["pos_embed.W_pos"][: residual.shape[1]]
-    return Readings(placed, placed, normalized)
+    positioned = normalized + weights["pos_embed.W_pos"][: normalized.shape[1]]
+    return Readings(positioned, positioned, normalized)
 
 
 def project(read: Residual, weight: Tensor, bias: Tensor) -> HeadVectors:

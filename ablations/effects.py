@@ -3,12 +3,14 @@
 Signs: an effect is loss(intervened) - loss(clean) in nats; positive means that the part helps.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
@@ -23,6 +25,14 @@ class Estimate(NamedTuple):
     se: float
 
 
+class ClusterSums(NamedTuple):
+    """Sums of many quantities over documents, so that a stream of any length is kept as one number for each."""
+
+    documents: Int64[np.ndarray, " document"]
+    sums: Float[np.ndarray, "quantity document"]
+    counts: Float[np.ndarray, " document"]
+
+
 def token_losses(
     model: HookedTransformer, tokens: Int64[Tensor, "batch pos"], interventions: Interventions | None = None
 ) -> Float[Tensor, "batch predicted"]:
@@ -31,8 +41,31 @@ def token_losses(
     The model's flags and hooks are as before afterwards, also after an exception. Raises ValueError for a hook that the
     model does not have, and RuntimeError for one that did not fire.
     """
+    return _cross_entropy(run(model, tokens, interventions or []), tokens)
+
+
+def token_effects(
+    model: HookedTransformer, tokens: Int64[Tensor, "batch pos"], interventions: Interventions
+) -> Float[Tensor, "batch predicted"]:
+    """Loss with the interventions minus loss without, of every next token, both runs under the same flags."""
+    changed = run(model, tokens, interventions)
+    clean = run(model, tokens, [], flags_of=interventions)
+    return _cross_entropy(changed, tokens) - _cross_entropy(clean, tokens)
+
+
+def run(
+    model: HookedTransformer,
+    tokens: Int64[Tensor, "batch pos"],
+    interventions: Interventions,
+    flags_of: Interventions | None = None,
+) -> Float[Tensor, "batch pos d_vocab"]:
+    """Logits under the interventions; flags_of: run under the flags that these need, for a fair comparison.
+
+    Errors, and what is left untouched, as in `token_losses`.
+    """
     check_context(model.cfg, tokens)
-    interventions = interventions or []
+    if tokens.numel() == 0:
+        raise ValueError("no tokens: give at least one row")
     fired: set[int] = set()
 
     def watched(number: int, function):  # type: ignore[no-untyped-def]
@@ -42,24 +75,38 @@ def token_losses(
 
         return hook
 
-    split_before = model.cfg.use_split_qkv_input
-    needs_split = any(name.endswith(("hook_q_input", "hook_k_input", "hook_v_input")) for name, _ in interventions)
-    try:
-        if needs_split:
-            model.set_use_split_qkv_input(True)
+    needed = [name for name, _ in (interventions if flags_of is None else flags_of)]
+    with _flags(model, split=any(name.endswith(_SPLIT) for name in needed)):
         unknown = [name for name, _ in interventions if name not in model.hook_dict]
         if unknown:
             raise ValueError(f"the model has no hook {unknown[0]}: see model.hook_dict for those it has")
         hooks = [(name, watched(number, function)) for number, (name, function) in enumerate(interventions)]
         with torch.no_grad():
             logits = model.run_with_hooks(tokens, return_type="logits", fwd_hooks=hooks)
-    finally:
-        if needs_split:
-            model.set_use_split_qkv_input(split_before)
     silent = [name for number, (name, _) in enumerate(interventions) if number not in fired]
     if silent:
         raise RuntimeError(f"hook {silent[0]} did not fire: the intervention changed nothing")
-    targets = tokens[:, 1:]
+    return logits
+
+
+_SPLIT = ("hook_q_input", "hook_k_input", "hook_v_input")
+
+
+@contextmanager
+def _flags(model: HookedTransformer, split: bool) -> Iterator[None]:
+    """Heads' inputs apart from each other while this lasts, where interventions need it."""
+    before = model.cfg.use_split_qkv_input
+    try:
+        if split:
+            model.set_use_split_qkv_input(True)
+        yield
+    finally:
+        if split:
+            model.set_use_split_qkv_input(before)
+
+
+def _cross_entropy(logits: Tensor, tokens: Tensor) -> Float[Tensor, "batch predicted"]:
+    targets = tokens[:, 1:].to(logits.device)
     return F.cross_entropy(logits[:, :-1].flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
 
 
@@ -69,11 +116,32 @@ def clustered(values: np.ndarray, clusters: np.ndarray) -> Estimate:
     The error is the cluster-robust one of a mean, sqrt(C / (C - 1) sum_c (sum_{i in c} (v_i - mean))^2) / n.
     Raises ValueError with fewer than two clusters.
     """
-    values, clusters = np.asarray(values, dtype=np.float64), np.asarray(clusters)
-    _, index = np.unique(clusters, return_inverse=True)
-    count = int(index.max()) + 1 if len(index) else 0
+    values = np.asarray(values, dtype=np.float64)
+    return estimates(cluster_sums(values[None], np.asarray(clusters)))[0]
+
+
+def cluster_sums(values: Float[np.ndarray, "quantity unit"], clusters: Int[np.ndarray, " unit"]) -> ClusterSums:
+    """Sums over the units of each cluster (a document)."""
+    documents, index = np.unique(np.asarray(clusters, dtype=np.int64), return_inverse=True)
+    sums = np.stack([np.bincount(index, weights=row, minlength=len(documents)) for row in values])
+    return ClusterSums(documents, sums, np.bincount(index, minlength=len(documents)).astype(np.float64))
+
+
+def merged(parts: Sequence[ClusterSums]) -> ClusterSums:
+    """The sums of several parts of a stream; a document may be in more than one."""
+    documents, index = np.unique(np.concatenate([part.documents for part in parts]), return_inverse=True)
+    sums = np.zeros((len(parts[0].sums), len(documents)))
+    np.add.at(sums, (slice(None), index), np.concatenate([part.sums for part in parts], axis=1))
+    counts = np.bincount(index, weights=np.concatenate([part.counts for part in parts]), minlength=len(documents))
+    return ClusterSums(documents, sums, counts)
+
+
+def estimates(sums: ClusterSums) -> list[Estimate]:
+    """The mean over units of every quantity, and its cluster-robust standard error, as `clustered` gives it."""
+    count, total = len(sums.documents), sums.counts.sum()
     if count < 2:
         raise ValueError(f"{count} documents: a standard error needs at least two")
-    residual_sums = np.bincount(index, weights=values - values.mean(), minlength=count)
-    variance = count / (count - 1) * (residual_sums**2).sum() / len(values) ** 2
-    return Estimate(float(values.mean()), float(np.sqrt(variance)))
+    means = sums.sums.sum(1) / total
+    residuals = sums.sums - means[:, None] * sums.counts
+    errors = np.sqrt(count / (count - 1) * (residuals**2).sum(1)) / total
+    return [Estimate(float(mean), float(error)) for mean, error in zip(means, errors, strict=True)]

@@ -7,8 +7,9 @@ runs them and checks that every hook fired.
 
 from collections.abc import Callable, Iterable, Mapping
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
@@ -29,21 +30,48 @@ def replace(values: HeadValues) -> Interventions:
     return [(z_hook(head), _set_head(head[1], value)) for head, value in values.items()]
 
 
-def mean(model: HookedTransformer, heads: Iterable[Head], reference: Int64[Tensor, "batch pos"]) -> Interventions:
-    """Sets z of each head to its mean over all tokens of a reference text."""
-    return replace(mean_z(model, heads, reference))
+def mean(
+    model: HookedTransformer,
+    heads: Iterable[Head],
+    reference: Int64[Tensor, "batch pos"],
+    by_position: bool = False,
+) -> Interventions:
+    """Sets z of each head to its mean over a reference text, over all tokens or at each position by itself."""
+    return replace(mean_z(model, heads, reference, by_position))
 
 
 def resample(model: HookedTransformer, heads: Iterable[Head], donors: Int64[Tensor, "batch pos"]) -> Interventions:
-    """Sets z of each head to its value on another text, row by row: `donors` has the shape of the text it is run on."""
+    """Sets z of each head to its value on another text, row by row: `donors` has the shape of the text it is run on.
+
+    `other_rows` draws rows of other documents.
+    """
     return replace(head_z(model, heads, donors))
 
 
+def other_rows(
+    documents: Int[np.ndarray, "row pos"], pool: Int[np.ndarray, "donor pos"], seed: int, draws: int = 1
+) -> Int64[np.ndarray, "row draw"]:
+    """For every row, rows of a pool that share no document with it, each once; they depend on seed and row alone.
+
+    documents, pool: which document each token is of. Raises ValueError where the pool has fewer such rows.
+    """
+    chosen = np.empty((len(documents), draws), dtype=np.int64)
+    for row, own in enumerate(documents):
+        free = np.flatnonzero(~np.isin(pool, own).any(1))
+        if len(free) < draws:
+            raise ValueError(
+                f"{len(free)} of {len(pool)} rows are of other documents, {draws} donors are needed: give more"
+            )
+        chosen[row] = np.random.default_rng((seed, row)).choice(free, draws, replace=False)
+    return chosen
+
+
 def mean_z(
-    model: HookedTransformer, heads: Iterable[Head], reference: Int64[Tensor, "batch pos"]
-) -> dict[Head, Float[Tensor, " d_head"]]:
-    """z of each head, averaged over rows and positions of a reference text."""
-    return {head: z.mean((0, 1)) for head, z in head_z(model, heads, reference).items()}
+    model: HookedTransformer, heads: Iterable[Head], reference: Int64[Tensor, "batch pos"], by_position: bool = False
+) -> dict[Head, Tensor]:
+    """z of each head, averaged over the rows of a reference text: [d_head], or [pos, d_head] by position."""
+    dims = (0,) if by_position else (0, 1)
+    return {head: z.mean(dims) for head, z in head_z(model, heads, reference).items()}
 
 
 def head_z(

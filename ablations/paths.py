@@ -1,46 +1,92 @@
-"""Cutting the direct path from a source head into one input (q, k or v) of a later head.
+"""Cutting the direct path from a source into one input (q, k or v) of a later head, or into the output.
 
-Exact: the source's contribution is taken out of (or replaced in) what the target reads *before* its layer norm, and the
-norm is recomputed. "freeze" keeps the clean run's norm instead, as other tools do. Only the direct path is cut: what
-the source tells the target through heads in layers between them stays, as does everything it tells other heads.
+Exact: what the source contributed is taken out of (or replaced in) what the target reads *before* its layer norm, and
+the norm is recomputed. "freeze" keeps the norm's scale of the same run without the cut, as other tools do. Only the
+direct path is cut, at any distance: what the source tells the target through heads in layers between them stays (cut
+those paths too to remove it), as does everything it tells other heads.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from transformer_lens import HookedTransformer
+from transformer_lens import HookedTransformer, HookedTransformerConfig
 from transformer_lens.hook_points import HookPoint
 
 from ablations.heads import Hook, Interventions, z_hook
-from ablations.names import Head, check_head, head_name
+from ablations.names import Head, all_heads, check_head, head_name, parse_head
 
 Via = Literal["q", "k", "v"]
 VIAS: tuple[Via, ...] = ("q", "k", "v")
 LayerNorm = Literal["recompute", "freeze"]
+Source = Head | str  # a head, "embed", "pos_embed" (where positions are in the residual stream), or "b_O" of all layers
+OUTPUT = "output"  # the target that is the residual stream at the end, before ln_final
+
+_FORM = re.compile(r"(.+?)\s*->\s*(.+?)(?:\.([a-z]))?", re.IGNORECASE)
 
 
 class Path(NamedTuple):
-    """One direct path: what the source writes, as the target's queries, keys or values read it."""
+    """One direct path: what the source writes, as the target's queries, keys or values (or the output) read it."""
 
-    source: Head
-    target: Head
-    via: Via
+    source: Source
+    target: Head | str  # a head, or OUTPUT
+    via: Via | None = None  # None for the output, which has one input
 
 
-def check_path(path: Path, model: HookedTransformer) -> Path:
+def path_name(path: Path) -> str:
+    """ "L0H5->L1H4.k", "embed->L1H4.q" or "L0H5->output"."""
+    source, target = (part if isinstance(part, str) else head_name(part) for part in path[:2])
+    return f"{source}->{target}" + (f".{path.via}" if path.via else "")
+
+
+def parse_path(text: str) -> Path:
+    """Reads what `path_name` writes; raises ValueError for anything else."""
+    match = _FORM.fullmatch(text.strip())
+    if match is None or (match[3] is None) != (match[2].lower() == OUTPUT):
+        raise ValueError(f"{text!r} is not a path: write it as L0H5->L1H4.k (or .q, .v), or L0H5->output")
+    source = match[1] if match[1] in ("embed", "pos_embed", "b_O") else parse_head(match[1])
+    if match[3] is None:
+        return Path(source, OUTPUT)
+    return Path(source, parse_head(match[2]), match[3].lower())  # type: ignore[arg-type]
+
+
+def check_path(path: Path, cfg: HookedTransformerConfig) -> Path:
     """The path itself; raises ValueError when it cannot exist in the model."""
-    for head in (path.source, path.target):
-        check_head(head, model.cfg)
-    if path.source[0] >= path.target[0]:
-        raise ValueError(
-            f"no path {head_name(path.source)} -> {head_name(path.target)}: "
-            "the source must be in an earlier layer than the target"
-        )
+    for part in path[:2]:
+        if not isinstance(part, str):
+            check_head(part, cfg)
+    if isinstance(path.source, str) and path.source not in named_sources(cfg):
+        raise ValueError(f"no source {path.source!r}: the residual stream holds heads, {', '.join(named_sources(cfg))}")
+    if path.target == OUTPUT:
+        if path.via is not None:
+            raise ValueError(f"no input {path.via!r} of the output: leave it out")
+        return path
+    if isinstance(path.target, str):
+        raise ValueError(f"no target {path.target!r}: it must be a head or {OUTPUT!r}")
+    if not isinstance(path.source, str) and path.source[0] >= path.target[0]:
+        raise ValueError(f"no path {path_name(path)}: the source must be in an earlier layer than the target")
     if path.via not in VIAS:
         raise ValueError(f"no input {path.via!r}: a head reads through q, k or v")
     return path
+
+
+def named_sources(cfg: HookedTransformerConfig) -> tuple[str, ...]:
+    """What writes to the residual stream of an attention-only model, apart from heads."""
+    return ("embed", "pos_embed", "b_O") if cfg.positional_embedding_type == "standard" else ("embed", "b_O")
+
+
+def sources_of(target: Head | str, cfg: HookedTransformerConfig) -> list[Source]:
+    """All that a target reads in an attention-only model; together they are its residual stream."""
+    layers = cfg.n_layers if isinstance(target, str) else target[0]
+    return [*named_sources(cfg), *(head for head in all_heads(cfg) if head[0] < layers)]
+
+
+def all_paths(cfg: HookedTransformerConfig) -> list[Path]:
+    """Every direct path between heads: source by source, then target, then via."""
+    heads = all_heads(cfg)
+    return [Path(source, target, via) for source in heads for target in heads if source[0] < target[0] for via in VIAS]
 
 
 def cut(
@@ -51,45 +97,70 @@ def cut(
 ) -> Interventions:
     """Interventions that cut a set of paths at once; run them with `effects.token_losses`.
 
-    values: the z put in place of each source's ([d_head], [pos, d_head] or [batch, pos, d_head]); zero when not given.
+    values: the z put in place of each source head's ([d_head], [pos, d_head] or [batch, pos, d_head]), for these paths
+    only; zero for heads that are not given, and for other sources.
     """
-    paths = [check_path(path, model) for path in paths]
-    sources = sorted({path.source for path in paths})
-    values = values or {source: torch.zeros(1) for source in sources}
-    missing: dict[Head, Tensor] = {}  # what each source writes, less what stands in for it; renewed by every run
-    hooks = [_keep(source, values[source], model.blocks[source[0]].attn.W_O[source[1]], missing) for source in sources]
-    hooks += [_subtract(path, missing) for path in paths]
-    if layer_norm == "freeze":
-        hooks += [hook for layer in {path.target[0] for path in paths} for hook in _frozen_norm(layer, model.cfg.eps)]
-    return hooks
+    paths = [check_path(path, model.cfg) for path in paths]
+    missing: dict[Source, Tensor] = {}  # what each source writes, less what stands in for it; renewed by every run
+    hooks = [
+        _keep(source, (values or {}).get(source, torch.zeros(1)), model, missing)  # type: ignore[arg-type]
+        for source in dict.fromkeys(path.source for path in paths)
+        if source != "b_O"
+    ]
+    if layer_norm == "freeze" and model.cfg.normalization_type is not None:
+        layers = dict.fromkeys(_layer(path, model.cfg) for path in paths)
+        hooks += [hook for layer in layers for hook in _frozen_norm(layer, model.cfg)]
+    return hooks + [_subtract(path, model, missing) for path in paths]
 
 
-def _keep(source: Head, value: Tensor, W_O: Tensor, missing: dict[Head, Tensor]) -> tuple[str, Hook]:
-    def hook(z: Tensor, hook: HookPoint) -> None:
-        missing[source] = (z[:, :, source[1]] - value.to(z)) @ W_O
-
-    return z_hook(source), hook
+def _layer(path: Path, cfg: HookedTransformerConfig) -> int:
+    return cfg.n_layers if isinstance(path.target, str) else path.target[0]
 
 
-def _subtract(path: Path, missing: dict[Head, Tensor]) -> tuple[str, Hook]:
-    layer, head = path.target
+def _keep(source: Source, value: Tensor, model: HookedTransformer, missing: dict[Source, Tensor]) -> tuple[str, Hook]:
+    def keep_embedding(embedding: Tensor, hook: HookPoint) -> None:
+        missing[source] = embedding
 
-    def hook(read: Tensor, hook: HookPoint) -> Tensor:
+    def keep_head(z: Tensor, hook: HookPoint) -> None:
+        layer, head = source
+        missing[source] = (z[:, :, head] - value.to(z)) @ model.blocks[int(layer)].attn.W_O[head]
+
+    return (f"hook_{source}", keep_embedding) if isinstance(source, str) else (z_hook(source), keep_head)
+
+
+def _subtract(path: Path, model: HookedTransformer, missing: dict[Source, Tensor]) -> tuple[str, Hook]:
+    layer = _layer(path, model.cfg)
+
+    def lost() -> Tensor:
+        if path.source == "b_O":
+            return torch.stack([model.blocks[before].attn.b_O for before in range(layer)]).sum(0)
+        return missing[path.source]
+
+    def hook_output(residual: Tensor, hook: HookPoint) -> Tensor:
+        return residual - lost()
+
+    def hook_head(read: Tensor, hook: HookPoint) -> Tensor:
         read = read.clone()
-        read[:, :, head] -= missing[path.source]
+        read[:, :, path.target[1]] -= lost()
         return read
 
-    return f"blocks.{layer}.hook_{path.via}_input", hook
+    if path.target == OUTPUT:
+        return f"blocks.{layer - 1}.hook_resid_post", hook_output
+    return f"blocks.{layer}.hook_{path.via}_input", hook_head
 
 
-def _frozen_norm(layer: int, eps: float) -> Interventions:
-    clean: list[Tensor] = []
+def _frozen_norm(layer: int, cfg: HookedTransformerConfig) -> Interventions:
+    last = layer == cfg.n_layers
+    uncut: list[Tensor] = []
 
     def keep(residual: Tensor, hook: HookPoint) -> None:
-        centred = residual - residual.mean(-1, keepdim=True)
-        clean[:] = [(centred.pow(2).mean(-1, keepdim=True) + eps).sqrt().unsqueeze(2)]
+        centred = residual - residual.mean(-1, keepdim=True) if "LN" in str(cfg.normalization_type) else residual
+        scale = (centred.pow(2).mean(-1, keepdim=True) + cfg.eps).sqrt()
+        uncut[:] = [scale if last else scale.unsqueeze(2)]
 
     def hook(scale: Tensor, hook: HookPoint) -> Tensor:
-        return clean[0].expand_as(scale)
+        return uncut[0].expand_as(scale)
 
+    if last:
+        return [(f"blocks.{layer - 1}.hook_resid_post", keep), ("ln_final.hook_scale", hook)]
     return [(f"blocks.{layer}.hook_resid_pre", keep), (f"blocks.{layer}.ln1.hook_scale", hook)]

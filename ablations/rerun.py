@@ -1,21 +1,31 @@
-"""Replaced heads and cut paths of an attention-only model, re-running only what they change.
+"""Removed heads and cut paths of an attention-only model, re-running only what they change.
 
-The clean run is computed once and shared: an intervention starts at the first layer it touches. Equal to the hooks of
-`heads.replace` and `paths.cut` (recomputed layer norm) on the same model up to rounding, and many times faster.
+The clean run is computed once and shared: a change starts at the first layer it touches. Equal to the hooks of
+`heads.replace` and `paths.cut` on the same model up to rounding, and many times faster.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
 from ablations import attention
 from ablations.attention import HeadWeights, Readings, Residual, Weights
-from ablations.names import Head
-from ablations.paths import Path
+from ablations.names import Head, check_head
+from ablations.paths import OUTPUT, LayerNorm, Path, Source, Via, check_path
+
+HeadZ = Float[Tensor, "batch pos d_head"]
+
+
+class Change(NamedTuple):
+    """What is removed: whole heads, and direct paths."""
+
+    heads: tuple[Head, ...] = ()
+    cuts: tuple[Path, ...] = ()
 
 
 class Clean(NamedTuple):
@@ -26,8 +36,20 @@ class Clean(NamedTuple):
     z: list[Float[Tensor, "batch pos head d_head"]]  # by layer
 
 
+class Run(NamedTuple):
+    """A clean run, what stands in for removed z, and what the changes to the run share."""
+
+    weights: Weights
+    cfg: HookedTransformerConfig
+    clean: Clean
+    values: Mapping[Head, Tensor]
+    layer_norm: LayerNorm
+    readings: dict[tuple[int, frozenset[Source]], Readings]  # of a layer whose residual stream is clean, less sources
+    projected: dict[tuple[Head, Via], HeadZ]  # clean queries, keys and values of one head
+
+
 def clean_run(weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"]) -> Clean:
-    """Runs the model and keeps what interventions share."""
+    """Runs the model and keeps what changes share."""
     residuals, z = [attention.embed(weights, cfg, tokens)], []
     for layer in range(cfg.n_layers):
         heads = attention.head_weights(weights, layer)
@@ -36,62 +58,127 @@ def clean_run(weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tens
     return Clean(tokens, residuals, z)
 
 
-def final_residual(
+def prepare(
     weights: Weights,
     cfg: HookedTransformerConfig,
     clean: Clean,
-    replaced: Mapping[Head, Tensor] | None = None,
-    cuts: Iterable[Path] = (),
-    values: Mapping[Head, Tensor] | None = None,
-) -> Residual:
-    """The residual stream before the final norm, with these heads' z replaced and these paths cut.
+    values: Mapping[Head, Tensor],
+    layer_norm: LayerNorm = "recompute",
+) -> Run:
+    """What `final_residual` needs of a text. values: the z put in place of removed heads' and cut sources'."""
+    return Run(weights, cfg, clean, values, layer_norm, {}, {})
 
-    values: the z that stands in for a cut source's, as in `paths.cut`; zero when not given.
-    """
-    replaced, cuts = replaced or {}, list(cuts)
-    first = min([head[0] for head in replaced] + [path.target[0] for path in cuts], default=cfg.n_layers)
+
+def check_change(change: Change, cfg: HookedTransformerConfig) -> Change:
+    """The change itself; raises ValueError when the model has no such head or path."""
+    for head in change.heads:
+        check_head(head, cfg)
+    for path in change.cuts:
+        check_path(path, cfg)
+    return change
+
+
+def first_layer(change: Change, cfg: HookedTransformerConfig) -> int:
+    """The first layer whose heads the change touches; n_layers when it touches none."""
+    touched = [layer for layer, _ in change.heads]
+    touched += [path.target[0] for path in change.cuts if not isinstance(path.target, str)]
+    return min(touched, default=cfg.n_layers)
+
+
+def final_residual(run: Run, change: Change) -> Residual:
+    """The residual stream before the final norm, with these heads removed and these paths cut."""
+    return final_streams(run, change)[0]
+
+
+def final_streams(run: Run, change: Change) -> tuple[Residual, Residual]:
+    """The same, and the stream whose scale the final norm takes: without cuts from the output if norms are frozen."""
+    cfg, clean = run.cfg, run.clean
+    first = first_layer(change, cfg)
     residual, z = clean.residuals[first], list(clean.z)
     for layer in range(first, cfg.n_layers):
-        heads = attention.head_weights(weights, layer)
+        heads = attention.head_weights(run.weights, layer)
         if layer > first:
-            z[layer] = attention.head_z(heads, attention.readings(weights, cfg, layer, residual), cfg.attn_scale)
-        changed = z[layer].clone()
-        for target in {path.target[1] for path in cuts if path.target[0] == layer}:
-            into = [path for path in cuts if path.target == (layer, target)]
-            changed[:, :, target] = _z_with_cuts(weights, cfg, residual, z, into, values or {})
-        for (at, head), value in replaced.items():
-            if at == layer:
-                changed[:, :, head] = value
-        z[layer] = changed
-        residual = residual + attention.write(changed, heads.W_O) + weights[f"blocks.{layer}.attn.b_O"]
-    return residual
+            read = attention.readings(run.weights, cfg, layer, residual)
+            z[layer] = attention.head_z(heads, read, cfg.attn_scale)
+        z[layer] = z[layer].clone()
+        for head, value in changed_heads(run, change, layer, residual, z).items():
+            z[layer][:, :, head] = value
+        residual = residual + attention.write(z[layer], heads.W_O) + run.weights[f"blocks.{layer}.attn.b_O"]
+    to_output = [path.source for path in change.cuts if path.target == OUTPUT]
+    if not to_output:
+        return residual, residual
+    cut = residual - _written(run, z, to_output, cfg.n_layers)
+    return cut, residual if run.layer_norm == "freeze" else cut
 
 
-def _z_with_cuts(
-    weights: Weights,
-    cfg: HookedTransformerConfig,
-    residual: Residual,
-    z: list[Tensor],
-    cuts: list[Path],
-    values: Mapping[Head, Tensor],
-) -> Float[Tensor, "batch pos d_head"]:
+def changed_heads(
+    run: Run, change: Change, layer: int, residual: Residual, z: list[Float[Tensor, "batch pos head d_head"]]
+) -> dict[int, Tensor]:
+    """z of the heads of one layer that the change itself alters, by head; residual: what the layer reads."""
+    changed: dict[int, Tensor] = {}
+    for target in dict.fromkeys(path.target for path in change.cuts):
+        if not isinstance(target, str) and target[0] == layer:
+            into = [path for path in change.cuts if path.target == target]
+            changed[target[1]] = _z_with_cuts(run, target, into, residual, z)
+    for at, head in change.heads:
+        if at == layer:
+            changed[head] = run.values.get((at, head), torch.zeros((), dtype=residual.dtype)).expand_as(z[at][:, :, 0])
+    return changed
+
+
+def _z_with_cuts(run: Run, target: Head, cuts: list[Path], residual: Residual, z: list[Tensor]) -> HeadZ:
     """z of one target head whose queries, keys and values miss the sources that are cut from each."""
-    layer, head = cuts[0].target
-    target = HeadWeights(*(w[head : head + 1] for w in attention.head_weights(weights, layer)))
-    seen: dict[frozenset[Head], Readings] = {}
+    layer, head = target
+    heads = HeadWeights(*(w[head : head + 1] for w in attention.head_weights(run.weights, layer)))
+    shared = residual is run.clean.residuals[layer]  # nothing before this layer is changed
 
-    def reading(via: str) -> Readings:
+    def project(via: Via, name: str, weight: Tensor, bias: Tensor) -> Tensor:
         sources = frozenset(path.source for path in cuts if path.via == via)
-        if sources not in seen:
-            missing = [_written(weights, z, source, values) for source in sorted(sources)]
-            seen[sources] = attention.readings(weights, cfg, layer, residual - sum(missing) if missing else residual)
-        return seen[sources]
+        if sources or not shared:
+            return attention.project(getattr(_missing(run, layer, sources, residual, z, shared), name), weight, bias)
+        if (target, via) not in run.projected:
+            read = getattr(_missing(run, layer, sources, residual, z, shared), name)
+            run.projected[target, via] = attention.project(read, weight, bias)
+        return run.projected[target, via]
 
-    read = Readings(reading("q").query, reading("k").key, reading("v").value)
-    return attention.head_z(target, read, cfg.attn_scale)[:, :, 0]
+    query = project("q", "query", heads.W_Q, heads.b_Q)
+    key = project("k", "key", heads.W_K, heads.b_K)
+    value = project("v", "value", heads.W_V, heads.b_V)
+    return attention.attend(query, key, value, run.cfg.attn_scale)[:, :, 0]
 
 
-def _written(weights: Weights, z: list[Tensor], source: Head, values: Mapping[Head, Tensor]) -> Tensor:
+def _missing(
+    run: Run, layer: int, sources: frozenset[Source], residual: Residual, z: list[Tensor], shared: bool
+) -> Readings:
+    """What a layer reads of a residual stream that misses these sources."""
+    if shared and (layer, sources) in run.readings:
+        return run.readings[layer, sources]
+    weights, cfg, name = run.weights, run.cfg, f"blocks.{layer}.ln1"
+    cut = residual - _written(run, z, sorted(sources, key=str), layer) if sources else residual
+    if run.layer_norm == "recompute" or not sources:
+        normalized = attention.normalize(weights, cfg, name, cut)
+    else:
+        normalized = attention.normalize_as(weights, cfg, name, cut, like=residual)
+    found = attention.placed(weights, cfg, normalized)
+    if shared:
+        run.readings[layer, sources] = found
+    return found
+
+
+def _written(run: Run, z: list[Tensor], sources: list[Source], layers: int) -> Tensor:
+    """What these sources wrote, less what stands in for them; b_O: of this many layers."""
+    return sum((_of_source(run, z, source, layers) for source in sources), torch.zeros(()))
+
+
+def _of_source(run: Run, z: list[Tensor], source: Source, layers: int) -> Tensor:
+    weights, tokens = run.weights, run.clean.tokens
+    if source == "embed":
+        return F.embedding(tokens, weights["embed.W_E"])
+    if source == "pos_embed":
+        return weights["pos_embed.W_pos"][: tokens.shape[1]]
+    if isinstance(source, str):
+        return torch.stack([weights[f"blocks.{layer}.attn.b_O"] for layer in range(layers)]).sum(0)
     layer, head = source
-    lost = z[layer][:, :, head] - values.get(source, torch.zeros((), dtype=z[layer].dtype))
+    own = z[layer][:, :, head]
+    lost = own - run.values[source] if source in run.values else own
     return lost @ weights[f"blocks.{layer}.attn.W_O"][head]

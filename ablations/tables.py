@@ -1,6 +1,15 @@
-"""Many interventions on the same text: the effect of each on every sequence, over shared clean runs."""
+"""Many changes to the same text at once: the losses under each, over shared clean runs.
 
-from collections.abc import Callable, Mapping, Sequence
+Changes that touch heads of the last layer alone (cut paths into them are the most) leave all of the final residual
+stream but those heads' contribution as it is. With c the centred clean stream, W' = diag(w) W_U and b' = b W_U + b_U of
+ln_final's w and b, and d the centred change that some heads' new z make:
+
+    logits = (c W' + d W') / sigma(c + d) + b',    d W' = dz (W_O W')
+
+so c W' and the products W_O W' are shared, and a change costs a product of rank d_head in place of one of rank d_model.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,21 +18,72 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
-from ablations import attention, rerun
+from ablations import rerun
 from ablations.attention import Weights
-from ablations.names import Head, all_heads
-from ablations.paths import VIAS, Path
+from ablations.paths import OUTPUT, LayerNorm
+from ablations.rerun import Change, Run
+from ablations.substitutes import Substitutes
 
 # Cost of each sequence from its token losses [batch, predicted]: what an intervention that removes a helpful part
 # raises.
 Cost = Callable[[Float[Tensor, "batch predicted"]], Float[Tensor, " batch"]]
 
+CHUNK_BYTES = 2**21  # of a chunk's logits: about a core's cache
 
-class Change(NamedTuple):
-    """One intervention: heads whose z is replaced, and paths that are cut."""
 
-    replaced: Mapping[Head, Tensor] = {}  # z by head: [d_head], or [row, pos, d_head] with a row for each sequence
-    cuts: tuple[Path, ...] = ()
+class Block(NamedTuple):
+    """Losses of some rows of a text, in nats; entry [row, i] is that of token i + 1."""
+
+    rows: slice
+    clean: Float[Tensor, "row predicted"]
+    changed: Float[Tensor, "change row predicted"]  # mean over the draws of the substitutes
+
+    @property
+    def effect(self) -> Float[Tensor, "change row predicted"]:
+        """changed - clean; positive: what was removed helps."""
+        return self.changed - self.clean
+
+
+class Shared(NamedTuple):
+    """What all changes to heads of the last layer share, on the predicting tokens of a block."""
+
+    centred: Float[Tensor, "token d_model"]
+    base: Float[Tensor, "token vocab"]  # centred @ unembedding
+    unembedding: Float[Tensor, "d_model vocab"]  # ln_final's weight in it
+    bias: Float[Tensor, " vocab"]
+    targets: Int64[Tensor, " token"]
+
+
+def blocks(
+    weights: Weights,
+    cfg: HookedTransformerConfig,
+    tokens: Int64[Tensor, "row pos"],
+    changes: Sequence[Change],
+    substitutes: Substitutes,
+    layer_norm: LayerNorm = "recompute",
+    rows_at_once: int = 16,
+) -> Iterator[Block]:
+    """The losses under every change, block of rows by block of rows, so that memory does not grow with the text.
+
+    Clean and changed losses come from the same functions. Raises ValueError for an empty text, rows longer than the
+    context, and heads or paths that the model does not have.
+    """
+    for change in changes:
+        rerun.check_change(change, cfg)
+    if len(tokens) == 0 or tokens.shape[1] < 2:
+        raise ValueError(f"{len(tokens)} rows of {tokens.shape[1]} tokens: losses need a row of two tokens or more")
+    with torch.no_grad():
+        for start in range(0, len(tokens), rows_at_once):
+            rows = slice(start, min(start + rows_at_once, len(tokens)))
+            clean = rerun.clean_run(weights, cfg, tokens[rows])
+            runs = [rerun.prepare(weights, cfg, clean, values, layer_norm) for values in substitutes(rows)]
+            shared, writes = _shared(runs[0]), {}
+            before = _unchanged(cfg, shared).view(clean.tokens[:, 1:].shape)
+            changed = before.new_zeros(len(changes), *before.shape)
+            for run in runs:
+                for number, change in enumerate(changes):
+                    changed[number] += _changed_losses(run, change, shared, writes).view(before.shape) / len(runs)
+            yield Block(rows, before, changed)
 
 
 def effects(
@@ -32,35 +92,92 @@ def effects(
     tokens: Int64[Tensor, "row pos"],
     changes: Sequence[Change],
     cost: Cost,
-    values: Mapping[Head, Tensor] | None = None,
+    substitutes: Substitutes,
     rows_at_once: int = 16,
 ) -> Float[np.ndarray, "change row"]:
-    """cost(changed) - cost(clean) of every sequence; positive means that the part helps.
-
-    values: the z put in place of a cut source's; zero when not given.
-    """
-    result = np.empty((len(changes), len(tokens)))
-    with torch.no_grad():
-        for start in range(0, len(tokens), rows_at_once):
-            rows = slice(start, start + rows_at_once)
-            clean = rerun.clean_run(weights, cfg, tokens[rows])
-            before = cost(attention.token_losses(weights, cfg, clean.residuals[-1], clean.tokens))
-            for number, change in enumerate(changes):
-                replaced = {head: value[rows] if value.ndim == 3 else value for head, value in change.replaced.items()}
-                residual = rerun.final_residual(weights, cfg, clean, replaced, change.cuts, values)
-                after = cost(attention.token_losses(weights, cfg, residual, clean.tokens))
-                result[number, rows] = (after - before).double().numpy()
-    return result
+    """cost(changed) - cost(clean) of every sequence; positive means that the part helps."""
+    parts = []
+    for block in blocks(weights, cfg, tokens, changes, substitutes, rows_at_once=rows_at_once):
+        after = torch.stack([cost(losses) for losses in block.changed])
+        parts.append((after - cost(block.clean)).double().numpy())
+    return np.concatenate(parts, axis=1)
 
 
-def mean_z(weights: Weights, cfg: HookedTransformerConfig, reference: Int64[Tensor, "row pos"]) -> dict[Head, Tensor]:
-    """z of every head [d_head], averaged over all tokens of a reference text."""
-    with torch.no_grad():
-        z = rerun.clean_run(weights, cfg, reference).z
-    return {(layer, head): z[layer][:, :, head].mean((0, 1)) for layer, head in all_heads(cfg)}
+def _shared(run: Run) -> Shared:
+    weights, cfg, clean = run.weights, run.cfg, run.clean
+    unembedding, bias = weights["unembed.W_U"], weights["unembed.b_U"]
+    if "ln_final.w" in weights:
+        bias = bias + weights["ln_final.b"] @ unembedding
+        unembedding = weights["ln_final.w"][:, None] * unembedding
+    centred = _centred(cfg, clean.residuals[-1])
+    return Shared(centred, centred @ unembedding, unembedding, bias, clean.tokens[:, 1:].flatten())
 
 
-def all_paths(cfg: HookedTransformerConfig) -> list[Path]:
-    """Every direct path between heads: source by source, then target, then via."""
-    heads = all_heads(cfg)
-    return [Path(source, target, via) for source in heads for target in heads if source[0] < target[0] for via in VIAS]
+def _changed_losses(
+    run: Run, change: Change, shared: Shared, writes: dict[int, tuple[Tensor, Tensor]]
+) -> Float[Tensor, " token"]:
+    cfg, last = run.cfg, run.cfg.n_layers - 1
+    if rerun.first_layer(change, cfg) < last or any(path.target == OUTPUT for path in change.cuts):
+        cut, scaled_as = (_centred(cfg, stream) for stream in rerun.final_streams(run, change))
+        return _cross_entropy(cut, shared.unembedding, _inverse_scale(cfg, scaled_as), shared)
+    changed = rerun.changed_heads(run, change, last, run.clean.residuals[last], run.clean.z)
+    if not changed:
+        return _unchanged(cfg, shared)
+    centred, moves = shared.centred, []
+    for head, z in changed.items():
+        if head not in writes:
+            W_O = run.weights[f"blocks.{last}.attn.W_O"][head]
+            W_O = W_O if cfg.normalization_type is None else W_O - W_O.mean(-1, keepdim=True)
+            writes[head] = W_O, W_O @ shared.unembedding
+        W_O, to_vocab = writes[head]
+        moves.append(((z - run.clean.z[last][:, :, head])[:, :-1].flatten(0, 1), to_vocab))
+        centred = centred + moves[-1][0] @ W_O
+    dz, to_vocab = (torch.cat(parts, dim) for parts, dim in zip(zip(*moves, strict=True), (1, 0), strict=True))
+    return _cross_entropy(dz, to_vocab, _inverse_scale(cfg, centred), shared, shared.base)
+
+
+def _unchanged(cfg: HookedTransformerConfig, shared: Shared) -> Float[Tensor, " token"]:
+    return _cross_entropy(shared.centred, shared.unembedding, _inverse_scale(cfg, shared.centred), shared)
+
+
+def _centred(cfg: HookedTransformerConfig, stream: Tensor) -> Float[Tensor, "token d_model"]:
+    """A final residual stream at the predicting tokens, without its mean where the norm removes it."""
+    flat = stream[:, :-1].flatten(0, 1)
+    return flat if cfg.normalization_type is None else flat - flat.mean(-1, keepdim=True)
+
+
+def _inverse_scale(cfg: HookedTransformerConfig, centred: Tensor) -> Float[Tensor, "token one"]:
+    if cfg.normalization_type is None:
+        return centred.new_ones(len(centred), 1)
+    return (centred.pow(2).mean(-1, keepdim=True) + cfg.eps).rsqrt()
+
+
+def _cross_entropy(
+    x: Float[Tensor, "token rank"],
+    weight: Float[Tensor, "rank vocab"],
+    scale: Float[Tensor, "token one"],
+    shared: Shared,
+    base: Float[Tensor, "token vocab"] | None = None,
+) -> Float[Tensor, " token"]:
+    """Cross-entropy of logits = scale (base + x weight) + bias, in chunks of tokens that stay in cache."""
+    size = max(16, CHUNK_BYTES // (weight.shape[1] * x.element_size()))
+    first, second = x.new_empty(2, min(size, len(x)), weight.shape[1])
+    losses = x.new_empty(len(x))
+    for start in range(0, len(x), size):
+        part = slice(start, min(start + size, len(x)))
+        raw, logits = first[: part.stop - start], second[: part.stop - start]
+        if base is None:
+            torch.mm(x[part], weight, out=raw)
+        else:
+            torch.addmm(base[part], x[part], weight, out=raw)
+        torch.addcmul(shared.bias, raw, scale[part], out=logits)
+        losses[part] = _minus_log_softmax(logits, shared.targets[part, None], raw)
+    return losses
+
+
+def _minus_log_softmax(logits: Tensor, targets: Tensor, out: Tensor) -> Tensor:
+    """Through torch's fused softmax, which is faster than its logsumexp, where no probability comes near underflow."""
+    right = torch.softmax(logits, -1, out=out).gather(-1, targets)[:, 0]
+    if right.min() > 1e-30:
+        return -right.log()
+    return torch.logsumexp(logits, -1) - logits.gather(-1, targets)[:, 0]

@@ -16,7 +16,9 @@ from ablations.attention import Weights
 from ablations.effects import Estimate, clustered
 from ablations.names import Head
 from ablations.paths import VIAS, Path, Via
-from ablations.tables import Change, effects
+from ablations.rerun import Change
+from ablations.substitutes import Substitutes
+from ablations.tables import effects
 from circuits.scores import copy_gain
 
 
@@ -36,11 +38,12 @@ def set_cuts(
     clusters: np.ndarray,
     previous: Sequence[Head],
     induction: Sequence[Head],
-    values: dict[Head, Tensor],
+    values: Substitutes,
 ) -> list[SetCut]:
     """All cuts of sets as large as `previous`, from heads of the same layers, into all of `induction` at once.
 
-    tokens: repeated sequences (one copy after another); clusters: their documents. Sorted by what they remove.
+    tokens: repeated sequences (one copy after another); clusters: their documents; values: what stands in for the
+    sources' z. Sorted by what they remove.
     """
     layers = {layer for layer, _ in previous}
     candidates = [(layer, head) for layer in sorted(layers) for head in range(cfg.n_heads)]

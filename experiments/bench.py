@@ -48,9 +48,22 @@ class Bench:
     @cached_property
     def reference(self) -> Int64[Tensor, "row pos"]:
         """Other rows of it."""
-        start = self.plan.text_rows
-        self.corpus.take(start + self.plan.reference_rows)
-        return self.corpus.batch(slice(start, start + self.plan.reference_rows))
+        self.corpus.take(self._reference_rows.stop)
+        return self.corpus.batch(self._reference_rows)
+
+    @property
+    def text_documents(self) -> np.ndarray:
+        """Which document each token of `text` is of."""
+        return np.asarray(self.corpus.documents[: self.plan.text_rows])
+
+    @property
+    def reference_documents(self) -> np.ndarray:
+        """Which document each token of `reference` is of."""
+        return np.asarray(self.corpus.documents[self._reference_rows])
+
+    @property
+    def _reference_rows(self) -> slice:
+        return slice(self.plan.text_rows, self.plan.text_rows + self.plan.reference_rows)
 
     @cached_property
     def sampled(self) -> Int64[Tensor, "row pos"]:

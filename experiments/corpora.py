@@ -17,6 +17,8 @@ from experiments import documents
 from experiments.cache import built, digest
 from experiments.tokenizer import BOS
 
+ROWS = 2  # raised by hand when what is kept of rows changes
+
 
 @dataclass(frozen=True)
 class Corpus:
@@ -26,6 +28,7 @@ class Corpus:
     split: str  # "train" or "test"
     tokens: np.ndarray  # uint16 [row, pos]
     documents: np.ndarray  # int32 [row, pos]: which document a token comes from
+    positions: np.ndarray  # int32 [row, pos]: where in it; a row's first BOS has those of the token after it
     tokenizer: Tokenizer
     fingerprint: str
 
@@ -42,7 +45,11 @@ class Corpus:
             raise ValueError(
                 f"corpus {self.name!r} ({self.split}) has {len(self)} rows, {count} are needed: use more text"
             )
-        return replace(self, tokens=self.tokens[:count], documents=self.documents[:count])
+        return self.part(slice(0, count))
+
+    def part(self, rows: slice) -> "Corpus":
+        """Some of the rows."""
+        return replace(self, tokens=self.tokens[rows], documents=self.documents[rows], positions=self.positions[rows])
 
 
 def load(name: str, *, tokenizer: Tokenizer, n_ctx: int, split: str, code_share: float = 0.3) -> Corpus:
@@ -71,6 +78,7 @@ def interleave(first: Corpus, second: Corpus, share: float) -> Corpus:
         split=first.split,
         tokens=merge(first.tokens, second.tokens),
         documents=merge(first.documents, second.documents + shift),
+        positions=merge(first.positions, second.positions),
         tokenizer=first.tokenizer,
         fingerprint=digest(first.fingerprint, second.fingerprint, str(share)),
     )
@@ -81,40 +89,51 @@ def _rows(name: str, source: Path, kind: str, tokenizer: Tokenizer, n_ctx: int, 
     content = (source / "fingerprint").read_text()
 
     def build(folder: Path) -> None:
-        tokens, numbers = _pack(_token_lists(documents.texts(name, split), tokenizer), n_ctx, _bos(tokenizer))
+        rows = _pack(_token_lists(documents.texts(name, split), tokenizer), n_ctx, _bos(tokenizer))
         # shuffled, so that the first rows are a sample of the whole; a data set from the hub keeps its own order
-        order = np.arange(len(tokens)) if name.startswith("hf:") else np.random.default_rng(0).permutation(len(tokens))
-        np.save(folder / "tokens.npy", tokens[order])
-        np.save(folder / "documents.npy", numbers[order])
+        count = len(rows["tokens"])
+        order = np.arange(count) if name.startswith("hf:") else np.random.default_rng(0).permutation(count)
+        for array_name, array in rows.items():
+            np.save(folder / f"{array_name}.npy", array[order])
 
-    folder = built(f"{source.name}/{kind or 'all'}-{split}-{n_ctx}-{tokenizer_key}", build)
-    tokens = np.load(folder / "tokens.npy", mmap_mode="r")
+    folder = built(f"{source.name}/{kind or 'all'}-{split}-{n_ctx}-{tokenizer_key}-{ROWS}", build)
+    tokens, numbers, positions = (
+        np.load(folder / f"{array_name}.npy", mmap_mode="r") for array_name in ("tokens", "documents", "positions")
+    )
     if len(tokens) == 0:
         raise ValueError(f"corpus {name!r} has no {split} row of {n_ctx} tokens: use more text or a shorter context")
     return Corpus(
         name=name,
         split=split,
         tokens=tokens,
-        documents=np.load(folder / "documents.npy", mmap_mode="r"),
+        documents=numbers,
+        positions=positions,
         tokenizer=tokenizer,
         fingerprint=digest(content, tokenizer_key, kind, split, str(n_ctx)),
     )
 
 
-def _pack(token_lists: Iterator[list[int]], n_ctx: int, bos: int) -> tuple[np.ndarray, np.ndarray]:
-    """The stream of documents, cut into rows; the last, incomplete row is dropped."""
-    stream, documents = [], []
+def _pack(token_lists: Iterator[list[int]], n_ctx: int, bos: int) -> dict[str, np.ndarray]:
+    """The stream of documents, cut into rows [row, pos]; the last, incomplete row is dropped."""
+    stream, documents, positions = [], [], []
     for index, tokens in enumerate(token_lists):
         stream.append(np.array([*tokens, bos], dtype=np.uint16))
         documents.append(np.full(len(tokens) + 1, index, dtype=np.int32))
+        positions.append(np.arange(len(tokens) + 1, dtype=np.int32))
+    rows = {"tokens": _cut(stream, n_ctx, np.uint16)}
+    rows |= {"documents": _cut(documents, n_ctx, np.int32), "positions": _cut(positions, n_ctx, np.int32)}
+    rows["tokens"][:, 0] = bos
+    return rows
+
+
+def _cut(stream: list[np.ndarray], n_ctx: int, dtype: type) -> np.ndarray:
+    """Rows of a stream, whose first column repeats the second."""
     length = n_ctx - 1
     count = sum(map(len, stream)) // length
     if count == 0:
-        return np.zeros((0, n_ctx), np.uint16), np.zeros((0, n_ctx), np.int32)
+        return np.zeros((0, n_ctx), dtype)
     body = np.concatenate(stream)[: count * length].reshape(count, length)
-    body_documents = np.concatenate(documents)[: count * length].reshape(count, length)
-    rows = np.concatenate([np.full((count, 1), bos, np.uint16), body], axis=1)
-    return rows, np.concatenate([body_documents[:, :1], body_documents], axis=1)
+    return np.concatenate([body[:, :1], body], axis=1)
 
 
 def _bos(tokenizer: Tokenizer) -> int:

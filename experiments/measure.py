@@ -8,10 +8,11 @@ import xarray as xr
 from torch import Tensor
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
-from ablations import attention, rerun, tables
+from ablations import attention, rerun, substitutes, tables
 from ablations.effects import Estimate, clustered
 from ablations.names import Head, all_heads, head_name
-from ablations.paths import VIAS
+from ablations.paths import VIAS, all_paths
+from ablations.rerun import Change
 from circuits import classify, composition, induction, scores
 from experiments import bench
 from experiments.bench import Bench, Sequences
@@ -74,16 +75,19 @@ def measure_ablations(on: Bench, step: int) -> xr.Dataset:
     weights, cfg = attention.weights_of(model), model.cfg
     rows = on.plan.ablation_rows
     text = Sequences(on.text.tokens[:rows], on.text.clusters[:rows])
-    with torch.no_grad():
-        donors = rerun.clean_run(weights, cfg, on.reference[:rows]).z
-    means = tables.mean_z(weights, cfg, on.reference)
-    changes = []
-    for layer, head in all_heads(cfg):
-        for value in (torch.zeros(cfg.d_head), means[layer, head], donors[layer][:, :, head]):
-            changes.append(tables.Change(replaced={(layer, head): value}))
-    effects = tables.effects(weights, cfg, text.tokens, changes, lambda losses: losses.mean(1))
-    estimates = [clustered(row, text.clusters) for row in effects]
-    coords = head_coords(model.cfg) | {"method": ["zero", "mean", "resample"]}
+    changes = [Change(heads=(head,)) for head in all_heads(cfg)]
+    donors = substitutes.pool(weights, cfg, on.reference, on.reference_documents)
+    methods = {
+        "zero": substitutes.zeros(cfg),
+        "mean": substitutes.means(weights, cfg, on.reference),
+        "resample": substitutes.resamples(donors, on.text_documents[:rows], 1, on.plan.seed),
+    }
+    effects = [
+        tables.effects(weights, cfg, text.tokens, changes, lambda losses: losses.mean(1), method)
+        for method in methods.values()
+    ]
+    estimates = [clustered(row, text.clusters) for head in zip(*effects, strict=True) for row in head]
+    coords = head_coords(model.cfg) | {"method": list(methods)}
     return xr.Dataset(_estimates("effect", ("restriction", "method"), estimates, (-1, 3)), coords)
 
 
@@ -92,9 +96,9 @@ def measure_paths(on: Bench, step: int) -> xr.Dataset:
     model = bench.model(on.run.folder, step)
     weights, cfg = attention.weights_of(model), model.cfg
     sequences = on.repeated("random", on.plan.path_sequences)
-    paths = tables.all_paths(cfg)
-    changes = [tables.Change(cuts=(path,)) for path in paths]
-    means = tables.mean_z(weights, cfg, on.reference)
+    paths = all_paths(cfg)
+    changes = [Change(cuts=(path,)) for path in paths]
+    means = substitutes.means(weights, cfg, on.reference)
     effects = tables.effects(weights, cfg, sequences.tokens, changes, induction.negative_copy_gain, means)
     names = [head_name(head) for head in all_heads(cfg)]
     shape = (len(names), len(names), len(VIAS))
@@ -116,7 +120,7 @@ def measure_circuit(on: Bench, step: int) -> xr.Dataset:
     heads = all_heads(cfg)
     previous = classify.previous_token_heads(dict(zip(heads, measured.previous_token.values.tolist(), strict=True)))
     matching = classify.induction_heads(dict(zip(heads, measured.prefix_matching.values.tolist(), strict=True)))
-    means = tables.mean_z(weights, cfg, on.reference)
+    means = substitutes.means(weights, cfg, on.reference)
     per_text = []
     for text in TEXTS:
         sequences = on.repeated(text, on.plan.circuit_sequences)

@@ -1,9 +1,10 @@
 """Names of heads, and what replaces their output."""
 
+import numpy as np
 import pytest
 import torch
 
-from ablations import attention, effects, heads, tables
+from ablations import attention, effects, heads, substitutes
 from ablations.names import all_heads, check_head, head_name, parse_head
 from tests.conftest import make_model
 
@@ -54,12 +55,42 @@ def test_interventions_concatenate(model) -> None:
     assert not torch.equal(both, effects.token_losses(model, TOKENS, heads.zero([(0, 1)])))
 
 
-def test_means_agree_with_the_functional_run() -> None:
+@pytest.mark.parametrize("by_position", [False, True])
+def test_means_agree_with_the_functional_run(by_position: bool) -> None:
     model = make_model(7, torch.float64)
-    hooked = heads.mean_z(model, all_heads(model.cfg), TOKENS)
-    functional = tables.mean_z(attention.weights_of(model), model.cfg, TOKENS)
+    hooked = heads.mean_z(model, all_heads(model.cfg), TOKENS, by_position)
+    functional = substitutes.mean_z(attention.weights_of(model), model.cfg, TOKENS, by_position, rows_at_once=2)
     for head, value in hooked.items():
+        assert value.shape == ((11, 6) if by_position else (6,))
         torch.testing.assert_close(functional[head], value, rtol=1e-10, atol=1e-10)
+
+
+def test_donors_are_rows_of_other_documents_and_depend_on_seed_and_row_alone() -> None:
+    documents = np.repeat(np.arange(30)[:, None], 5, axis=1)
+    documents[::3, 3:] += 1  # every third row ends in the next row's document
+    pool = documents[5:25]
+    chosen = heads.other_rows(documents, pool, seed=0, draws=8)
+    for row, donors in enumerate(chosen):
+        assert len(set(donors.tolist())) == 8
+        assert not np.isin(pool[donors], documents[row]).any()
+    assert (heads.other_rows(documents[:7], pool, seed=0, draws=8) == chosen[:7]).all()
+    assert (heads.other_rows(documents, pool, seed=1, draws=8) != chosen).any()
+    by_chance = np.random.default_rng(0).integers(20, size=(30, 8))  # negative control: rows of the document are there
+    assert any(np.isin(pool[donors], documents[row]).any() for row, donors in enumerate(by_chance))
+    with pytest.raises(ValueError, match="8 donors are needed"):
+        heads.other_rows(documents, pool[:8], seed=0, draws=8)
+
+
+def test_resamples_are_the_donors_values(model) -> None:
+    documents = np.repeat(np.arange(6)[:, None], 11, axis=1)
+    text = torch.cat([TOKENS, DONORS])
+    weights = attention.weights_of(model)
+    donors = substitutes.pool(weights, model.cfg, text, documents, rows_at_once=4)
+    draws = substitutes.resamples(donors, documents, 2, seed=4)(slice(2, 5))
+    chosen = heads.other_rows(documents, documents, seed=4, draws=2)[2:5]
+    hooked = heads.head_z(model, [(1, 2)], text)[1, 2]
+    for number, values in enumerate(draws):
+        torch.testing.assert_close(values[1, 2], hooked[torch.from_numpy(chosen[:, number])])
 
 
 def test_a_missing_layer_is_named(model) -> None:

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from ablations import attention
+from ablations import attention, substitutes
 from circuits import classify, composition, induction, scores
 from tests.conftest import make_model
+from tests.planted import LENGTH, VOCABULARY, planted_induction
 
 
 def one_hot(targets: list[list[int]]) -> torch.Tensor:
@@ -95,36 +96,6 @@ def test_heads_are_chosen_by_score() -> None:
     assert classify.induction_heads(found) == [(1, 0)]
 
 
-VOCABULARY, LENGTH = 12, 16
-
-
-def planted_induction():
-    """No norm, three heads a layer: L0H1 writes the previous token where L1H2 reads keys; all else is 0."""
-    d_token, d_place = VOCABULARY, LENGTH
-    model = make_model(
-        d_model=2 * d_token + d_place, d_head=d_place, n_ctx=LENGTH, d_vocab=VOCABULARY,
-        normalization_type=None, positional_embedding_type="standard",
-    )  # fmt: skip
-    token, before, place = (slice(0, d_token), slice(d_token, 2 * d_token), slice(2 * d_token, 2 * d_token + d_place))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.zero_()
-        model.W_E[:, token] = torch.eye(VOCABULARY)
-        model.W_pos[:, place] = torch.eye(LENGTH)
-        previous, match = model.blocks[0].attn, model.blocks[1].attn
-        previous.W_Q[1, place] = torch.eye(LENGTH).roll(1, dims=0) * 200  # position i asks for i - 1
-        previous.W_Q[1, place.start] = 0
-        previous.W_K[1, place] = torch.eye(LENGTH)
-        previous.W_V[1, token, :d_token] = torch.eye(d_token)
-        previous.W_O[1, :d_token, before] = torch.eye(d_token)
-        match.W_Q[2, token, :d_token] = torch.eye(d_token) * 200
-        match.W_K[2, before, :d_token] = torch.eye(d_token)
-        match.W_V[2, token, :d_token] = torch.eye(d_token)
-        match.W_O[2, :d_token, token] = torch.eye(d_token) * 3
-        model.W_U[token] = torch.eye(VOCABULARY) * 3
-    return model
-
-
 def test_the_planted_circuit_has_the_whole_effect() -> None:
     model = planted_induction()
     weights, period = attention.weights_of(model), LENGTH // 2
@@ -136,16 +107,13 @@ def test_the_planted_circuit_has_the_whole_effect() -> None:
     assert scores.prefix_matching(cache["pattern", 1], period).mean(0)[2] > 0.8
     gain = scores.copy_gain(model(tokens, return_type="loss", loss_per_token=True), period).mean().item()
     assert gain > 1
-    cuts = induction.set_cuts(
-        weights, model.cfg, tokens, np.arange(24), [(0, 1)], [(1, 2)], {(0, h): torch.zeros(LENGTH) for h in range(3)}
-    )
+    zeros = substitutes.zeros(model.cfg)
+    cuts = induction.set_cuts(weights, model.cfg, tokens, np.arange(24), [(0, 1)], [(1, 2)], zeros)
     assert (cuts[0].sources, cuts[0].via) == (((0, 1),), "k")
     # what is left of the gain is the copying of tokens at random: without keys the head attends evenly
     assert cuts[0].removed.value > 0.5 * gain
     assert all(abs(cut.removed.value) < 1e-5 for cut in cuts[1:])
     assert all(cut.shortfall.value > 4 * cut.shortfall.se for cut in cuts[1:])
-    removed = induction.set_cuts(
-        weights, model.cfg, tokens, np.arange(24), [(0, 0)], [(1, 2)], {(0, h): torch.zeros(LENGTH) for h in range(3)}
-    )
+    removed = induction.set_cuts(weights, model.cfg, tokens, np.arange(24), [(0, 0)], [(1, 2)], zeros)
     claimed = next(cut for cut in removed if cut.sources == ((0, 0),) and cut.via == "k")
     assert abs(claimed.removed.value) < 1e-5  # negative control: another head is named

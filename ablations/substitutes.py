@@ -1,0 +1,104 @@
+"""What stands in for the z of heads that are removed, row by row of a text: zero, a mean, or other documents' values.
+
+A substitute gives, for some rows of the text, one mapping from head to z for every draw; an effect is the mean over
+draws. z by head: [d_head], [pos, d_head] or [row, pos, d_head].
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Int64
+from torch import Tensor
+from transformer_lens import HookedTransformerConfig
+
+from ablations import rerun
+from ablations.attention import Weights
+from ablations.heads import other_rows
+from ablations.names import Head, all_heads
+
+Values = Mapping[Head, Tensor]
+Substitutes = Callable[[slice], list[Values]]
+
+
+class Pool(NamedTuple):
+    """Rows that donate their z, and the documents in them."""
+
+    z: list[Float[Tensor, "row pos head d_head"]]  # by layer
+    documents: Int[np.ndarray, "row pos"]
+
+
+def fixed(values: Values) -> Substitutes:
+    """The same on every row: one draw."""
+    return lambda rows: [values]
+
+
+def zeros(cfg: HookedTransformerConfig) -> Substitutes:
+    """z = 0: the head writes nothing, b_O stays."""
+    return fixed({head: torch.zeros(cfg.d_head, dtype=cfg.dtype) for head in all_heads(cfg)})
+
+
+def means(
+    weights: Weights,
+    cfg: HookedTransformerConfig,
+    reference: Int64[Tensor, "row pos"],
+    by_position: bool = False,
+    rows_at_once: int = 16,
+) -> Substitutes:
+    """The mean z over a reference text, over all positions or at each position by itself."""
+    return fixed(mean_z(weights, cfg, reference, by_position, rows_at_once))
+
+
+def mean_z(
+    weights: Weights,
+    cfg: HookedTransformerConfig,
+    reference: Int64[Tensor, "row pos"],
+    by_position: bool = False,
+    rows_at_once: int = 16,
+) -> dict[Head, Tensor]:
+    """z of every head, averaged over a reference text: [d_head], or [pos, d_head] by position."""
+    if len(reference) == 0:
+        raise ValueError("the reference text has no rows: a mean needs at least one")
+    totals: list[Tensor] = []
+    with torch.no_grad():
+        for rows in reference.split(rows_at_once):
+            sums = [z.sum(0) for z in rerun.clean_run(weights, cfg, rows).z]
+            totals = [a + b for a, b in zip(totals, sums, strict=True)] if totals else sums
+    means = [total / len(reference) if by_position else total.mean(0) / len(reference) for total in totals]
+    return {(layer, head): means[layer][..., head, :] for layer, head in all_heads(cfg)}
+
+
+def pool(
+    weights: Weights,
+    cfg: HookedTransformerConfig,
+    tokens: Int64[Tensor, "row pos"],
+    documents: Int[np.ndarray, "row pos"],
+    rows_at_once: int = 16,
+) -> Pool:
+    """Runs the model on the donors' rows and keeps their z."""
+    with torch.no_grad():
+        parts = [rerun.clean_run(weights, cfg, rows).z for rows in tokens.split(rows_at_once)]
+    return Pool([torch.cat(layer) for layer in zip(*parts, strict=True)], np.asarray(documents))
+
+
+def resamples(donors: Pool, documents: Int[np.ndarray, "row pos"], draws: int, seed: int) -> Substitutes:
+    """The z of other documents at the same position: for every row of the text, `draws` rows of the pool.
+
+    documents: those of the text. Raises ValueError where the pool has fewer rows without a document of the row.
+    """
+    chosen = torch.from_numpy(other_rows(documents, donors.documents, seed, draws))
+    length = documents.shape[1]
+
+    def substitutes(rows: slice) -> list[Values]:
+        return [
+            {
+                (layer, head): z[:, :, head]
+                for layer in range(len(donors.z))
+                for z in (donors.z[layer][chosen[rows, draw], :length],)
+                for head in range(z.shape[2])
+            }
+            for draw in range(draws)
+        ]
+
+    return substitutes

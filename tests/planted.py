@@ -1,0 +1,45 @@
+"""An induction model with hand-set weights, whose circuit is known."""
+
+import torch
+from transformer_lens import HookedTransformer
+
+from tests.conftest import make_model
+
+VOCABULARY, LENGTH = 12, 16
+
+
+def planted_induction() -> HookedTransformer:
+    """No norm, three heads a layer: L0H1 writes the previous token where L1H2 reads keys.
+
+    The other heads attend, and write into directions that nothing reads.
+    """
+    d_token, d_place = VOCABULARY, LENGTH
+    model = make_model(
+        d_model=2 * d_token + d_place + 4, d_head=d_place, n_ctx=LENGTH, d_vocab=VOCABULARY,
+        normalization_type=None, positional_embedding_type="standard",
+    )  # fmt: skip
+    token, before, place = (slice(0, d_token), slice(d_token, 2 * d_token), slice(2 * d_token, 2 * d_token + d_place))
+    unread = slice(2 * d_token + d_place, None)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        for layer, head in ((0, 0), (0, 2), (1, 0), (1, 1)):
+            attn = model.blocks[layer].attn
+            for weight in (attn.W_Q, attn.W_K, attn.W_V):
+                weight[head, : unread.start] = torch.randn(weight[head, : unread.start].shape, generator=generator)
+            attn.W_O[head, :, unread] = torch.randn(attn.W_O[head, :, unread].shape, generator=generator)
+        model.W_E[:, token] = torch.eye(VOCABULARY)
+        model.W_pos[:, place] = torch.eye(LENGTH)
+        previous, match = model.blocks[0].attn, model.blocks[1].attn
+        previous.W_Q[1, place] = torch.eye(LENGTH).roll(1, dims=0) * 200  # position i asks for i - 1
+        previous.W_Q[1, place.start] = 0
+        previous.W_K[1, place] = torch.eye(LENGTH)
+        previous.W_V[1, token, :d_token] = torch.eye(d_token)
+        previous.W_O[1, :d_token, before] = torch.eye(d_token)
+        match.W_Q[2, token, :d_token] = torch.eye(d_token) * 200
+        match.W_K[2, before, :d_token] = torch.eye(d_token)
+        match.W_V[2, token, :d_token] = torch.eye(d_token)
+        match.W_O[2, :d_token, token] = torch.eye(d_token) * 3
+        model.W_U[token] = torch.eye(VOCABULARY) * 3
+    return model
