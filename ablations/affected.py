@@ -38,7 +38,7 @@ def scored(
     bos: int,
     first_row: int = 0,
 ) -> Hits:
-    """Effects (entry [r, i] is token i + 1's) on the tokens of some rows that have enough before them and are not BOS."""
+    """Effects (entry [r, i] is token i + 1's) on the tokens of rows that have enough before them and are not BOS."""
     if tokens.shape[1] <= BEFORE:
         raise ValueError(f"rows of {tokens.shape[1]} tokens: a scored token has {BEFORE} before it, use longer rows")
     if not np.isfinite(effects).all():

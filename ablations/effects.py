@@ -131,7 +131,8 @@ def merged(parts: Sequence[ClusterSums]) -> ClusterSums:
     """The sums of several parts of a stream; a document may be in more than one."""
     documents, index = np.unique(np.concatenate([part.documents for part in parts]), return_inverse=True)
     sums = np.zeros((len(parts[0].sums), len(documents)))
-    np.add.at(sums, (slice(None), index), np.concatenate([part.sums for part in parts], axis=1))
+    for row, of_parts in zip(sums, np.concatenate([part.sums for part in parts], axis=1), strict=True):
+        row += np.bincount(index, weights=of_parts, minlength=len(documents))
     counts = np.bincount(index, weights=np.concatenate([part.counts for part in parts]), minlength=len(documents))
     return ClusterSums(documents, sums, counts)
 

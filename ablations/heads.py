@@ -49,11 +49,16 @@ def resample(model: HookedTransformer, heads: Iterable[Head], donors: Int64[Tens
 
 
 def other_rows(
-    documents: Int[np.ndarray, "row pos"], pool: Int[np.ndarray, "donor pos"], seed: int, draws: int = 1
+    documents: Int[np.ndarray, "row pos"],
+    pool: Int[np.ndarray, "donor pos"],
+    seed: int,
+    draws: int = 1,
+    first_row: int = 0,
 ) -> Int64[np.ndarray, "row draw"]:
     """For every row, rows of a pool that share no document with it, each once; they depend on seed and row alone.
 
-    documents, pool: which document each token is of. Raises ValueError where the pool has fewer such rows.
+    documents, pool: which document each token is of; first_row: the number of the first row, when these are a part of a
+    text. Raises ValueError where the pool has fewer such rows.
     """
     chosen = np.empty((len(documents), draws), dtype=np.int64)
     for row, own in enumerate(documents):
@@ -62,7 +67,7 @@ def other_rows(
             raise ValueError(
                 f"{len(free)} of {len(pool)} rows are of other documents, {draws} donors are needed: give more"
             )
-        chosen[row] = np.random.default_rng((seed, row)).choice(free, draws, replace=False)
+        chosen[row] = np.random.default_rng((seed, first_row + row)).choice(free, draws, replace=False)
     return chosen
 
 

@@ -37,8 +37,13 @@ class Path(NamedTuple):
 
 def path_name(path: Path) -> str:
     """ "L0H5->L1H4.k", "embed->L1H4.q" or "L0H5->output"."""
-    source, target = (part if isinstance(part, str) else head_name(part) for part in path[:2])
-    return f"{source}->{target}" + (f".{path.via}" if path.via else "")
+    return "->".join(ends(path)) + (f".{path.via}" if path.via else "")
+
+
+def ends(path: Path) -> tuple[str, str]:
+    """Source and target by name."""
+    source, target = (part if isinstance(part, str) else head_name(part) for part in (path.source, path.target))
+    return source, target
 
 
 def parse_path(text: str) -> Path:
@@ -118,14 +123,14 @@ def _layer(path: Path, cfg: HookedTransformerConfig) -> int:
 
 
 def _keep(source: Source, value: Tensor, model: HookedTransformer, missing: dict[Source, Tensor]) -> tuple[str, Hook]:
-    def keep_embedding(embedding: Tensor, hook: HookPoint) -> None:
-        missing[source] = embedding
+    if isinstance(source, str):
+        return f"hook_{source}", lambda embedding, hook: missing.update({source: embedding})
+    layer, head = source
 
-    def keep_head(z: Tensor, hook: HookPoint) -> None:
-        layer, head = source
-        missing[source] = (z[:, :, head] - value.to(z)) @ model.blocks[int(layer)].attn.W_O[head]
+    def keep(z: Tensor, hook: HookPoint) -> None:
+        missing[source] = (z[:, :, head] - value.to(z)) @ model.blocks[layer].attn.W_O[head]
 
-    return (f"hook_{source}", keep_embedding) if isinstance(source, str) else (z_hook(source), keep_head)
+    return z_hook(source), keep
 
 
 def _subtract(path: Path, model: HookedTransformer, missing: dict[Source, Tensor]) -> tuple[str, Hook]:
@@ -136,17 +141,16 @@ def _subtract(path: Path, model: HookedTransformer, missing: dict[Source, Tensor
             return torch.stack([model.blocks[before].attn.b_O for before in range(layer)]).sum(0)
         return missing[path.source]
 
-    def hook_output(residual: Tensor, hook: HookPoint) -> Tensor:
-        return residual - lost()
+    if isinstance(path.target, str):
+        return f"blocks.{layer - 1}.hook_resid_post", lambda residual, hook: residual - lost()
+    head = path.target[1]
 
-    def hook_head(read: Tensor, hook: HookPoint) -> Tensor:
+    def hook(read: Tensor, hook: HookPoint) -> Tensor:
         read = read.clone()
-        read[:, :, path.target[1]] -= lost()
+        read[:, :, head] -= lost()
         return read
 
-    if path.target == OUTPUT:
-        return f"blocks.{layer - 1}.hook_resid_post", hook_output
-    return f"blocks.{layer}.hook_{path.via}_input", hook_head
+    return f"blocks.{layer}.hook_{path.via}_input", hook
 
 
 def _frozen_norm(layer: int, cfg: HookedTransformerConfig) -> Interventions:

@@ -15,17 +15,11 @@ from transformer_lens import HookedTransformerConfig
 
 from ablations import attention
 from ablations.attention import HeadWeights, Readings, Residual, Weights
-from ablations.names import Head, check_head
-from ablations.paths import OUTPUT, LayerNorm, Path, Source, Via, check_path
+from ablations.changes import Change, first_layer
+from ablations.names import Head
+from ablations.paths import OUTPUT, LayerNorm, Path, Source, Via
 
 HeadZ = Float[Tensor, "batch pos d_head"]
-
-
-class Change(NamedTuple):
-    """What is removed: whole heads, and direct paths."""
-
-    heads: tuple[Head, ...] = ()
-    cuts: tuple[Path, ...] = ()
 
 
 class Clean(NamedTuple):
@@ -58,6 +52,17 @@ def clean_run(weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tens
     return Clean(tokens, residuals, z)
 
 
+def patterns(
+    weights: Weights, cfg: HookedTransformerConfig, clean: Clean, layer: int
+) -> Float[Tensor, "batch head query key"]:
+    """Attention probabilities of a layer in the clean run."""
+    heads = attention.head_weights(weights, layer)
+    read = attention.readings(weights, cfg, layer, clean.residuals[layer])
+    query = attention.project(read.query, heads.W_Q, heads.b_Q)
+    key = attention.project(read.key, heads.W_K, heads.b_K)
+    return attention.patterns(query, key, cfg.attn_scale)
+
+
 def prepare(
     weights: Weights,
     cfg: HookedTransformerConfig,
@@ -67,22 +72,6 @@ def prepare(
 ) -> Run:
     """What `final_residual` needs of a text. values: the z put in place of removed heads' and cut sources'."""
     return Run(weights, cfg, clean, values, layer_norm, {}, {})
-
-
-def check_change(change: Change, cfg: HookedTransformerConfig) -> Change:
-    """The change itself; raises ValueError when the model has no such head or path."""
-    for head in change.heads:
-        check_head(head, cfg)
-    for path in change.cuts:
-        check_path(path, cfg)
-    return change
-
-
-def first_layer(change: Change, cfg: HookedTransformerConfig) -> int:
-    """The first layer whose heads the change touches; n_layers when it touches none."""
-    touched = [layer for layer, _ in change.heads]
-    touched += [path.target[0] for path in change.cuts if not isinstance(path.target, str)]
-    return min(touched, default=cfg.n_layers)
 
 
 def final_residual(run: Run, change: Change) -> Residual:

@@ -82,12 +82,15 @@ def pool(
     return Pool([torch.cat(layer) for layer in zip(*parts, strict=True)], np.asarray(documents))
 
 
-def resamples(donors: Pool, documents: Int[np.ndarray, "row pos"], draws: int, seed: int) -> Substitutes:
+def resamples(
+    donors: Pool, documents: Int[np.ndarray, "row pos"], draws: int, seed: int, first_row: int = 0
+) -> Substitutes:
     """The z of other documents at the same position: for every row of the text, `draws` rows of the pool.
 
-    documents: those of the text. Raises ValueError where the pool has fewer rows without a document of the row.
+    documents: those of the text; first_row: the number of its first row, when it is a part of one. Raises ValueError
+    where the pool has fewer rows without a document of the row.
     """
-    chosen = torch.from_numpy(other_rows(documents, donors.documents, seed, draws))
+    chosen = torch.from_numpy(other_rows(documents, donors.documents, seed, draws, first_row))
     length = documents.shape[1]
 
     def substitutes(rows: slice) -> list[Values]:

@@ -1,8 +1,8 @@
 """Many changes to the same text at once: the losses under each, over shared clean runs.
 
-Changes that touch heads of the last layer alone (cut paths into them are the most) leave all of the final residual
-stream but those heads' contribution as it is. With c the centred clean stream, W' = diag(w) W_U and b' = b W_U + b_U of
-ln_final's w and b, and d the centred change that some heads' new z make:
+Changes that touch heads of the last layer alone, or paths from heads to the output, leave all of the final residual
+stream but these heads' contribution as it is. With c the centred clean stream, W' = diag(w) W_U and b' = b W_U + b_U of
+ln_final's w and b, and d the centred change that their new z make:
 
     logits = (c W' + d W') / sigma(c + d) + b',    d W' = dz (W_O W')
 
@@ -20,8 +20,10 @@ from transformer_lens import HookedTransformerConfig
 
 from ablations import rerun
 from ablations.attention import Weights
+from ablations.changes import Change, check_change, first_layer
+from ablations.names import Head
 from ablations.paths import OUTPUT, LayerNorm
-from ablations.rerun import Change, Run
+from ablations.rerun import Run
 from ablations.substitutes import Substitutes
 
 # Cost of each sequence from its token losses [batch, predicted]: what an intervention that removes a helpful part
@@ -69,7 +71,7 @@ def blocks(
     context, and heads or paths that the model does not have.
     """
     for change in changes:
-        rerun.check_change(change, cfg)
+        check_change(change, cfg)
     if len(tokens) == 0 or tokens.shape[1] < 2:
         raise ValueError(f"{len(tokens)} rows of {tokens.shape[1]} tokens: losses need a row of two tokens or more")
     with torch.no_grad():
@@ -77,7 +79,8 @@ def blocks(
             rows = slice(start, min(start + rows_at_once, len(tokens)))
             clean = rerun.clean_run(weights, cfg, tokens[rows])
             runs = [rerun.prepare(weights, cfg, clean, values, layer_norm) for values in substitutes(rows)]
-            shared, writes = _shared(runs[0]), {}
+            shared = _shared(runs[0])
+            writes: dict[Head, tuple[Tensor, Tensor]] = {}
             before = _unchanged(cfg, shared).view(clean.tokens[:, 1:].shape)
             changed = before.new_zeros(len(changes), *before.shape)
             for run in runs:
@@ -114,26 +117,48 @@ def _shared(run: Run) -> Shared:
 
 
 def _changed_losses(
-    run: Run, change: Change, shared: Shared, writes: dict[int, tuple[Tensor, Tensor]]
+    run: Run, change: Change, shared: Shared, writes: dict[Head, tuple[Tensor, Tensor]]
 ) -> Float[Tensor, " token"]:
     cfg, last = run.cfg, run.cfg.n_layers - 1
-    if rerun.first_layer(change, cfg) < last or any(path.target == OUTPUT for path in change.cuts):
+    ended = [path.source for path in change.cuts if path.target == OUTPUT]
+    to_output = [source for source in ended if not isinstance(source, str)]
+    if first_layer(change, cfg) < last or len(to_output) < len(ended):
         cut, scaled_as = (_centred(cfg, stream) for stream in rerun.final_streams(run, change))
         return _cross_entropy(cut, shared.unembedding, _inverse_scale(cfg, scaled_as), shared)
     changed = rerun.changed_heads(run, change, last, run.clean.residuals[last], run.clean.z)
-    if not changed:
+    moves = {(last, head): z - run.clean.z[last][:, :, head] for head, z in changed.items()}
+    centred, dz, to_vocab = _moved(run, shared, shared.centred, moves, writes)
+    scale = _inverse_scale(cfg, centred)
+    if to_output:
+        z = {head: run.clean.z[head[0]][:, :, head[1]] + moves.get(head, 0) for head in to_output}
+        lost = {head: run.values[head] - value if head in run.values else -value for head, value in z.items()}
+        centred, more, more_vocab = _moved(run, shared, centred, lost, writes)
+        dz, to_vocab = torch.cat((dz, more), 1), torch.cat((to_vocab, more_vocab))
+        scale = scale if run.layer_norm == "freeze" else _inverse_scale(cfg, centred)
+    if not dz.shape[1]:
         return _unchanged(cfg, shared)
-    centred, moves = shared.centred, []
-    for head, z in changed.items():
-        if head not in writes:
-            W_O = run.weights[f"blocks.{last}.attn.W_O"][head]
-            W_O = W_O if cfg.normalization_type is None else W_O - W_O.mean(-1, keepdim=True)
-            writes[head] = W_O, W_O @ shared.unembedding
-        W_O, to_vocab = writes[head]
-        moves.append(((z - run.clean.z[last][:, :, head])[:, :-1].flatten(0, 1), to_vocab))
-        centred = centred + moves[-1][0] @ W_O
-    dz, to_vocab = (torch.cat(parts, dim) for parts, dim in zip(zip(*moves, strict=True), (1, 0), strict=True))
-    return _cross_entropy(dz, to_vocab, _inverse_scale(cfg, centred), shared, shared.base)
+    return _cross_entropy(dz, to_vocab, scale, shared, shared.base)
+
+
+def _moved(
+    run: Run,
+    shared: Shared,
+    centred: Tensor,
+    moves: dict[Head, Tensor],
+    writes: dict[Head, tuple[Tensor, Tensor]],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The centred stream when these heads' z move by so much; the moves [token, rank], and what they do to logits."""
+    columns, rows = [centred.new_zeros(len(centred), 0)], [shared.unembedding.new_zeros(0, len(shared.bias))]
+    for (layer, head), dz in moves.items():
+        if (layer, head) not in writes:
+            W_O = run.weights[f"blocks.{layer}.attn.W_O"][head]
+            W_O = W_O if run.cfg.normalization_type is None else W_O - W_O.mean(-1, keepdim=True)
+            writes[layer, head] = W_O, W_O @ shared.unembedding
+        W_O, to_vocab = writes[layer, head]
+        columns.append(dz[:, :-1].flatten(0, 1))
+        rows.append(to_vocab)
+        centred = centred + columns[-1] @ W_O
+    return centred, torch.cat(columns, 1), torch.cat(rows)
 
 
 def _unchanged(cfg: HookedTransformerConfig, shared: Shared) -> Float[Tensor, " token"]:

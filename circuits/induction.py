@@ -13,10 +13,10 @@ from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
 from ablations.attention import Weights
+from ablations.changes import Change
 from ablations.effects import Estimate, clustered
 from ablations.names import Head
 from ablations.paths import VIAS, Path, Via
-from ablations.rerun import Change
 from ablations.substitutes import Substitutes
 from ablations.tables import effects
 from circuits.scores import copy_gain

@@ -8,7 +8,7 @@ import warnings
 from concurrent.futures import BrokenExecutor
 from importlib import import_module
 
-VERBS = ("reproduce", "train", "figure", "calibrate", "ablate")
+VERBS = ("reproduce", "train", "figure", "calibrate", "ablate", "paths", "affected")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -146,7 +146,7 @@ def _relevant(plan: Plan, kind: str) -> dict:
     record = plan.record()
     if kind == "rllc":
         return {name: record[name] for name in ("corpus", "sampled_rows", "llc", "seed")}
-    sampling = ("sampled_rows", "llc", "llc_checkpoints", "reference")
+    sampling = ("sampled_rows", "llc", "llc_checkpoints", "reference", "affected_tokens")
     chosen = {name: value for name, value in record.items() if name not in sampling}
     if kind == "circuit":
         chosen |= {"previous_token": classify.PREVIOUS_TOKEN, "prefix_matching": classify.PREFIX_MATCHING}

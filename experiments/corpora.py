@@ -89,7 +89,7 @@ def _rows(name: str, source: Path, kind: str, tokenizer: Tokenizer, n_ctx: int, 
     content = (source / "fingerprint").read_text()
 
     def build(folder: Path) -> None:
-        rows = _pack(_token_lists(documents.texts(name, split), tokenizer), n_ctx, _bos(tokenizer))
+        rows = _pack(_token_lists(documents.texts(name, split), tokenizer), n_ctx, bos(tokenizer))
         # shuffled, so that the first rows are a sample of the whole; a data set from the hub keeps its own order
         count = len(rows["tokens"])
         order = np.arange(count) if name.startswith("hf:") else np.random.default_rng(0).permutation(count)
@@ -136,7 +136,8 @@ def _cut(stream: list[np.ndarray], n_ctx: int, dtype: type) -> np.ndarray:
     return np.concatenate([body[:, :1], body], axis=1)
 
 
-def _bos(tokenizer: Tokenizer) -> int:
+def bos(tokenizer: Tokenizer) -> int:
+    """The token that starts every row; raises ValueError when the tokenizer has none."""
     found = tokenizer.token_to_id(BOS)
     if found is None:
         raise ValueError(f"the tokenizer has no token {BOS}, which starts every row: use another")

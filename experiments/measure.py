@@ -9,10 +9,10 @@ from torch import Tensor
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from ablations import attention, rerun, substitutes, tables
+from ablations.changes import Change
 from ablations.effects import Estimate, clustered
 from ablations.names import Head, all_heads, head_name
-from ablations.paths import VIAS, all_paths
-from ablations.rerun import Change
+from ablations.paths import VIAS, all_paths, ends
 from circuits import classify, composition, induction, scores
 from experiments import bench
 from experiments.bench import Bench, Sequences
@@ -104,7 +104,7 @@ def measure_paths(on: Bench, step: int) -> xr.Dataset:
     shape = (len(names), len(names), len(VIAS))
     effect, se = np.full(shape, np.nan), np.full(shape, np.nan)
     for path, row in zip(paths, effects, strict=True):
-        at = names.index(head_name(path.source)), names.index(head_name(path.target)), VIAS.index(path.via)
+        at = *map(names.index, ends(path)), VIAS.index(path.via)  # type: ignore[arg-type]
         effect[at], se[at] = clustered(row, sequences.clusters)
     dims = ("source", "target", "via")
     return xr.Dataset(
@@ -168,15 +168,7 @@ def _losses_and_patterns(
         for rows in tokens.split(rows_at_once):
             clean = rerun.clean_run(weights, cfg, rows)
             losses.append(attention.token_losses(weights, cfg, clean.residuals[-1], rows))
-            of_layers = []
-            for layer in range(cfg.n_layers):
-                read, heads = (
-                    attention.readings(weights, cfg, layer, clean.residuals[layer]),
-                    attention.head_weights(weights, layer),
-                )
-                query = attention.project(read.query, heads.W_Q, heads.b_Q)
-                key = attention.project(read.key, heads.W_K, heads.b_K)
-                of_layers.append(attention.patterns(query, key, cfg.attn_scale))
+            of_layers = [rerun.patterns(weights, cfg, clean, layer) for layer in range(cfg.n_layers)]
             patterns.append(torch.cat(of_layers, dim=1))
     return torch.cat(losses), patterns
 

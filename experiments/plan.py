@@ -18,6 +18,7 @@ class Plan:
     score_sequences: int = 64  # repeated ones
     path_sequences: int = 32
     circuit_sequences: int = 128
+    affected_tokens: int = 100_000  # in which the induction head's most affected are looked for, at most
     sampled_rows: int = 4096  # of the train split, from which rLLC minibatches are drawn
     llc: Settings = QUICK
     llc_checkpoints: int = 24  # at most, evenly spaced among those of the run

@@ -9,7 +9,7 @@ import matplotlib
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments import figures, tensorfile
+from experiments import contexts_page, figures, report_affected, tensorfile
 from experiments.cells import Cells, tokens_seen
 from experiments.figures import style
 
@@ -28,12 +28,13 @@ code { background: #f3f3f3; padding: .1rem .3rem; border-radius: 3px; font-size:
 def write_report(cells: Cells, names: list[str], note: str) -> Path:
     """Draws these figures into figures/ (SVG and PNG) and writes report.html around them."""
     sections = [_figure_section(cells, name) for name in names]
-    page = "\n".join([_head(cells, note), _findings(cells), *sections, _how(cells)])
+    tokens = _affected(cells)
+    page = "\n".join([_head(cells, note), _findings(cells), *sections, tokens, _how(cells)])
     title = f"{cells.run.name}: which head does what, and when it learned it"
     document = (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>\n"
+        f"<title>{html.escape(title)}</title><style>{_STYLE}{contexts_page.STYLE}</style></head><body>\n"
         f"<h1>{html.escape(title)}</h1>\n{page}\n</body></html>\n"
     )
     path = cells.folder / "report.html"
@@ -47,10 +48,10 @@ def write_figure(cells: Cells, name: str) -> list[Path]:
     return _write_drawn(cells, name, module.draw(module.compute(cells.run, cells.folder, cells.plan)))
 
 
-def write_calibration(cells: Cells, name: str, sweep: xr.Dataset, figure: Figure) -> list[Path]:
-    """A sweep as a table (CSV) and its figure (SVG and PNG)."""
+def write_table_and_figure(cells: Cells, name: str, dataset: xr.Dataset, figure: Figure) -> list[Path]:
+    """A dataset as a table (CSV) and its figure (SVG and PNG)."""
     table = cells.folder / "tables" / f"{name}.csv"
-    tensorfile.write_bytes(table, sweep.to_dataframe().reset_index().to_csv(index=False).encode())
+    tensorfile.write_bytes(table, dataset.to_dataframe().reset_index().to_csv(index=False).encode())
     return [table, *_write_drawn(cells, name, figure)]
 
 
@@ -97,6 +98,13 @@ def _head(cells: Cells, note: str) -> str:
     if note:
         lines.append(f"<b>Note:</b> {html.escape(note)}.")
     return "<p>" + "</p><p>".join(lines) + "</p>"
+
+
+def _affected(cells: Cells) -> str:
+    try:
+        return report_affected.section(cells)
+    except ValueError as error:  # too little text, or too short rows, for this part alone
+        return f"<h2>The most affected tokens</h2><p>Not measured: {html.escape(str(error))}.</p>"
 
 
 def _findings(cells: Cells) -> str:

@@ -36,11 +36,12 @@ def run(tasks: Sequence[Task], executor: Executor, description: str) -> None:
         executor.submit(task.function, *task.arguments): task for task in sorted(tasks, key=lambda t: -t.seconds)
     }
     layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} so far, {remaining} left{postfix}"
-    with tqdm(total=sum(task.seconds for task in tasks), desc=description, bar_format=layout, smoothing=0) as bar:
+    total = sum(task.seconds for task in tasks)
+    with tqdm(total=total, desc=description, bar_format=layout, smoothing=0) as bar:
         for done, future in enumerate(as_completed(futures), start=1):
             future.result()
             bar.set_postfix_str(f"{done} of {len(tasks)} pieces", refresh=False)
-            bar.update(futures[future].seconds)
+            bar.update(min(futures[future].seconds, total - bar.n))  # sums of floats may pass the total
 
 
 @contextmanager

@@ -1,34 +1,41 @@
-"""Head ablations."""
+"""Ablations of heads, sets of heads, and paths."""
 
 import argparse
 
-HELP = "effect of ablating heads, each alone (zero, mean, resample), on the held-out loss"
+HELP = "what removing heads, sets of heads or paths costs on held-out text (zero, mean, resample)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from experiments.cli.shared import add_run_arguments
+    from experiments.cli.shared import add_run_arguments, add_survey_arguments
 
-    parser.add_argument("heads", metavar="HEAD", nargs="+", help="L1H3 or 1:3")
-    parser.add_argument("--step", type=int, help="checkpoint (default: the last)")
+    parser.add_argument(
+        "what", metavar="HEAD", nargs="+", help="L1H3 or 1:3; L0H1+L1H3 for both at once; 'L0H5->L1H4.k' for a path"
+    )
+    add_survey_arguments(parser, 50_000)
     add_run_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from ablations.names import check_head, head_name, parse_head
-    from experiments import runs
-    from experiments.cli.shared import open_cells
+    from ablations.changes import change_name, check_change, parse_change
+    from experiments import runs, survey
+    from experiments.cli.shared import open_cells, survey_text
+    from experiments.survey import METHODS, Survey
 
-    cfg = runs.open_run(arguments.run).model_config()
-    heads = [head_name(check_head(parse_head(text), cfg)) for text in arguments.heads]
+    opened = runs.open_run(arguments.run)
+    cfg = opened.model_config()
+    what = tuple(change_name(check_change(parse_change(text), cfg)) for text in arguments.what)
+    step = opened.steps[-1] if arguments.step is None else arguments.step
+    asked = [Survey(what, step, 0, method, arguments.layer_norm) for method in METHODS]
     cells = open_cells(arguments)
-    step = cells.run.steps[-1] if arguments.step is None else arguments.step
-    cells.run.check_step(step)
-    table = cells.cell("ablations", step)
+    asked = survey_text(cells, arguments, asked)
+    found = [survey.means(cells, one) for one in asked]
     print(
-        f"loss rise on held-out text at step {step}, nats per token, with its standard error; positive: the head helps"
+        f"loss rise at step {step} over {found[0].attrs['tokens']} tokens of {found[0].attrs['documents']} held-out "
+        "documents, nats per token, with its standard error (by document); positive: what is removed helps"
     )
-    print("head " + "".join(f"{method:>20}" for method in table.method.values))
-    for name in heads:
-        at = table.sel(restriction=name)
-        columns = (f"{value:.4f} ({se:.4f})" for value, se in zip(at.effect.values, at.effect_se.values, strict=True))
-        print(f"{name} " + "".join(f"{column:>20}" for column in columns))
+    width = max(map(len, what)) + 1
+    print(" " * width + "".join(f"{method:>20}" for method in METHODS))
+    for name in what:
+        at = [table.sel(change=name) for table in found]
+        columns = (f"{float(table.effect):.4f} ({float(table.effect_se):.4f})" for table in at)
+        print(name.ljust(width) + "".join(f"{column:>20}" for column in columns))

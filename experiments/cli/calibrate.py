@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
                 f"{chosen.num_burnin} draws discarded of {chosen.num_draws}"
             )
         name = f"calibrate_{head_name(head)}_{step}"
-        for path in report.write_calibration(cells, name, found.sweep, figure.draw(found)):
+        for path in report.write_table_and_figure(cells, name, found.sweep, figure.draw(found)):
             print(f"wrote {path}")
 
 

@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from experiments import figures, report, summary
+    from experiments import figures, induction_tokens, report, summary
     from experiments.cli.shared import compute, open_cells
 
     cells = open_cells(arguments)
@@ -22,6 +22,7 @@ def run(arguments: argparse.Namespace) -> None:
     if note:
         print(f"note: {note}")
     compute(cells, None, arguments.workers)
+    induction_tokens.compute(cells, arguments.workers)
     tables = summary.write_tables(cells)
     written = [summary.write_summary(cells), report.write_report(cells, list(figures.FIGURES), note)]
     print(

@@ -9,6 +9,7 @@ DEFAULT_RUN = "mini-seed0"
 
 if TYPE_CHECKING:
     from experiments.cells import Cells
+    from experiments.survey import Survey
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +39,21 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("last", "same"),
         help="refine rLLCs by the run's one-layer reference model: its last checkpoint, or the one of the same step "
         "(default: the next-token loss)",
+    )
+
+
+def add_survey_arguments(parser: argparse.ArgumentParser, tokens: int) -> None:
+    """--step, --tokens, --layer-norm."""
+    parser.add_argument("--step", type=int, help="checkpoint (default: the last)")
+    parser.add_argument(
+        "--tokens", type=int, help=f"of held-out text (default: {tokens}, or all where there are fewer)"
+    )
+    parser.set_defaults(default_tokens=tokens)
+    parser.add_argument(
+        "--layer-norm",
+        choices=("recompute", "freeze"),
+        default="recompute",
+        help="of a cut path's target: recompute it (exact), or keep its scale (default: %(default)s)",
     )
 
 
@@ -77,3 +93,20 @@ def compute(found: "Cells", kinds: tuple[str, ...] | None, workers: int) -> None
     if tasks:
         with sweep.pool(workers) as pool:
             sweep.run(tasks, pool, found.run.name)
+
+
+def survey_text(found: "Cells", arguments: argparse.Namespace, asked: list["Survey"]) -> list["Survey"]:
+    """Computes the parts of these passes that are missing, over as many tokens as the flags say; returns the passes.
+
+    Raises ValueError for what the model or the text does not have.
+    """
+    from dataclasses import replace
+
+    from experiments import survey
+
+    tokens = arguments.tokens
+    if tokens is None:
+        tokens = min(arguments.default_tokens, survey.available(found.on))
+    checked = [survey.check(replace(one, tokens=tokens), found.on) for one in asked]
+    survey.compute(found, checked, arguments.workers)
+    return checked

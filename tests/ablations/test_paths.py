@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from ablations import attention, effects, heads, rerun
+from ablations.changes import Change, check_change
 from ablations.paths import OUTPUT, VIAS, Path, all_paths, check_path, cut, parse_path, path_name, sources_of
-from ablations.rerun import Change
 from tests.conftest import make_model
 
 TOKENS = torch.randint(50, (3, 11), generator=torch.Generator().manual_seed(5))
@@ -219,7 +219,7 @@ def test_impossible_paths_are_refused(model, path: Path, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         cut(model, [path])
     with pytest.raises(ValueError, match=message):
-        rerun.check_change(Change(cuts=(path,)), model.cfg)
+        check_change(Change(cuts=(path,)), model.cfg)
 
 
 def test_names_of_paths_read_back(model) -> None:

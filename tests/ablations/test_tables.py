@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from ablations import attention, effects, heads, substitutes, tables
+from ablations.changes import Change
 from ablations.paths import OUTPUT, Path, all_paths, cut
-from ablations.rerun import Change
 from tests.conftest import make_model
 
 TOKENS = torch.randint(50, (5, 11), generator=torch.Generator().manual_seed(5))

@@ -1,0 +1,46 @@
+"""The tokens that removing a head, a set of heads or a path affects most."""
+
+import argparse
+
+HELP = "the tokens of held-out text that removing a head (or a path) affects most, in their contexts"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from experiments.cli.shared import add_run_arguments, add_survey_arguments
+
+    parser.add_argument("what", metavar="HEAD", help="L1H4, L0H1+L0H5, or a path: 'L0H5->L1H4.k'")
+    parser.add_argument(
+        "--method",
+        choices=("zero", "mean", "resample"),
+        default="resample",
+        help="what stands in; resampled effects are means over 8 donors (default: %(default)s)",
+    )
+    parser.add_argument("--top", type=int, default=20, help="tokens in each of the two lists (default: %(default)s)")
+    add_survey_arguments(parser, 200_000)
+    add_run_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from ablations.changes import change_name, check_change, parse_change, reader
+    from experiments import affected_lists, interaction, runs, survey
+    from experiments.cli.shared import open_cells, survey_text
+    from experiments.survey import Survey
+
+    opened = runs.open_run(arguments.run)
+    if arguments.top < 1:
+        raise ValueError(f"--top {arguments.top}: a list holds at least one token")
+    change = check_change(parse_change(arguments.what), opened.model_config())
+    reader(change)
+    name, others = change_name(change), interaction.parts(change)
+    step = opened.steps[-1] if arguments.step is None else arguments.step
+    asked = Survey((name, *others), step, 0, arguments.method, arguments.layer_norm, lists=True, keep=bool(others))
+    cells = open_cells(arguments)
+    (asked,) = survey_text(cells, arguments, [asked])
+    means = survey.means(cells, asked).sel(change=name)
+    lists = affected_lists.compute(cells, asked, name, arguments.top)
+    lead = affected_lists.lead(cells, asked, name, means)
+    if others:
+        lead += interaction.sentences(cells, asked, name, others)
+    print(affected_lists.as_text(lists, lead))
+    for path in affected_lists.write(cells, name, lists, lead):
+        print(f"wrote {path}")

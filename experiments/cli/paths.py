@@ -1,0 +1,46 @@
+"""Every direct path between heads, cut by itself."""
+
+import argparse
+
+HELP = "what cutting each path between heads (through q, k and v), and from heads to the output, costs on held-out text"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from experiments.cli.shared import add_run_arguments, add_survey_arguments
+
+    parser.add_argument(
+        "--method",
+        choices=("zero", "mean", "resample"),
+        default="mean",
+        help="what stands in for the source's output (default: %(default)s)",
+    )
+    parser.add_argument("--top", type=int, default=15, help="paths to print (default: %(default)s)")
+    add_survey_arguments(parser, 100_000)
+    add_run_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from experiments import report, runs, survey
+    from experiments.cli.shared import open_cells, survey_text
+    from experiments.figures import path_effects
+    from experiments.survey import Survey
+
+    opened = runs.open_run(arguments.run)
+    step = opened.steps[-1] if arguments.step is None else arguments.step
+    what = path_effects.every_path(opened.model_config())
+    asked = Survey(what, step, 0, arguments.method, arguments.layer_norm)
+    cells = open_cells(arguments)
+    (asked,) = survey_text(cells, arguments, [asked])
+    found = survey.means(cells, asked)
+    ranked = found.isel(change=abs(found.effect).argsort()[::-1].values)
+    print(
+        f"loss rise when one path is cut ({arguments.method} in its place, layer norm {arguments.layer_norm}) at step "
+        f"{step}, {found.attrs['tokens']} tokens of {found.attrs['documents']} held-out documents, nats per token,\n"
+        f"with its standard error (by document); positive: the path helps; the {arguments.top} largest of {len(what)}:"
+    )
+    for name in ranked.change.values[: arguments.top].tolist():
+        at = ranked.sel(change=name)
+        print(f"{name:16}{float(at.effect):>9.4f} ({float(at.effect_se):.4f})")
+    table = path_effects.table(found)
+    for path in report.write_table_and_figure(cells, "path_effects", table, path_effects.draw(table)):
+        print(f"wrote {path}")
