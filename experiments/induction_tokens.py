@@ -69,7 +69,11 @@ def _measure(found: Cells, survey_asked: Survey, names: list[str]) -> xr.Dataset
             effect[number, hit], effect_se[number, hit] = draws.mean(), draws.std(ddof=1) / len(draws) ** 0.5
     means = [clustered(row, hits.document) for row in effect]
     rows = survey.surveyed(survey_asked, on)
-    tokens, documents, positions = (np.asarray(a) for a in (rows.tokens, rows.documents, rows.positions))
+    tokens, documents, positions = (
+        rows.batch(slice(None)).numpy(),
+        np.asarray(rows.documents),
+        np.asarray(rows.positions),
+    )
     nothing = np.zeros((len(tokens), tokens.shape[1] - 1))
     scored = affected.scored(nothing, tokens, documents, positions, corpora.bos(rows.tokenizer))
     data = {

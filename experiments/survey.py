@@ -26,6 +26,7 @@ from experiments.plan import Plan
 PART = 32  # rows of one cell
 DRAWS = 8  # donors that a resampled effect is averaged over
 METHODS = ("zero", "mean", "resample")
+WORTH_WORKERS = 10.0  # seconds of work below which starting processes takes longer
 SIGNS = (1, -1)  # tokens that the change hurts, tokens that it helps
 
 
@@ -81,9 +82,11 @@ def surveyed(survey: Survey, on: Bench) -> corpora.Corpus:
 
 
 def compute(found: Cells, asked: Iterable[Survey], workers: int) -> None:
-    """Computes the parts that are missing in worker processes."""
+    """Computes the parts that are missing: here when there is little to do, else in worker processes."""
     tasks = [task for survey in asked for task in missing(found, survey)]
-    if tasks:
+    if sum(task.seconds for task in tasks) < WORTH_WORKERS:
+        sweep.run_here(tasks, found.run.name)
+    else:
         with sweep.pool(min(workers, len(tasks))) as pool:
             sweep.run(tasks, pool, found.run.name)
 
@@ -181,7 +184,7 @@ def _measure(on: Bench, survey: Survey, part: tuple[int, int]) -> xr.Dataset:
     """Sums by document of every effect and of the clean loss, on all tokens but BOS; hits, and what is kept."""
     model = bench.model(on.run.folder, survey.step)
     rows = text(on).part(slice(*part))
-    tokens, documents, positions = (np.asarray(a) for a in (rows.tokens, rows.documents, rows.positions))
+    tokens, documents, positions = rows.batch(slice(None)), np.asarray(rows.documents), np.asarray(rows.positions)
     bos, chosen = corpora.bos(rows.tokenizer), survey.changes()
     values = stand_in(on, survey, slice(*part))
     stream = tables.blocks(
@@ -195,13 +198,13 @@ def _measure(on: Bench, survey: Survey, part: tuple[int, int]) -> xr.Dataset:
     blocks = list(stream)
     clean = torch.cat([block.clean for block in blocks]).double().numpy()
     effect = torch.cat([block.effect for block in blocks], dim=1).double().numpy()
-    counted = tokens[:, 1:] != bos
+    counted = tokens[:, 1:].numpy() != bos
     sums = effects.cluster_sums(
         np.concatenate([effect[:, counted], clean[None, counted]]), documents[:, 1:][counted].astype(np.int64)
     )
     data = {"documents": ("document", sums.documents), "sums": (("sum", "document"), sums.sums)}
     data["counts"] = ("document", sums.counts)
-    of_changes = [affected.scored(row, tokens, documents, positions, bos, part[0]) for row in effect]
+    of_changes = [affected.scored(row, tokens.numpy(), documents, positions, bos, part[0]) for row in effect]
     if survey.lists:
         data |= _hits_data(of_changes)
     if survey.keep:

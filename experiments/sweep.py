@@ -35,13 +35,34 @@ def run(tasks: Sequence[Task], executor: Executor, description: str) -> None:
     futures = {
         executor.submit(task.function, *task.arguments): task for task in sorted(tasks, key=lambda t: -t.seconds)
     }
-    layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} so far, {remaining} left{postfix}"
-    total = sum(task.seconds for task in tasks)
-    with tqdm(total=total, desc=description, bar_format=layout, smoothing=0) as bar:
-        for done, future in enumerate(as_completed(futures), start=1):
+    with _progress(tasks, description) as advance:
+        for future in as_completed(futures):
             future.result()
+            advance(futures[future])
+
+
+def run_here(tasks: Sequence[Task], description: str) -> None:
+    """Runs all tasks in this process, one after another."""
+    with _progress(tasks, description) as advance:
+        for task in tasks:
+            task.function(*task.arguments)
+            advance(task)
+
+
+@contextmanager
+def _progress(tasks: Sequence[Task], description: str) -> Iterator[Callable[[Task], None]]:
+    """A bar in seconds of work; what it yields is called with every task that is done."""
+    layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} so far, {remaining} left{postfix}"
+    total, done = sum(task.seconds for task in tasks), 0
+    with tqdm(total=total, desc=description, bar_format=layout, smoothing=0, disable=not tasks) as bar:
+
+        def advance(task: Task) -> None:
+            nonlocal done
+            done += 1
             bar.set_postfix_str(f"{done} of {len(tasks)} pieces", refresh=False)
-            bar.update(min(futures[future].seconds, total - bar.n))  # sums of floats may pass the total
+            bar.update(min(task.seconds, total - bar.n))  # sums of floats may pass the total
+
+        yield advance
 
 
 @contextmanager

@@ -1,0 +1,40 @@
+"""A tiny trained run and its results, as a user makes them, shared by the tests of the command line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def command(*arguments: str, cwd: Path) -> subprocess.Popen:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "experiments", *arguments],
+        cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def finish(process: subprocess.Popen) -> str:
+    out, err = process.communicate(timeout=500)
+    assert process.returncode == 0, err
+    return out
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, corpus_file: Path, cache: Path) -> Path:
+    """A folder with runs/tiny-seed0 in it, trained on the standard library's functions."""
+    folder = tmp_path_factory.mktemp("trained")
+    os.environ["DEVCIRCUITS_CACHE"] = str(cache)
+    finish(command("train", "--preset", "tiny", "--corpus", f"text:{corpus_file}", cwd=folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reproduced(trained: Path) -> Path:
+    """Its results folder after one uninterrupted `reproduce`."""
+    finish(command("reproduce", "--run", "tiny-seed0", "--workers", "2", cwd=trained))
+    return trained / "results" / "tiny-seed0"

@@ -1,0 +1,141 @@
+"""Passes over held-out text: equal to hooks on the same tokens, in parts, by any workers; and the verbs on them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from ablations import effects, heads, paths
+from ablations.changes import parse_change
+from ablations.names import all_heads
+from experiments import contexts, induction_tokens, interaction, runs, survey
+from experiments.cells import Cells
+from experiments.corpora import bos
+from experiments.plan import default_plan
+from experiments.survey import Survey
+from tests.experiments.conftest import command, finish
+
+WHAT = ("L1H2", "L0H1", "L0H1+L1H2", "L0H1->L1H2.k", "L0H1->output")
+
+
+@pytest.fixture
+def found(trained: Path, tmp_path: Path) -> Cells:
+    run = runs.open_run(trained / "runs/tiny-seed0")
+    return Cells(tmp_path, run, default_plan(run.config["preset"]["corpus"], 64))
+
+
+def interventions(model, name: str, values: dict) -> heads.Interventions:
+    parts = name.split("+")
+    chosen = {head: values[head] for part in parts if "->" not in part for head in [paths.parse_head(part)]}
+    cuts = [paths.parse_path(part) for part in parts if "->" in part]
+    return paths.cut(model, cuts, values) + heads.replace(chosen)
+
+
+def test_means_are_those_of_hooks_on_the_same_tokens(found: Cells) -> None:
+    asked = survey.check(Survey(WHAT, 60, 3000, "mean"), found.on)
+    means = survey.means(found, asked)
+    model, rows = found.run.model(60), survey.surveyed(asked, found.on)
+    tokens, counted = rows.batch(slice(None)), np.asarray(rows.tokens)[:, 1:] != bos(rows.tokenizer)
+    assert 0.9 * 3000 < counted.sum() == means.attrs["tokens"]
+    values = heads.mean_z(model, all_heads(model.cfg), found.on.reference)
+    documents = np.asarray(rows.documents)[:, 1:][counted]
+    for name in WHAT:
+        by_hooks = effects.token_effects(model, tokens, interventions(model, name, values)).numpy()
+        expected = effects.clustered(by_hooks[counted], documents)
+        assert float(means.effect.sel(change=name)) == pytest.approx(expected.value, abs=2e-6)
+        assert float(means.effect_se.sel(change=name)) == pytest.approx(expected.se, rel=1e-3, abs=2e-6)
+    assert abs(float(means.effect.sel(change="L1H2"))) > 1e-4
+    assert float(means.effect.sel(change="L1H2")) != float(means.effect.sel(change="L0H1"))
+
+
+def test_a_longer_pass_goes_on_from_a_shorter_one_in_the_same_bits(found: Cells, tmp_path: Path, monkeypatch) -> None:
+    short = survey.check(Survey(WHAT[:1], 60, 2 * survey.PART * 63, lists=True), found.on)
+    survey.means(found, short)
+    before = {file.name: file.stat().st_mtime_ns for file in (found.folder / "cells").iterdir()}
+    assert len(before) == 2
+    longer = replace(short, tokens=3 * survey.PART * 63)
+    assert len(survey.missing(found, longer)) == 1
+    hits = survey.hits(found, longer, "L1H2", 1, 30)
+    assert {name: (found.folder / "cells" / name).stat().st_mtime_ns for name in before} == before
+    alone = Cells(tmp_path / "other", found.run, found.plan)
+    monkeypatch.setattr(survey, "WORTH_WORKERS", 0)
+    survey.compute(alone, [longer], 2)
+    afresh = survey.hits(alone, longer, "L1H2", 1, 30)
+    assert all(np.array_equal(a, b) for a, b in zip(hits, afresh, strict=True))
+    for name in before:
+        assert (found.folder / "cells" / name).read_bytes() == (alone.folder / "cells" / name).read_bytes()
+
+
+def test_a_hit_is_measured_again_with_other_donors(found: Cells) -> None:
+    asked = survey.check(Survey(("L0H1->L1H2.v",), 60, 4000, lists=True), found.on)
+    hits = survey.hits(found, asked, asked.what[0], 1, 5)
+    seen = contexts.contexts(found.on, asked, asked.what[0], hits)
+    model, rows = found.run.model(60), survey.text(found.on)
+    for context in seen:
+        tokens = rows.batch([context.row])
+        assert context.target == rows.tokenizer.decode([int(tokens[0, context.pos])])
+        logits = model(tokens)[0, context.pos - 1]
+        target = int(tokens[0, context.pos])
+        assert context.p_clean == pytest.approx(float(logits.softmax(-1)[target]), rel=1e-4)
+        draws = survey.stand_in(found.on, asked, slice(context.row, context.row + 1), half=1)(slice(0, 1))
+        assert len(draws) == survey.DRAWS
+        cut = [paths.parse_path(asked.what[0])]
+        by_hooks = [
+            effects.token_effects(model, tokens, paths.cut(model, cut, values))[0, context.pos - 1] for values in draws
+        ]
+        assert context.effect == pytest.approx(float(torch.stack(by_hooks).mean()), abs=1e-5)
+        assert context.document == rows.documents[context.row, context.pos]
+        assert context.position == rows.positions[context.row, context.pos]
+        assert sum(context.attention) <= 1 + 1e-5
+    chosen = {values[0, 1].data_ptr() for values in survey.stand_in(found.on, asked, slice(0, 1), half=0)(slice(0, 1))}
+    assert chosen
+    halves = [survey.donors(found.run.folder, found.plan, 60, half).documents for half in (0, 1)]
+    reference = found.on.reference_documents
+    assert (np.concatenate(halves) == reference).all()  # disjoint rows: what chooses a list never prints it
+
+
+def test_the_winners_curse_is_there_to_be_removed(found: Cells) -> None:
+    """Among many noisy numbers the largest are too large; the same tokens' fresh ones are smaller, on average."""
+    asked = survey.check(Survey(("L1H2",), 60, 6000, lists=True), found.on)
+    hits = survey.hits(found, asked, "L1H2", 1, 40)
+    fresh = [context.effect for context in contexts.contexts(found.on, asked, "L1H2", hits)]
+    assert np.mean(fresh) < np.mean(hits.effect / 1e6)
+
+
+def test_repeats_are_found() -> None:
+    tokens = np.array([[0, 5, 6, 7, 5, 6, 8, 6, 7, 7]])
+    hits = induction_tokens.Hits(
+        *(np.zeros(5, int),) * 3, np.zeros(5, int), np.array([5, 6, 8, 2, 9]), np.zeros((5, 5), int)
+    )
+    assert induction_tokens.repeated(tokens, hits).tolist() == [True, False, True, False, False]
+
+
+def test_the_verbs(trained: Path, tmp_path: Path) -> None:
+    where = ("--run", "tiny-seed0", "--tokens", "3000")
+
+    def run(*arguments: str, out: str) -> list[str]:
+        return finish(command(*arguments, *where, "--out", str(tmp_path / out), cwd=trained)).splitlines()
+
+    lines = run("ablate", "L0H1", "1:3", "L0H1+L1H3", "L0H1->L1H3.k", out="a")
+    assert [line.split()[0] for line in lines[-4:]] == ["L0H1", "L1H3", "L0H1+L1H3", "L0H1->L1H3.k"]
+    lines = run("paths", "--top", "3", out="a")
+    table = pd.read_csv(tmp_path / "a/tables/path_effects.csv", keep_default_na=False)
+    assert len(table) == 4 * 4 * 3 + 8
+    ranked = table.reindex(table.effect.abs().sort_values(ascending=False).index)
+    assert [line.split()[0] for line in lines[2:5]] == ranked.change[:3].tolist()
+    assert (tmp_path / "a/figures/path_effects.png").stat().st_size > 10_000
+    lines = run("affected", "L0H1->L1H3.k", "--top", "4", out="a")
+    assert sum(line.startswith("     predicted") for line in lines) == 8
+    page = (tmp_path / "a/affected_L0H1-L1H3.k.html").read_text()
+    assert page.count("class=target") == 8
+    assert "http" not in page
+    assert pd.read_csv(tmp_path / "a/tables/affected_L0H1-L1H3.k.csv").groupby("sign").size().tolist() == [4, 4]
+
+
+def test_overlap_is_told_for_paths_between_heads_only() -> None:
+    assert interaction.parts(parse_change("L0H1->L1H2.k")) == ("L0H1", "L1H2")
+    for text in ("L1H2", "embed->L1H2.k", "L0H1->output", "L0H1->L1H2.k+L0H0->L1H2.k"):
+        assert interaction.parts(parse_change(text)) == ()
