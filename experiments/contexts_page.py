@@ -40,7 +40,7 @@ def hit(context: Context, rank: int, more: str = "") -> str:
     """One affected token; more: a line of HTML after its numbers."""
     se = "" if np.isnan(context.effect_se) else f" ± {1.96 * context.effect_se:.2f}"
     shaded = "".join(
-        f'<span style="background:rgba(0,114,178,{0.75 * weight:.3f})" title="attention {weight:.3f}">'
+        f'<span style="background:rgba(0,114,178,{0.85 * weight**0.75:.3f})" title="attention {weight:.3f}">'
         f"{_shown(token)}</span>"
         for token, weight in zip(context.before, context.attention, strict=True)
     )

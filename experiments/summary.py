@@ -1,11 +1,12 @@
 """The main job's numbers as summary.json and tables; no times, dates or paths, so the same work is the same bytes."""
 
+import contextlib
 import math
 from pathlib import Path
 
 import xarray as xr
 
-from experiments import tensorfile
+from experiments import induction_tokens, tensorfile
 from experiments.cells import Cells
 
 UNITS = {
@@ -36,6 +37,7 @@ def summary(cells: Cells) -> dict:
         "units": UNITS,
         "weights": "as trained, nothing folded; composition scores fold ln1 into the reading weights",
         "circuit": _circuit(tables["circuit"]),
+        "affected": _affected(cells),
         "checkpoints": [_checkpoint(cells, tables, step) for step in cells.run.steps],
     }
 
@@ -47,7 +49,7 @@ def write_summary(cells: Cells) -> Path:
 
 
 def write_tables(cells: Cells) -> list[Path]:
-    """One CSV per kind of cell, long form, traces left out."""
+    """One CSV per kind of cell, long form, traces left out; and the induction head's most affected tokens."""
     written = []
     for kind in ("scores", "composition", "ablations", "paths", "circuit", "rllc"):
         table = cells.table(kind)
@@ -60,6 +62,10 @@ def write_tables(cells: Cells) -> list[Path]:
             path = cells.folder / "tables" / f"{name}.csv"
             tensorfile.write_bytes(path, frame.to_csv(index=False, float_format="%.9g").encode())
             written.append(path)
+    with contextlib.suppress(ValueError):  # where the text does not allow it
+        frame = induction_tokens.table(cells).drop_vars(["mean", "mean_se"]).to_dataframe().reset_index()
+        written.append(cells.folder / "tables" / "affected.csv")
+        tensorfile.write_bytes(written[-1], frame.to_csv(index=False, float_format="%.9g").encode())
     return written
 
 
@@ -104,6 +110,20 @@ def _circuit(table: xr.Dataset) -> dict:
     frame = table.isel(step=0, drop=True).to_dataframe().reset_index()
     cuts = frame.to_dict("records")
     return {"previous_token": table.attrs["previous"], "induction": table.attrs["induction"], "cuts": cuts}
+
+
+def _affected(cells: Cells) -> dict | None:
+    """The induction head's most affected tokens in numbers; None where the text does not allow to look for them."""
+    try:
+        found = induction_tokens.table(cells)
+    except ValueError:
+        return None
+    means = {
+        name: {"effect": _number(found["mean"].sel(change=name)), "se": _number(found["mean_se"].sel(change=name))}
+        for name in found.change.values.tolist()
+    }
+    repeated = {"repeated": float(found.repeated.mean()), "repeated_of_all": found.attrs["repeated_of_all"]}
+    return {"tokens": found.attrs["tokens"], "hits": found.sizes["hit"], **repeated, "mean": means}
 
 
 def _number(value: xr.DataArray) -> float | None:

@@ -95,12 +95,17 @@ def test_the_summary_holds_what_it_promises(reproduced: Path) -> None:
         assert len(checkpoint["paths"]) == 4 * 4 * 3
         assert all(set(path) == {"source", "target", "via", "effect", "se"} for path in checkpoint["paths"])
     assert summary["checkpoints"][0]["loss"] > summary["checkpoints"][-1]["loss"] + 0.5
+    affected = summary["affected"]
+    assert affected["hits"] == len(pd.read_csv(reproduced / "tables/affected.csv").groupby("hit"))
+    assert len(affected["mean"]) == 4
+    assert 0 <= affected["repeated_of_all"] <= 1
 
 
 def test_the_report_stands_alone(reproduced: Path) -> None:
     page = (reproduced / "report.html").read_text()
     assert page.count("data:image/svg+xml;base64,") == 5
     assert "http" not in page.replace("http-equiv", "")
+    assert page.count("class=target") == 6  # the induction head's most affected tokens
     for name in ("rllcs", "induction", "compositions", "paths", "traces"):
         assert f"python -m experiments figure {name} --run tiny-seed0" in page
         assert (reproduced / "figures" / f"{name}.png").stat().st_size > 10_000
