@@ -89,6 +89,67 @@ def test_random_heads_score_the_baseline() -> None:
     assert base.sd < 0.2 * base.mean
 
 
+def rotated_scores(model, source: int, target: int, via: int, draws: int, seed: int = 0) -> torch.Tensor:
+    """Squared scores of one pair of a two-layer model, from d_model x d_model matrices turned at random."""
+    first, second, d = model.blocks[0].attn, model.blocks[1].attn, model.cfg.d_model
+    gains = [block.ln1.w[:, None] for block in model.blocks]
+
+    def folded(layer: int, weight: torch.Tensor) -> torch.Tensor:
+        scaled = weight * gains[layer]
+        return scaled - scaled.mean(0, keepdim=True)
+
+    written = folded(0, first.W_V[source]) @ first.W_O[source]
+    q, k, v = (folded(1, weight[target]) for weight in (second.W_Q, second.W_K, second.W_V))
+    read = (q @ k.T, k @ q.T, v @ second.W_O[target])[via]
+    generator = torch.Generator().manual_seed(seed)
+    turns = torch.linalg.qr(torch.randn(draws, d, d, dtype=torch.float64, generator=generator))
+    turn = turns.Q * turns.R.diagonal(dim1=1, dim2=2).sign()[:, None]  # uniform on O(d)
+    composed = (written @ turn @ read).pow(2).sum((1, 2))
+    return composed / (written.pow(2).sum() * read.pow(2).sum())
+
+
+@pytest.mark.parametrize("via", [0, 1, 2])
+def test_the_spectral_baseline_is_what_random_turns_give(via: int) -> None:
+    model = make_model(2, torch.float64)
+    mean, sd = composition.spectral_baseline(attention.weights_of(model), model.cfg)
+    drawn = rotated_scores(model, 1, 2, via, 4000).detach().numpy()
+    assert abs(drawn.mean() - float(mean)) < 4 * drawn.std() / 4000**0.5
+    expected = float(sd[0, 1, 1, 2, via])
+    assert drawn.std() == pytest.approx(expected, rel=0.06)
+    other = float(sd[0, 1, 1, 2, via - 1])  # negative control: another reading has another spread
+    assert abs(other / expected - 1) > 0.06 or via == 1  # queries and keys share theirs: W_QK and its transpose
+
+
+def test_principal_cosines_find_a_shared_subspace() -> None:
+    model = make_model(2, torch.float64)
+    first, second, d_head = model.blocks[0].attn, model.blocks[1].attn, model.cfg.d_head
+    with torch.no_grad():
+        model.blocks[1].ln1.w.fill_(1.0)
+        first.W_O -= first.W_O.mean(-1, keepdim=True)  # the mean is not read, so it is not written
+        second.W_K[2, :, :3] = first.W_O[1, :3].T
+    found = composition.principal_cosines(attention.weights_of(model), model.cfg)
+    assert (found[0, 1, 1, 2, 1, :3] > 1 - 1e-9).all()
+    assert (found[0, 1, 1, 2, 1, 3:] < 0.99).all()
+    assert (found[0, 1, 1, 2, [0, 2]] < 0.99).all()  # negative control: the other readings share nothing
+    assert (found[0, 0, 1, 2, 1] < 0.99).all()
+    assert torch.isnan(found[1, :, 1]).all()
+    assert found.shape[-1] == d_head
+
+
+def test_positions_are_told_apart() -> None:
+    model = make_model(2, torch.float64)
+    attn = model.blocks[1].attn
+    found = composition.position_composition(attention.weights_of(model), model.cfg)
+    q, k = attn.W_Q[1], attn.W_K[1]
+    for side, matrix in enumerate((q @ k.T, k @ q.T)):
+        expected = ((model.W_pos @ matrix).norm() / (model.W_pos.norm() * matrix.norm())).detach()
+        assert float(found[1, 1, side]) == pytest.approx(float(expected), rel=1e-6)
+    assert found[1, 1, 0] != found[1, 1, 1]
+    with pytest.raises(ValueError, match="only a shortformer"):
+        standard = make_model(2, positional_embedding_type="standard")
+        composition.position_composition(attention.weights_of(standard), standard.cfg)
+
+
 def test_heads_are_chosen_by_score() -> None:
     found = {(0, 0): 0.1, (0, 1): 0.6, (0, 2): 0.4, (1, 0): 0.9}
     assert classify.previous_token_heads(found) == [(0, 1), (0, 2)]
