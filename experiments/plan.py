@@ -12,13 +12,13 @@ class Plan:
     corpus: str  # held-out text of this corpus is measured, its train split is sampled on
     period: int  # tokens that are repeated once, for copy gains
     matching_period: int  # tokens that stand four times, for prefix matching
+    affected_tokens: int  # in which the induction head's most affected are looked for, at most
     text_rows: int = 64  # of the whole context, for losses and attention
     reference_rows: int = 64  # for the mean of a head's output, and as donors of resampled ones
     ablation_rows: int = 32
     score_sequences: int = 64  # repeated ones
     path_sequences: int = 32
     circuit_sequences: int = 128
-    affected_tokens: int = 100_000  # in which the induction head's most affected are looked for, at most
     sampled_rows: int = 4096  # of the train split, from which rLLC minibatches are drawn
     llc: Settings = QUICK
     llc_checkpoints: int = 24  # at most, evenly spaced among those of the run
@@ -30,11 +30,17 @@ class Plan:
 
 
 def default_plan(corpus: str, n_ctx: int, seed: int = 0) -> Plan:
-    """The plan for a model with this context: half of it, and at most 64 tokens, is repeated.
+    """The plan for a model with this context: half of it, and at most 64 tokens, is repeated; 400 rows are surveyed.
 
     Prefix matching is measured as by Olsson et al. (2022): 25 tokens, four times.
     """
-    return Plan(corpus=corpus, period=min(64, n_ctx // 2), matching_period=min(25, n_ctx // 4), seed=seed)
+    return Plan(
+        corpus=corpus,
+        period=min(64, n_ctx // 2),
+        matching_period=min(25, n_ctx // 4),
+        affected_tokens=400 * n_ctx,
+        seed=seed,
+    )
 
 
 def llc_steps(steps: list[int], count: int) -> list[int]:

@@ -1,0 +1,244 @@
+"""Which paths carry a task: exact effects of all of them, their gradient approximations, and how sure one can be.
+
+A path's effect is metric(clean run in which the path alone carries what its source writes on the corrupted prompt) -
+metric(clean run), by prompt; negative: the path carries the task. At this size the exact effects of all paths are
+cheap, so they are the method, and what approximations are held against. EAP (Syed et al. 2023, arXiv:2310.10348) takes
+the gradient of the metric with respect to what the target reads, times the change in what the source writes; EAP-IG
+(Hanna et al. 2024, arXiv:2403.17806) the mean of that gradient on the way from the corrupted to the clean embeddings.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from scipy import stats
+from torch import Tensor
+from transformer_lens import HookedTransformerConfig
+
+from ablations import attention, rerun
+from ablations.attention import Weights
+from ablations.changes import Change
+from ablations.names import Head, all_heads
+from ablations.paths import OUTPUT, Path, all_paths
+from circuits.tasks import Task, logit_difference
+
+Metric = Callable[[Task, Float[Tensor, "prompt pos vocab"]], Float[Tensor, " prompt"]]
+IG_STEPS = 5
+
+
+class Effects(NamedTuple):
+    """What patching each path by itself does to the metric, by prompt."""
+
+    paths: tuple[Path, ...]
+    effect: Float[np.ndarray, "path prompt"]
+    clean: Float[np.ndarray, " prompt"]
+    corrupted: Float[np.ndarray, " prompt"]
+
+
+class Circuit(NamedTuple):
+    """How well a set of paths does the task; 0 is the run in which every path is patched, 1 the clean run."""
+
+    faithfulness: float  # with all other paths patched
+    completeness: float  # with the circuit's own paths patched: near 0 when nothing of it is missing
+    minimality: dict[Path, float]  # faithfulness lost when this path, too, is patched
+
+
+def candidates(cfg: HookedTransformerConfig) -> tuple[Path, ...]:
+    """Every direct path between heads, and from heads to the output."""
+    return (*all_paths(cfg), *(Path(head, OUTPUT) for head in all_heads(cfg)))
+
+
+def exact(
+    weights: Weights,
+    cfg: HookedTransformerConfig,
+    task: Task,
+    paths: Sequence[Path],
+    metric: Metric = logit_difference,
+) -> Effects:
+    """Patches one path after another, layer norms recomputed, re-running only what follows."""
+    with torch.no_grad():
+        run, clean, corrupted = _prepared(weights, cfg, task, metric)
+        patched = [metric(task, _logits(run, Change(cuts=(path,)))) - clean for path in paths]
+    return _effects(paths, torch.stack(patched), clean, corrupted)
+
+
+def attribution(
+    weights: Weights,
+    cfg: HookedTransformerConfig,
+    task: Task,
+    paths: Sequence[Path],
+    metric: Metric = logit_difference,
+    steps: int = 1,
+) -> Effects:
+    """The same by gradients: EAP for one step (at the clean prompts), EAP-IG for more (`IG_STEPS` are usual)."""
+    if steps < 1:
+        raise ValueError(f"steps={steps}: at least one gradient is needed")
+    with torch.no_grad():
+        _, of_clean, of_corrupted = _prepared(weights, cfg, task, metric)
+        clean, corrupted = (rerun.clean_run(weights, cfg, tokens) for tokens in (task.clean, task.corrupted))
+    start, end = corrupted.residuals[0], clean.residuals[0]
+    total: dict[tuple[int, str], Tensor] = {}
+    for step in range(1, steps + 1):
+        found = _gradients(weights, cfg, start + step / steps * (end - start), lambda logits: metric(task, logits))
+        total = {name: total.get(name, 0) + gradient / steps for name, gradient in found.items()}
+    effect = torch.stack([_attributed(weights, path, total, clean, corrupted, cfg) for path in paths])
+    return _effects(paths, effect, of_clean, of_corrupted)
+
+
+def p_values(
+    weights: Weights, cfg: HookedTransformerConfig, task: Task, paths: Sequence[Path]
+) -> Float[np.ndarray, " path"]:
+    """Is a path's exact effect on the logit difference more than what it does to tokens that are not the answers?
+
+    The null relabels the answers: a random permutation of the vocabulary is applied to them. Prompts that share answers
+    are not independent, and a random path does have small effects on every pair of tokens; under the null both are as
+    they are. With A[t, v] the change of logit v, summed over prompts whose right answer is t and subtracted over those
+    whose wrong answer is t, the statistic is the trace of A; its mean and variance over permutations are Hoeffding's
+    (1951). Two-sided, by Student's t with as many degrees of freedom as there are other tokens.
+    """
+    vocabulary = torch.arange(cfg.d_vocab)
+    of_right = (task.right[:, None] == vocabulary).float() - (task.wrong[:, None] == vocabulary).float()
+    found = np.empty(len(paths))
+    with torch.no_grad():
+        run, *_ = _prepared(weights, cfg, task, logit_difference)
+        before = _last_logits(run, Change())
+        for number, path in enumerate(paths):
+            change = of_right.T @ (_last_logits(run, Change(cuts=(path,))) - before)
+            found[number] = _trace_p_value(change.double().numpy())
+    return found
+
+
+def _trace_p_value(change: Float[np.ndarray, "answer vocab"]) -> float:
+    rows, columns = change.mean(1, keepdims=True), change.mean(0, keepdims=True)
+    centred = change - rows - columns + change.mean()
+    sd = float(np.sqrt((centred**2).sum() / (len(change) - 1)))
+    if sd < 1e-9 * max(1.0, float(np.abs(change).max())):
+        return 1.0  # the same for all tokens: nothing is carried
+    z = (np.trace(change) - rows.sum()) / sd
+    return float(2 * stats.t.sf(abs(z), len(change) - 1))
+
+
+def significant(p: Float[np.ndarray, " path"], rate: float = 0.05) -> Bool[np.ndarray, " path"]:
+    """Which p-values pass at this false-discovery rate (Benjamini and Hochberg 1995)."""
+    return stats.false_discovery_control(p) <= rate
+
+
+def evaluate(
+    weights: Weights,
+    cfg: HookedTransformerConfig,
+    task: Task,
+    circuit: Sequence[Path],
+    metric: Metric = logit_difference,
+) -> Circuit:
+    """Faithfulness, completeness and minimality of a set of paths, among all `candidates`, on mean metrics.
+
+    Raises ValueError where patching everything changes nothing: there is no task to do.
+    """
+    every = candidates(cfg)
+    if unknown := set(circuit) - set(every):
+        raise ValueError(f"{next(iter(unknown))} is not a path between heads or to the output")
+    with torch.no_grad():
+        run, clean, _ = _prepared(weights, cfg, task, metric)
+
+        def score(patched: Sequence[Path]) -> float:
+            return float(metric(task, _logits(run, Change(cuts=tuple(patched)))).mean())
+
+        none, whole = score(every), float(clean.mean())
+        if abs(whole - none) < 1e-6:
+            raise ValueError("patching every path changes nothing: the model does not do the task")
+
+        def share(patched: Sequence[Path]) -> float:
+            return (score(patched) - none) / (whole - none)
+
+        rest = [path for path in every if path not in set(circuit)]
+        faithful = share(rest)
+        minimality = {path: faithful - share([*rest, path]) for path in circuit}
+        return Circuit(faithful, share(circuit), minimality)
+
+
+def random_circuits(
+    weights: Weights,
+    cfg: HookedTransformerConfig,
+    task: Task,
+    size: int,
+    draws: int = 20,
+    seed: int = 0,
+    metric: Metric = logit_difference,
+) -> Float[np.ndarray, " draw"]:
+    """Faithfulness of random sets of as many paths: what a circuit's is to be held against."""
+    generator, every = np.random.default_rng(seed), candidates(cfg)
+    chosen = [generator.choice(len(every), size, replace=False) for _ in range(draws)]
+    return np.array([evaluate(weights, cfg, task, [every[i] for i in c], metric).faithfulness for c in chosen])
+
+
+def _prepared(
+    weights: Weights, cfg: HookedTransformerConfig, task: Task, metric: Metric
+) -> tuple[rerun.Run, Tensor, Tensor]:
+    """The clean run with the corrupted z as what stands in, and the metric of either."""
+    if task.clean.shape != task.corrupted.shape:
+        shapes = f"clean prompts {list(task.clean.shape)}, corrupted prompts {list(task.corrupted.shape)}"
+        raise ValueError(f"{shapes}: their positions must correspond, make both as many and as long")
+    clean, corrupted = (rerun.clean_run(weights, cfg, tokens) for tokens in (task.clean, task.corrupted))
+    values: dict[Head, Tensor] = {(layer, head): corrupted.z[layer][:, :, head] for layer, head in all_heads(cfg)}
+    of_clean, of_corrupted = (
+        metric(task, attention.unembed(weights, cfg, run.residuals[-1])) for run in (clean, corrupted)
+    )
+    return rerun.prepare(weights, cfg, clean, values), of_clean, of_corrupted
+
+
+def _effects(paths: Sequence[Path], effect: Tensor, clean: Tensor, corrupted: Tensor) -> Effects:
+    return Effects(tuple(paths), *(values.double().numpy() for values in (effect, clean, corrupted)))
+
+
+def _last_logits(run: rerun.Run, change: Change) -> Float[Tensor, "prompt vocab"]:
+    return attention.unembed(run.weights, run.cfg, rerun.final_residual(run, change)[:, -1])
+
+
+def _logits(run: rerun.Run, change: Change) -> Tensor:
+    return attention.unembed(run.weights, run.cfg, rerun.final_residual(run, change))
+
+
+def _gradients(
+    weights: Weights, cfg: HookedTransformerConfig, residual: Tensor, metric: Callable[[Tensor], Tensor]
+) -> dict[tuple[int, str], Tensor]:
+    """Gradient of the metric with respect to heads' inputs, by via [prompt, pos, head, d_model], and to the output."""
+    shifts: dict[tuple[int, str], Tensor] = {}
+    for layer in range(cfg.n_layers):
+        heads = attention.head_weights(weights, layer)
+        read: list[Tensor] = []  # queries, keys, values
+        for name, weight, bias in (
+            ("q", heads.W_Q, heads.b_Q),
+            ("k", heads.W_K, heads.b_K),
+            ("v", heads.W_V, heads.b_V),
+        ):
+            shift = residual.new_zeros(*residual.shape[:2], cfg.n_heads, cfg.d_model, requires_grad=True)
+            shifts[layer, name] = shift
+            normalized = attention.normalize(weights, cfg, f"blocks.{layer}.ln1", residual[:, :, None] + shift)
+            if name != "v" and cfg.positional_embedding_type == "shortformer":
+                normalized = normalized + weights["pos_embed.W_pos"][: residual.shape[1], None]
+            read.append(torch.einsum("bphd,hde->bphe", normalized, weight) + bias)
+        query, key, value = read
+        z = attention.attend(query, key, value, cfg.attn_scale)
+        residual = residual + attention.write(z, heads.W_O) + weights[f"blocks.{layer}.attn.b_O"]
+    shifts[cfg.n_layers, OUTPUT] = torch.zeros_like(residual, requires_grad=True)
+    total = metric(attention.unembed(weights, cfg, residual + shifts[cfg.n_layers, OUTPUT])).sum()
+    return dict(zip(shifts, torch.autograd.grad(total, list(shifts.values())), strict=True))
+
+
+def _attributed(
+    weights: Weights,
+    path: Path,
+    gradients: dict[tuple[int, str], Tensor],
+    clean: rerun.Clean,
+    corrupted: rerun.Clean,
+    cfg: HookedTransformerConfig,
+) -> Float[Tensor, " prompt"]:
+    assert not isinstance(path.source, str)
+    layer, head = path.source
+    W_O = weights[f"blocks.{layer}.attn.W_O"][head]
+    change = (corrupted.z[layer][:, :, head] - clean.z[layer][:, :, head]) @ W_O
+    if isinstance(path.target, str):
+        return (gradients[cfg.n_layers, OUTPUT] * change).sum((1, 2))
+    return (gradients[path.target[0], str(path.via)][:, :, path.target[1]] * change).sum((1, 2))
