@@ -97,13 +97,13 @@ def all_paths(cfg: HookedTransformerConfig) -> list[Path]:
 def cut(
     model: HookedTransformer,
     paths: Iterable[Path],
-    values: Mapping[Head, Tensor] | None = None,
+    values: Mapping[Source, Tensor] | Mapping[Head, Tensor] | None = None,
     layer_norm: LayerNorm = "recompute",
 ) -> Interventions:
     """Interventions that cut a set of paths at once; run them with `effects.token_losses`.
 
-    values: the z put in place of each source head's ([d_head], [pos, d_head] or [batch, pos, d_head]), for these paths
-    only; zero for heads that are not given, and for other sources.
+    values: the z put in place of each source head's ([d_head], [pos, d_head] or [batch, pos, d_head]), and what is put
+    in place of the embedding (by "embed"), for these paths only; zero for what is not given.
     """
     paths = [check_path(path, model.cfg) for path in paths]
     missing: dict[Source, Tensor] = {}  # what each source writes, less what stands in for it; renewed by every run
@@ -124,7 +124,7 @@ def _layer(path: Path, cfg: HookedTransformerConfig) -> int:
 
 def _keep(source: Source, value: Tensor, model: HookedTransformer, missing: dict[Source, Tensor]) -> tuple[str, Hook]:
     if isinstance(source, str):
-        return f"hook_{source}", lambda embedding, hook: missing.update({source: embedding})
+        return f"hook_{source}", lambda embedding, hook: missing.update({source: embedding - value.to(embedding)})
     layer, head = source
 
     def keep(z: Tensor, hook: HookPoint) -> None:

@@ -36,7 +36,7 @@ class Run(NamedTuple):
     weights: Weights
     cfg: HookedTransformerConfig
     clean: Clean
-    values: Mapping[Head, Tensor]
+    values: Mapping[Source, Tensor]
     layer_norm: LayerNorm
     readings: dict[tuple[int, frozenset[Source]], Readings]  # of a layer whose residual stream is clean, less sources
     projected: dict[tuple[Head, Via], HeadZ]  # clean queries, keys and values of one head
@@ -67,11 +67,15 @@ def prepare(
     weights: Weights,
     cfg: HookedTransformerConfig,
     clean: Clean,
-    values: Mapping[Head, Tensor],
+    values: Mapping[Source, Tensor] | Mapping[Head, Tensor],
     layer_norm: LayerNorm = "recompute",
 ) -> Run:
-    """What `final_residual` needs of a text. values: the z put in place of removed heads' and cut sources'."""
-    return Run(weights, cfg, clean, values, layer_norm, {}, {})
+    """What `final_residual` needs of a text.
+
+    values: what is put in place of removed heads' and cut sources' z, or of the embedding where it is cut ("embed").
+    """
+    stand_in: dict[Source, Tensor] = dict(values.items())
+    return Run(weights, cfg, clean, stand_in, layer_norm, {}, {})
 
 
 def final_residual(run: Run, change: Change) -> Residual:
@@ -162,7 +166,8 @@ def _written(run: Run, z: list[Tensor], sources: list[Source], layers: int) -> T
 def _of_source(run: Run, z: list[Tensor], source: Source, layers: int) -> Tensor:
     weights, tokens = run.weights, run.clean.tokens
     if source == "embed":
-        return F.embedding(tokens, weights["embed.W_E"])
+        embedding = F.embedding(tokens, weights["embed.W_E"])
+        return embedding - run.values[source] if source in run.values else embedding
     if source == "pos_embed":
         return weights["pos_embed.W_pos"][: tokens.shape[1]]
     if isinstance(source, str):

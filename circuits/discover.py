@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from scipy import stats
 from torch import Tensor
@@ -20,8 +21,8 @@ from transformer_lens import HookedTransformerConfig
 from ablations import attention, rerun
 from ablations.attention import Weights
 from ablations.changes import Change
-from ablations.names import Head, all_heads
-from ablations.paths import OUTPUT, Path, all_paths
+from ablations.names import all_heads
+from ablations.paths import OUTPUT, VIAS, Path, Source, all_paths
 from circuits.tasks import Task, logit_difference
 
 Metric = Callable[[Task, Float[Tensor, "prompt pos vocab"]], Float[Tensor, " prompt"]]
@@ -38,7 +39,9 @@ class Effects(NamedTuple):
 
 
 class Circuit(NamedTuple):
-    """How well a set of paths does the task; 0 is the run in which every path is patched, 1 the clean run."""
+    """How well a set of paths does the task; 0 is the run in which every path is patched (the corrupted one), 1 the
+    clean one.
+    """
 
     faithfulness: float  # with all other paths patched
     completeness: float  # with the circuit's own paths patched: near 0 when nothing of it is missing
@@ -46,8 +49,12 @@ class Circuit(NamedTuple):
 
 
 def candidates(cfg: HookedTransformerConfig) -> tuple[Path, ...]:
-    """Every direct path between heads, and from heads to the output."""
-    return (*all_paths(cfg), *(Path(head, OUTPUT) for head in all_heads(cfg)))
+    """Every direct path: from the embedding and from heads, into heads and to the output."""
+    heads = all_heads(cfg)
+    sources: list[Source] = ["embed", *heads]
+    from_embedding = [Path("embed", head, via) for head in heads for via in VIAS]
+    to_output = [Path(source, OUTPUT) for source in sources]
+    return (*from_embedding, *all_paths(cfg), *to_output)
 
 
 def exact(
@@ -138,7 +145,7 @@ def evaluate(
     """
     every = candidates(cfg)
     if unknown := set(circuit) - set(every):
-        raise ValueError(f"{next(iter(unknown))} is not a path between heads or to the output")
+        raise ValueError(f"{next(iter(unknown))} is not a path of this model")
     with torch.no_grad():
         run, clean, _ = _prepared(weights, cfg, task, metric)
 
@@ -181,7 +188,8 @@ def _prepared(
         shapes = f"clean prompts {list(task.clean.shape)}, corrupted prompts {list(task.corrupted.shape)}"
         raise ValueError(f"{shapes}: their positions must correspond, make both as many and as long")
     clean, corrupted = (rerun.clean_run(weights, cfg, tokens) for tokens in (task.clean, task.corrupted))
-    values: dict[Head, Tensor] = {(layer, head): corrupted.z[layer][:, :, head] for layer, head in all_heads(cfg)}
+    values: dict[Source, Tensor] = {(layer, head): corrupted.z[layer][:, :, head] for layer, head in all_heads(cfg)}
+    values["embed"] = F.embedding(task.corrupted, weights["embed.W_E"])
     of_clean, of_corrupted = (
         metric(task, attention.unembed(weights, cfg, run.residuals[-1])) for run in (clean, corrupted)
     )
@@ -235,10 +243,12 @@ def _attributed(
     corrupted: rerun.Clean,
     cfg: HookedTransformerConfig,
 ) -> Float[Tensor, " prompt"]:
-    assert not isinstance(path.source, str)
-    layer, head = path.source
-    W_O = weights[f"blocks.{layer}.attn.W_O"][head]
-    change = (corrupted.z[layer][:, :, head] - clean.z[layer][:, :, head]) @ W_O
+    if isinstance(path.source, str):
+        change = corrupted.residuals[0] - clean.residuals[0]
+    else:
+        layer, head = path.source
+        W_O = weights[f"blocks.{layer}.attn.W_O"][head]
+        change = (corrupted.z[layer][:, :, head] - clean.z[layer][:, :, head]) @ W_O
     if isinstance(path.target, str):
         return (gradients[cfg.n_layers, OUTPUT] * change).sum((1, 2))
     return (gradients[path.target[0], str(path.via)][:, :, path.target[1]] * change).sum((1, 2))

@@ -56,7 +56,7 @@ class Plant(NamedTuple):
 def induction(layer_norm: bool = True, noise: float = 0.0, seed: int = 0, removed: bool = False) -> Plant:
     """A previous-token head (L0H1) whose output an induction head (L1H2) reads as keys."""
     heads = {(0, 1): _previous_token(PREVIOUS), (1, 2): _induction()}
-    edges = frozenset({Path((0, 1), (1, 2), "k"), Path((1, 2), OUTPUT)})
+    edges = frozenset({Path("embed", (0, 1), "v"), Path((0, 1), (1, 2), "k"), Path((1, 2), OUTPUT)})
     types = {(0, 1): "previous-token", (1, 2): "induction"}
     model = _build(heads, layer_norm, noise, seed, removed)
     return Plant("induction", model, types, (_repeats(seed),), (edges,))
@@ -66,15 +66,17 @@ def redundant(layer_norm: bool = True, noise: float = 0.0, seed: int = 0, remove
     """The same with two previous-token heads (L0H1, L0H3), each of which is enough."""
     heads = {(0, 1): _previous_token(PREVIOUS), (0, 3): _previous_token(PREVIOUS), (1, 2): _induction()}
     types = {(0, 1): "previous-token", (0, 3): "previous-token", (1, 2): "induction"}
-    pair = frozenset({Path((0, 1), (1, 2), "k"), Path((0, 3), (1, 2), "k")})
+    either = [Path("embed", (0, head), "v") for head in (1, 3)] + [Path((0, head), (1, 2), "k") for head in (1, 3)]
     model = _build(heads, layer_norm, noise, seed, removed)
-    return Plant("redundant", model, types, (_repeats(seed),), (pair | {Path((1, 2), OUTPUT)},), pair)
+    edges = frozenset({*either, Path((1, 2), OUTPUT)})
+    return Plant("redundant", model, types, (_repeats(seed),), (edges,), frozenset(either))
 
 
 def skip_trigram(layer_norm: bool = True, noise: float = 0.0, seed: int = 0, removed: bool = False) -> Plant:
     """One head (L0H2) that says c after "a ... b", for eight triples."""
     model = _build({(0, 2): _skip_trigram()}, layer_norm, noise, seed, removed)
-    return Plant("skip_trigram", model, {(0, 2): "multigram"}, (_skips(seed),), (frozenset({Path((0, 2), OUTPUT)}),))
+    edges = frozenset({Path("embed", (0, 2), "k"), Path("embed", (0, 2), "v"), Path((0, 2), OUTPUT)})
+    return Plant("skip_trigram", model, {(0, 2): "multigram"}, (_skips(seed),), (edges,))
 
 
 def brackets(layer_norm: bool = True, noise: float = 0.0, seed: int = 0, removed: bool = False) -> Plant:
@@ -82,7 +84,13 @@ def brackets(layer_norm: bool = True, noise: float = 0.0, seed: int = 0, removed
     and says its closer. Nothing is counted.
     """
     model = _build({(0, 0): _flag(), (1, 1): _closer()}, layer_norm, noise, seed, removed)
-    edges = frozenset({Path((0, 0), (1, 1), "q"), Path((0, 0), (1, 1), "k"), Path((1, 1), OUTPUT)})
+    read = {
+        Path("embed", (0, 0), "k"),
+        Path("embed", (0, 0), "v"),
+        Path((0, 0), (1, 1), "q"),
+        Path((0, 0), (1, 1), "k"),
+    }
+    edges = frozenset({*read, Path((1, 1), OUTPUT)})
     return Plant("brackets", model, {(0, 0): "flag", (1, 1): "bracket"}, (_nested(seed),), (edges,))
 
 
@@ -92,8 +100,9 @@ def shared(layer_norm: bool = True, noise: float = 0.0, seed: int = 0, removed: 
     """
     heads = {(0, 1): _previous_token(PREVIOUS), (1, 2): _induction(), (1, 0): _after_previous()}
     types = {(0, 1): "previous-token", (1, 2): "induction", (1, 0): "multigram"}
-    first = frozenset({Path((0, 1), (1, 2), "k"), Path((1, 2), OUTPUT)})
-    second = frozenset({Path((0, 1), (1, 0), "v"), Path((1, 0), OUTPUT)})
+    read = Path("embed", (0, 1), "v")
+    first = frozenset({read, Path((0, 1), (1, 2), "k"), Path((1, 2), OUTPUT)})
+    second = frozenset({read, Path((0, 1), (1, 0), "v"), Path((1, 0), OUTPUT)})
     model = _build(heads, layer_norm, noise, seed, removed)
     return Plant("shared", model, types, (_repeats(seed), _gapped(seed)), (first, second))
 

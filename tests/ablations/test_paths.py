@@ -73,7 +73,7 @@ def test_sets_of_cuts_and_heads_equal_the_hooks(n_layers, positions, normalizati
     kind = {"normalization_type": normalization, "positional_embedding_type": positions}
     model = make_model(4, torch.float64, n_layers=n_layers, **kind)
     sources = [(0, 0), (0, 2), (1, 1)]
-    means = heads.mean_z(model, sources, TOKENS)
+    means = {**heads.mean_z(model, sources, TOKENS), "embed": model.W_E[7].detach()}
     last = n_layers - 1
     cuts = [
         Path((0, 0), (last, 1), "k"),

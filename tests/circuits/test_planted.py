@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from ablations import attention, patching, rerun
 from ablations.changes import Change
 from ablations.names import all_heads
-from ablations.paths import OUTPUT, Path
+from ablations.paths import Path
 from circuits import discover, planted
 from circuits.planted import PLANTS, Plant
 from circuits.tasks import Task, accuracy, logit_difference
@@ -47,7 +47,7 @@ def test_a_plant_does_its_tasks_through_its_edges_alone(make, layer_norm: bool) 
             assert max(circuit.minimality[path] for path in plant.redundant) < 0.05
             without = discover.evaluate(weights, plant.model.cfg, task, sorted(edges - plant.redundant, key=str))
             assert without.faithfulness < 0.2  # a set cut sees what no single cut does
-        random = discover.random_circuits(weights, plant.model.cfg, task, len(edges), draws=10)
+        random = discover.random_circuits(weights, plant.model.cfg, task, len(edges), draws=4)
         assert random.max() < 0.9
 
 
@@ -86,8 +86,8 @@ def test_true_edges_pass_the_false_discovery_control(make) -> None:
 
 @pytest.mark.parametrize("make", PLANTS, ids=NAMES)
 def test_nothing_is_found_without_the_plant(make) -> None:
-    """Of twelve noise models at most one shows an edge (`benchmarks/planted.py` takes a hundred)."""
-    draws, false = 12, 0
+    """Of six noise models none shows an edge (`benchmarks/planted.py` takes a hundred)."""
+    draws, false = 6, 0
     for seed in range(draws):
         plant = make(True, 0.1, seed, removed=True)
         cfg, weights = plant.model.cfg, attention.weights_of(plant.model)
@@ -95,7 +95,7 @@ def test_nothing_is_found_without_the_plant(make) -> None:
             assert accuracy(task, plant.model(task.clean)) < 0.3
             p = discover.p_values(weights, cfg, task, discover.candidates(cfg))
             false += bool(discover.significant(p).any())
-    assert false <= 1
+    assert false == 0
 
 
 def test_prompts_are_not_independent_units() -> None:
@@ -112,7 +112,7 @@ def test_exact_effects_are_those_of_path_patching() -> None:
     plant = planted.shared(True, 0.1)
     task = plant.tasks[0]
     found = found_edges(plant, task)
-    chosen = [number for number, path in enumerate(found.paths) if path.target != OUTPUT][::5]
+    chosen = [n for n, path in enumerate(found.paths) if path.source != "embed"][::5]
     sets = [[found.paths[number]] for number in chosen]
     hooked = patching.path_patching(
         plant.model, task.clean, task.corrupted, sets, lambda logits: logit_difference(task, logits)
@@ -132,7 +132,8 @@ def test_attribution_is_the_derivative_of_a_patch() -> None:
 
     def moved(path: Path, step: float) -> torch.Tensor:
         z = [own + step * (other - own) for own, other in zip(clean.z, corrupted.z, strict=True)]
-        values = {(layer, head): z[layer][:, :, head] for layer, head in all_heads(cfg)}
+        values: dict[Source, torch.Tensor] = {(at, head): z[at][:, :, head] for at, head in all_heads(cfg)}
+        values["embed"] = clean.residuals[0] + step * (corrupted.residuals[0] - clean.residuals[0])
         stream = rerun.final_residual(rerun.prepare(weights, cfg, clean, values), Change(cuts=(path,)))
         return logit_difference(task, attention.unembed(weights, cfg, stream))
 

@@ -12,11 +12,11 @@ from ablations import effects, heads, paths
 from ablations.changes import parse_change
 from ablations.names import all_heads
 from experiments import contexts, induction_tokens, interaction, runs, survey
+from experiments.__main__ import main
 from experiments.cells import Cells
 from experiments.corpora import bos
 from experiments.plan import default_plan
 from experiments.survey import Survey
-from tests.experiments.conftest import command, finish
 
 WHAT = ("L1H2", "L0H1", "L0H1+L1H2", "L0H1->L1H2.k", "L0H1->output")
 
@@ -113,26 +113,27 @@ def test_repeats_are_found() -> None:
     assert induction_tokens.repeated(tokens, hits).tolist() == [True, False, True, False, False]
 
 
-def test_the_verbs(trained: Path, tmp_path: Path) -> None:
-    where = ("--run", "tiny-seed0", "--tokens", "3000")
+def test_the_verbs(trained: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(trained)
 
-    def run(*arguments: str, out: str) -> list[str]:
-        return finish(command(*arguments, *where, "--out", str(tmp_path / out), cwd=trained)).splitlines()
+    def run(*arguments: str) -> list[str]:
+        assert main([*arguments, "--run", "tiny-seed0", "--tokens", "3000", "--out", str(tmp_path)]) == 0
+        return capsys.readouterr().out.splitlines()
 
-    lines = run("ablate", "L0H1", "1:3", "L0H1+L1H3", "L0H1->L1H3.k", out="a")
+    lines = run("ablate", "L0H1", "1:3", "L0H1+L1H3", "L0H1->L1H3.k")
     assert [line.split()[0] for line in lines[-4:]] == ["L0H1", "L1H3", "L0H1+L1H3", "L0H1->L1H3.k"]
-    lines = run("paths", "--top", "3", out="a")
-    table = pd.read_csv(tmp_path / "a/tables/path_effects.csv", keep_default_na=False)
+    lines = run("paths", "--top", "3")
+    table = pd.read_csv(tmp_path / "tables/path_effects.csv", keep_default_na=False)
     assert len(table) == 4 * 4 * 3 + 8
     ranked = table.reindex(table.effect.abs().sort_values(ascending=False).index)
     assert [line.split()[0] for line in lines[2:5]] == ranked.change[:3].tolist()
-    assert (tmp_path / "a/figures/path_effects.png").stat().st_size > 10_000
-    lines = run("affected", "L0H1->L1H3.k", "--top", "4", out="a")
+    assert (tmp_path / "figures/path_effects.png").stat().st_size > 10_000
+    lines = run("affected", "L0H1->L1H3.k", "--top", "4")
     assert sum(line.startswith("     predicted") for line in lines) == 8
-    page = (tmp_path / "a/affected_L0H1-L1H3.k.html").read_text()
+    page = (tmp_path / "affected_L0H1-L1H3.k.html").read_text()
     assert page.count("class=target") == 8
     assert "http" not in page
-    assert pd.read_csv(tmp_path / "a/tables/affected_L0H1-L1H3.k.csv").groupby("sign").size().tolist() == [4, 4]
+    assert pd.read_csv(tmp_path / "tables/affected_L0H1-L1H3.k.csv").groupby("sign").size().tolist() == [4, 4]
 
 
 def test_overlap_is_told_for_paths_between_heads_only() -> None:
