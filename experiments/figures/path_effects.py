@@ -31,7 +31,7 @@ def draw(paths: xr.Dataset) -> Figure:
     targets = [name for name in dict.fromkeys(paths.target.values.tolist()) if name != OUTPUT]
     between = [name for name in sources if name in set(paths.source.values[paths.target.values != OUTPUT].tolist())]
     limit = float(abs(paths.effect).max())
-    figure = style.new_figure(12, 4.4)
+    figure = style.new_figure(12.0, 4.4)
     axes = figure.subplots(1, 4, width_ratios=(len(targets),) * 3 + (2,))
     for axis, via in zip(axes[:3], VIAS, strict=True):
         values = _matrix(paths, between, targets, via)
