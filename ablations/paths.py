@@ -105,7 +105,7 @@ def cut(
     values: the z put in place of each source head's ([d_head], [pos, d_head] or [batch, pos, d_head]), and what is put
     in place of the embedding (by "embed"), for these paths only; zero for what is not given.
     """
-    paths = [check_path(path, model.cfg) for path in paths]
+    paths = [check_path(path, model.cfg) for path in dict.fromkeys(paths)]
     missing: dict[Source, Tensor] = {}  # what each source writes, less what stands in for it; renewed by every run
     hooks = [
         _keep(source, (values or {}).get(source, torch.zeros(1)), model, missing)  # type: ignore[arg-type]

@@ -97,7 +97,7 @@ def final_streams(run: Run, change: Change) -> tuple[Residual, Residual]:
         for head, value in changed_heads(run, change, layer, residual, z).items():
             z[layer][:, :, head] = value
         residual = residual + attention.write(z[layer], heads.W_O) + run.weights[f"blocks.{layer}.attn.b_O"]
-    to_output = [path.source for path in change.cuts if path.target == OUTPUT]
+    to_output = list(dict.fromkeys(path.source for path in change.cuts if path.target == OUTPUT))
     if not to_output:
         return residual, residual
     cut = residual - _written(run, z, to_output, cfg.n_layers)

@@ -120,7 +120,7 @@ def _changed_losses(
     run: Run, change: Change, shared: Shared, writes: dict[Head, tuple[Tensor, Tensor]]
 ) -> Float[Tensor, " token"]:
     cfg, last = run.cfg, run.cfg.n_layers - 1
-    ended = [path.source for path in change.cuts if path.target == OUTPUT]
+    ended = dict.fromkeys(path.source for path in change.cuts if path.target == OUTPUT)
     to_output = [source for source in ended if not isinstance(source, str)]
     if first_layer(change, cfg) < last or len(to_output) < len(ended):
         cut, scaled_as = (_centred(cfg, stream) for stream in rerun.final_streams(run, change))

@@ -79,6 +79,16 @@ def test_effects_are_means_over_draws(model) -> None:
     assert not np.allclose(alone[0], alone[1], atol=1e-6)
 
 
+def test_a_path_that_is_named_twice_is_cut_once(model) -> None:
+    weights = attention.weights_of(model)
+    for path in (Path((0, 1), (1, 2), "k"), Path((0, 1), OUTPUT), Path("embed", OUTPUT)):
+        changes = [Change(cuts=(path,)), Change(cuts=(path, path))]
+        (block,) = tables.blocks(weights, model.cfg, TOKENS, changes, substitutes.zeros(model.cfg))
+        assert torch.equal(block.changed[0], block.changed[1])
+        hooked = [effects.token_losses(model, TOKENS, cut(model, change.cuts)) for change in changes]
+        assert torch.equal(*hooked)
+
+
 @pytest.mark.parametrize(
     ("changes", "tokens", "message"),
     [
