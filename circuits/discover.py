@@ -25,7 +25,7 @@ from ablations.names import all_heads
 from ablations.paths import OUTPUT, VIAS, Path, Source, all_paths
 from circuits.tasks import Task, logit_difference
 
-Metric = Callable[[Task, Float[Tensor, "prompt pos vocab"]], Float[Tensor, " prompt"]]
+Metric = Callable[[Task, Float[Tensor, "prompt last vocab"]], Float[Tensor, " prompt"]]  # of the last token's logits
 IG_STEPS = 5
 
 
@@ -36,6 +36,7 @@ class Effects(NamedTuple):
     effect: Float[np.ndarray, "path prompt"]
     clean: Float[np.ndarray, " prompt"]
     corrupted: Float[np.ndarray, " prompt"]
+    p: Float[np.ndarray, " path"]  # of an exact effect on the logit difference (`relabelling_p`); NaN for attributions
 
 
 class Circuit(NamedTuple):
@@ -67,8 +68,12 @@ def exact(
     """Patches one path after another, layer norms recomputed, re-running only what follows."""
     with torch.no_grad():
         run, clean, corrupted = _prepared(weights, cfg, task, metric)
-        patched = [metric(task, _logits(run, Change(cuts=(path,)))) - clean for path in paths]
-    return _effects(paths, torch.stack(patched), clean, corrupted)
+        before, patched, p = _logits(run, Change()), [], np.empty(len(paths))
+        for number, path in enumerate(paths):
+            after = _logits(run, Change(cuts=(path,)))
+            patched.append(metric(task, after) - clean)
+            p[number] = relabelling_p(task, (after - before)[:, -1])
+    return _effects(paths, torch.stack(patched), clean, corrupted, p)
 
 
 def attribution(
@@ -91,13 +96,11 @@ def attribution(
         found = _gradients(weights, cfg, start + step / steps * (end - start), lambda logits: metric(task, logits))
         total = {name: total.get(name, 0) + gradient / steps for name, gradient in found.items()}
     effect = torch.stack([_attributed(weights, path, total, clean, corrupted, cfg) for path in paths])
-    return _effects(paths, effect, of_clean, of_corrupted)
+    return _effects(paths, effect, of_clean, of_corrupted, np.full(len(paths), np.nan))
 
 
-def p_values(
-    weights: Weights, cfg: HookedTransformerConfig, task: Task, paths: Sequence[Path]
-) -> Float[np.ndarray, " path"]:
-    """Is a path's exact effect on the logit difference more than what it does to tokens that are not the answers?
+def relabelling_p(task: Task, change: Float[Tensor, "prompt vocab"]) -> float:
+    """Is a change of logits more to the answers than what it is to other tokens?
 
     The null relabels the answers: a random permutation of the vocabulary is applied to them. Prompts that share answers
     are not independent, and a random path does have small effects on every pair of tokens; under the null both are as
@@ -105,16 +108,9 @@ def p_values(
     whose wrong answer is t, the statistic is the trace of A; its mean and variance over permutations are Hoeffding's
     (1951). Two-sided, by Student's t with as many degrees of freedom as there are other tokens.
     """
-    vocabulary = torch.arange(cfg.d_vocab)
-    of_right = (task.right[:, None] == vocabulary).float() - (task.wrong[:, None] == vocabulary).float()
-    found = np.empty(len(paths))
-    with torch.no_grad():
-        run, *_ = _prepared(weights, cfg, task, logit_difference)
-        before = _last_logits(run, Change())
-        for number, path in enumerate(paths):
-            change = of_right.T @ (_last_logits(run, Change(cuts=(path,))) - before)
-            found[number] = _trace_p_value(change.double().numpy())
-    return found
+    by_answer = change.new_zeros(change.shape[1], change.shape[1])
+    by_answer.index_add_(0, task.right, change).index_add_(0, task.wrong, -change)
+    return _trace_p_value(by_answer.double().numpy())
 
 
 def _trace_p_value(change: Float[np.ndarray, "answer vocab"]) -> float:
@@ -191,21 +187,21 @@ def _prepared(
     values: dict[Source, Tensor] = {(layer, head): corrupted.z[layer][:, :, head] for layer, head in all_heads(cfg)}
     values["embed"] = F.embedding(task.corrupted, weights["embed.W_E"])
     of_clean, of_corrupted = (
-        metric(task, attention.unembed(weights, cfg, run.residuals[-1])) for run in (clean, corrupted)
+        metric(task, attention.unembed(weights, cfg, run.residuals[-1][:, -1:])) for run in (clean, corrupted)
     )
     return rerun.prepare(weights, cfg, clean, values), of_clean, of_corrupted
 
 
-def _effects(paths: Sequence[Path], effect: Tensor, clean: Tensor, corrupted: Tensor) -> Effects:
-    return Effects(tuple(paths), *(values.double().numpy() for values in (effect, clean, corrupted)))
+def _effects(
+    paths: Sequence[Path], effect: Tensor, clean: Tensor, corrupted: Tensor, p: Float[np.ndarray, " path"]
+) -> Effects:
+    by_prompt, of_clean, of_corrupted = (values.double().numpy() for values in (effect, clean, corrupted))
+    return Effects(tuple(paths), by_prompt, of_clean, of_corrupted, p)
 
 
-def _last_logits(run: rerun.Run, change: Change) -> Float[Tensor, "prompt vocab"]:
-    return attention.unembed(run.weights, run.cfg, rerun.final_residual(run, change)[:, -1])
-
-
-def _logits(run: rerun.Run, change: Change) -> Tensor:
-    return attention.unembed(run.weights, run.cfg, rerun.final_residual(run, change))
+def _logits(run: rerun.Run, change: Change) -> Float[Tensor, "prompt last vocab"]:
+    """After the last token alone, which is where a task's answer is."""
+    return attention.unembed(run.weights, run.cfg, rerun.final_residual(run, change)[:, -1:])
 
 
 def _gradients(

@@ -27,3 +27,21 @@ def logit_difference(task: Task, logits: Float[Tensor, "prompt pos vocab"]) -> F
 def accuracy(task: Task, logits: Float[Tensor, "prompt pos vocab"]) -> float:
     """Share of the prompts after which the right answer has the highest logit."""
     return float((logits[:, -1].argmax(-1) == task.right).float().mean())
+
+
+def induction(rows: Int64[Tensor, "prompt period"], others: Int64[Tensor, " prompt"]) -> Task:
+    """Random rows, one and a half times: the answer is what followed the last token before. Corrupted: another token
+    in place of its first occurrence, so that there is nothing to repeat. The wrong answer is another token of the row.
+
+    rows: distinct tokens in each, at least four; others: a token for each that is not in its row.
+    """
+    period = rows.shape[1]
+    if period < 4:
+        raise ValueError(f"rows of {period} tokens: repeating them takes at least 4")
+    if (rows == others[:, None]).any():
+        raise ValueError("a token that is to replace one of the row is in it: give one that is not")
+    at = period // 2
+    clean = torch.cat([rows, rows[:, : at + 1]], dim=1)
+    corrupted = clean.clone()
+    corrupted[:, at] = others
+    return Task("induction", clean, corrupted, rows[:, at + 1], rows[:, (at + 3) % period])

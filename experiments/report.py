@@ -45,21 +45,22 @@ def write_report(cells: Cells, names: list[str], note: str) -> Path:
 def write_figure(cells: Cells, name: str) -> list[Path]:
     """One figure as SVG and PNG."""
     module = figures.get(name)
-    return _write_drawn(cells, name, module.draw(module.compute(cells.run, cells.folder, cells.plan)))
+    return write_drawn(cells, name, module.draw(module.compute(cells.run, cells.folder, cells.plan)))
 
 
 def write_table_and_figure(cells: Cells, name: str, dataset: xr.Dataset, figure: Figure) -> list[Path]:
     """A dataset as a table (CSV) and its figure (SVG and PNG)."""
     table = cells.folder / "tables" / f"{name}.csv"
     tensorfile.write_bytes(table, dataset.to_dataframe().reset_index().to_csv(index=False).encode())
-    return [table, *_write_drawn(cells, name, figure)]
+    return [table, *write_drawn(cells, name, figure)]
 
 
 def figure_command(cells: Cells, name: str) -> str:
     return f"python -m experiments figure {name} --run {cells.run.name}"
 
 
-def _write_drawn(cells: Cells, name: str, figure: Figure) -> list[Path]:
+def write_drawn(cells: Cells, name: str, figure: Figure) -> list[Path]:
+    """A figure as SVG and PNG."""
     paths = [cells.folder / "figures" / f"{name}.{suffix}" for suffix in ("svg", "png")]
     for path in paths:
         tensorfile.write_bytes(path, _render(figure, path.suffix[1:]))

@@ -80,7 +80,7 @@ def test_true_edges_pass_the_false_discovery_control(make) -> None:
     cfg, weights = plant.model.cfg, attention.weights_of(plant.model)
     paths = discover.candidates(cfg)
     for task, edges in zip(plant.tasks, plant.edges, strict=True):
-        passed = discover.significant(discover.p_values(weights, cfg, task, paths))
+        passed = discover.significant(discover.exact(weights, cfg, task, paths).p)
         assert {path for path, at in zip(paths, passed, strict=True) if at} >= edges - plant.redundant
 
 
@@ -90,11 +90,9 @@ def test_nothing_is_found_without_the_plant(make) -> None:
     draws, false = 6, 0
     for seed in range(draws):
         plant = make(True, 0.1, seed, removed=True)
-        cfg, weights = plant.model.cfg, attention.weights_of(plant.model)
         for task in plant.tasks:
             assert accuracy(task, plant.model(task.clean)) < 0.3
-            p = discover.p_values(weights, cfg, task, discover.candidates(cfg))
-            false += bool(discover.significant(p).any())
+            false += bool(discover.significant(found_edges(plant, task).p).any())
     assert false == 0
 
 

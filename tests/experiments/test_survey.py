@@ -1,8 +1,10 @@
 """Passes over held-out text: equal to hooks on the same tokens, in parts, by any workers; and the verbs on them."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
@@ -134,6 +136,22 @@ def test_the_verbs(trained: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     assert page.count("class=target") == 8
     assert "http" not in page
     assert pd.read_csv(tmp_path / "tables/affected_L0H1-L1H3.k.csv").groupby("sign").size().tolist() == [4, 4]
+
+
+def test_the_circuit_verb_writes_graph_table_and_picture(trained: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(trained)
+    assert main(["circuit", "--run", "tiny-seed0", "--top", "3", "--out", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("task induction, step 60: logit difference")
+    table = pd.read_csv(tmp_path / "tables/circuit_induction_60.csv")
+    assert len(table) == 8 * 3 + 4 * 4 * 3 + 9
+    assert [line.split()[0] for line in lines[3:6]] == table.path[:3].tolist()
+    read = nx.node_link_graph(json.loads((tmp_path / "circuit_induction_60.json").read_text()), edges="edges")
+    assert read.number_of_nodes() == 10
+    assert set(json.loads((tmp_path / "circuit_induction_60_mib.json").read_text())) == {"cfg", "nodes", "edges"}
+    assert (tmp_path / "figures/circuit_induction_60.png").stat().st_size > 10_000
+    assert main(["circuit", "--task", "chess", "--run", "tiny-seed0", "--out", str(tmp_path)]) == 2
+    assert "unknown task 'chess'" in capsys.readouterr().err
 
 
 def test_overlap_is_told_for_paths_between_heads_only() -> None:

@@ -1,0 +1,30 @@
+"""Discovery of the paths that carry a task."""
+
+import argparse
+
+HELP = "find the paths that carry a task: exact effects of all of them, 5%% false discoveries, a graph and a picture"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from experiments.cli.shared import add_run_arguments
+
+    parser.add_argument("--task", default="induction", help="induction (default: %(default)s)")
+    parser.add_argument("--step", type=int, help="checkpoint (default: the last)")
+    parser.add_argument("--top", type=int, default=12, help="paths to print (default: %(default)s)")
+    add_run_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from experiments import circuit_files, runs, task_sets
+    from experiments.cli.shared import open_cells
+
+    opened = runs.open_run(arguments.run)
+    if arguments.task not in task_sets.TASKS:
+        raise ValueError(f"unknown task {arguments.task!r}: choose one of {', '.join(task_sets.TASKS)}")
+    step = opened.steps[-1] if arguments.step is None else arguments.step
+    opened.check_step(step)
+    cells = open_cells(arguments)
+    found = circuit_files.discover_circuit(cells, arguments.task, step)
+    print(circuit_files.as_text(found, arguments.top))
+    for path in circuit_files.write(cells, found):
+        print(f"wrote {path}")
