@@ -142,23 +142,11 @@ def evaluate(
     every = candidates(cfg)
     if unknown := set(circuit) - set(every):
         raise ValueError(f"{next(iter(unknown))} is not a path of this model")
-    with torch.no_grad():
-        run, clean, _ = _prepared(weights, cfg, task, metric)
-
-        def score(patched: Sequence[Path]) -> float:
-            return float(metric(task, _logits(run, Change(cuts=tuple(patched)))).mean())
-
-        none, whole = score(every), float(clean.mean())
-        if abs(whole - none) < 1e-6:
-            raise ValueError("patching every path changes nothing: the model does not do the task")
-
-        def share(patched: Sequence[Path]) -> float:
-            return (score(patched) - none) / (whole - none)
-
-        rest = [path for path in every if path not in set(circuit)]
-        faithful = share(rest)
-        minimality = {path: faithful - share([*rest, path]) for path in circuit}
-        return Circuit(faithful, share(circuit), minimality)
+    share = _share_kept(weights, cfg, task, metric)
+    rest = [path for path in every if path not in set(circuit)]
+    faithful = share(rest)
+    minimality = {path: faithful - share([*rest, path]) for path in circuit}
+    return Circuit(faithful, share(circuit), minimality)
 
 
 def random_circuits(
@@ -172,8 +160,28 @@ def random_circuits(
 ) -> Float[np.ndarray, " draw"]:
     """Faithfulness of random sets of as many paths: what a circuit's is to be held against."""
     generator, every = np.random.default_rng(seed), candidates(cfg)
-    chosen = [generator.choice(len(every), size, replace=False) for _ in range(draws)]
-    return np.array([evaluate(weights, cfg, task, [every[i] for i in c], metric).faithfulness for c in chosen])
+    share, found = _share_kept(weights, cfg, task, metric), np.empty(draws)
+    for draw in range(draws):
+        patched = generator.permutation(len(every))[size:]
+        found[draw] = share([every[number] for number in patched])
+    return found
+
+
+def _share_kept(
+    weights: Weights, cfg: HookedTransformerConfig, task: Task, metric: Metric
+) -> Callable[[Sequence[Path]], float]:
+    """How much of the mean metric is left when these paths are patched: 1 the clean run, 0 the run with all patched."""
+    with torch.no_grad():
+        run, clean, _ = _prepared(weights, cfg, task, metric)
+
+    def score(patched: Sequence[Path]) -> float:
+        with torch.no_grad():
+            return float(metric(task, _logits(run, Change(cuts=tuple(patched)))).mean())
+
+    none, whole = score(candidates(cfg)), float(clean.mean())
+    if abs(whole - none) < 1e-6:
+        raise ValueError("patching every path changes nothing: the model does not do the task")
+    return lambda patched: (score(patched) - none) / (whole - none)
 
 
 def _prepared(
