@@ -93,15 +93,16 @@ class Bench:
 
     def repeated(self, text: str, count: int) -> Sequences:
         """Sequences that are one copy after another, without BOS; text: "random" or "text"."""
-        rows = self._random(count, self.plan.period) if text == "random" else self._segments(count)
+        rows = self.random(count, self.plan.period) if text == "random" else self._segments(count)
         return Sequences(scores.repeated(rows.tokens), rows.clusters)
 
     def matching(self, count: int) -> Sequences:
         """Random tokens, four copies, as prefix matching is measured."""
-        rows = self._random(count, self.plan.matching_period)
+        rows = self.random(count, self.plan.matching_period)
         return Sequences(scores.repeated(rows.tokens, 4), rows.clusters)
 
-    def _random(self, count: int, period: int) -> Sequences:
+    def random(self, count: int, period: int) -> Sequences:
+        """Random tokens, distinct within a row, from the middle half of the held-out text's unigram distribution."""
         counts = np.bincount(np.asarray(self.corpus.tokens).ravel(), minlength=self.run.config["model"]["d_vocab"])
         return Sequences(scores.random_rows(counts, count, period, self.plan.seed), np.arange(count))
 

@@ -190,7 +190,7 @@ def _measure(on: Bench, survey: Survey, part: tuple[int, int]) -> xr.Dataset:
     stream = tables.blocks(
         attention.weights_of(model),
         model.cfg,
-        rows.batch(slice(None)),
+        tokens,
         chosen,
         values,
         survey.layer_norm,  # type: ignore[arg-type]

@@ -1,9 +1,8 @@
 """Prompts of a task, from a run's own text."""
 
-import numpy as np
 import torch
 
-from circuits import scores, tasks
+from circuits import tasks
 from circuits.tasks import Task
 from experiments.bench import Bench
 
@@ -18,7 +17,5 @@ def task(name: str, on: Bench) -> Task:
     """
     if name not in TASKS:
         raise ValueError(f"unknown task {name!r}: choose one of {', '.join(TASKS)}")
-    d_vocab, n_ctx = on.run.config["model"]["d_vocab"], on.run.config["model"]["n_ctx"]
-    counts = np.bincount(np.asarray(on.corpus.tokens).ravel(), minlength=d_vocab)
-    drawn = scores.random_rows(counts, PROMPTS, min(PERIOD, n_ctx // 2) + 1, on.plan.seed)
+    drawn = on.random(PROMPTS, min(PERIOD, on.run.config["model"]["n_ctx"] // 2) + 1).tokens
     return tasks.induction(drawn[:, :-1], torch.clone(drawn[:, -1]))

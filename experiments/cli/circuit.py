@@ -2,7 +2,7 @@
 
 import argparse
 
-HELP = "find the paths that carry a task: exact effects of all of them, 5%% false discoveries, a graph and a picture"
+HELP = "find the paths that carry a task: exact effects of all, false discoveries controlled, a graph and a picture"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
