@@ -197,6 +197,20 @@ def run_layers(weights: Weights, cfg: HookedTransformerConfig, residual: Residua
     return residual
 
 
+def last_residual(
+    weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"]
+) -> Float[Tensor, "batch last d_model"]:
+    """The final residual stream at the last token alone, of which the last layer computes no other."""
+    layer = cfg.n_layers - 1
+    residual = run_layers(weights, cfg, embed(weights, cfg, tokens), 0, layer)
+    heads, read = head_weights(weights, layer), readings(weights, cfg, layer, residual)
+    query = project(read.query[:, -1:], heads.W_Q, heads.b_Q).transpose(1, 2)
+    key, value = project(read.key, heads.W_K, heads.b_K), project(read.value, heads.W_V, heads.b_V)
+    pattern = (query @ key.permute(0, 2, 3, 1) / cfg.attn_scale).softmax(-1)
+    z = (pattern @ value.transpose(1, 2)).transpose(1, 2)
+    return residual[:, -1:] + write(z, heads.W_O) + weights[f"blocks.{layer}.attn.b_O"]
+
+
 def unembed(weights: Weights, cfg: HookedTransformerConfig, residual: Tensor) -> Tensor:
     """Logits of a final residual stream [..., d_model], over the vocabulary [..., d_vocab]."""
     return normalize(weights, cfg, "ln_final", residual) @ weights["unembed.W_U"] + weights["unembed.b_U"]

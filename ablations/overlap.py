@@ -2,13 +2,14 @@
 
 The baseline permutes the second effect among tokens of the same stratum (the same target, and the same decile of the
 clean loss), so that overlap which comes from tokens being rare or hard does not count. Tokens of one document are not
-independent of each other: `share` has an error clustered by document, permutation p-values assume exchangeable tokens.
+independent of each other: `share` has an error clustered by document, permutation p-values and `shared`'s z assume
+exchangeable tokens.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from ablations.effects import Estimate, clustered
 
@@ -20,6 +21,15 @@ class Overlap(NamedTuple):
     chance: float  # mean over shuffles
     chance_sd: float
     p: float  # one-sided, (1 + shuffles at least as large) / (1 + shuffles)
+
+
+class Shared(NamedTuple):
+    """Tokens that are in the lists of both of two changes, for all pairs."""
+
+    both: Int[np.ndarray, "change change"]
+    chance: Float[np.ndarray, "change change"]  # mean over all permutations within strata
+    chance_sd: Float[np.ndarray, "change change"]
+    z: Float[np.ndarray, "change change"]  # 0 where chance leaves nothing open
 
 
 def strata(targets: Int[np.ndarray, " token"], clean: Float[np.ndarray, " token"]) -> Int[np.ndarray, " token"]:
@@ -53,6 +63,24 @@ def jaccard(
         return float((one & other).sum() / (one | other).sum())
 
     return _against_chance(measure, two, groups, shuffles, seed)
+
+
+def shared(chosen: Bool[np.ndarray, "change token"], groups: Int[np.ndarray, " token"]) -> Shared:
+    """|A and B| of all pairs of lists (masks), against permutations of one of them within groups, without drawing any.
+
+    In a group of N tokens, of which a are in one list and b in the other, the number in both is hypergeometric: mean
+    a b / N, variance a b (N - a) (N - b) / (N^2 (N - 1)). Groups are permuted independently, so both add up.
+    """
+    _, home = np.unique(groups, return_inverse=True)
+    sizes = np.bincount(home).astype(float)
+    inside = np.stack([np.bincount(home, mask, len(sizes)) for mask in chosen])
+    chance = (inside / sizes) @ inside.T
+    spread = inside * (sizes - inside)
+    variance = (spread / (sizes**2 * np.maximum(sizes - 1, 1))) @ spread.T  # a group of one token leaves nothing open
+    sd, whole = np.sqrt(variance), chosen.astype(float)
+    both = (whole @ whole.T).round().astype(np.int64)
+    z = np.divide(both - chance, sd, out=np.zeros_like(sd), where=sd > 1e-9)
+    return Shared(both, chance, sd, z)
 
 
 def mass(

@@ -1,12 +1,86 @@
-"""Which heads are previous-token, current-token or induction heads, from their attention alone; never from rLLCs."""
+"""What each head is, from its attention, from what removing it costs, and from the tokens that this hurts most.
+
+Never from rLLCs, so that rLLCs can be held against it. One rule after another, the first that holds:
+    inactive        removing it costs nothing: the 95% interval of the effect reaches down to 0, or to 1% of what
+                    removing all heads costs (through the scale of the norms any output matters a little); and so
+                    does that of removing it where the heads of the first layer that attend as it does are removed
+                    already, since one can stand for another
+    previous-token, current-token
+                    a head of the first layer whose mean attention to the token before (to the token itself) is at least
+                    0.3; both: mixed. In later layers the stream at a place holds what other heads moved there, so
+                    where a head looks does not tell what it reads
+    induction       a later head whose prefix-matching attention on repeated random tokens is at least 0.25
+    bracket, multigram
+                    at least half of the tokens it matters most for close a bracket or a quote (complete an n-gram or a
+                    skip n-gram that the model predicts from these tokens alone)
+    mixed           none of these
+"""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
+from ablations.effects import Estimate
 from ablations.names import Head
 
 # Far above chance: a head that attends evenly over 100 positions scores 0.01 to 0.05.
 PREVIOUS_TOKEN = 0.3
+CURRENT_TOKEN = 0.3
 PREFIX_MATCHING = 0.25
+DOMINANT = 0.5  # of the tokens it matters most for
+NEGLIGIBLE = 0.01  # of the effect of removing all heads
+TWO_SIDED = 1.96
+
+TYPES = ("previous-token", "current-token", "induction", "multigram", "bracket", "mixed", "inactive")
+GROUPS = {"bracket": ("bracket", "quote"), "multigram": ("n-gram", "skip n-gram")}
+
+
+class Evidence(NamedTuple):
+    """What is known of a head."""
+
+    effect: Estimate  # of removing it, nats per token; positive: it helps
+    previous_token: float  # attention scores, 0 to 1
+    current_token: float
+    prefix_matching: float
+    affected: Mapping[str, float]  # of the tokens it matters most for, the share of each kind (`patterns.KINDS`)
+    all_heads: float = 0.0  # effect of removing all heads at once
+    given_alike: Estimate | None = None  # effect of removing it too where the heads that attend alike are removed
+
+
+class HeadType(NamedTuple):
+    """A label and the evidence for it, in words."""
+
+    label: str
+    why: str
+
+
+def head_type(head: Head, evidence: Evidence) -> HeadType:
+    """The type of one head."""
+    smallest = NEGLIGIBLE * abs(evidence.all_heads)
+    if not any(_counts(effect, smallest) for effect in (evidence.effect, evidence.given_alike) if effect is not None):
+        effect, margin = evidence.effect.value, TWO_SIDED * evidence.effect.se
+        return HeadType("inactive", f"removing it costs {effect:.4f} ± {margin:.4f} nats per token")
+    previous, current = evidence.previous_token, evidence.current_token
+    if head[0] == 0 and max(previous, current) >= min(PREVIOUS_TOKEN, CURRENT_TOKEN):
+        looks = f"attends {previous:.2f} to the token before, {current:.2f} to the token itself"
+        if previous >= PREVIOUS_TOKEN and current >= CURRENT_TOKEN:
+            return HeadType("mixed", looks)
+        return HeadType("previous-token" if previous >= PREVIOUS_TOKEN else "current-token", looks)
+    if head[0] > 0 and evidence.prefix_matching >= PREFIX_MATCHING:
+        return HeadType("induction", f"attends {evidence.prefix_matching:.2f} to what followed the token before")
+    shares = {label: sum(evidence.affected.get(kind, 0.0) for kind in kinds) for label, kinds in GROUPS.items()}
+    label = max(shares, key=lambda group: shares[group])
+    parts = ", ".join(f"{100 * share:.0f}% {kind}" for kind, share in evidence.affected.items() if share > 0)
+    why = f"of the tokens it matters most for: {parts or 'none of a known kind'}"
+    return HeadType(label if shares[label] >= DOMINANT else "mixed", why)
+
+
+def alike(previous_token: Mapping[Head, float], current_token: Mapping[Head, float]) -> dict[Head, tuple[Head, ...]]:
+    """Heads of the first layer that attend to the token before, or to the token itself, with those that do the same."""
+    found: dict[Head, tuple[Head, ...]] = {}
+    for scores, threshold in ((previous_token, PREVIOUS_TOKEN), (current_token, CURRENT_TOKEN)):
+        group = tuple(head for head, score in scores.items() if head[0] == 0 and score >= threshold)
+        found |= dict.fromkeys(group, group)
+    return found
 
 
 def previous_token_heads(scores: Mapping[Head, float], threshold: float = PREVIOUS_TOKEN) -> list[Head]:
@@ -17,6 +91,10 @@ def previous_token_heads(scores: Mapping[Head, float], threshold: float = PREVIO
 def induction_heads(scores: Mapping[Head, float], threshold: float = PREFIX_MATCHING) -> list[Head]:
     """Heads after layer 0 whose prefix-matching score passes the threshold, highest first; the highest if none does."""
     return _above({head: score for head, score in scores.items() if head[0] > 0}, threshold)
+
+
+def _counts(effect: Estimate, smallest: float) -> bool:
+    return effect.value - TWO_SIDED * effect.se > smallest
 
 
 def _above(scores: Mapping[Head, float], threshold: float) -> list[Head]:

@@ -2,54 +2,91 @@
 
 Nodes are "embed", heads and "output"; an edge holds one record for each input of its target ("q", "k", "v", or "output"
 for the output): effect (mean over prompts, in the metric's units; negative: the path carries the task), se (over
-prompts), p, found. Networkx algorithms work on it as it is.
+prompts), p, found. What `circuits.annotate` adds stands in the same places. Networkx algorithms work on it as it is.
+
+Graphs are made from a table (an xarray Dataset) of effect, se, p, found [path] and clean, corrupted (scalars; the mean
+metric of the clean and of the corrupted prompts), in which all may have a dimension `step` before.
 """
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import networkx as nx
 import numpy as np
+import xarray as xr
 from jaxtyping import Bool
 from transformer_lens import HookedTransformerConfig
 
 from ablations.names import all_heads, head_name, parse_head
-from ablations.paths import OUTPUT, VIAS, ends
+from ablations.paths import OUTPUT, VIAS, ends, parse_path, path_name
 from circuits.discover import Effects
 
+INPUTS = (*VIAS, OUTPUT)  # of targets: the names under which edges hold their records
 
-def circuit_graph(
-    cfg: HookedTransformerConfig,
-    effects: Effects,
-    found: Bool[np.ndarray, " path"],
-) -> nx.DiGraph:
+
+def circuit_graph(cfg: HookedTransformerConfig, effects: Effects, found: Bool[np.ndarray, " path"]) -> nx.DiGraph:
     """All measured paths; raises ValueError where their numbers do not agree."""
+    return from_table(cfg, table(effects, found))
+
+
+def table(effects: Effects, found: Bool[np.ndarray, " path"]) -> xr.Dataset:
+    """What a graph is made from, of one step; raises ValueError where there is not one finding for every path."""
     if len(effects.paths) != len(found):
         raise ValueError(f"{len(effects.paths)} paths, {len(found)} findings: give one for every path")
+    prompts = effects.effect.shape[1]
+    data = {
+        "effect": ("path", effects.effect.mean(1)),
+        "se": ("path", effects.effect.std(1, ddof=1) / prompts**0.5),
+        "p": ("path", effects.p),
+        "found": ("path", found),
+        "clean": ((), effects.clean.mean()),
+        "corrupted": ((), effects.corrupted.mean()),
+    }
+    return xr.Dataset(data, {"path": [path_name(path) for path in effects.paths]}, {"prompts": prompts})
+
+
+def from_table(cfg: HookedTransformerConfig, measured: xr.Dataset) -> nx.DiGraph:
+    """The graph of a table of one step."""
     graph: nx.DiGraph = nx.DiGraph(
-        prompts=effects.effect.shape[1], clean=_mean(effects.clean), corrupted=_mean(effects.corrupted)
+        prompts=int(measured.attrs["prompts"]), clean=float(measured.clean), corrupted=float(measured.corrupted)
     )
     graph.add_node("embed", layer=-1)
     for layer, head in all_heads(cfg):
         graph.add_node(head_name((layer, head)), layer=layer, head=head)
     graph.add_node(OUTPUT, layer=cfg.n_layers)
-    errors = effects.effect.std(1, ddof=1) / effects.effect.shape[1] ** 0.5
-    for number, path in enumerate(effects.paths):
-        source, target = ends(path)
-        record = {"effect": _mean(effects.effect[number]), "se": float(errors[number])}
-        record |= {"p": float(effects.p[number]), "found": bool(found[number])}
-        graph.add_edge(source, target)
-        graph.edges[source, target][path.via or OUTPUT] = record
+    columns = {name: measured[name].values.tolist() for name in ("effect", "se", "p", "found")}
+    for number, name in enumerate(measured.path.values.tolist()):
+        path = parse_path(name)
+        graph.add_edge(*ends(path))
+        graph.edges[ends(path)][path.via or OUTPUT] = {column: values[number] for column, values in columns.items()}
     return graph
+
+
+def formation(cfg: HookedTransformerConfig, measured: xr.Dataset) -> dict[int, nx.DiGraph]:
+    """The graph of every step of a table that has a dimension `step`."""
+    return {int(step): from_table(cfg, measured.sel(step=step)) for step in measured.step.values}
+
+
+def records(graph: nx.DiGraph) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    """Source, target, input and record of every path."""
+    for source, target, data in graph.edges(data=True):
+        for via in INPUTS:
+            if via in data:
+                yield source, target, via, data[via]
 
 
 def found_part(graph: nx.DiGraph) -> nx.DiGraph:
     """The edges with a path that was found, those paths alone, and their nodes."""
+    kept = {(source, target, via) for source, target, via, record in records(graph) if record["found"]}
+    edges = {(source, target) for source, target, _ in kept}
     part: nx.DiGraph = nx.DiGraph(**graph.graph)
-    for source, target, records in graph.edges(data=True):
-        kept = {via: record for via, record in records.items() if record["found"]}
-        if kept:
+    for source, target, data in graph.edges(data=True):
+        if (source, target) in edges:
             part.add_nodes_from((node, graph.nodes[node]) for node in (source, target))
-            part.add_edge(source, target, **kept)
+            about = {
+                name: value for name, value in data.items() if name not in INPUTS or (source, target, name) in kept
+            }
+            part.add_edge(source, target, **about)
     return part
 
 
@@ -58,15 +95,21 @@ def node_link(graph: nx.DiGraph) -> dict[str, Any]:
     return nx.node_link_data(graph, edges="edges")
 
 
+def formation_node_link(graphs: Mapping[int, nx.DiGraph]) -> dict[str, Any]:
+    """Several steps as JSON: {"steps": [{"step": 400, "graph": what `node_link` gives}, ...]}."""
+    return {"steps": [{"step": step, "graph": node_link(graph)} for step, graph in graphs.items()]}
+
+
 def mib(graph: nx.DiGraph, cfg: HookedTransformerConfig) -> dict[str, Any]:
     """As the JSON that EAP-IG's and the MIB benchmark's `Graph.from_json` read: "a0.h5->a1.h4<k>", "input->a0.h5<v>",
     "a1.h4->logits"; the score of an edge is the size of its effect.
+
+    Those graphs have an MLP in every layer. Ours have none: what is not named stays out of the graph, with score 0.
     """
     edges = {}
-    for source, target, records in graph.edges(data=True):
-        for via, record in records.items():
-            name = f"{_mib_name(source)}->{_mib_name(target)}" + (f"<{via}>" if via in VIAS else "")
-            edges[name] = {"score": abs(record["effect"]), "in_graph": record["found"]}
+    for source, target, via, record in records(graph):
+        name = f"{_mib_name(source)}->{_mib_name(target)}" + (f"<{via}>" if via in VIAS else "")
+        edges[name] = {"score": abs(record["effect"]), "in_graph": record["found"]}
     connected = found_part(graph).nodes
     nodes = {_mib_name(node): {"in_graph": node in connected} for node in graph.nodes}
     nodes["input"]["in_graph"] = nodes["logits"]["in_graph"] = True
@@ -79,7 +122,3 @@ def _mib_name(node: str) -> str:
         return "input" if node == "embed" else "logits"
     layer, head = parse_head(node)
     return f"a{layer}.h{head}"
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(np.mean(values))

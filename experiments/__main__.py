@@ -8,7 +8,7 @@ import warnings
 from concurrent.futures import BrokenExecutor
 from importlib import import_module
 
-VERBS = ("reproduce", "train", "figure", "calibrate", "ablate", "paths", "affected", "circuit")
+VERBS = ("reproduce", "train", "figure", "calibrate", "ablate", "paths", "affected", "types", "circuit")
 
 
 def main(arguments: list[str] | None = None) -> int:

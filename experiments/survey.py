@@ -72,8 +72,12 @@ def available(on: Bench) -> int:
 
 def text(on: Bench) -> corpora.Corpus:
     """Held-out text that nothing else is measured on: neither means nor donors are of it."""
-    start = on.plan.text_rows + on.plan.reference_rows
-    return on.corpus.part(slice(start, None))
+    return on.corpus.part(slice(first_row(on), None))
+
+
+def first_row(on: Bench) -> int:
+    """Of `text` in the held-out split."""
+    return on.plan.text_rows + on.plan.reference_rows
 
 
 def surveyed(survey: Survey, on: Bench) -> corpora.Corpus:
@@ -140,6 +144,14 @@ def kept(found: Cells, survey: Survey) -> xr.Dataset:
     """Every scored token: effect [change, token], clean, target, document, row, pos [token]; needs `keep`."""
     parts = [part[[name for name in part.data_vars if "token" in part[name].dims]] for part in _read(found, survey)]
     return xr.concat(parts, "token", data_vars="minimal").assign_coords(change=list(survey.what))
+
+
+def clean_losses(kept: xr.Dataset, at: Hits) -> np.ndarray:
+    """Of some of the kept tokens, in nats."""
+    places = kept.row.values * (1 + int(kept.pos.max())) + kept.pos.values
+    order = np.argsort(places)
+    wanted = at.row * (1 + int(kept.pos.max())) + at.pos
+    return kept.clean.values[order[np.searchsorted(places[order], wanted)]]
 
 
 @lru_cache(maxsize=4)
@@ -212,7 +224,8 @@ def _measure(on: Bench, survey: Survey, part: tuple[int, int]) -> xr.Dataset:
         data |= {name: ("token", getattr(first, name)) for name in ("document", "position", "row", "pos")}
         data["target"] = ("token", first.likeness[:, -1])
         data["clean"] = ("token", clean[first.row - part[0], first.pos - 1])
-        data["effect"] = (("change", "token"), np.stack([hits.effect for hits in of_changes]) / 1e6)
+        kept = np.stack([hits.effect for hits in of_changes]) / 1e6
+        data["effect"] = (("change", "token"), kept.astype(np.float32))
     return xr.Dataset(data)
 
 

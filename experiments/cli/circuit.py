@@ -10,12 +10,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("--task", default="induction", help="induction (default: %(default)s)")
     parser.add_argument("--step", type=int, help="checkpoint (default: the last)")
-    parser.add_argument("--top", type=int, default=12, help="paths to print (default: %(default)s)")
+    parser.add_argument(
+        "--top", type=int, default=12, help="paths to print and to list on the page (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--formation",
+        action="store_true",
+        help="also draw how it formed: the checkpoints of the run, evenly chosen, at most 6",
+    )
     add_run_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from experiments import circuit_files, runs, task_sets
+    from experiments import circuit_files, discovery, path_tables, runs, task_sets
     from experiments.cli.shared import open_cells
 
     opened = runs.open_run(arguments.run)
@@ -24,7 +31,10 @@ def run(arguments: argparse.Namespace) -> None:
     step = opened.steps[-1] if arguments.step is None else arguments.step
     opened.check_step(step)
     cells = open_cells(arguments)
-    found = circuit_files.discover_circuit(cells, arguments.task, step)
+    steps = path_tables.formation_steps(cells) if arguments.formation else []
+    discovery.compute(cells, arguments.task, step, steps, arguments.workers)
+    found = discovery.discover_circuit(cells, arguments.task, step)
     print(circuit_files.as_text(found, arguments.top))
-    for path in circuit_files.write(cells, found):
+    formed = circuit_files.formation(cells, arguments.task) if arguments.formation else None
+    for path in circuit_files.write(cells, found, arguments.top, formed):
         print(f"wrote {path}")

@@ -6,9 +6,12 @@ import networkx as nx
 import numpy as np
 import pytest
 import torch
+import xarray as xr
+from transformer_lens import HookedTransformerConfig
 
-from ablations import attention
-from circuits import discover, graph, planted, tasks
+from ablations import attention, overlap
+from ablations.effects import Estimate
+from circuits import annotate, composition, discover, graph, planted, tasks
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +43,6 @@ def test_a_networkx_user_can_go_on(measured) -> None:
 def test_the_circuit_is_written_as_others_read_it(measured) -> None:
     plant, effects, whole = measured
     written = json.loads(json.dumps(graph.mib(whole, plant.model.cfg)))
-    assert set(written) == {"cfg", "nodes", "edges"}
-    assert written["cfg"] == {"n_layers": 2, "n_heads": 4, "parallel_attn_mlp": False, "d_model": planted.D_MODEL}
     assert len(written["edges"]) == len(effects.paths)
     for name in ("input->a0.h1<v>", "a0.h1->a1.h2<k>", "a1.h2->logits"):
         assert written["edges"][name]["in_graph"]
@@ -49,6 +50,102 @@ def test_the_circuit_is_written_as_others_read_it(measured) -> None:
     assert not written["edges"]["a0.h0->a1.h2<k>"]["in_graph"]
     assert written["nodes"]["a0.h1"] == {"in_graph": True}
     assert written["nodes"]["a1.h0"] == {"in_graph": False}
+
+
+@pytest.mark.parametrize(("layers", "heads"), [(2, 4), (3, 12)])
+def test_mib_files_name_the_whole_graph_as_its_loader_does(layers: int, heads: int) -> None:
+    """What `Graph.from_json` demands: three parts, four sizes, and no name but "input", "a0.h0", "logits", and for
+    edges source->target, with the input of a head in angle brackets. It has all that a later layer can read from an
+    earlier one; nodes have `in_graph`, edges `score` and `in_graph`.
+    """
+    cfg = HookedTransformerConfig(
+        n_layers=layers, n_heads=heads, d_model=24, d_head=2, n_ctx=8, d_vocab=9, attn_only=True
+    )
+    paths = discover.candidates(cfg)
+    effects = discover.Effects(
+        paths, np.arange(2.0 * len(paths)).reshape(-1, 2) - 7, np.ones(2), np.zeros(2), np.ones(len(paths))
+    )
+    found = np.arange(len(paths)) % 3 == 0
+    written = json.loads(json.dumps(graph.mib(graph.circuit_graph(cfg, effects, found), cfg)))
+    assert set(written) == {"cfg", "nodes", "edges"}
+    assert written["cfg"] == {"n_layers": layers, "n_heads": heads, "parallel_attn_mlp": False, "d_model": 24}
+    by_layer = [[f"a{layer}.h{head}" for head in range(heads)] for layer in range(layers)]
+    assert list(written["nodes"]) == ["input", *(name for names in by_layer for name in names), "logits"]
+    assert all(set(node) == {"in_graph"} and type(node["in_graph"]) is bool for node in written["nodes"].values())
+    expected, before = set(), ["input"]
+    for names in by_layer:
+        expected |= {f"{source}->{target}<{via}>" for source in before for target in names for via in "qkv"}
+        before += names
+    assert set(written["edges"]) == expected | {f"{source}->logits" for source in before}
+    for edge in written["edges"].values():
+        assert set(edge) == {"score", "in_graph"}
+        assert (type(edge["score"]), type(edge["in_graph"])) == (float, bool)
+        assert edge["score"] >= 0
+    assert sum(edge["in_graph"] for edge in written["edges"].values()) == found.sum()
+
+
+def test_graphs_of_several_steps_come_from_one_table(measured) -> None:
+    plant, effects, whole = measured
+    last = graph.table(effects, discover.significant(effects.p))
+    first = last.assign(effect=last.effect / 4, found=last.found & False)
+    table = xr.concat([first, last], "step", combine_attrs="override").assign_coords(step=[10, 400])
+    formed = graph.formation(plant.model.cfg, table)
+    assert list(formed) == [10, 400]
+    assert nx.utils.graphs_equal(formed[400], whole)
+    assert formed[10].edges["L0H1", "L1H2"]["k"]["effect"] == whole.edges["L0H1", "L1H2"]["k"]["effect"] / 4
+    assert graph.found_part(formed[10]).number_of_edges() == 0
+    written = json.loads(json.dumps(graph.formation_node_link(formed)))
+    assert [at["step"] for at in written["steps"]] == [10, 400]
+    assert nx.utils.graphs_equal(nx.node_link_graph(written["steps"][1]["graph"], edges="edges"), whole)
+
+
+def test_composition_stands_at_paths_between_heads(measured) -> None:
+    plant, _, whole = measured
+    weights, cfg = attention.weights_of(plant.model), plant.model.cfg
+    annotated = annotate.with_composition(whole, weights, cfg)
+    assert "composition" not in whole.edges["L0H1", "L1H2"]["k"]
+    between = [(source, target, via) for source, target, via, at in graph.records(annotated) if "composition" in at]
+    assert len(between) == 4 * 4 * 3
+    scores = composition.composition(weights, cfg)
+    record = annotated.edges["L0H1", "L1H2"]["k"]
+    assert record["composition"] == pytest.approx(float(scores[0, 1, 1, 2, 1]) - cfg.d_model**-0.5)
+    mean, sd = composition.spectral_baseline(weights, cfg)
+    squared = record["composition_z"] * float(sd[0, 1, 1, 2, 1]) + float(mean)
+    assert squared**0.5 == pytest.approx(float(scores[0, 1, 1, 2, 1]))
+    z = {path: annotated.edges[path[:2]][path[2]]["composition_z"] for path in between}
+    assert max(z, key=lambda path: z[path]) == ("L0H1", "L1H2", "k")
+    assert annotated.edges["L0H1", "L1H2"]["k"]["p"] == whole.edges["L0H1", "L1H2"]["k"]["p"]
+
+
+def test_overlap_stands_at_edges_between_heads(measured) -> None:
+    plant, _, whole = measured
+    generator = np.random.default_rng(0)
+    chosen = generator.random((8, 2000)) < 0.05
+    chosen[:, :100], chosen[:, 100:] = False, chosen[:, 100:] & (chosen[:, 100:].cumsum(1) <= 50)
+    chosen[1, :50] = chosen[4 + 2, :50] = True  # L0H1 and L1H2
+    shared = overlap.shared(chosen, generator.integers(5, size=2000))
+    annotated = annotate.with_overlap(whole, shared, 100, plant.model.cfg)
+    edge = annotated.edges["L0H1", "L1H2"]
+    assert edge["overlap"] == pytest.approx((shared.both[1, 6] - shared.chance[1, 6]) / 100)
+    assert edge["overlap_z"] > 10
+    others = [data["overlap_z"] for *ends, data in annotated.edges(data=True) if "overlap" in data]
+    assert len(others) == 16
+    assert sorted(np.abs(others))[-2] < 4
+    assert "overlap" not in annotated.edges["embed", "L0H1"]
+    assert graph.found_part(annotated).edges["L0H1", "L1H2"]["overlap"] == edge["overlap"]
+    assert graph.mib(annotated, plant.model.cfg) == graph.mib(whole, plant.model.cfg)
+    with pytest.raises(ValueError, match="of 3 heads, the model has 8"):
+        annotate.with_overlap(whole, overlap.shared(chosen[:3], np.zeros(2000, dtype=int)), 100, plant.model.cfg)
+
+
+def test_heads_know_what_they_are(measured) -> None:
+    *_, whole = measured
+    annotated = annotate.with_heads(whole, {"L1H2": "induction"}, {"L0H1": Estimate(0.4, 0.01)})
+    assert annotated.nodes["L1H2"] == {"layer": 1, "head": 2, "type": "induction"}
+    assert annotated.nodes["L0H1"] == {"layer": 0, "head": 1, "effect": 0.4, "se": 0.01}
+    assert whole.nodes["L1H2"] == {"layer": 1, "head": 2}
+    with pytest.raises(ValueError, match="'L7H0' is not a node"):
+        annotate.with_heads(whole, {"L7H0": "induction"})
 
 
 def test_numbers_that_do_not_belong_together_are_refused(measured) -> None:

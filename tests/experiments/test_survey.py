@@ -150,8 +150,36 @@ def test_the_circuit_verb_writes_graph_table_and_picture(trained: Path, tmp_path
     assert read.number_of_nodes() == 10
     assert set(json.loads((tmp_path / "circuit_induction_60_mib.json").read_text())) == {"cfg", "nodes", "edges"}
     assert (tmp_path / "figures/circuit_induction_60.png").stat().st_size > 10_000
+    between = table.path.str.match(r"L\dH\d->L\dH\d")
+    assert (table[["composition_z", "overlap_z"]].notna().all(axis=1) == between).all()
+    assert read.edges["L0H1", "L1H0"]["k"]["composition"] == pytest.approx(
+        float(table.set_index("path").composition["L0H1->L1H0.k"]), rel=1e-5
+    )
+    assert {"effect", "se"} <= set(read.nodes["L1H2"])
+    page = (tmp_path / "circuit_induction_60.html").read_text()
+    assert page.count("<svg") == 1
+    assert page.count("<tr>") == 1 + 3
     assert main(["circuit", "--task", "chess", "--run", "tiny-seed0", "--out", str(tmp_path)]) == 2
     assert "unknown task 'chess'" in capsys.readouterr().err
+
+
+def test_the_circuit_verb_shows_how_it_formed(trained: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(trained)
+    steps = runs.open_run("tiny-seed0").steps
+    assert main(["circuit", "--run", "tiny-seed0", "--formation", "--out", str(tmp_path)]) == 0
+    formed = json.loads((tmp_path / "circuit_induction_formation.json").read_text())["steps"]
+    chosen = [at["step"] for at in formed]
+    assert (chosen[0], chosen[-1]) == (steps[0], steps[-1])
+    assert len(chosen) == min(6, len(steps))
+    last = nx.node_link_graph(formed[-1]["graph"], edges="edges")
+    table = pd.read_csv(tmp_path / "tables/circuit_induction_60.csv").set_index("path")
+    assert last.edges["L0H1", "L1H0"]["k"]["effect"] == pytest.approx(table.effect["L0H1->L1H0.k"], rel=1e-5)
+    assert (tmp_path / "circuit_induction_60.html").read_text().count("<svg") == 2
+    assert (tmp_path / "figures/circuit_induction_formation.png").stat().st_size > 10_000
+    cells = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()}
+    assert sum(path.name.startswith("path_effects") for path in cells) == len(chosen)
+    assert main(["circuit", "--run", "tiny-seed0", "--formation", "--out", str(tmp_path)]) == 0  # nothing is repeated
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()} == cells
 
 
 def test_overlap_is_told_for_paths_between_heads_only() -> None:

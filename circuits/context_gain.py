@@ -1,0 +1,98 @@
+"""How well a model predicts a target from a few tokens of context, everything else being other documents'.
+
+The gain of a context is log q(target | it, all else resampled) - log u(target), u the unigram distribution, in nats.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, Int64
+from torch import Tensor
+from transformer_lens import HookedTransformerConfig
+
+from ablations import attention
+from ablations.attention import Weights
+from circuits import multigrams
+from circuits.multigrams import FAMILIES, KEPT, LONGEST, Patterns
+
+CONTEXTS_AT_ONCE = 64
+
+
+def log_probabilities(
+    weights: Weights, cfg: HookedTransformerConfig, windows: Int64[Tensor, "donor pos"], patterns: Patterns
+) -> Float[Tensor, " pattern"]:
+    """log q(target) after each window in which the pattern's context has been put before the target; mean over windows.
+
+    windows: the first tokens of rows of other documents; the target is what would come next. Raises ValueError for
+    windows that are shorter than a context.
+    """
+    length = windows.shape[1]
+    if length <= patterns.offsets.max(initial=0):
+        raise ValueError(f"windows of {length} tokens: a context reaches {patterns.offsets.max()} back")
+    offsets, tokens, targets = (torch.from_numpy(column) for column in patterns)
+    contexts, of = torch.unique(torch.cat([offsets, tokens], dim=1), dim=0, return_inverse=True)
+    found, order = torch.empty(len(targets)), torch.argsort(of)
+    ends = torch.searchsorted(of[order].contiguous(), torch.arange(len(contexts) + 1))
+    with torch.no_grad():
+        for start in range(0, len(contexts), CONTEXTS_AT_ONCE):
+            stop = min(start + CONTEXTS_AT_ONCE, len(contexts))
+            predicted = _predicted(weights, cfg, windows, *contexts[start:stop].chunk(2, dim=1))
+            which = order[ends[start] : ends[stop]]
+            found[which] = predicted[of[which] - start, :, targets[which]].mean(1)
+    return found
+
+
+def best_of_parts(
+    weights: Weights,
+    cfg: HookedTransformerConfig,
+    windows: Int64[Tensor, "donor pos"],
+    patterns: Patterns,
+) -> Float[np.ndarray, " pattern"]:
+    """The same with the best sub-pattern alone in place of the pattern."""
+    found = np.full(len(patterns.targets), -np.inf)
+    for which, parts in multigrams.sub_patterns(patterns):
+        found[which] = np.maximum(found[which], log_probabilities(weights, cfg, windows, parts).numpy())
+    return found
+
+
+def smallest(
+    weights: Weights,
+    cfg: HookedTransformerConfig,
+    windows: Int64[Tensor, "donor pos"],
+    before: Int[np.ndarray, "token back"],
+    targets: Int[np.ndarray, " token"],
+    gain: Float[np.ndarray, " token"],
+    log_unigram: Float[np.ndarray, " vocab"],
+) -> Int[np.ndarray, " token"]:
+    """For single tokens: the number of the smallest of `multigrams.FAMILIES` whose offsets keep 80% of their gain, the
+    one that keeps most where several are as small; -1 where none does.
+
+    before: the tokens before each, the nearest first (at least 16); gain: in the whole context.
+    """
+    found = np.full(len(targets), -1)
+    for size in range(1, LONGEST + 1):
+        left = np.flatnonzero((found < 0) & (gain > 0))
+        families = [number for number, family in enumerate(FAMILIES) if len(family) == size]
+        offsets, tokens = np.zeros((2, len(families), len(left), LONGEST), dtype=np.int64)
+        offsets[..., :size] = np.array([FAMILIES[number] for number in families])[:, None]
+        tokens[..., :size] = np.take_along_axis(before[None, left], offsets[..., :size] - 1, 2)
+        patterns = Patterns(
+            offsets.reshape(-1, LONGEST), tokens.reshape(-1, LONGEST), np.tile(targets[left], len(families))
+        )
+        alone = log_probabilities(weights, cfg, windows, patterns).double().numpy() - log_unigram[patterns.targets]
+        alone = alone.reshape(len(families), len(left))
+        best = alone.argmax(0)
+        found[left] = np.where(alone.max(0) >= KEPT * gain[left], np.array(families)[best], -1)
+    return found
+
+
+def _predicted(
+    weights: Weights, cfg: HookedTransformerConfig, windows: Tensor, offsets: Tensor, tokens: Tensor
+) -> Float[Tensor, "context donor vocab"]:
+    """Log probabilities of what comes after the windows with these contexts in them."""
+    count, length = len(windows), windows.shape[1]
+    text = windows.repeat(len(offsets), 1, 1)
+    context, column = (offsets > 0).nonzero(as_tuple=True)
+    text[context, :, length - offsets[context, column]] = tokens[context, column][:, None]
+    logits = attention.unembed(weights, cfg, attention.last_residual(weights, cfg, text.flatten(0, 1)))[:, 0]
+    return F.log_softmax(logits, -1).view(len(offsets), count, -1)

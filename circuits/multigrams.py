@@ -1,0 +1,118 @@
+"""Multigrams: what the last 16 tokens say of the next one, and how much of it a model knows.
+
+A pattern is a context, a set of (offset, token), and a target: at distance `offset` before the target stands `token`.
+    {(1, "import"), (2, "\\n")} -> " numpy"          contiguous (offsets 1 to n): an n-gram
+    {(1, "("), (7, "isinstance")} -> "self"          gapped: a skip n-gram
+Its sub-patterns have the same target and fewer tokens of context, down to none (the unigram).
+
+It is a pattern of the text when, on held-out documents, the target follows the context more often than it follows the
+best of its sub-patterns in the training text: `mining.tested`. It is a multigram of a model when the model needs just
+this context: with everything else taken from other documents the target keeps at least 80% of its gain over the
+unigram, and with no sub-pattern alone does it: `known`.
+
+Tokens that repeat a pair from earlier in the row, or close a bracket or a quote, are taken out before anything is
+counted (`Text.counted`), since other heads than those that memorise can serve them.
+"""
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy import stats
+
+REACH = 16  # the largest offset
+LONGEST = 4  # tokens of context, at most
+RATE = 0.05  # false discoveries
+KEPT = 0.8  # of the gain over the unigram
+FEWEST = 20  # completions that an effect is a mean of
+FAMILIES: tuple[tuple[int, ...], ...] = (
+    *((k,) for k in range(1, REACH + 1)),
+    *((1, k) for k in range(2, REACH + 1)),
+    *((1, 2, k) for k in range(3, REACH + 1)),
+    (1, 2, 3, 4),
+)  # offsets of the contexts that are looked for
+
+
+class Text(NamedTuple):
+    """Rows of tokens. A context lies within a row and a document; the row's first token is never part of one."""
+
+    tokens: Int[np.ndarray, "row pos"]
+    documents: Int[np.ndarray, "row pos"]
+    positions: Int[np.ndarray, "row pos"]  # in the document
+    counted: Bool[np.ndarray, "row pos"]  # which tokens can be targets
+
+
+class Patterns(NamedTuple):
+    """Contexts, padded with offset 0, and their targets."""
+
+    offsets: Int[np.ndarray, "pattern longest"]  # ascending, then zeros
+    tokens: Int[np.ndarray, "pattern longest"]
+    targets: Int[np.ndarray, " pattern"]
+
+    def take(self, index: np.ndarray) -> "Patterns":
+        return Patterns(*(column[index] for column in self))
+
+    @property
+    def sizes(self) -> Int[np.ndarray, " pattern"]:
+        return (self.offsets > 0).sum(1)
+
+    @property
+    def contiguous(self) -> Bool[np.ndarray, " pattern"]:
+        """n-grams; all others are skip n-grams."""
+        return self.offsets.max(1) == self.sizes
+
+
+def sub_patterns(patterns: Patterns) -> Iterator[tuple[np.ndarray, Patterns]]:
+    """For each way to leave tokens of the context out: which patterns have it, and what is left of them."""
+    sizes = patterns.sizes
+    for size in range(1, LONGEST + 1):
+        which = np.flatnonzero(sizes == size)
+        if not len(which):
+            continue
+        for kept in (kept for fewer in range(size) for kept in combinations(range(size), fewer)):
+            offsets, tokens = np.zeros((2, len(which), LONGEST), dtype=np.int64)
+            offsets[:, : len(kept)] = patterns.offsets[which][:, kept]
+            tokens[:, : len(kept)] = patterns.tokens[which][:, kept]
+            yield which, Patterns(offsets, tokens, patterns.targets[which])
+
+
+def known(
+    whole: Float[np.ndarray, " pattern"],
+    alone: Float[np.ndarray, " pattern"],
+    best_part: Float[np.ndarray, " pattern"],
+) -> Bool[np.ndarray, " pattern"]:
+    """Multigrams of a model, from gains over the unigram in nats: where the pattern stands in real text, with the
+    context alone, and the largest with a sub-pattern alone.
+    """
+    enough = KEPT * whole
+    return (whole > 0) & (alone >= enough) & (best_part < enough)
+
+
+def learned(
+    effect: Float[np.ndarray, "head hit"],
+    numbers: Int[np.ndarray, " hit"],
+    documents: Int[np.ndarray, " hit"],
+    count: int,
+) -> tuple[Float[np.ndarray, "head pattern"], Float[np.ndarray, "head pattern"], Float[np.ndarray, "head pattern"]]:
+    """Mean effect of removing each head on the completions of each pattern, its standard error clustered by document,
+    and p of no positive effect (one-sided, Student's t with a degree of freedom for each document but one).
+
+    numbers: the pattern of each completion, below `count`. NaN for patterns with fewer than `FEWEST` completions, or of
+    one document only.
+    """
+    clusters, cluster = np.unique(np.stack([numbers, documents]), axis=1, return_inverse=True)
+    pattern, cluster = clusters[0], cluster.ravel()
+    size = np.bincount(cluster)
+    hits, groups = (np.bincount(index, minlength=count) for index in (numbers, pattern))
+    testable = (hits >= FEWEST) & (groups > 1)
+    mean, se = np.full((2, len(effect), count), np.nan)
+    for head, row in enumerate(effect):
+        sums = np.bincount(cluster, weights=row)
+        mean[head] = np.bincount(numbers, weights=row, minlength=count) / np.maximum(hits, 1)
+        squares = np.bincount(pattern, weights=(sums - mean[head][pattern] * size) ** 2, minlength=count)
+        se[head] = np.sqrt(groups / np.maximum(groups - 1, 1) * squares) / np.maximum(hits, 1)
+    mean, se = (np.where(testable, values, np.nan) for values in (mean, se))
+    p = stats.t.sf(mean / np.where(se > 0, se, np.nan), np.maximum(groups - 1, 1))
+    return mean, se, np.where(testable & np.isnan(p), 1.0, p)

@@ -1,0 +1,90 @@
+"""The evidence for head types in a planted model: its heads' attention, and what removing them does to its answers."""
+
+import numpy as np
+import torch
+
+from ablations import attention, rerun
+from ablations.changes import Change
+from ablations.effects import Estimate, clustered
+from ablations.names import Head, all_heads
+from circuits import classify, patterns, planted, scores
+from circuits.classify import Evidence
+from circuits.planted import Plant
+from circuits.tasks import Task
+
+KIND_OF_TASK = {
+    "repeats": "induction",
+    "nested_brackets": "bracket",
+    "skip_trigrams": "skip n-gram",
+    "gapped": "skip n-gram",
+}
+DRAWS = 4  # other prompts that an effect is a mean over
+MOST_AFFECTED = 40  # answers of a head whose kind is looked at
+
+
+def evidence(plant: Plant) -> dict[Head, Evidence]:
+    """Of every head. Effects are on the loss of right answers; z of other prompts stands in, since a mean would be
+    shorter and so make what other heads write louder to a norm.
+    """
+    heads = all_heads(plant.model.cfg)
+    looks = {head: _looks(plant, head) for head in heads}
+    groups = classify.alike({head: found[0] for head, found in looks.items()}, {h: f[1] for h, f in looks.items()})
+    kinds = np.array([KIND_OF_TASK[task.name] for task in plant.tasks for _ in task.right])
+    every, found = float(_effects(plant, tuple(heads)).mean()), {}
+    for head in heads:
+        own = _effects(plant, (head,))
+        others = tuple(other for other in groups.get(head, ()) if other != head)
+        given = _estimate(_effects(plant, (head, *others)) - _effects(plant, others)) if others else None
+        top = np.argsort(-own, kind="stable")[:MOST_AFFECTED]
+        shares = {kind: float((kinds[top] == kind).mean()) for kind in patterns.KINDS}
+        found[head] = Evidence(_estimate(own), *looks[head], shares, every, given)
+    return found
+
+
+def _estimate(values: np.ndarray) -> Estimate:
+    return clustered(values, np.arange(len(values)))
+
+
+def _looks(plant: Plant, head: Head) -> tuple[float, float, float]:
+    """Attention to the token before and to the token itself on the prompts, and prefix matching on repeated tokens."""
+    layer, number = head
+    prompts = torch.cat([task.clean for task in plant.tasks])
+    seen = _patterns(plant, prompts, layer)
+    half = planted.CONTEXT // 2
+    counts = np.array([0] + [1] * (planted.VOCABULARY - 1))
+    rows = scores.random_rows(counts, 32, half, 0)
+    again = _patterns(plant, scores.repeated(rows), layer)
+    return (
+        float(scores.previous_token(seen)[:, number].mean()),
+        float(scores.current_token(seen)[:, number].mean()),
+        float(scores.prefix_matching(again, half)[:, number].mean()),
+    )
+
+
+def _patterns(plant: Plant, tokens: torch.Tensor, layer: int) -> torch.Tensor:
+    weights, cfg = attention.weights_of(plant.model), plant.model.cfg
+    with torch.no_grad():
+        return rerun.patterns(weights, cfg, rerun.clean_run(weights, cfg, tokens), layer)
+
+
+def _effects(plant: Plant, removed: tuple[Head, ...]) -> np.ndarray:
+    """Loss of the right answer without these heads minus loss with them, by prompt."""
+    return np.concatenate([_task_effects(plant, task, removed) for task in plant.tasks])
+
+
+def _task_effects(plant: Plant, task: Task, removed: tuple[Head, ...]) -> np.ndarray:
+    weights, cfg = attention.weights_of(plant.model), plant.model.cfg
+    with torch.no_grad():
+        clean = rerun.clean_run(weights, cfg, task.clean)
+        found = []
+        for draw in range(1, DRAWS + 1):
+            other = {head: clean.z[head[0]][:, :, head[1]].roll(draw, 0) for head in all_heads(cfg)}
+            run = rerun.prepare(weights, cfg, clean, other)
+            before, after = (_losses(run, task, change) for change in (Change(), Change(heads=removed)))
+            found.append(after - before)
+    return torch.stack(found).mean(0).double().numpy()
+
+
+def _losses(run: rerun.Run, task: Task, change: Change) -> torch.Tensor:
+    logits = attention.unembed(run.weights, run.cfg, rerun.final_residual(run, change)[:, -1:])[:, 0]
+    return -logits.log_softmax(-1)[torch.arange(len(task.right)), task.right]

@@ -1,0 +1,31 @@
+"""What each head is."""
+
+import argparse
+
+HELP = "what each head is (previous-token, induction, multigram, bracket, ...), with the evidence, and its multigrams"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from experiments.cli.shared import add_run_arguments
+
+    parser.add_argument("--step", type=int, help="checkpoint (default: the last)")
+    parser.add_argument(
+        "--tokens", type=int, default=500_000, help="of held-out text, or all where there are fewer (default: 500000)"
+    )
+    add_run_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from experiments import head_types, runs, type_files
+    from experiments.cli.shared import open_cells
+
+    opened = runs.open_run(arguments.run)
+    step = opened.steps[-1] if arguments.step is None else arguments.step
+    opened.check_step(step)
+    cells = open_cells(arguments)
+    wanted = head_types.asked(cells, step, arguments.tokens)
+    head_types.compute(cells, wanted, arguments.workers)
+    table = head_types.table(cells, wanted)
+    print(type_files.as_text(cells, table, step))
+    for path in type_files.write(cells, table, step):
+        print(f"wrote {path}")

@@ -1,0 +1,47 @@
+"""What removing each head costs on held-out text, and which pairs of heads matter for the same tokens."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ablations import affected, overlap
+from ablations.effects import Estimate
+from ablations.names import all_heads, head_name
+from ablations.overlap import Shared
+from experiments import survey
+from experiments.cells import Cells
+from experiments.interaction import SHARE
+from experiments.survey import Survey
+
+TOKENS = 50_000  # of held-out text, or all where there are fewer
+
+
+class Removed(NamedTuple):
+    """With every head's z replaced by its mean, one by one: nats per token, and overlaps of affected tokens."""
+
+    tokens: int
+    effects: dict[str, Estimate]
+    shared: Shared  # of all heads, in the order of `all_heads`
+    size: int  # tokens in each head's list
+
+
+def asked(found: Cells, step: int) -> Survey | None:
+    """The pass over the text; None where no text is left for it, or rows are too short to have scored tokens."""
+    if not len(survey.text(found.on)) or found.run.config["model"]["n_ctx"] <= affected.BEFORE + 1:
+        return None
+    names = tuple(head_name(head) for head in all_heads(found.run.model_config()))
+    return survey.check(Survey(names, step, min(TOKENS, survey.available(found.on)), "mean", keep=True), found.on)
+
+
+def removed(found: Cells, survey_asked: Survey) -> Removed:
+    """Costs of all heads and overlaps of all pairs; computes the parts of the pass that are missing."""
+    kept, means = survey.kept(found, survey_asked), survey.means(found, survey_asked)
+    chosen = np.stack([overlap.strongest(effect, SHARE) for effect in kept.effect.values])
+    groups = overlap.strata(kept.target.values, kept.clean.values)
+    costs = zip(means.effect.values.tolist(), means.effect_se.values.tolist(), strict=True)
+    return Removed(
+        tokens=len(groups),
+        effects={name: Estimate(*cost) for name, cost in zip(survey_asked.what, costs, strict=True)},
+        shared=overlap.shared(chosen, groups),
+        size=int(chosen[0].sum()),
+    )

@@ -1,0 +1,70 @@
+"""Exact effects of all paths on a task's prompts, as tables for graphs: one cell per checkpoint."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+import xarray as xr
+
+from ablations import attention
+from circuits import discover, graph
+from circuits.tasks import Task, accuracy
+from experiments import bench, cells, store, sweep, task_sets
+from experiments.bench import Bench
+from experiments.cells import Cells
+from experiments.plan import Plan, llc_steps
+
+STEPS = 6  # checkpoints, at most, that show how a circuit formed
+COST = 2e-4  # rough seconds of a path and a prompt
+
+
+def formation_steps(found: Cells) -> list[int]:
+    """The run's first checkpoint, its last, and evenly chosen ones between."""
+    return llc_steps(found.run.steps, STEPS)
+
+
+def table(found: Cells, task: str, steps: Sequence[int]) -> xr.Dataset:
+    """effect, se, p, found [step, path], clean, corrupted, accuracy [step]; computed here where they are missing.
+
+    Effects are in the task's units (logit difference), their errors over prompts; found: at a false-discovery rate of
+    5%, by step; accuracy: share of right answers.
+    """
+    prompts = task_sets.task(task, found.on)
+    parts = [_cell(found.on, found.folder, prompts, step) for step in steps]
+    joined = xr.concat(parts, "step", combine_attrs="override", data_vars="all")
+    return joined.assign_coords(step=list(steps))
+
+
+def missing(found: Cells, task: str, steps: Sequence[int]) -> list[sweep.Task]:
+    """The steps that are not there yet, as work."""
+    prompts = task_sets.task(task, found.on)
+    cost = COST * len(discover.candidates(found.run.model_config())) * len(prompts.clean)
+    return [
+        sweep.Task(work, (found.folder, found.run.folder, found.plan, task, step), cost)
+        for step in steps
+        if store.read(found.folder, _key(found.on, prompts, step)) is None
+    ]
+
+
+def work(results: Path, folder: Path, plan: Plan, task: str, step: int) -> None:
+    """Computes and stores one step."""
+    on = bench.bench(folder, plan)
+    _cell(on, results, task_sets.task(task, on), step)
+
+
+def _cell(on: Bench, results: Path, task: Task, step: int) -> xr.Dataset:
+    return store.cached(results, _key(on, task, step), partial(_measure, on, task, step))
+
+
+def _key(on: Bench, task: Task, step: int) -> dict:
+    tokens = {name: getattr(task, name).numpy() for name in ("clean", "corrupted", "right", "wrong")}
+    return cells.key(on, "path_effects", step) | {"task": task.name, "prompts": store.fingerprint(**tokens)}
+
+
+def _measure(on: Bench, task: Task, step: int) -> xr.Dataset:
+    model = bench.model(on.run.folder, step)
+    effects = discover.exact(attention.weights_of(model), model.cfg, task, discover.candidates(model.cfg))
+    with torch.no_grad():
+        right = accuracy(task, model(task.clean))
+    return graph.table(effects, discover.significant(effects.p)).assign(accuracy=right)

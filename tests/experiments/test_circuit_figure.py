@@ -1,0 +1,104 @@
+"""Pictures of circuits: nothing overlaps at either size, and a page holds several."""
+
+import re
+from xml.etree import ElementTree
+
+import networkx as nx
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from transformer_lens import HookedTransformerConfig
+
+from circuits import annotate, discover, graph
+from experiments.figures import circuit, circuit_layout, inline
+
+
+def made_up(layers: int, heads: int, count: int, seed: int = 0) -> nx.DiGraph:
+    """A graph in which so many paths, drawn at random, were found."""
+    generator = np.random.default_rng(seed)
+    cfg = HookedTransformerConfig(
+        n_layers=layers, n_heads=heads, d_model=24, d_head=2, n_ctx=8, d_vocab=9, attn_only=True
+    )
+    paths = discover.candidates(cfg)
+    found = np.zeros(len(paths), dtype=bool)
+    found[generator.choice(len(paths), count, replace=False)] = True
+    effects = discover.Effects(
+        paths, generator.normal(size=(len(paths), 4)), np.ones(4), np.zeros(4), np.ones(len(paths))
+    )
+    return graph.circuit_graph(cfg, effects, found)
+
+
+def texts_that_overlap(figure: Figure) -> list[tuple[str, str]]:
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    boxes = []
+    for axis in figure.axes:
+        for text in [*axis.texts, axis.title]:
+            if text.get_text():
+                patch = text.get_bbox_patch()
+                boxes.append((text.get_text(), (patch or text).get_window_extent(renderer)))
+    boxes += [(text.get_text(), text.get_window_extent(renderer)) for text in figure.legends[0].get_texts()]
+    return [(a, b) for i, (a, one) in enumerate(boxes) for b, other in boxes[i + 1 :] if one.overlaps(other)]
+
+
+@pytest.mark.parametrize(("layers", "heads", "count"), [(2, 8, 24), (12, 12, 40)])
+def test_names_do_not_overlap_at_either_size(layers: int, heads: int, count: int) -> None:
+    whole = made_up(layers, heads, count)
+    names = [node for node, data in whole.nodes(data=True) if "head" in data]
+    figure = circuit.draw(annotate.with_heads(whole, dict.fromkeys(names, "previous token")), "a title")
+    assert max(figure.get_size_inches()) <= 14
+    assert texts_that_overlap(figure) == []
+    (axis,) = figure.axes
+    assert sum(isinstance(patch, PathPatch) for patch in axis.patches) == count
+    shown = [text.get_text().split("\n") for text in axis.texts]
+    part = set(graph.found_part(whole).nodes)
+    named = {lines[0] for lines in shown}
+    assert part <= named
+    assert named - {"embed", "output"} == (set(names) if heads == 8 else part - {"embed", "output"})
+    assert all((lines[1:] == ["previous", "token"]) == (lines[0] in part and lines[0] in names) for lines in shown)
+    crowded = circuit.draw(annotate.with_heads(whole, dict.fromkeys(names, "x" * 30)), "a title")
+    assert texts_that_overlap(crowded) != []  # negative control: one word of 30 letters cannot be broken
+
+
+def test_formation_is_on_one_scale() -> None:
+    strong = made_up(2, 8, 24)
+    weak = made_up(2, 8, 24)
+    for *_, record in graph.records(weak):
+        record["effect"] /= 10
+    figure = circuit.draw_formation({"1 million": weak, "2 million": strong, "3 million": strong}, "formed")
+    assert texts_that_overlap(figure) == []
+    widths = [max((p.get_linewidth() for p in axis.patches), default=0) for axis in figure.axes]
+    assert widths[1] == widths[2] == circuit.WIDEST
+    assert widths[0] < circuit.WIDEST / 5
+    assert [axis.get_title() for axis in figure.axes] == ["1 million", "2 million", "3 million", ""]
+
+
+def test_paths_go_around_other_nodes() -> None:
+    straight = circuit_layout.route((3.0, 0.0), (3.0, 4.0), "k", [(3.0, 0.0), (3.0, 4.0)], 7)
+    assert (straight[:, 0] == 3).all()
+    around = circuit_layout.route((3.0, 0.0), (3.0, 4.0), "k", [(3.0, 2.0)], 7)
+    t = np.linspace(0, 1, 200)[:, None]
+    a, b, c, d = around
+    along = (1 - t) ** 3 * a + 3 * t * (1 - t) ** 2 * b + 3 * t**2 * (1 - t) * c + t**3 * d
+    at_height = np.abs(along[:, 1] - 2) < 0.2
+    assert (np.abs(along[at_height, 0] - 3) > 0.4).all()
+
+
+def test_svgs_stand_together_in_one_page() -> None:
+    first = inline.svg(circuit.draw(made_up(2, 4, 9), "one"), "L0H1 & the <rest>")
+    second = inline.svg(circuit.draw(made_up(2, 4, 9, seed=1), "two"), "another")
+    for text in (first, second):
+        assert text.startswith("<svg") and text.endswith("</svg>")
+        assert not re.search(r"<\?xml|<!DOCTYPE|<metadata", text)
+        ids = re.findall(r'\bid="([^"]+)"', text)
+        assert len(ids) == len(set(ids))
+        assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', text)) <= set(ids)
+    root = ElementTree.fromstring(first)
+    assert root.get("aria-label") == "L0H1 & the <rest>"
+    assert root[0].text == "L0H1 & the <rest>"
+    shared = set(re.findall(r'\bid="([^"]+)"', first)) & set(re.findall(r'\bid="([^"]+)"', second))
+    assert shared == set()
+    assert first == inline.svg(circuit.draw(made_up(2, 4, 9), "one"), "L0H1 & the <rest>")
