@@ -4,8 +4,9 @@
 
 takes a quarter of an hour on one core and writes benchmarks/results/planted.json. For each plant, with and without
 layer norms: the area under the ROC curve of its true edges among all 81 paths, by exact effects, EAP and EAP-IG (the
-worst of its tasks and of ten draws of noise); the largest noise at which clean accuracy is still 90%, and the areas
-there; and in how many of 100 draws of 10% noise without the plant any edge passes a false-discovery rate of 5%.
+worst of its tasks and of ten draws of noise); how many heads, of all draws, get a type that is not theirs; the largest
+noise at which clean accuracy is still 90%, and the areas and types there; and in how many of 100 draws of 10% noise
+without the plant any edge passes a false-discovery rate of 5%.
 """
 
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from ablations import attention
-from circuits import discover, planted
+from circuits import classify, discover, planted, planted_evidence
 from circuits.planted import Plant
 from circuits.tasks import accuracy
 from experiments import tensorfile
@@ -43,6 +44,12 @@ def areas(plant: Plant) -> dict[str, float]:
     return worst
 
 
+def wrong_types(plant: Plant) -> int:
+    """Heads whose type is not the planted one; what is not planted is inactive."""
+    found = planted_evidence.evidence(plant).items()
+    return sum(classify.head_type(head, seen).label != plant.types.get(head, "inactive") for head, seen in found)
+
+
 def clean_accuracy(plant: Plant) -> float:
     with torch.no_grad():
         return min(accuracy(task, plant.model(task.clean)) for task in plant.tasks)
@@ -52,7 +59,14 @@ def at_noise(make, layer_norm: bool, noise: float) -> dict:  # type: ignore[no-u
     drawn = [make(layer_norm, noise, seed) for seed in range(DRAWS if noise else 1)]
     found = [areas(plant) for plant in drawn]
     worst = {method: min(area[method] for area in found) for method in found[0]}
-    return {"noise": noise, "accuracy": round(float(np.mean([*map(clean_accuracy, drawn)])), 3), **worst}
+    wrong = sum(wrong_types(plant) for plant in drawn)
+    return {
+        "noise": noise,
+        "heads": len(drawn) * 8,
+        "of a wrong type": wrong,
+        "accuracy": round(float(np.mean([*map(clean_accuracy, drawn)])), 3),
+        **worst,
+    }
 
 
 def limit_noise(make, layer_norm: bool) -> float:  # type: ignore[no-untyped-def]
@@ -90,8 +104,11 @@ def main() -> None:
                 "case": f"{make.__name__}, {'with' if layer_norm else 'without'} layer norms",
                 "levels": [*levels, {"noise of accuracy 90%": True, **at_noise(make, layer_norm, limit)}],
                 "findings without the plant, of 100": false,
-                "target": "exact 1.0 up to 10% noise; at most 5 of 100",
-                "met": all(level["exact"] == 1.0 for level in levels if level["noise"] <= 0.1) and false <= 5,
+                "target": "exact 1.0 and all types right up to 10% noise; at most 5 of 100",
+                "met": false <= 5
+                and all(
+                    level["exact"] == 1.0 and level["of a wrong type"] == 0 for level in levels if level["noise"] <= 0.1
+                ),
             }
             rows.append(row)
             print(row)

@@ -65,3 +65,23 @@ def brackets(
     corrupted = windows.clone()
     corrupted[prompts, openers] = others
     return Task("brackets", windows, corrupted, right, wrong)
+
+
+def skipgram(
+    windows: Int64[Tensor, "prompt pos"],
+    offsets: Int64[Tensor, " prompt"],
+    others: Int64[Tensor, " prompt"],
+    right: Int64[Tensor, " prompt"],
+    wrong: Int64[Tensor, " prompt"],
+) -> Task:
+    """Text that ends in the context of a skip n-gram, whose target is the answer. Corrupted: another token in place of
+    the far one, after which the wrong answer is as good as any.
+
+    offsets: how far before the answer the token stands that is replaced; others: what replaces it.
+    """
+    prompts, places = torch.arange(len(windows)), windows.shape[1] - offsets
+    if (places < 1).any() or (windows[prompts, places] == others).any() or (right == wrong).any():
+        raise ValueError("each prompt needs a far token in its window, another to replace it, and a wrong answer")
+    corrupted = windows.clone()
+    corrupted[prompts, places] = others
+    return Task("skipgram", windows, corrupted, right, wrong)

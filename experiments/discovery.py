@@ -51,7 +51,7 @@ def discover_circuit(cells: Cells, name: str, step: int, types: Mapping[str, str
     types: what heads are, by name, for the graph. What `compute` has not computed is computed here.
     """
     model = bench.model(cells.run.folder, step)
-    weights, cfg, task = attention.weights_of(model), model.cfg, task_sets.task(name, cells.on)
+    weights, cfg, task = attention.weights_of(model), model.cfg, task_sets.task(name, cells)
     table, paths = path_tables.table(cells, name, [step]).isel(step=0), discover.candidates(cfg)
     chosen = [path for path, at in zip(paths, table.found.values, strict=True) if at]
     estimated = discover.attribution(weights, cfg, task, paths, steps=discover.IG_STEPS)

@@ -53,7 +53,8 @@ def key(found: Cells, wanted: Survey, kind: str) -> dict:
     }
 
 
-def _windows(on: Bench) -> Tensor:
+def windows(on: Bench) -> Tensor:
+    """Tokens of other documents, among which contexts are put [donor, pos]."""
     return on.reference[:DONORS, :WINDOW]
 
 
@@ -72,8 +73,8 @@ def _known(found: Cells, wanted: Survey) -> xr.Dataset:
     frequent, weights = every.take(often), attention.weights_of(model)
     base = mined.log_unigram.values[frequent.targets]
     gain = total[often] / count[often] - base
-    alone = context_gain.log_probabilities(weights, model.cfg, _windows(on), frequent).double().numpy() - base
-    part = context_gain.best_of_parts(weights, model.cfg, _windows(on), frequent) - base
+    alone = context_gain.log_probabilities(weights, model.cfg, windows(on), frequent).double().numpy() - base
+    part = context_gain.best_of_parts(weights, model.cfg, windows(on), frequent) - base
     chosen = multigrams.known(gain, alone, part)
     gains = {"gain": gain, "gain_alone": alone, "gain_part": part, "completions": count[often]}
     return (
@@ -115,6 +116,6 @@ def _completes(
     log_unigram = token_kinds.mined(found).log_unigram.values
     clean = survey.clean_losses(survey.kept(found, wanted), top)
     gain = -clean - log_unigram[targets]
-    family = context_gain.smallest(weights, model.cfg, _windows(on), before, targets, gain, log_unigram)
+    family = context_gain.smallest(weights, model.cfg, windows(on), before, targets, gain, log_unigram)
     is_contiguous = np.array([max(offsets) == len(offsets) for offsets in FAMILIES])[family]
     return np.stack([(family >= 0) & is_contiguous, (family >= 0) & ~is_contiguous])

@@ -10,7 +10,7 @@ import xarray as xr
 from ablations import attention
 from circuits import discover, graph
 from circuits.tasks import Task, accuracy
-from experiments import bench, cells, store, sweep, task_sets
+from experiments import bench, cells, runs, store, sweep, task_sets
 from experiments.bench import Bench
 from experiments.cells import Cells
 from experiments.plan import Plan, llc_steps
@@ -30,7 +30,7 @@ def table(found: Cells, task: str, steps: Sequence[int]) -> xr.Dataset:
     Effects are in the task's units (logit difference), their errors over prompts; found: at a false-discovery rate of
     5%, by step; accuracy: share of right answers.
     """
-    prompts = task_sets.task(task, found.on)
+    prompts = task_sets.task(task, found)
     parts = [_cell(found.on, found.folder, prompts, step) for step in steps]
     joined = xr.concat(parts, "step", combine_attrs="override", data_vars="all")
     return joined.assign_coords(step=list(steps))
@@ -38,7 +38,7 @@ def table(found: Cells, task: str, steps: Sequence[int]) -> xr.Dataset:
 
 def missing(found: Cells, task: str, steps: Sequence[int]) -> list[sweep.Task]:
     """The steps that are not there yet, as work."""
-    prompts = task_sets.task(task, found.on)
+    prompts = task_sets.task(task, found)
     cost = COST * len(discover.candidates(found.run.model_config())) * len(prompts.clean)
     return [
         sweep.Task(work, (found.folder, found.run.folder, found.plan, task, step), cost)
@@ -49,8 +49,8 @@ def missing(found: Cells, task: str, steps: Sequence[int]) -> list[sweep.Task]:
 
 def work(results: Path, folder: Path, plan: Plan, task: str, step: int) -> None:
     """Computes and stores one step."""
-    on = bench.bench(folder, plan)
-    _cell(on, results, task_sets.task(task, on), step)
+    found = Cells(results, runs.open_run(folder), plan)
+    _cell(found.on, results, task_sets.task(task, found), step)
 
 
 def _cell(on: Bench, results: Path, task: Task, step: int) -> xr.Dataset:

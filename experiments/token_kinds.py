@@ -24,7 +24,7 @@ VERSION = 1  # raised by hand when what is kept, or how it is computed, changes
 
 def text(rows: Corpus) -> Text:
     """The rows as text in which tokens that repeat, and tokens that begin with a closer, are no targets."""
-    tokens, decode = np.asarray(rows.tokens), rows.tokenizer.decode
+    tokens, decode = rows.batch(slice(None)).numpy(), rows.tokenizer.decode
     vocabulary = range(rows.tokenizer.get_vocab_size())
     closers = [token for token in vocabulary if decode([token]).lstrip()[:1] in brackets.KINDS]
     taken_out = patterns.repeats(tokens) | np.isin(tokens, [*closers, corpora.bos(rows.tokenizer)])
@@ -91,7 +91,11 @@ def _key(on: Bench, kind: str) -> dict:
 def _kinds(rows: Corpus) -> xr.Dataset:
     closes = structure.of_rows(rows).kind
     quote = closes >= len(brackets.BRACKETS)
-    found = {"induction": patterns.repeats(np.asarray(rows.tokens)), "bracket": (closes >= 0) & ~quote, "quote": quote}
+    found = {
+        "induction": patterns.repeats(rows.batch(slice(None)).numpy()),
+        "bracket": (closes >= 0) & ~quote,
+        "quote": quote,
+    }
     return xr.Dataset({name: (("row", "pos"), values) for name, values in found.items()})
 
 

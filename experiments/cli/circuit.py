@@ -8,7 +8,7 @@ HELP = "find the paths that carry a task: exact effects of all, false discoverie
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from experiments.cli.shared import add_run_arguments
 
-    parser.add_argument("--task", default="induction", help="induction (default: %(default)s)")
+    parser.add_argument("--task", default="induction", help="induction, brackets or skipgram (default: %(default)s)")
     parser.add_argument("--step", type=int, help="checkpoint (default: the last)")
     parser.add_argument(
         "--top", type=int, default=12, help="paths to print and to list on the page (default: %(default)s)"
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from experiments import circuit_files, discovery, path_tables, runs, task_sets
+    from experiments import bracket_table, circuit_files, discovery, path_tables, runs, task_sets
     from experiments.cli.shared import open_cells
 
     opened = runs.open_run(arguments.run)
@@ -35,6 +35,8 @@ def run(arguments: argparse.Namespace) -> None:
     discovery.compute(cells, arguments.task, step, steps, arguments.workers)
     found = discovery.discover_circuit(cells, arguments.task, step)
     print(circuit_files.as_text(found, arguments.top))
+    if arguments.task == "brackets":
+        print("\n".join(bracket_table.sentences(bracket_table.table(cells, step))))
     formed = circuit_files.formation(cells, arguments.task) if arguments.formation else None
     for path in circuit_files.write(cells, found, arguments.top, formed):
         print(f"wrote {path}")

@@ -164,3 +164,29 @@ def test_bad_input_is_refused() -> None:
         discover.evaluate(weights, cfg, task._replace(corrupted=task.clean), [])
     with pytest.raises(ValueError, match="noise=-1"):
         planted.induction(noise=-1.0)
+
+
+def swapped(task: Task, seed: int) -> Task:
+    """Right and wrong answers of a random half of the prompts exchanged."""
+    swap = torch.rand(len(task.right), generator=torch.Generator().manual_seed(seed)) < 0.5
+    return task._replace(
+        right=torch.where(swap, task.wrong, task.right), wrong=torch.where(swap, task.right, task.wrong)
+    )
+
+
+def test_swapped_answers_are_not_found() -> None:
+    """A circuit that is there does not do a task that is not: relabelling over the vocabulary alone finds it anyway."""
+    plant = planted.brackets(True, 0.05)
+    cfg, weights = plant.model.cfg, attention.weights_of(plant.model)
+    paths, found = discover.candidates(cfg), {"both": 0, "relabelling": 0}
+    for seed in range(4):
+        task = swapped(plant.tasks[0], seed)
+        found["both"] += int(discover.significant(discover.exact(weights, cfg, task, paths).p).sum())
+        run, *_ = discover._prepared(weights, cfg, task, logit_difference)
+        before = discover._logits(run, Change())[:, 0]
+        alone = [
+            discover.relabelling_p(task, discover._logits(run, Change(cuts=(path,)))[:, 0] - before) for path in paths
+        ]
+        found["relabelling"] += int(discover.significant(np.array(alone)).sum())
+    assert found["both"] == 0
+    assert found["relabelling"] > 0

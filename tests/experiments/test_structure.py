@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from circuits.brackets import BRACKETS, KINDS, OPENERS
 from circuits.tasks import Task
-from experiments import bracket_prompts, bracket_table, corpora, documents, plan, runs, structure, survey, task_sets
+from experiments import bracket_prompts, bracket_table, corpora, documents, plan, runs, structure, survey
 from experiments.bench import Bench
 from experiments.cells import Cells
 from experiments.corpora import Corpus
@@ -127,7 +127,7 @@ def test_of_code_and_prose_only_code_is_read(tmp_path: Path, monkeypatch: pytest
 
 @pytest.fixture(scope="module")
 def task(on: Bench) -> Task:
-    return task_sets.task("brackets", on)
+    return bracket_prompts.task(on, 128)
 
 
 def decoded(tokens: np.ndarray) -> list[str]:
@@ -185,8 +185,8 @@ def test_prompts_are_the_same_every_time_and_others_with_another_seed(
 ) -> None:
     read = structure.of_rows(survey.text(on).part(slice(0, bracket_prompts.ROWS)))
     monkeypatch.setattr(structure, "of_rows", lambda rows: read)
-    first, again = (task_sets.task("brackets", Bench(RUN, on.plan)) for _ in range(2))
-    other = task_sets.task("brackets", Bench(RUN, replace(on.plan, seed=1)))
+    first, again = (bracket_prompts.task(Bench(RUN, on.plan), 128) for _ in range(2))
+    other = bracket_prompts.task(Bench(RUN, replace(on.plan, seed=1)), 128)
     assert all((a == b).all() for a, b in zip(first[1:], again[1:], strict=True))
     assert first.clean.tolist() != other.clean.tolist()
 
@@ -194,7 +194,7 @@ def test_prompts_are_the_same_every_time_and_others_with_another_seed(
 def test_too_little_text_and_unfit_tokenizers_are_refused(on: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bracket_prompts, "ROWS", 2)
     with pytest.raises(ValueError, match="balanced bracket prompts"):
-        task_sets.task("brackets", on)
+        bracket_prompts.task(on, 128)
     words = Tokenizer.from_str(
         json.dumps({"version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None,
                     "pre_tokenizer": None, "post_processor": None, "decoder": None,
