@@ -49,6 +49,14 @@ class Circuit(NamedTuple):
     minimality: dict[Path, float]  # faithfulness lost when this path, too, is patched
 
 
+class RandomCircuits(NamedTuple):
+    """The same of random sets of paths; minimality: of one path of each."""
+
+    faithfulness: Float[np.ndarray, " draw"]
+    completeness: Float[np.ndarray, " draw"]
+    minimality: Float[np.ndarray, " draw"]
+
+
 def candidates(cfg: HookedTransformerConfig) -> tuple[Path, ...]:
     """Every direct path: from the embedding and from heads, into heads and to the output."""
     heads = all_heads(cfg)
@@ -168,17 +176,19 @@ def random_circuits(
     cfg: HookedTransformerConfig,
     task: Task,
     size: int,
-    draws: int = 20,
+    draws: int = 12,
     seed: int = 0,
     metric: Metric = logit_difference,
-) -> Float[np.ndarray, " draw"]:
-    """Faithfulness of random sets of as many paths: what a circuit's is to be held against."""
+) -> RandomCircuits:
+    """Random sets of as many paths: what a circuit is to be held against."""
     generator, every = np.random.default_rng(seed), candidates(cfg)
-    share, found = _share_kept(weights, cfg, task, metric), np.empty(draws)
+    share, found = _share_kept(weights, cfg, task, metric), np.full((3, draws), np.nan)
     for draw in range(draws):
-        patched = generator.permutation(len(every))[size:]
-        found[draw] = share([every[number] for number in patched])
-    return found
+        order = [every[number] for number in generator.permutation(len(every))]
+        found[:2, draw] = share(order[size:]), share(order[:size])
+        if size:
+            found[2, draw] = found[0, draw] - share(order[size - 1 :])
+    return RandomCircuits(*found)
 
 
 def _share_kept(

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import networkx as nx
+import numpy as np
 import pandas as pd
 
 from circuits import graph
@@ -21,9 +22,14 @@ def sentences(found: Discovered) -> list[str]:
         f"clean prompts, {float(table.corrupted):.2f} on corrupted ones; right answers "
         f"{100 * float(table.accuracy):.0f}%",
         f"{int(table.found.sum())} of {table.sizes['path']} paths pass a false-discovery rate of 5%. Faithfulness of "
-        f"these alone {quality.faithfulness:.2f}, of all others {quality.completeness:.2f}, of {len(random)} random "
-        f"circuits as large {random.mean():.2f} (sd {random.std(ddof=1):.2f})",
+        f"these alone {quality.faithfulness:.2f}, of all others {quality.completeness:.2f}; of random circuits "
+        f"as large {_spread(random.faithfulness)}, of all paths but theirs {_spread(random.completeness)}; without one of its "
+        f"paths a random circuit loses {_spread(random.minimality)} ({len(random.faithfulness)} draws)",
     ]
+
+
+def _spread(values: np.ndarray) -> str:
+    return f"{values.mean():.2f} (sd {values.std(ddof=1):.2f})"
 
 
 def explanation(found: Discovered, error: str) -> str:

@@ -11,11 +11,11 @@ import xarray as xr
 from ablations import attention
 from ablations.paths import OUTPUT, ends, parse_path
 from circuits import annotate, discover, graph
-from circuits.discover import Circuit
+from circuits.discover import Circuit, RandomCircuits
 from experiments import bench, head_overlap, path_tables, survey, sweep, task_sets
 from experiments.cells import Cells
 
-RANDOM = 20  # random circuits of the same size
+RANDOM = 12  # random circuits of the same size
 OF_PATHS, OF_PAIRS = ("composition", "composition_z"), ("overlap", "overlap_z")
 
 
@@ -27,7 +27,7 @@ class Discovered(NamedTuple):
     table: xr.Dataset  # of this step, as `path_tables.table` has it, and eap_ig [path]: EAP-IG's estimate of effects
     graph: nx.DiGraph
     quality: Circuit  # of the paths that were found
-    random: np.ndarray  # faithfulness of random circuits as large
+    random: RandomCircuits  # as large
     text_tokens: int  # that overlaps are of; 0 where there is no text for them
 
 

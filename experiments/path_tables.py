@@ -16,6 +16,7 @@ from experiments.cells import Cells
 from experiments.plan import Plan, llc_steps
 
 STEPS = 6  # checkpoints, at most, that show how a circuit formed
+VERSION = 2  # raised by hand when effects or their p-values change
 COST = 2e-4  # rough seconds of a path and a prompt
 
 
@@ -59,7 +60,11 @@ def _cell(on: Bench, results: Path, task: Task, step: int) -> xr.Dataset:
 
 def _key(on: Bench, task: Task, step: int) -> dict:
     tokens = {name: getattr(task, name).numpy() for name in ("clean", "corrupted", "right", "wrong")}
-    return cells.key(on, "path_effects", step) | {"task": task.name, "prompts": store.fingerprint(**tokens)}
+    return cells.key(on, "path_effects", step) | {
+        "task": task.name,
+        "prompts": store.fingerprint(**tokens),
+        "version": VERSION,
+    }
 
 
 def _measure(on: Bench, task: Task, step: int) -> xr.Dataset:

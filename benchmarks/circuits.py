@@ -1,0 +1,63 @@
+"""How long it takes to know a model's circuits, from nothing, on the bundled model.
+
+    python benchmarks/circuits.py
+
+takes four minutes on 2 cores and writes benchmarks/results/circuits.json. Verbs are timed as whole processes with an
+empty results folder; composition is every pair of heads of one checkpoint with both baselines.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from ablations import attention
+from circuits import composition
+from experiments import runs, tensorfile
+
+OUT = Path(__file__).parent / "results" / "circuits.json"
+VERBS = {
+    "types of all heads over 500,000 tokens": (["types"], 120.0),
+    "discovery of the induction circuit": (["circuit", "--task", "induction"], 60.0),
+}
+
+
+def composition_seconds() -> float:
+    model = runs.open_run("mini-seed0").model(28000)
+    weights = attention.weights_of(model)
+    start = time.perf_counter()
+    composition.composition(weights, model.cfg)
+    composition.random_baseline(model.cfg)
+    composition.spectral_baseline(weights, model.cfg)
+    return time.perf_counter() - start
+
+
+def verb_seconds(arguments: list[str]) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "experiments", *arguments, "--out", folder, "--workers", "2"]
+        start = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return time.perf_counter() - start
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    _ = runs.open_run("mini-seed0").corpus("test"), runs.open_run("mini-seed0").corpus("train")  # built once a machine
+    cases = {"composition of a checkpoint": (composition_seconds(), 1.0)}
+    for case, (arguments, target) in VERBS.items():
+        cases[case] = verb_seconds(arguments), target
+    rows = [
+        {"case": case, "seconds": round(seconds, 2), "target": target, "met": seconds < target}
+        for case, (seconds, target) in cases.items()
+    ]
+    for row in rows:
+        print(row)
+    record = {"name": "circuits", "command": "python benchmarks/circuits.py", "machine": "2 cores of an AMD EPYC"}
+    tensorfile.write_json(OUT, record | {"rows": rows})
+
+
+if __name__ == "__main__":
+    main()
