@@ -59,12 +59,11 @@ def head_type(head: Head, evidence: Evidence) -> HeadType:
     if not any(_counts(effect, smallest) for effect in (evidence.effect, evidence.given_alike) if effect is not None):
         effect, margin = evidence.effect.value, TWO_SIDED * evidence.effect.se
         return HeadType("inactive", f"removing it costs {effect:.4f} ± {margin:.4f} nats per token")
-    previous, current = evidence.previous_token, evidence.current_token
-    if head[0] == 0 and max(previous, current) >= min(PREVIOUS_TOKEN, CURRENT_TOKEN):
-        looks = f"attends {previous:.2f} to the token before, {current:.2f} to the token itself"
-        if previous >= PREVIOUS_TOKEN and current >= CURRENT_TOKEN:
-            return HeadType("mixed", looks)
-        return HeadType("previous-token" if previous >= PREVIOUS_TOKEN else "current-token", looks)
+    before, itself = evidence.previous_token >= PREVIOUS_TOKEN, evidence.current_token >= CURRENT_TOKEN
+    if head[0] == 0 and (before or itself):
+        label = "mixed" if before and itself else "previous-token" if before else "current-token"
+        attends = f"{evidence.previous_token:.2f} to the token before, {evidence.current_token:.2f} to the token itself"
+        return HeadType(label, f"attends {attends}")
     if head[0] > 0 and evidence.prefix_matching >= PREFIX_MATCHING:
         return HeadType("induction", f"attends {evidence.prefix_matching:.2f} to what followed the token before")
     shares = {label: sum(evidence.affected.get(kind, 0.0) for kind in kinds) for label, kinds in GROUPS.items()}

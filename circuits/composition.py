@@ -36,11 +36,11 @@ def composition(
     scores = torch.full((cfg.n_layers, cfg.n_heads, cfg.n_layers, cfg.n_heads, 3), float("nan"))
     for target in range(1, cfg.n_layers):
         reads = head_weights(weights, target)
-        q, k, v = (_folded(weights, cfg, target, w, processing) for w in (reads.W_Q, reads.W_K, reads.W_V))
+        q, k, v = (folded(weights, cfg, target, w, processing) for w in (reads.W_Q, reads.W_K, reads.W_V))
         for source in range(target):
             own = head_weights(weights, source)
             inputs = ((q, k), (k, q), (v, reads.W_O.transpose(1, 2)))
-            columns = [_pairs(_folded(weights, cfg, source, own.W_V, processing), own.W_O, *pair) for pair in inputs]
+            columns = [_pairs(folded(weights, cfg, source, own.W_V, processing), own.W_O, *pair) for pair in inputs]
             scores[source, :, target] = torch.stack(columns, -1)
     return scores
 
@@ -68,7 +68,7 @@ def spectral_baseline(
     for layer in range(cfg.n_layers):
         heads = head_weights(weights, layer)
         q, k, v, own = (
-            _folded(weights, cfg, layer, w, processing) for w in (heads.W_Q, heads.W_K, heads.W_V, heads.W_V)
+            folded(weights, cfg, layer, w, processing) for w in (heads.W_Q, heads.W_K, heads.W_V, heads.W_V)
         )
         w_o = heads.W_O.transpose(1, 2)
         spread.append([_spread(*pair, d) for pair in ((w_o, own), (q, k), (k, q), (v, w_o))])
@@ -89,7 +89,7 @@ def principal_cosines(
     found = torch.full(shape, float("nan"), dtype=weights["embed.W_E"].dtype)
     for target in range(1, cfg.n_layers):
         heads = head_weights(weights, target)
-        reads = [_basis(_folded(weights, cfg, target, w, "folded")) for w in (heads.W_Q, heads.W_K, heads.W_V)]
+        reads = [_basis(folded(weights, cfg, target, w, "folded")) for w in (heads.W_Q, heads.W_K, heads.W_V)]
         for source in range(target):
             written = _basis(head_weights(weights, source).W_O.transpose(1, 2))
             for via, read in enumerate(reads):
@@ -147,7 +147,7 @@ def _trace(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum((-1, -2))
 
 
-def _folded(
+def folded(
     weights: Weights, cfg: HookedTransformerConfig, layer: int, read: Tensor, processing: Literal["folded", "raw"]
 ) -> Tensor:
     """Input weights [head, d_model, d_head] as they act on the residual stream: after ln1's gain, without the mean."""

@@ -65,13 +65,15 @@ def smallest(
     log_unigram: Float[np.ndarray, " vocab"],
 ) -> Int[np.ndarray, " token"]:
     """For single tokens: the number of the smallest of `multigrams.FAMILIES` whose offsets keep 80% of their gain, the
-    one that keeps most where several are as small; -1 where none does.
+    one that keeps most where several are as small; -1 where none does, or where no context at all does so too.
 
     before: the tokens before each, the nearest first (at least 16); gain: in the whole context.
     """
-    found = np.full(len(targets), -1)
+    found, nothing = np.full(len(targets), -1), np.zeros((len(targets), LONGEST), dtype=np.int64)
+    without = log_probabilities(weights, cfg, windows, Patterns(nothing, nothing, targets)).double().numpy()
+    needed = (gain > 0) & (without - log_unigram[targets] < KEPT * gain)
     for size in range(1, LONGEST + 1):
-        left = np.flatnonzero((found < 0) & (gain > 0))
+        left = np.flatnonzero((found < 0) & needed)
         families = [number for number, family in enumerate(FAMILIES) if len(family) == size]
         offsets, tokens = np.zeros((2, len(families), len(left), LONGEST), dtype=np.int64)
         offsets[..., :size] = np.array([FAMILIES[number] for number in families])[:, None]

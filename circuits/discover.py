@@ -23,6 +23,7 @@ from ablations.attention import Weights
 from ablations.changes import Change
 from ablations.names import all_heads
 from ablations.paths import OUTPUT, VIAS, Path, Source, all_paths
+from circuits import answer_tests
 from circuits.tasks import Task, logit_difference
 
 Metric = Callable[[Task, Float[Tensor, "prompt last vocab"]], Float[Tensor, " prompt"]]  # of the last token's logits
@@ -36,7 +37,7 @@ class Effects(NamedTuple):
     effect: Float[np.ndarray, "path prompt"]
     clean: Float[np.ndarray, " prompt"]
     corrupted: Float[np.ndarray, " prompt"]
-    p: Float[np.ndarray, " path"]  # of an exact effect on the logit difference (`p_value`); NaN for attributions
+    p: Float[np.ndarray, " path"]  # of an exact effect on the logit difference (`answer_tests`); NaN for attributions
 
 
 class Circuit(NamedTuple):
@@ -80,7 +81,7 @@ def exact(
         for number, path in enumerate(paths):
             after = _logits(run, Change(cuts=(path,)))
             patched.append(metric(task, after) - clean)
-            p[number] = p_value(task, (after - before)[:, -1])
+            p[number] = answer_tests.p_value(task, (after - before)[:, -1])
     return _effects(paths, torch.stack(patched), clean, corrupted, p)
 
 
@@ -105,44 +106,6 @@ def attribution(
         total = {name: total.get(name, 0) + gradient / steps for name, gradient in found.items()}
     effect = torch.stack([_attributed(weights, path, total, clean, corrupted, cfg) for path in paths])
     return _effects(paths, effect, of_clean, of_corrupted, np.full(len(paths), np.nan))
-
-
-def p_value(task: Task, change: Float[Tensor, "prompt vocab"]) -> float:
-    """Is a change of logits the same way on most prompts, and more to their answers than to other tokens?
-
-    Either test alone finds what is not there: a small effect of noise on every prompt with these answers is the same
-    way on all; and where answers are tokens whose logits move more than others', right and wrong swapped at random
-    still differ more than other tokens do. Both must hold, so p is the larger of the two (Berger 1982).
-    """
-    prompts = torch.arange(len(change))
-    difference = (change[prompts, task.right] - change[prompts, task.wrong]).double().numpy()
-    if np.ptp(difference) == 0:
-        return 1.0
-    return max(relabelling_p(task, change), float(stats.ttest_1samp(difference, 0.0).pvalue))
-
-
-def relabelling_p(task: Task, change: Float[Tensor, "prompt vocab"]) -> float:
-    """Is a change of logits more to the answers than what it is to other tokens?
-
-    The null relabels the answers: a random permutation of the vocabulary is applied to them. Prompts that share answers
-    are not independent, and a random path does have small effects on every pair of tokens; under the null both are as
-    they are. With A[t, v] the change of logit v, summed over prompts whose right answer is t and subtracted over those
-    whose wrong answer is t, the statistic is the trace of A; its mean and variance over permutations are Hoeffding's
-    (1951). Two-sided, by Student's t with as many degrees of freedom as there are other tokens.
-    """
-    by_answer = change.new_zeros(change.shape[1], change.shape[1])
-    by_answer.index_add_(0, task.right, change).index_add_(0, task.wrong, -change)
-    return _trace_p_value(by_answer.double().numpy())
-
-
-def _trace_p_value(change: Float[np.ndarray, "answer vocab"]) -> float:
-    rows, columns = change.mean(1, keepdims=True), change.mean(0, keepdims=True)
-    centred = change - rows - columns + change.mean()
-    sd = float(np.sqrt((centred**2).sum() / (len(change) - 1)))
-    if sd < 1e-9 * max(1.0, float(np.abs(change).max())):
-        return 1.0  # the same for all tokens: nothing is carried
-    z = (np.trace(change) - rows.sum()) / sd
-    return float(2 * stats.t.sf(abs(z), len(change) - 1))
 
 
 def significant(p: Float[np.ndarray, " path"], rate: float = 0.05) -> Bool[np.ndarray, " path"]:

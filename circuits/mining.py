@@ -41,7 +41,7 @@ def mine(text: Text, vocabulary: int, fewest: int, most: int) -> tuple[Patterns,
     order = np.argsort(-ratio, kind="stable")
     order = order[ratio[order] > 0]
     group = every.sizes + LONGEST * every.contiguous
-    chosen = np.concatenate([order[group[order] == number][:most] for number in np.unique(group)])
+    chosen = np.concatenate([order[:0], *(order[group[order] == number][:most] for number in np.unique(group))])
     return every.take(chosen), Rates(*(column[chosen] for column in rates))
 
 
@@ -58,8 +58,8 @@ def rate(text: Text, patterns: Patterns, vocabulary: int) -> Rates:
 def tested(text: Text, patterns: Patterns, best: Float[np.ndarray, " pattern"], vocabulary: int) -> np.ndarray:
     """p-values [pattern]: does the target follow the context in more documents than at the best sub-pattern's rate?
 
-    The units are documents, each with the first place where the context stands in it: the places of one document are
-    not independent. One-sided and binomial; 1 where the context is not in the text.
+    The units are documents, each with the first place in the rows where the context stands: the places of one document
+    are not independent. One-sided and binomial; 1 where the context is not in the text.
     """
     count, hits = tally(text, patterns, vocabulary, by_document=True)
     return np.asarray(stats.binom.sf(hits - 1, count, best), dtype=np.float64)
@@ -68,7 +68,10 @@ def tested(text: Text, patterns: Patterns, best: Float[np.ndarray, " pattern"], 
 def tally(
     text: Text, patterns: Patterns, vocabulary: int, by_document: bool = False
 ) -> tuple[Int[np.ndarray, " pattern"], Int[np.ndarray, " pattern"]]:
-    """How often each context stands before a counted token, and how often before its target."""
+    """How often each context stands before a counted token, and how often before its target.
+
+    by_document: of a document, the first such place in the rows alone.
+    """
     count, hits = np.zeros((2, len(patterns.targets)), dtype=np.int64)
     documents = text.documents.ravel()
     for which, context, place in _matches(text, patterns, vocabulary):

@@ -19,7 +19,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Integer
 from scipy import stats
 
 REACH = 16  # the largest offset
@@ -38,7 +38,7 @@ FAMILIES: tuple[tuple[int, ...], ...] = (
 class Text(NamedTuple):
     """Rows of tokens. A context lies within a row and a document; the row's first token is never part of one."""
 
-    tokens: Int[np.ndarray, "row pos"]
+    tokens: Integer[np.ndarray, "row pos"]
     documents: Int[np.ndarray, "row pos"]
     positions: Int[np.ndarray, "row pos"]  # in the document
     counted: Bool[np.ndarray, "row pos"]  # which tokens can be targets

@@ -3,18 +3,18 @@
     induction  the token before it and it stood one after the other earlier in the row:  ... u v ... u [v]
     bracket    it closes a bracket that the language's lexer sees:                       f(x[1] [)]
     quote      it closes a string:                                                       ("a" ["]
-    n-gram     it completes a contiguous multigram of the text (`multigrams`), and is none of the above
+    n-gram     it completes a contiguous multigram (`multigrams`), and is none of the above
     skip n-gram  it completes a gapped one, and is none of induction, bracket, quote
 A token may be several of these, or none.
 """
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Integer
 
 KINDS = ("induction", "bracket", "quote", "n-gram", "skip n-gram")
 
 
-def repeats(tokens: Int[np.ndarray, "row pos"]) -> Bool[np.ndarray, "row pos"]:
+def repeats(tokens: Integer[np.ndarray, "row pos"]) -> Bool[np.ndarray, "row pos"]:
     """Whether the token before and this one stood one after the other earlier in the row, not overlapping."""
     rows, length = tokens.shape
     vocabulary = int(tokens.max()) + 1

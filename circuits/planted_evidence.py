@@ -26,15 +26,15 @@ def evidence(plant: Plant) -> dict[Head, Evidence]:
     """Of every head. Effects are on the loss of right answers; z of other prompts stands in, since a mean would be
     shorter and so make what other heads write louder to a norm.
     """
-    heads = all_heads(plant.model.cfg)
+    heads, runs = all_heads(plant.model.cfg), _runs(plant)
     looks = {head: _looks(plant, head) for head in heads}
     groups = classify.alike({head: found[0] for head, found in looks.items()}, {h: f[1] for h, f in looks.items()})
     kinds = np.array([KIND_OF_TASK[task.name] for task in plant.tasks for _ in task.right])
-    every, found = float(_effects(plant, tuple(heads)).mean()), {}
+    every, found = float(_effects(runs, tuple(heads)).mean()), {}
     for head in heads:
-        own = _effects(plant, (head,))
+        own = _effects(runs, (head,))
         others = tuple(other for other in groups.get(head, ()) if other != head)
-        given = _estimate(_effects(plant, (head, *others)) - _effects(plant, others)) if others else None
+        given = _estimate(_effects(runs, (head, *others)) - _effects(runs, others)) if others else None
         top = np.argsort(-own, kind="stable")[:MOST_AFFECTED]
         shares = {kind: float((kinds[top] == kind).mean()) for kind in patterns.KINDS}
         found[head] = Evidence(_estimate(own), *looks[head], shares, every, given)
@@ -67,22 +67,25 @@ def _patterns(plant: Plant, tokens: torch.Tensor, layer: int) -> torch.Tensor:
         return rerun.patterns(weights, cfg, rerun.clean_run(weights, cfg, tokens), layer)
 
 
-def _effects(plant: Plant, removed: tuple[Head, ...]) -> np.ndarray:
+def _runs(plant: Plant) -> list[tuple[Task, list[rerun.Run]]]:
+    """By task, its clean run with z of other prompts for what is removed, as many times as there are draws."""
+    weights, cfg, found = attention.weights_of(plant.model), plant.model.cfg, []
+    for task in plant.tasks:
+        with torch.no_grad():
+            clean = rerun.clean_run(weights, cfg, task.clean)
+        others = [{h: clean.z[h[0]][:, :, h[1]].roll(draw, 0) for h in all_heads(cfg)} for draw in range(1, DRAWS + 1)]
+        found.append((task, [rerun.prepare(weights, cfg, clean, other) for other in others]))
+    return found
+
+
+def _effects(runs: list[tuple[Task, list[rerun.Run]]], removed: tuple[Head, ...]) -> np.ndarray:
     """Loss of the right answer without these heads minus loss with them, by prompt."""
-    return np.concatenate([_task_effects(plant, task, removed) for task in plant.tasks])
-
-
-def _task_effects(plant: Plant, task: Task, removed: tuple[Head, ...]) -> np.ndarray:
-    weights, cfg = attention.weights_of(plant.model), plant.model.cfg
+    found = []
     with torch.no_grad():
-        clean = rerun.clean_run(weights, cfg, task.clean)
-        found = []
-        for draw in range(1, DRAWS + 1):
-            other = {head: clean.z[head[0]][:, :, head[1]].roll(draw, 0) for head in all_heads(cfg)}
-            run = rerun.prepare(weights, cfg, clean, other)
-            before, after = (_losses(run, task, change) for change in (Change(), Change(heads=removed)))
-            found.append(after - before)
-    return torch.stack(found).mean(0).double().numpy()
+        for task, draws in runs:
+            before = _losses(draws[0], task, Change())
+            found.append(torch.stack([_losses(run, task, Change(heads=removed)) - before for run in draws]).mean(0))
+    return torch.cat(found).double().numpy()
 
 
 def _losses(run: rerun.Run, task: Task, change: Change) -> torch.Tensor:

@@ -1,12 +1,16 @@
-"""What each head attends to, and what the model copies: per-sequence scores, so that their errors can be told.
+"""What each head attends to, and what it copies: per-sequence scores, so that their errors can be told.
 
-Attention patterns are [batch, head, query, key]; every score is [batch, head], between 0 and 1.
+Attention patterns are [batch, head, query, key]; every score of theirs is [batch, head], between 0 and 1.
 """
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+from transformer_lens import HookedTransformerConfig
+
+from ablations.attention import Weights, head_weights
+from circuits.composition import folded
 
 Patterns = Float[Tensor, "batch head query key"]
 Scores = Float[Tensor, "batch head"]
@@ -33,6 +37,49 @@ def prefix_matching(patterns: Patterns, period: int) -> Scores:
     for distance in range(period, length, period):
         total = total + patterns.diagonal(offset=1 - distance, dim1=-2, dim2=-1)[..., 1 : length - distance + 1].sum(-1)
     return total / (length - period)
+
+
+def duplicate_keys(tokens: Int64[Tensor, "batch pos"]) -> Bool[Tensor, "batch query key"]:
+    """Earlier occurrences of each query's own token."""
+    return (tokens[:, :, None] == tokens[:, None]).tril(-1)
+
+
+def following_keys(tokens: Int64[Tensor, "batch pos"]) -> Bool[Tensor, "batch query key"]:
+    """What followed the earlier occurrences of each query's own token, up to the query itself."""
+    found = torch.zeros(*tokens.shape, tokens.shape[1], dtype=torch.bool)
+    found[:, :, 1:] = duplicate_keys(tokens)[:, :, :-1]
+    return found
+
+
+def attention_to(patterns: Patterns, keys: Bool[Tensor, "batch query key"]) -> Scores:
+    """Attention to these keys, mean over the queries that have any; 0 in a sequence without.
+
+    To `duplicate_keys` it is the duplicate-token score, to `following_keys` the prefix-matching score of any text.
+    """
+    total = torch.einsum("bhqk,bqk->bh", patterns, keys.to(patterns.dtype))
+    return total / keys.any(-1).sum(-1).clamp(min=1)[:, None]
+
+
+def ov_copying(weights: Weights, cfg: HookedTransformerConfig) -> Float[Tensor, "layer head"]:
+    """Sum of the eigenvalues of W_E W_OV W_U, from token to logit, over the sum of their sizes (Elhage et al. 2021): 1
+    for a head that raises what it reads, -1 for one that lowers it.
+
+    Weights as they act: ln1 folded into W_V, ln_final into W_U, logits centred. The d_head eigenvalues that are not 0
+    are those of W_O W_U W_E W_V.
+    """
+    unembedding = weights["unembed.W_U"]
+    if cfg.normalization_type is not None:
+        gain = weights.get("ln_final.w", torch.ones(cfg.d_model))
+        unembedding = gain[:, None] * unembedding
+        unembedding = unembedding - unembedding.mean(0)
+    to_logits = (unembedding - unembedding.mean(1, keepdim=True)) @ weights["embed.W_E"]
+    found = []
+    for layer in range(cfg.n_layers):
+        heads = head_weights(weights, layer)
+        W_V = folded(weights, cfg, layer, heads.W_V, "folded")
+        values = torch.linalg.eigvals((heads.W_O @ to_logits @ W_V).double())
+        found.append(values.sum(-1).real / values.abs().sum(-1))
+    return torch.stack(found).to(unembedding.dtype)
 
 
 def in_context_learning(losses: Float[Tensor, "batch predicted"], early: slice, late: slice) -> Float[Tensor, " batch"]:

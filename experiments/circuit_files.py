@@ -22,9 +22,9 @@ def sentences(found: Discovered) -> list[str]:
         f"clean prompts, {float(table.corrupted):.2f} on corrupted ones; right answers "
         f"{100 * float(table.accuracy):.0f}%",
         f"{int(table.found.sum())} of {table.sizes['path']} paths pass a false-discovery rate of 5%. Faithfulness of "
-        f"these alone {quality.faithfulness:.2f}, of all others {quality.completeness:.2f}; of random circuits "
-        f"as large {_spread(random.faithfulness)}, of all paths but theirs {_spread(random.completeness)}; without one of its "
-        f"paths a random circuit loses {_spread(random.minimality)} ({len(random.faithfulness)} draws)",
+        f"these alone {quality.faithfulness:.2f}, of all others {quality.completeness:.2f}; of random circuits as "
+        f"large {_spread(random.faithfulness)}, of all paths but theirs {_spread(random.completeness)}; without one of "
+        f"its paths a random circuit loses {_spread(random.minimality)} ({len(random.faithfulness)} draws)",
     ]
 
 

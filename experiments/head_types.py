@@ -5,6 +5,7 @@ to be expected among equally many of their completions (200 of those among the 5
 and the number seen among all of these with a lower bound of those unseen (`circuits.rarefaction`).
 """
 
+import contextlib
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from experiments.survey import Survey
 
 ATTENTION = ("previous_token", "current_token", "prefix_matching")
 STRONG, RAREFIED_TO = 0.05, 200
+TOKENS = 500_000  # of held-out text, or all where there are fewer
 JOINT_TOKENS = 50_000  # of text on which sets of heads are removed
 VERSION = 1  # raised by hand when rules change
 
@@ -35,10 +37,11 @@ class Completions(NamedTuple):
     tokens: np.ndarray  # of the pass
 
 
-def asked(found: Cells, step: int, tokens: int) -> Survey:
+def asked(found: Cells, step: int, tokens: int | None = None) -> Survey:
     """The pass over the text that types need; raises ValueError for what the run or its text does not have."""
     names = tuple(head_name(head) for head in all_heads(found.run.model_config()))
-    return survey.check(Survey(names, step, min(tokens, survey.available(found.on)), "mean", keep=True), found.on)
+    count = min(TOKENS, survey.available(found.on)) if tokens is None else tokens
+    return survey.check(Survey(names, step, count, "mean", keep=True), found.on)
 
 
 def compute(found: Cells, wanted: Survey, workers: int) -> None:
@@ -63,9 +66,19 @@ def table(found: Cells, wanted: Survey) -> xr.Dataset:
     matters most for; learned [sort], n-grams and skip n-grams that it has learned: multigrams of the model on whose
     completions removing it costs something, at a false-discovery rate of 5% within the head; rarefied, with_unseen.
     Of all tokens: usual [kind]; multigrams [sort] of the model that have 20 completions. By multigram: all of
-    `known_multigrams.table`, and multigram_effect, multigram_se, multigram_q [restriction, multigram].
+    `known_multigrams.table`, and multigram_effect, multigram_se, multigram_q [restriction, multigram]; NaN where all
+    completions are of one document. rarefied is NaN where there are fewer than 200 completions.
     """
     return store.cached(found.folder, _key(found, wanted), lambda: _measure(found, wanted))
+
+
+def labels(found: Cells, step: int) -> dict[str, str]:
+    """Types by head, where `table` has been computed over the default text; else nothing."""
+    with contextlib.suppress(ValueError):  # where there is no text for it
+        stored = store.read(found.folder, _key(found, asked(found, step)))
+        if stored is not None:
+            return dict(zip(stored.restriction.values.tolist(), stored.type.values.tolist(), strict=True))
+    return {}
 
 
 def _key(found: Cells, wanted: Survey) -> dict:
@@ -140,7 +153,8 @@ def _completions(found: Cells, wanted: Survey) -> Completions:
     text = token_kinds.text(survey.surveyed(wanted, found.on))
     token_of = np.full(text.tokens.size, -1)
     token_of[kept.row.values * text.tokens.shape[1] + kept.pos.values] = np.arange(kept.sizes["token"])
-    numbers, places = mining.completions(text, token_kinds.as_patterns(known), int(text.tokens.max()) + 1)
+    vocabulary = found.run.config["model"]["d_vocab"]
+    numbers, places = mining.completions(text, token_kinds.as_patterns(known), vocabulary)
     inside = token_of[places] >= 0
     return Completions(known, kept, numbers[inside], token_of[places[inside]])
 
@@ -160,7 +174,8 @@ def _multigram_data(known: Completions) -> dict:
     found, count = token_kinds.as_patterns(known.table), known.table.sizes["pattern"]
     effect = known.kept.effect.values[:, known.tokens].astype(np.float64)
     mean, se, p = multigrams.learned(effect, known.numbers, known.kept.document.values[known.tokens], count)
-    q = np.stack([stats.false_discovery_control(row) for row in p]) if count else p
+    q, testable = np.full(p.shape, np.nan), np.isfinite(p).all(0)
+    q[:, testable] = stats.false_discovery_control(p[:, testable], axis=1)
     has = (q <= multigrams.RATE) & (mean > 0)
     sorts = np.stack([found.contiguous, ~found.contiguous])
     data: dict = {name: (("multigram", *values.dims[1:]), values.values) for name, values in known.table.items()}

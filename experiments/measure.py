@@ -16,6 +16,7 @@ from ablations.paths import VIAS, all_paths, ends
 from circuits import classify, composition, induction, scores
 from experiments import bench
 from experiments.bench import Bench, Sequences
+from experiments.measure_predictions import measure_predictions
 from llc import engine
 from llc.diagnose import health
 
@@ -23,7 +24,11 @@ TEXTS = ("random", "text")  # repeated random tokens, repeated held-out text
 
 
 def measure_scores(on: Bench, step: int) -> xr.Dataset:
-    """Loss, in-context learning, copy gains, and the attention scores of every head."""
+    """Loss, in-context learning, copy gains, and the attention scores of every head.
+
+    Of heads: previous_token, current_token, duplicate_token_text and following_token_text (prefix matching) on held-out
+    text; duplicate_token and prefix_matching on random tokens that stand four times; ov_copying of the weights.
+    """
     model = bench.model(on.run.folder, step)
     cfg = model.cfg
     losses, patterns = _losses_and_patterns(model, on.text.tokens)
@@ -34,11 +39,14 @@ def measure_scores(on: Bench, step: int) -> xr.Dataset:
         "previous_token": _by_head(scores.previous_token, patterns, on.text.clusters),
         "current_token": _by_head(scores.current_token, patterns, on.text.clusters),
     }
+    by_head["duplicate_token_text"] = _to_keys(scores.duplicate_keys, patterns, on.text)
+    by_head["following_token_text"] = _to_keys(scores.following_keys, patterns, on.text)
     matching = on.matching(on.plan.score_sequences)
     _, patterns = _losses_and_patterns(model, matching.tokens)
     by_head["prefix_matching"] = _by_head(
         lambda p: scores.prefix_matching(p, on.plan.matching_period), patterns, matching.clusters
     )
+    by_head["duplicate_token"] = _to_keys(scores.duplicate_keys, patterns, matching)
     gains = []
     for text in TEXTS:
         sequences = on.repeated(text, on.plan.score_sequences)
@@ -47,6 +55,8 @@ def measure_scores(on: Bench, step: int) -> xr.Dataset:
     data: dict = {}
     for name, estimates in by_head.items():
         data |= _estimates(name, ("restriction",), estimates)
+    copying = scores.ov_copying(attention.weights_of(model), cfg)
+    data["ov_copying"] = (("restriction",), copying.flatten().numpy())
     data |= _estimates("copy_gain", ("data",), gains)
     data |= _estimates("loss", (), [loss]) | _estimates("icl", (), [icl])
     return xr.Dataset(data, head_coords(model.cfg) | {"data": list(TEXTS)})
@@ -154,6 +164,7 @@ MEASUREMENTS: dict[str, Callable[[Bench, int], xr.Dataset]] = {
     "composition": measure_composition,
     "ablations": measure_ablations,
     "paths": measure_paths,
+    "predictions": measure_predictions,
     "circuit": measure_circuit,
 }
 
@@ -176,6 +187,12 @@ def _losses_and_patterns(
 def _by_head(score: Callable[[Tensor], Tensor], patterns: list[Tensor], clusters: np.ndarray) -> list[Estimate]:
     per_sequence = torch.cat([score(group) for group in patterns]).numpy()
     return [clustered(column, clusters) for column in per_sequence.T]
+
+
+def _to_keys(keys: Callable[[Tensor], Tensor], patterns: list[Tensor], on: Sequences) -> list[Estimate]:
+    parts = on.tokens.split(len(patterns[0]))
+    by_row = [scores.attention_to(group, keys(rows)) for group, rows in zip(patterns, parts, strict=True)]
+    return [clustered(column, on.clusters) for column in torch.cat(by_row).numpy().T]
 
 
 def _estimates(

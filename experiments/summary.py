@@ -51,7 +51,7 @@ def write_summary(cells: Cells) -> Path:
 def write_tables(cells: Cells) -> list[Path]:
     """One CSV per kind of cell, long form, traces left out; and the induction head's most affected tokens."""
     written = []
-    for kind in ("scores", "composition", "ablations", "paths", "circuit", "rllc"):
+    for kind in ("scores", "predictions", "composition", "ablations", "paths", "circuit", "rllc"):
         table = cells.table(kind)
         plain = [name for name in table.data_vars if not str(name).startswith("trace_")]
         groups = _by_dims(table[plain])

@@ -6,12 +6,15 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from circuits.multigrams import FEWEST, RATE
 from circuits.patterns import KINDS
 from experiments import report, tensorfile, token_kinds
 from experiments.cells import Cells
 from experiments.figures import types as picture
 from experiments.figures.style import TWO_SIDED
 from experiments.head_types import ATTENTION, RAREFIED_TO
+
+COLUMNS = ("multigram", "kind", "completions", "gain", "gain_alone", "gain_of_parts", "learned_by", "effects")
 
 
 def frame(table: xr.Dataset) -> pd.DataFrame:
@@ -30,7 +33,7 @@ def multigrams(cells: Cells, table: xr.Dataset) -> pd.DataFrame:
     """One row per multigram of the model, most often completed first; effects of heads that have learned it."""
     patterns = token_kinds.as_patterns(table)
     names = np.array(table.restriction.values, dtype=str)
-    has = (table.multigram_q.values <= 0.05) & (table.multigram_effect.values > 0)
+    has = (table.multigram_q.values <= RATE) & (table.multigram_effect.values > 0)
     rows = []
     for number in np.argsort(-table.completions.values, kind="stable").tolist():
         effects = table.multigram_effect.values[:, number]
@@ -47,7 +50,7 @@ def multigrams(cells: Cells, table: xr.Dataset) -> pd.DataFrame:
                 "effects": " ".join(f"{effects[head]:.3f}" for head in order),
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def as_text(cells: Cells, table: xr.Dataset, step: int) -> str:
@@ -55,10 +58,11 @@ def as_text(cells: Cells, table: xr.Dataset, step: int) -> str:
     usual = _shares(table.usual.values)
     lines = [
         f"{cells.run.name}, step {step}, {table.attrs['tokens']} tokens of {table.attrs['documents']} held-out "
-        f"documents ({cells.plan.corpus}). Effect: loss without the head (its mean in its place) minus loss with it, nats per "
-        "token, 95% by document",
+        f"documents ({cells.plan.corpus}). Effect: loss without the head (its mean in its place) minus loss with it, "
+        "nats per token, 95% by document",
         f"attention: to the token before, to the token itself, on random tokens that stand four times to what followed "
-        f"the own token before. The model has {grams} n-grams and {skips} skip n-grams that it completes 20 times",
+        f"the own token before. The model has {grams} n-grams and {skips} skip n-grams that are completed at least "
+        f"{FEWEST} times",
         f"of all tokens: {usual}",
     ]
     for name in table.restriction.values.tolist():

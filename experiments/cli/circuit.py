@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from experiments import bracket_table, circuit_files, discovery, path_tables, runs, task_sets
+    from experiments import bracket_table, circuit_files, discovery, head_types, path_tables, runs, task_sets
     from experiments.cli.shared import open_cells
 
     opened = runs.open_run(arguments.run)
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
     cells = open_cells(arguments)
     steps = path_tables.formation_steps(cells) if arguments.formation else []
     discovery.compute(cells, arguments.task, step, steps, arguments.workers)
-    found = discovery.discover_circuit(cells, arguments.task, step)
+    found = discovery.discover_circuit(cells, arguments.task, step, head_types.labels(cells, step))
     print(circuit_files.as_text(found, arguments.top))
     if arguments.task == "brackets":
         print("\n".join(bracket_table.sentences(bracket_table.table(cells, step))))

@@ -9,9 +9,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from experiments.cli.shared import add_run_arguments
 
     parser.add_argument("--step", type=int, help="checkpoint (default: the last)")
-    parser.add_argument(
-        "--tokens", type=int, default=500_000, help="of held-out text, or all where there are fewer (default: 500000)"
-    )
+    parser.add_argument("--tokens", type=int, help="of held-out text (default: 500000, or all where there are fewer)")
     add_run_arguments(parser)
 
 

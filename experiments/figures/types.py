@@ -5,7 +5,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from circuits.classify import CURRENT_TOKEN, PREFIX_MATCHING
+from circuits.classify import CURRENT_TOKEN, PREFIX_MATCHING, PREVIOUS_TOKEN
 from experiments.figures import style
 
 KIND_COLORS = dict(
@@ -30,7 +30,7 @@ def draw(table: xr.Dataset, title: str) -> Figure:
         errors = style.TWO_SIDED * table[f"{score}_se"].values
         color = style.COLORS[number]
         looks.errorbar(table[score].values, rows, xerr=errors, fmt=marker, ms=4, color=color, label=label, lw=0.8)
-    for threshold in {PREFIX_MATCHING, CURRENT_TOKEN}:
+    for threshold in {PREFIX_MATCHING, CURRENT_TOKEN, PREVIOUS_TOKEN}:
         looks.axvline(threshold, color=style.QUIET, lw=0.8, zorder=0)
     looks.set_xlim(-0.02, 1.02)
     looks.set_xlabel("mean attention", fontsize=style.FONT)
@@ -65,5 +65,5 @@ def _kinds(axis: Axes, table: xr.Dataset, rows: np.ndarray) -> None:
         axis.barh([*rows, len(rows)], shares[:, column], left=left, color=KIND_COLORS[kind], label=kind)
         left += shares[:, column]
     axis.axhline(len(rows) - 0.5, color="black", lw=0.6)
-    axis.set_xlim(0, 100)
+    axis.set_xlim(0, max(100.0, left.max()))  # a token may be of several kinds
     axis.set_xlabel("% of the tokens it matters most for", fontsize=style.FONT)

@@ -10,7 +10,7 @@ from ablations import attention, patching, rerun
 from ablations.changes import Change
 from ablations.names import all_heads
 from ablations.paths import Path
-from circuits import discover, planted
+from circuits import answer_tests, discover, planted
 from circuits.planted import PLANTS, Plant
 from circuits.tasks import Task, accuracy, logit_difference
 
@@ -187,7 +187,8 @@ def test_swapped_answers_are_not_found() -> None:
         run, *_ = discover._prepared(weights, cfg, task, logit_difference)
         before = discover._logits(run, Change())[:, 0]
         alone = [
-            discover.relabelling_p(task, discover._logits(run, Change(cuts=(path,)))[:, 0] - before) for path in paths
+            answer_tests.relabelling_p(task, discover._logits(run, Change(cuts=(path,)))[:, 0] - before)
+            for path in paths
         ]
         found["relabelling"] += int(discover.significant(np.array(alone)).sum())
     assert found["both"] == 0

@@ -1,0 +1,79 @@
+"""How well a model does on what is common in its training text: n-grams, and the bigram distribution.
+
+n-grams hold no BOS, so they cross neither documents nor rows.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy import sparse
+from torch import Tensor
+
+from ablations.effects import Estimate, clustered
+
+Rows = Int[np.ndarray, "row pos"]
+
+
+def keys(tokens: Rows, n: int, bos: int, vocabulary: int) -> Int[np.ndarray, "row window"]:
+    """A number for each n tokens in a row, -1 where BOS is among them. Raises ValueError where int64 holds too few."""
+    if vocabulary**n >= 2**63:
+        raise ValueError(f"{n}-grams of a vocabulary of {vocabulary}: more than an int64 tells apart, use a smaller n")
+    windows = np.lib.stride_tricks.sliding_window_view(tokens, n, axis=1)
+    found = np.zeros(windows.shape[:2], dtype=np.int64)
+    for column in range(n):
+        found = found * vocabulary + windows[..., column]
+    return np.where((windows == bos).any(-1), -1, found)
+
+
+def common(tokens: Rows, n: int, bos: int, vocabulary: int, count: int = 1000) -> Int[np.ndarray, " ngram"]:
+    """The keys of the most frequent n-grams, in order of the keys."""
+    found = keys(tokens, n, bos, vocabulary)
+    numbers, counts = np.unique(found[found >= 0], return_counts=True)
+    return np.sort(numbers[np.argsort(-counts, kind="stable")[:count]])
+
+
+def ends(
+    tokens: Rows, chosen: Int[np.ndarray, " ngram"], n: int, bos: int, vocabulary: int
+) -> Bool[np.ndarray, "row p"]:
+    """Which predicted tokens (entry [r, i] is token i + 1) end one of these n-grams."""
+    found = np.zeros((len(tokens), tokens.shape[1] - 1), dtype=bool)
+    found[:, n - 2 :] = np.isin(keys(tokens, n, bos, vocabulary), chosen)
+    return found
+
+
+def score(losses: Float[np.ndarray, "row p"], at: Bool[np.ndarray, "row p"], documents: Rows) -> Estimate:
+    """Mean loss on all predicted tokens over the mean loss on those that end a common n-gram: 1 when they are no
+    easier, more when they have been learned (Hoogland et al. 2024). The error is the delta method's, by document.
+
+    documents: of the predicted tokens. Raises ValueError where none ends one.
+    """
+    if not at.any():
+        raise ValueError("no token of the text ends a common n-gram: use more text")
+    whole, part = losses.mean(), losses[at].mean()
+    influence = (losses - whole) / part - np.where(at, (losses - part) / at.mean(), 0) * whole / part**2
+    return Estimate(float(whole / part), clustered(influence.ravel(), documents.ravel()).se)
+
+
+def bigrams(tokens: Rows, bos: int, vocabulary: int) -> sparse.csr_array:
+    """p(next | token) [token, next]; a row of zeros for tokens that are not there."""
+    found = keys(tokens, 2, bos, vocabulary)
+    numbers, counts = np.unique(found[found >= 0], return_counts=True)
+    table = sparse.csr_array((counts.astype(np.float64), np.divmod(numbers, vocabulary)), (vocabulary, vocabulary))
+    totals = np.maximum(table.sum(1), 1)
+    return sparse.csr_array(sparse.diags_array(1 / totals) @ table)
+
+
+def bigram_losses(
+    log_probabilities: Float[Tensor, "token vocab"], after: Int[np.ndarray, " token"], table: sparse.csr_array
+) -> dict[str, Float[np.ndarray, " token"]]:
+    """cross_entropy: -sum_v p(v | token) log q(v | context) of a model's predictions, in nats; entropy: of p itself,
+    which it cannot be below. after: the token before each prediction.
+    """
+    expected = table[after]
+    own = sparse.csr_array(expected)
+    own.data = own.data * np.log(own.data)
+    dense = torch.from_numpy(expected.toarray()).to(log_probabilities.dtype)
+    return {
+        "cross_entropy": -(dense * log_probabilities).sum(-1).double().numpy(),
+        "entropy": -np.asarray(own.sum(1)),
+    }

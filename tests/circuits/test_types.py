@@ -1,0 +1,134 @@
+"""Types of heads: planted ones are called what they are, and each rule by itself."""
+
+import pytest
+
+from ablations.effects import Estimate
+from circuits import classify, planted, planted_evidence
+from circuits.classify import Evidence, HeadType, alike, head_type
+from circuits.planted import PLANTS, Plant
+
+NAMES = [plant.__name__ for plant in PLANTS]
+
+
+def labels(plant: Plant) -> dict:
+    return {head: head_type(head, evidence).label for head, evidence in planted_evidence.evidence(plant).items()}
+
+
+@pytest.mark.parametrize(
+    "layer_norm, noise, seed", [(True, 0.0, 0), (False, 0.05, 1), (True, 0.05, 0), (False, 0.1, 0), (True, 0.1, 1)]
+)
+@pytest.mark.parametrize("make", PLANTS, ids=NAMES)
+def test_planted_heads_are_called_what_they_are(make, layer_norm: bool, noise: float, seed: int) -> None:
+    plant = make(layer_norm, noise, seed)
+    found = labels(plant)
+    assert found == {head: plant.types.get(head, "inactive") for head in found}
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_one_of_two_that_do_the_same_is_seen_without_the_other(layer_norm: bool) -> None:
+    """Removed by itself it costs a tenth of what it does; were that nothing, it would be called inactive."""
+    plant = planted.redundant(layer_norm)
+    found = planted_evidence.evidence(plant)
+    pair = [(0, 1), (0, 3)]
+    for head in pair:
+        alone, given = found[head].effect, found[head].given_alike
+        assert given is not None
+        assert 0 < alone.value < 0.1 * given.value
+        without = found[head]._replace(effect=NOTHING)
+        assert head_type(head, without).label == "previous-token"
+        assert head_type(head, without._replace(given_alike=None)).label == "inactive"
+    decoy = next(head for head in found if head[0] == 0 and head not in pair and found[head].previous_token > 0.9)
+    assert found[decoy].given_alike is not None
+    assert head_type(decoy, found[decoy]).label == "inactive", "attends as they do, and nothing reads it"
+
+
+@pytest.mark.parametrize("make", PLANTS, ids=NAMES)
+def test_without_the_plant_no_head_is_called_what_it_was(make) -> None:
+    for seed in range(2):
+        plant = make(True, 0.1, seed, removed=True)
+        found = labels(plant)
+        assert all(found[head] == "inactive" for head in plant.types)
+        assert not {"previous-token", "induction", "bracket"} & set(found.values())
+
+
+ACTIVE, NOTHING = Estimate(0.1, 0.01), Estimate(0.0, 0.01)
+
+
+def known(effect: Estimate = ACTIVE, looks: tuple = (0.0, 0.0, 0.0), **more) -> Evidence:
+    return Evidence(effect, *looks, **({"affected": {}} | more))
+
+
+def label(layer: int, evidence: Evidence) -> str:
+    return head_type((layer, 0), evidence).label
+
+
+@pytest.mark.parametrize(
+    "effect, all_heads, given, active",
+    [
+        (Estimate(0.02, 0.01), 0.0, None, True),
+        (Estimate(0.0195, 0.01), 0.0, None, False),
+        (Estimate(-0.5, 0.01), 0.0, None, False),
+        (Estimate(0.0, 0.0), 0.0, None, False),
+        (Estimate(0.05, 0.01), 3.0, None, True),
+        (Estimate(0.05, 0.01), 3.1, None, False),  # the interval reaches to 1% of 3.1
+        (Estimate(0.05, 0.01), -3.1, None, False),
+        (NOTHING, 0.0, Estimate(0.02, 0.01), True),
+        (NOTHING, 0.0, Estimate(0.0195, 0.01), False),
+        (ACTIVE, 0.0, NOTHING, True),
+    ],
+)
+def test_a_head_is_active_when_the_interval_is_above_nothing(effect, all_heads, given, active: bool) -> None:
+    found = label(1, known(effect, (0.9, 0.9, 0.9), all_heads=all_heads, given_alike=given))
+    assert found == ("induction" if active else "inactive")
+
+
+@pytest.mark.parametrize(
+    "looks, first, later",
+    [
+        ((0.3, 0.0, 0.0), "previous-token", "mixed"),
+        ((0.299, 0.0, 0.0), "mixed", "mixed"),
+        ((0.0, 0.3, 0.0), "current-token", "mixed"),
+        ((0.3, 0.3, 0.0), "mixed", "mixed"),
+        ((0.0, 0.0, 0.25), "mixed", "induction"),
+        ((0.0, 0.0, 0.249), "mixed", "mixed"),
+        ((0.5, 0.0, 0.5), "previous-token", "induction"),
+    ],
+)
+def test_attention_tells_previous_token_heads_in_the_first_layer_and_induction_later(looks, first, later) -> None:
+    assert (label(0, known(looks=looks)), label(1, known(looks=looks))) == (first, later)
+
+
+def test_thresholds_of_the_first_layer_are_their_own(monkeypatch) -> None:
+    monkeypatch.setattr(classify, "PREVIOUS_TOKEN", 0.5)
+    assert label(0, known(looks=(0.4, 0.0, 0.0))) == "mixed"
+    assert label(0, known(looks=(0.4, 0.35, 0.0))) == "current-token"
+
+
+@pytest.mark.parametrize(
+    "affected, expected",
+    [
+        ({"bracket": 0.3, "quote": 0.2}, "bracket"),
+        ({"bracket": 0.3, "quote": 0.19, "none": 0.51}, "mixed"),
+        ({"n-gram": 0.1, "skip n-gram": 0.4, "bracket": 0.45}, "multigram"),
+        ({"induction": 1.0}, "mixed"),
+        ({}, "mixed"),
+        ({"n-gram": float("nan")}, "mixed"),
+    ],
+)
+def test_what_a_head_matters_for_tells_the_others(affected: dict, expected: str) -> None:
+    for layer in (0, 1):
+        assert label(layer, known(affected=affected)) == expected
+
+
+def test_the_reason_names_the_evidence() -> None:
+    assert head_type((0, 0), known(NOTHING)) == HeadType("inactive", "removing it costs 0.0000 ± 0.0196 nats per token")
+    assert head_type((1, 0), known(looks=(0.0, 0.0, 0.5))).why == "attends 0.50 to what followed the token before"
+    found = head_type((1, 0), known(affected={"bracket": 0.75, "quote": 0.0, "n-gram": 0.1}))
+    assert found.why == "of the tokens it matters most for: 75% bracket, 10% n-gram"
+
+
+def test_alike_are_heads_of_the_first_layer_that_look_at_the_same_place() -> None:
+    previous = {(0, 0): 0.9, (0, 1): 0.3, (0, 2): 0.1, (0, 3): 0.2, (1, 0): 0.9}
+    current = {(0, 0): 0.0, (0, 1): 0.1, (0, 2): 0.8, (0, 3): 0.29, (1, 0): 0.9}
+    both = ((0, 0), (0, 1))
+    assert alike(previous, current) == {(0, 0): both, (0, 1): both, (0, 2): ((0, 2),)}
