@@ -127,7 +127,7 @@ def test_killed_main_job_ends_in_the_same_bits(reproduced: Path, trained: Path, 
     cells = same_files(reproduced, tmp_path / "out", "cells/*.safetensors")
     parts = [name for name in cells if "/survey_" in name or name.startswith("survey_")]
     assert parts
-    # scores, predictions, composition, ablations, paths; circuit; rLLCs; parts of the pass over text, and the tokens chosen
+    # five kinds of every checkpoint; circuit; rLLCs; parts of the pass over text, and the tokens chosen
     assert len(cells) == 5 * 4 + 1 + 4 * 8 + len(parts) + 1
     assert len(same_files(reproduced, tmp_path / "out", "tables/*.csv")) >= 6
     assert same_files(reproduced, tmp_path / "out", "summary.json") == ["summary.json"]
