@@ -2,8 +2,8 @@
 
     python benchmarks/discovery.py
 
-takes two and a half minutes on 2 cores and writes benchmarks/results/discovery.json. Verbs are timed as whole processes with an
-empty results folder; composition is every pair of heads of one checkpoint with both baselines.
+takes two and a half minutes on 2 cores and writes benchmarks/results/discovery.json. Verbs are timed as whole processes
+with an empty results folder; composition is every pair of heads of one checkpoint with both baselines.
 """
 
 import subprocess
