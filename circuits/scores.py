@@ -67,19 +67,24 @@ def ov_copying(weights: Weights, cfg: HookedTransformerConfig) -> Float[Tensor, 
     Weights as they act: ln1 folded into W_V, ln_final into W_U, logits centred. The d_head eigenvalues that are not 0
     are those of W_O W_U W_E W_V.
     """
-    unembedding = weights["unembed.W_U"]
-    if cfg.normalization_type is not None:
-        gain = weights.get("ln_final.w", torch.ones(cfg.d_model))
-        unembedding = gain[:, None] * unembedding
-        unembedding = unembedding - unembedding.mean(0)
-    to_logits = (unembedding - unembedding.mean(1, keepdim=True)) @ weights["embed.W_E"]
+    to_logits = direct_unembedding(weights, cfg) @ weights["embed.W_E"]
     found = []
     for layer in range(cfg.n_layers):
         heads = head_weights(weights, layer)
         W_V = folded(weights, cfg, layer, heads.W_V, "folded")
         values = torch.linalg.eigvals((heads.W_O @ to_logits @ W_V).double())
         found.append(values.sum(-1).real / values.abs().sum(-1))
-    return torch.stack(found).to(unembedding.dtype)
+    return torch.stack(found).to(to_logits.dtype)
+
+
+def direct_unembedding(weights: Weights, cfg: HookedTransformerConfig) -> Float[Tensor, "d_model d_vocab"]:
+    """The unembedding as it acts on what a head writes: ln_final folded, its scale apart, and logits centred."""
+    unembedding = weights["unembed.W_U"]
+    if cfg.normalization_type is not None:
+        gain = weights.get("ln_final.w", torch.ones(cfg.d_model))
+        unembedding = gain[:, None] * unembedding
+        unembedding = unembedding - unembedding.mean(0)
+    return unembedding - unembedding.mean(1, keepdim=True)
 
 
 def in_context_learning(losses: Float[Tensor, "batch predicted"], early: slice, late: slice) -> Float[Tensor, " batch"]:

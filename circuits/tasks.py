@@ -47,15 +47,16 @@ def induction(rows: Int64[Tensor, "prompt period"], others: Int64[Tensor, " prom
     return Task("induction", clean, corrupted, rows[:, at + 1], rows[:, (at + 3) % period])
 
 
-def brackets(
+def closers(
+    name: str,
     windows: Int64[Tensor, "prompt pos"],
     openers: Int64[Tensor, " prompt"],
     others: Int64[Tensor, " prompt"],
     right: Int64[Tensor, " prompt"],
     wrong: Int64[Tensor, " prompt"],
 ) -> Task:
-    """Text that ends before a bracket's closer, which is the answer. Corrupted: another type's opener in its opener's
-    place, so that the wrong answer fits.
+    """Text that ends before what closes a bracket or a string, which is the answer. Corrupted: another type's opener in
+    its opener's place, so that the wrong answer fits.
 
     openers: the position of each window's opener; others: the opener token that the wrong answer closes.
     """
@@ -64,7 +65,7 @@ def brackets(
         raise ValueError("an opener or a closer that is to be of another type is of the same: give one that is not")
     corrupted = windows.clone()
     corrupted[prompts, openers] = others
-    return Task("brackets", windows, corrupted, right, wrong)
+    return Task(name, windows, corrupted, right, wrong)
 
 
 def skipgram(

@@ -6,7 +6,6 @@ import numpy as np
 
 from ablations import affected, overlap
 from ablations.effects import Estimate
-from ablations.names import all_heads, head_name
 from ablations.overlap import Shared
 from experiments import survey
 from experiments.cells import Cells
@@ -29,8 +28,7 @@ def asked(found: Cells, step: int) -> Survey | None:
     """The pass over the text; None where no text is left for it, or rows are too short to have scored tokens."""
     if not len(survey.text(found.on)) or found.run.config["model"]["n_ctx"] <= affected.BEFORE + 1:
         return None
-    names = tuple(head_name(head) for head in all_heads(found.run.model_config()))
-    return survey.check(Survey(names, step, min(TOKENS, survey.available(found.on)), "mean", keep=True), found.on)
+    return survey.of_heads(found.on, step, min(TOKENS, survey.available(found.on)))
 
 
 def removed(found: Cells, survey_asked: Survey) -> Removed:

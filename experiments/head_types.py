@@ -14,7 +14,7 @@ import xarray as xr
 from scipy import stats
 
 from ablations.effects import Estimate
-from ablations.names import all_heads, head_name, parse_head
+from ablations.names import head_name, parse_head
 from circuits import classify, mining, multigrams, patterns, rarefaction
 from circuits.classify import Evidence
 from experiments import known_multigrams, store, survey, sweep, token_kinds
@@ -39,9 +39,7 @@ class Completions(NamedTuple):
 
 def asked(found: Cells, step: int, tokens: int | None = None) -> Survey:
     """The pass over the text that types need; raises ValueError for what the run or its text does not have."""
-    names = tuple(head_name(head) for head in all_heads(found.run.model_config()))
-    count = min(TOKENS, survey.available(found.on)) if tokens is None else tokens
-    return survey.check(Survey(names, step, count, "mean", keep=True), found.on)
+    return survey.of_heads(found.on, step, min(TOKENS, survey.available(found.on)) if tokens is None else tokens)
 
 
 def compute(found: Cells, wanted: Survey, workers: int) -> None:

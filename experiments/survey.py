@@ -17,6 +17,7 @@ import xarray as xr
 from ablations import affected, attention, changes, effects, substitutes, tables
 from ablations.affected import Hits
 from ablations.changes import Change
+from ablations.names import all_heads, head_name
 from ablations.substitutes import Substitutes
 from experiments import bench, cells, corpora, store, sweep
 from experiments.bench import Bench
@@ -60,6 +61,12 @@ def check(survey: Survey, on: Bench) -> Survey:
     if not 1 <= survey.tokens <= available(on):
         raise ValueError(f"{survey.tokens} tokens: there are 1 to {available(on)} of held-out text {on.plan.corpus!r}")
     return survey
+
+
+def of_heads(on: Bench, step: int, tokens: int) -> Survey:
+    """Every head by itself, its mean in its place, effects on all tokens kept; checked."""
+    names = tuple(head_name(head) for head in all_heads(on.run.model_config()))
+    return check(Survey(names, step, tokens, "mean", keep=True), on)
 
 
 def available(on: Bench) -> int:

@@ -7,7 +7,7 @@ import xarray as xr
 
 from circuits import tasks
 from circuits.tasks import Task
-from experiments import bracket_prompts, skipgram_prompts, store
+from experiments import bracket_prompts, quote_prompts, skipgram_prompts, store
 from experiments.cells import Cells
 
 PROMPTS, PERIOD = 128, 25
@@ -19,6 +19,7 @@ def task(name: str, found: Cells) -> Task:
 
     induction: random tokens from the middle half of the unigram distribution, distinct within a row.
     brackets: held-out Python that ends before a bracket's closer, half of them nested in a bracket of another type.
+    quotes: held-out Python that ends before a string's closing quote.
     skipgram: held-out text that ends in the context of a skip trigram of the text.
     """
     if name not in BUILDERS:
@@ -48,6 +49,7 @@ def _induction(found: Cells) -> Task:
 BUILDERS: dict[str, Callable[[Cells], Task]] = {
     "induction": _induction,
     "brackets": lambda found: bracket_prompts.task(found.on, PROMPTS),
+    "quotes": lambda found: quote_prompts.task(found.on, PROMPTS),
     "skipgram": lambda found: skipgram_prompts.task(found, PROMPTS),
 }
 TASKS = tuple(BUILDERS)

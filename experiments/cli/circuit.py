@@ -8,7 +8,9 @@ HELP = "find the paths that carry a task: exact effects of all, false discoverie
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from experiments.cli.shared import add_run_arguments
 
-    parser.add_argument("--task", default="induction", help="induction, brackets or skipgram (default: %(default)s)")
+    parser.add_argument(
+        "--task", default="induction", help="induction, brackets, quotes or skipgram (default: %(default)s)"
+    )
     parser.add_argument("--step", type=int, help="checkpoint (default: the last)")
     parser.add_argument(
         "--top", type=int, default=12, help="paths to print and to list on the page (default: %(default)s)"

@@ -33,7 +33,7 @@ def draw(table: xr.Dataset, title: str) -> Figure:
     for threshold in {PREFIX_MATCHING, CURRENT_TOKEN, PREVIOUS_TOKEN}:
         looks.axvline(threshold, color=style.QUIET, lw=0.8, zorder=0)
     looks.set_xlim(-0.02, 1.02)
-    looks.set_xlabel("mean attention", fontsize=style.FONT)
+    looks.set_xlabel("mean attention\n(grey: thresholds of types)", fontsize=style.FONT)
     _kinds(kinds, table, rows)
     share = table.learned.sum("sort").values / max(1, int(table.multigrams.sum()))
     known.barh(rows, 100 * share, color=KIND_COLORS["n-gram"])

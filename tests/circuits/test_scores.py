@@ -7,13 +7,14 @@ import pytest
 import torch
 from transformer_lens.head_detector import (
     compute_head_attention_similarity_score,
+    detect_head,
     get_duplicate_token_head_detection_pattern,
     get_induction_head_detection_pattern,
     get_previous_token_head_detection_pattern,
 )
 
 from ablations import attention
-from circuits import ngrams, scores
+from circuits import copying, ngrams, scores
 from tests.conftest import make_model
 
 BOS, VOCABULARY = 0, 30
@@ -68,6 +69,46 @@ def test_scores_are_transformer_lens_ones_over_the_tokens_that_can_have_them() -
     assert int(scores.following_keys(tokens)[0].any(-1).sum()) < length - 1
 
 
+@pytest.mark.parametrize("name", ["previous_token_head", "duplicate_token_head", "induction_head"])
+def test_detect_head_of_a_model_is_ours_over_another_total(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without exclusions its total is the number of tokens; with them, the attention that is left."""
+    model, length = make_model(3, torch.float64), 16
+    tokens = torch.randint(1, 8, (1, length), generator=torch.Generator().manual_seed(0))
+    tokens[0, 0] = BOS
+    monkeypatch.setattr(model, "to_tokens", lambda _: tokens)
+    _, cache = model.run_with_cache(tokens)
+    patterns = torch.stack([cache["pattern", layer][0] for layer in range(2)])  # [layer, head, query, key]
+    keys = {"duplicate_token_head": scores.duplicate_keys, "induction_head": scores.following_keys}
+    if name in keys:
+        found = keys[name](tokens).expand(2, -1, -1)
+        total = scores.attention_to(patterns, found) * found[0].any(-1).sum()
+    else:
+        total = scores.previous_token(patterns) * (length - 1)
+    torch.testing.assert_close(total / length, detect_head(model, "", name).double(), rtol=1e-6, atol=1e-6)
+    left = patterns.clone()
+    left[..., 0] = 0
+    if name == "previous_token_head":
+        total = total - patterns[:, :, 1, 0]  # the second token's attention to BOS is excluded too
+    theirs = detect_head(model, "", name, exclude_bos=True).double()
+    torch.testing.assert_close(total / left.sum((-1, -2)), theirs, rtol=1e-6, atol=1e-6)
+
+
+def test_an_untrained_model_attends_as_evenly_as_chance() -> None:
+    model = make_model(0, n_ctx=40)
+    with torch.no_grad():
+        for block in model.blocks:
+            block.attn.W_Q *= 0.01
+            block.attn.b_Q *= 0.01
+    tokens = torch.randint(1, 10, (8, 40), generator=torch.Generator().manual_seed(0))
+    _, cache = model.run_with_cache(tokens)
+    even = torch.ones(8, 1, 40, 40).tril() / torch.arange(1, 41)[:, None]
+    for keys in (scores.duplicate_keys(tokens), scores.following_keys(tokens)):
+        chance = scores.attention_to(even, keys)
+        assert (chance > 0.05).all()
+        found = scores.attention_to(cache["pattern", 1], keys)
+        torch.testing.assert_close(found, chance.expand_as(found), rtol=0.1, atol=0)
+
+
 @pytest.mark.parametrize("normalization", ["LN", None])
 def test_copying_is_that_of_the_whole_matrix(normalization: str | None) -> None:
     model = make_model(1, torch.float64, normalization_type=normalization)
@@ -97,6 +138,48 @@ def test_a_head_that_says_what_it_reads_copies_and_its_opposite_does_not() -> No
             block.attn.W_V[0], block.attn.W_O[0] = torch.eye(16), sign * torch.eye(16)
     found = scores.ov_copying(attention.weights_of(model), model.cfg)
     assert found.flatten().tolist() == pytest.approx([1, -1], abs=1e-6)
+
+
+def test_random_weights_do_not_copy() -> None:
+    models = [make_model(seed, d_model=48, d_vocab=200) for seed in range(10)]
+    found = torch.stack([scores.ov_copying(attention.weights_of(model), model.cfg) for model in models])
+    assert abs(float(found.mean())) < 3 * float(found.std()) / found.numel() ** 0.5
+    assert float(found.std()) < 0.4
+
+
+def one_hot_head(query: float, write: float) -> torch.Tensor:
+    """Copying of one head on a row of tokens: `query` scales what it looks for (its own token and position), and it
+    writes `write` times the one-hot code of what it reads.
+    """
+    settings: dict = {"n_layers": 1, "n_heads": 1, "d_model": 24, "d_head": 24, "d_vocab": 24}
+    model = make_model(0, torch.float64, normalization_type=None, **settings)
+    code = torch.eye(24, dtype=torch.float64)
+    values = {"embed.W_E": code, "unembed.W_U": code, "pos_embed.W_pos": code[:20]}
+    values |= {"blocks.0.attn.W_Q": query * code, "blocks.0.attn.W_K": code, "blocks.0.attn.W_V": code}
+    values["blocks.0.attn.W_O"] = write * code
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(values.get(name, torch.zeros(())))
+    return copying.copying(attention.weights_of(model), model.cfg, torch.tensor([[5, 9, 2, 20, 7, 11]]))
+
+
+def test_what_a_head_raises_is_what_it_attends_to() -> None:
+    assert one_hot_head(query=1000, write=1).item() == pytest.approx(1)
+    assert one_hot_head(query=1000, write=-1).item() == pytest.approx(-1)
+    assert one_hot_head(query=1000, write=0).item() == -1
+    # even attention raises each of the q tokens so far by 1/q, less the mean logit of 1/24
+    attended, every = (sum(f * (1 / q - 1 / 24) for q, f in enumerate(fs, 1)) for fs in ([1] * 6, range(1, 7)))
+    expected = 4 * attended / (attended + every) - 1
+    assert one_hot_head(query=0, write=1).item() == pytest.approx(expected)
+
+
+def test_an_untrained_model_copies_no_more_than_chance() -> None:
+    tokens = torch.stack([torch.randperm(50, generator=torch.Generator().manual_seed(row))[:20] for row in range(16)])
+    model = make_model(0)
+    found = copying.copying(attention.weights_of(model), model.cfg, tokens)
+    assert found.shape == (16, 2, 3)
+    share = (1 + found) / (3 - found)  # a / t
+    assert 0.02 < float(share.mean()) < 0.1
 
 
 def planted_text(rows: int = 60, seed: int = 0) -> np.ndarray:
@@ -143,6 +226,23 @@ def test_the_ngram_score_tells_learned_from_not_learned_with_its_error() -> None
     assert np.std(drawn) == pytest.approx(nothing.se, rel=0.3)
     with pytest.raises(ValueError, match="more text"):
         ngrams.score(flat, np.zeros_like(at), documents)
+
+
+def test_ngrams_of_shuffled_training_text_are_no_easier() -> None:
+    """Negative control: a bigram model's losses on n-grams of the text it learned from, and of that text shuffled."""
+    trained, held_out = planted_text(2000, 1), planted_text(2000, 2)
+    table = 0.9 * ngrams.bigrams(trained, BOS, VOCABULARY).toarray() + 0.1 / VOCABULARY
+    losses = -np.log(table[held_out[:, :-1], held_out[:, 1:]])
+    documents = np.repeat(np.arange(2000)[:, None], 39, 1)
+    shuffled = trained.copy()
+    flat = np.random.default_rng(0).permutation(trained[:, 1:].ravel())
+    shuffled[:, 1:] = flat.reshape(2000, -1)
+    found = {}
+    for name, text in (("trained", trained), ("shuffled", shuffled)):
+        chosen = ngrams.common(text, 3, BOS, VOCABULARY, count=1 if name == "trained" else 1000)
+        found[name] = ngrams.score(losses, ngrams.ends(held_out, chosen, 3, BOS, VOCABULARY), documents)
+    assert found["trained"].value > 5
+    assert found["shuffled"].value == pytest.approx(1, abs=0.05)  # below it by what 3 4 5, easy and rare here, make up
 
 
 def test_bigram_losses_are_the_sums_they_are_called() -> None:

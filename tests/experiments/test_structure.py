@@ -1,18 +1,22 @@
 """Structure of a corpus's rows and the prompts cut from them, with the bundled run's tokenizer."""
 
 import ast
+import io
 import json
+import tokenize
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tokenizers import Tokenizer
 
+from circuits import tasks
 from circuits.brackets import BRACKETS, KINDS, OPENERS
 from circuits.tasks import Task
-from experiments import bracket_prompts, bracket_table, corpora, documents, plan, runs, structure, survey
+from experiments import bracket_prompts, bracket_table, corpora, documents, plan, quote_prompts, runs, structure, survey
 from experiments.bench import Bench
 from experiments.cells import Cells
 from experiments.corpora import Corpus
@@ -202,6 +206,28 @@ def test_too_little_text_and_unfit_tokenizers_are_refused(on: Bench, monkeypatch
     )  # fmt: skip
     with pytest.raises(ValueError, match="no token of its own"):
         bracket_prompts.bracket_tokens(words)
+
+
+def test_quote_prompts_end_in_a_string_whose_opener_decides(on: Bench) -> None:
+    built = quote_prompts.task(on, 64)
+    assert built.name == "quotes"
+    assert Counter(decoded(built.right.tolist())) == Counter(decoded(built.wrong.tolist()))
+    texts = list(documents.texts(on.plan.corpus, "test"))
+    for clean, corrupted, right, wrong in zip(*built[1:], strict=True):
+        (at,) = (clean != corrupted).nonzero().flatten().tolist()
+        assert (int(clean[at]), int(corrupted[at])) == (int(right), int(wrong))
+        inside = decoded(clean[at + 1 :].tolist())
+        assert inside and inside[0] != decoded([int(right)])[0]
+        string = RUN.tokenizer.decode([*clean[at:].tolist(), int(right)])
+        assert any(string in text for text in texts)
+        assert "\n" not in string
+        assert len(list(tokenize.generate_tokens(io.StringIO(string).readline))) == 3  # the string and two ends
+    with torch.no_grad():
+        effects = [
+            tasks.logit_difference(built, RUN.model(step)(built.clean)) for step in (RUN.steps[0], RUN.steps[-1])
+        ]
+    assert effects[1].mean() > 3
+    assert abs(effects[0].mean()) < 0.5
 
 
 def test_documents_take_turns() -> None:

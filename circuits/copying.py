@@ -1,0 +1,35 @@
+"""Whether heads raise the tokens they attend to: the copying score of Olsson et al. (2022), on random tokens."""
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from transformer_lens import HookedTransformerConfig
+
+from ablations import attention, rerun
+from ablations.attention import Weights
+from circuits.scores import direct_unembedding
+
+
+def copying(
+    weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"]
+) -> Float[Tensor, "batch layer head"]:
+    """How much of what a head raises is what it attends to: 1 for all of it, -1 for none. Tokens distinct in a row.
+
+    What a head writes at a query goes through the unembedding; the mean logit is subtracted, and what is negative is
+    set to 0. Of the tokens of the row, with a the raised logits of the attended-to ones and t those of all, summed over
+    queries, a / (a + t) lies in 0 to 0.5 as in the paper, and is rescaled to 4 a / (a + t) - 1.
+
+    Ours, not the paper's: attention weighs the attended-to tokens, the biases of values count as written, ln_final's
+    scale is left out, and t is over the whole row. Attention that has nothing to do with what is raised, spread over k
+    tokens, has a / t near 1 / k.
+    """
+    clean = rerun.clean_run(weights, cfg, tokens)
+    of_tokens = direct_unembedding(weights, cfg).T[tokens]
+    found = []
+    for layer in range(cfg.n_layers):
+        written = torch.einsum("bqhd,hdm->bhqm", clean.z[layer], attention.head_weights(weights, layer).W_O)
+        raised = torch.einsum("bhqm,bkm->bhqk", written, of_tokens).relu()
+        attended = (rerun.patterns(weights, cfg, clean, layer) * raised).sum((-1, -2))
+        both = attended + raised.sum((-1, -2))
+        found.append(torch.where(both > 0, 4 * attended / both, 0) - 1)
+    return torch.stack(found, 1)
