@@ -69,11 +69,11 @@ def bigram_losses(
     """cross_entropy: -sum_v p(v | token) log q(v | context) of a model's predictions, in nats; entropy: of p itself,
     which it cannot be below. after: the token before each prediction.
     """
-    expected = table[after]
-    own = sparse.csr_array(expected)
-    own.data = own.data * np.log(own.data)
-    dense = torch.from_numpy(expected.toarray()).to(log_probabilities.dtype)
-    return {
-        "cross_entropy": -(dense * log_probabilities).sum(-1).double().numpy(),
-        "entropy": -np.asarray(own.sum(1)),
-    }
+    expected = sparse.csr_array(table[after])
+    which = np.repeat(np.arange(len(after)), np.diff(expected.indptr))
+    predicted = log_probabilities[torch.from_numpy(which), torch.from_numpy(expected.indices).long()].double().numpy()
+
+    def total(logarithms: np.ndarray) -> np.ndarray:
+        return -np.bincount(which, weights=expected.data * logarithms, minlength=len(after))
+
+    return {"cross_entropy": total(predicted), "entropy": total(np.log(expected.data))}

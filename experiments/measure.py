@@ -13,7 +13,7 @@ from ablations.changes import Change
 from ablations.effects import Estimate, clustered
 from ablations.names import Head, all_heads, head_name
 from ablations.paths import VIAS, all_paths, ends
-from circuits import classify, composition, induction, scores
+from circuits import classify, composition, copying, induction, scores
 from experiments import bench
 from experiments.bench import Bench, Sequences
 from experiments.measure_predictions import measure_predictions
@@ -27,7 +27,8 @@ def measure_scores(on: Bench, step: int) -> xr.Dataset:
     """Loss, in-context learning, copy gains, and the attention scores of every head.
 
     Of heads: previous_token, current_token, duplicate_token_text and following_token_text (prefix matching) on held-out
-    text; duplicate_token and prefix_matching on random tokens that stand four times; ov_copying of the weights.
+    text; duplicate_token and prefix_matching on random tokens that stand four times; copying on random tokens that
+    stand once; ov_copying of the weights.
     """
     model = bench.model(on.run.folder, step)
     cfg = model.cfg
@@ -47,6 +48,9 @@ def measure_scores(on: Bench, step: int) -> xr.Dataset:
         lambda p: scores.prefix_matching(p, on.plan.matching_period), patterns, matching.clusters
     )
     by_head["duplicate_token"] = _to_keys(scores.duplicate_keys, patterns, matching)
+    once = on.random(on.plan.score_sequences, on.plan.matching_period)
+    copied = copying.copying(attention.weights_of(model), cfg, once.tokens).flatten(1).numpy()
+    by_head["copying"] = [clustered(column, once.clusters) for column in copied.T]
     gains = []
     for text in TEXTS:
         sequences = on.repeated(text, on.plan.score_sequences)
@@ -55,8 +59,7 @@ def measure_scores(on: Bench, step: int) -> xr.Dataset:
     data: dict = {}
     for name, estimates in by_head.items():
         data |= _estimates(name, ("restriction",), estimates)
-    copying = scores.ov_copying(attention.weights_of(model), cfg)
-    data["ov_copying"] = (("restriction",), copying.flatten().numpy())
+    data["ov_copying"] = (("restriction",), scores.ov_copying(attention.weights_of(model), cfg).flatten().numpy())
     data |= _estimates("copy_gain", ("data",), gains)
     data |= _estimates("loss", (), [loss]) | _estimates("icl", (), [icl])
     return xr.Dataset(data, head_coords(model.cfg) | {"data": list(TEXTS)})

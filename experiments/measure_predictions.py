@@ -40,9 +40,10 @@ def measure_predictions(on: Bench, step: int) -> xr.Dataset:
         at = ngrams.ends(tokens.numpy(), table[n], n, bos, cfg.d_vocab)
         found.append(ngrams.score(by_token, at, documents))
     after = tokens[:BIGRAM_ROWS, :-1].numpy().ravel()
-    known = after != bos
+    bigrams = _bigrams(on.run.folder, on.plan)
+    known = (after != bos) & (np.diff(bigrams.indptr)[after] > 0)
     log_probabilities = first[0].flatten(0, 1)[torch.from_numpy(known)]
-    bigram = ngrams.bigram_losses(log_probabilities, after[known], _bigrams(on.run.folder, on.plan))
+    bigram = ngrams.bigram_losses(log_probabilities, after[known], bigrams)
     clusters = documents[:BIGRAM_ROWS].ravel()[known]
     data: dict = {"ngram_score": ("n", [e.value for e in found]), "ngram_score_se": ("n", [e.se for e in found])}
     for name, values in bigram.items():
