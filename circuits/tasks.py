@@ -47,42 +47,25 @@ def induction(rows: Int64[Tensor, "prompt period"], others: Int64[Tensor, " prom
     return Task("induction", clean, corrupted, rows[:, at + 1], rows[:, (at + 3) % period])
 
 
-def closers(
+def replaced(
     name: str,
     windows: Int64[Tensor, "prompt pos"],
-    openers: Int64[Tensor, " prompt"],
+    places: Int64[Tensor, " prompt"],
     others: Int64[Tensor, " prompt"],
     right: Int64[Tensor, " prompt"],
     wrong: Int64[Tensor, " prompt"],
 ) -> Task:
-    """Text that ends before what closes a bracket or a string, which is the answer. Corrupted: another type's opener in
-    its opener's place, so that the wrong answer fits.
+    """Text in which one token, after the first, tells the answer to what ends it. Corrupted: another one in its place.
 
-    openers: the position of each window's opener; others: the opener token that the wrong answer closes.
+    places: of that token in each window; others: what replaces it. In "brackets" it is the opener, and the one that
+    replaces it makes the wrong answer the right one; in "skipgram" it is the far token of the context.
     """
     prompts = torch.arange(len(windows))
-    if (windows[prompts, openers] == others).any() or (right == wrong).any():
-        raise ValueError("an opener or a closer that is to be of another type is of the same: give one that is not")
-    corrupted = windows.clone()
-    corrupted[prompts, openers] = others
-    return Task(name, windows, corrupted, right, wrong)
-
-
-def skipgram(
-    windows: Int64[Tensor, "prompt pos"],
-    offsets: Int64[Tensor, " prompt"],
-    others: Int64[Tensor, " prompt"],
-    right: Int64[Tensor, " prompt"],
-    wrong: Int64[Tensor, " prompt"],
-) -> Task:
-    """Text that ends in the context of a skip n-gram, whose target is the answer. Corrupted: another token in place of
-    the far one, after which the wrong answer is as good as any.
-
-    offsets: how far before the answer the token stands that is replaced; others: what replaces it.
-    """
-    prompts, places = torch.arange(len(windows)), windows.shape[1] - offsets
     if (places < 1).any() or (windows[prompts, places] == others).any() or (right == wrong).any():
-        raise ValueError("each prompt needs a far token in its window, another to replace it, and a wrong answer")
+        raise ValueError(
+            "each prompt needs a token after the first, another one that replaces it, and a wrong answer that is not "
+            "the right one: give those that are not of the same"
+        )
     corrupted = windows.clone()
     corrupted[prompts, places] = others
-    return Task("skipgram", windows, corrupted, right, wrong)
+    return Task(name, windows, corrupted, right, wrong)

@@ -59,7 +59,7 @@ def task(on: Bench, prompts: int) -> Task:
     openers = found.opener[row, pos] - (pos - length)
     of_kind = np.array(ids)
     arrays = (windows, openers, of_kind[wrong, 0], of_kind[right, 1], of_kind[wrong, 1])
-    return tasks.closers("brackets", *(torch.from_numpy(array.astype(np.int64)) for array in arrays))
+    return tasks.replaced("brackets", *(torch.from_numpy(array.astype(np.int64)) for array in arrays))
 
 
 def bracket_tokens(tokenizer: Tokenizer) -> list[tuple[int, int]]:

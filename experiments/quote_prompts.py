@@ -45,7 +45,7 @@ def task(on: Bench, prompts: int) -> Task:
     windows = tokens[row[:, None], pos[:, None] - length + np.arange(length)]
     windows[:, 0] = corpora.bos(rows.tokenizer)
     arrays = (windows, opener - (pos - length), ids[1 - right], ids[right], ids[1 - right])
-    return tasks.closers("quotes", *(torch.from_numpy(array.astype(np.int64)) for array in arrays))
+    return tasks.replaced("quotes", *(torch.from_numpy(array.astype(np.int64)) for array in arrays))
 
 
 def _balanced(

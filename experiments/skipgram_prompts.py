@@ -38,17 +38,18 @@ def task(found: Cells, prompts: int) -> Task:
     text, mined = token_kinds.text(rows), token_kinds.mined(found)
     trigrams = _learned(found, _varied(text, _trigrams(mined), on.run.config["model"]["d_vocab"]))
     trigrams = trigrams.take(np.flatnonzero(trigrams.offsets[:, 1] < length))
-    trigrams = trigrams.take(np.tile(generator.permutation(len(trigrams.targets)), EACH)[:prompts])
+    order = np.tile(generator.permutation(len(trigrams.targets)), EACH)
+    trigrams = trigrams.take(order[: min(prompts, len(rows))])
     count = len(trigrams.targets)
     if count < FEWEST:
         raise ValueError(f"corpus {rows.name!r} gives {count} skip trigrams, {FEWEST} are needed: use more text")
     windows = rows.batch(generator.permutation(len(rows))[:count])[:, :length].numpy().copy()
     windows[:, 0] = corpora.bos(rows.tokenizer)
-    offsets, far = trigrams.offsets[:, 1], trigrams.tokens[:, 1]
+    places, far = length - trigrams.offsets[:, 1], trigrams.tokens[:, 1]
     windows[:, -1] = trigrams.tokens[:, 0]
-    windows[np.arange(count), length - offsets] = far
-    arrays = (windows, offsets, _others(far), trigrams.targets, _wrong(text, trigrams))
-    return tasks.skipgram(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
+    windows[np.arange(count), places] = far
+    arrays = (windows, places, _others(far), trigrams.targets, _wrong(text, trigrams))
+    return tasks.replaced("skipgram", *(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
 
 
 def _trigrams(mined: xr.Dataset) -> Patterns:

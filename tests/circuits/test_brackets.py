@@ -186,7 +186,7 @@ def test_log_odds_are_of_summed_probabilities_whatever_else_is_likely() -> None:
 def test_the_tasks_openers_must_be_of_two_types() -> None:
     windows = torch.tensor([[9, 1, 5], [9, 5, 2]])
     at, right, wrong = torch.tensor([1, 2]), torch.tensor([3, 4]), torch.tensor([4, 3])
-    task = tasks.closers("brackets", windows, at, torch.tensor([2, 1]), right, wrong)
+    task = tasks.replaced("brackets", windows, at, torch.tensor([2, 1]), right, wrong)
     assert task.corrupted.tolist() == [[9, 2, 5], [9, 5, 1]]
     with pytest.raises(ValueError, match="of the same"):
-        tasks.closers("brackets", windows, at, torch.tensor([1, 1]), right, wrong)
+        tasks.replaced("brackets", windows, at, torch.tensor([1, 1]), right, wrong)

@@ -66,11 +66,11 @@ def test_the_model_says_the_target_less_often_without_the_far_token(task: Task) 
 def test_bad_prompts_are_refused() -> None:
     windows = torch.arange(12).view(2, 6)
     far, right, wrong = torch.tensor([3, 3]), torch.tensor([20, 21]), torch.tensor([22, 22])
-    built = tasks.skipgram(windows, far, torch.tensor([30, 30]), right, wrong)
+    built = tasks.replaced("skipgram", windows, far, torch.tensor([30, 30]), right, wrong)
     assert (built.clean != built.corrupted).nonzero().tolist() == [[0, 3], [1, 3]]
     for others, answers in ((windows[:, 3], wrong), (torch.tensor([30, 30]), right)):
-        with pytest.raises(ValueError, match="far token"):
-            tasks.skipgram(windows, far, others, right, answers)
+        with pytest.raises(ValueError, match="another one that replaces it"):
+            tasks.replaced("skipgram", windows, far, others, right, answers)
 
 
 def test_too_few_trigrams_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
