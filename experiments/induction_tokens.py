@@ -12,6 +12,7 @@ from ablations import affected
 from ablations.affected import Hits
 from ablations.effects import clustered
 from ablations.paths import VIAS
+from circuits import patterns
 from experiments import cells, contexts, corpora, store, survey
 from experiments.cells import Cells
 from experiments.survey import Survey
@@ -90,8 +91,4 @@ def _measure(found: Cells, survey_asked: Survey, names: list[str]) -> xr.Dataset
 
 def repeated(tokens: np.ndarray, hits: Hits) -> np.ndarray:
     """Whether the token before the target was followed by the target before, in the same row."""
-    found = np.empty(len(hits.row), dtype=bool)
-    for number, (row, pos) in enumerate(zip(hits.row.tolist(), hits.pos.tolist(), strict=True)):
-        earlier = tokens[row, : pos - 1]
-        found[number] = ((earlier[:-1] == tokens[row, pos - 1]) & (earlier[1:] == tokens[row, pos])).any()
-    return found
+    return patterns.repeats(tokens)[hits.row, hits.pos]
