@@ -1,0 +1,84 @@
+"""Trace of the Fisher information, over the parameters of each restriction.
+
+A sample is a row: its contexts are the text's, its log-likelihood is the sum over its T predicted tokens. The trace is
+given per predicted token, the units of the Hessian trace of the mean loss:
+
+    tr F = (1 / T) E_rows |grad of sum_t log p(y_t | context_t)|^2 = T E_rows |grad of the row's mean loss|^2
+
+(divide by T for the mean squared gradient of the row's mean loss). Two kinds, by the labels y:
+
+    "model"  y_t drawn from the model's own predictions, each by itself: the Fisher information. Terms of different
+             positions have mean 0, so this is the trace of the Gauss-Newton part of the Hessian, and as near to the
+             Hessian's trace as the model's predictions are to the text.
+    "data"   the text's own tokens: the "empirical Fisher", the second moment of the gradients that training sees.
+             Its terms of different positions stay, and it is no curvature (Kunstner et al., arXiv:1905.12558).
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+from transformer_lens import HookedTransformer
+
+from llc import restrict
+from llc.chains import check_inputs
+from llc.hessian_trace import Curvature, over_samples, parameters
+from llc.losses import Predictions, Tokens, predictor
+from llc.restrict import Restriction
+from llc.trace import generator
+
+Labels = Literal["model", "data"]
+
+
+def fisher_trace(
+    model: HookedTransformer,
+    tokens: Tokens,
+    restrictions: Iterable[str],
+    *,
+    seed: int,
+    labels: Labels = "model",
+) -> dict[str, Curvature]:
+    """The trace for each restriction, by its canonical name; any HookedTransformer, at its own weights.
+
+    tokens: rows that are independent draws of the text. se: over rows, the draw of the labels included. seed: of the
+    labels, one for each token. Raises ValueError for data or weights that cannot be run, and for less than two rows.
+    """
+    if len(tokens) < 2:
+        raise ValueError(f"{len(tokens)} rows: give two or more, for an error")
+    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    check_inputs(weights, tokens, model.cfg.d_vocab)
+    parsed = [restrict.parse(text, weights, model.cfg) for text in restrictions]
+    draws = generator(seed, "Fisher labels") if labels == "model" else None
+    return over_samples(squared_gradients(model, tokens, parsed, draws), parsed)
+
+
+def squared_gradients(
+    model: HookedTransformer, tokens: Tokens, restrictions: Sequence[Restriction], draws: torch.Generator | None
+) -> Float[np.ndarray, "row restriction"]:
+    """T |grad of the row's mean loss|^2 of each row; labels are drawn, or the text's own without a generator.
+
+    Row by row: a row of the context's length is work enough for a core.
+    """
+    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    varied = {name: weights[name].detach().requires_grad_() for name in parameters(restrictions)}
+    predict, found = predictor(model), []
+    for row in tokens.to(next(iter(weights.values())).device).split(1):
+        with torch.enable_grad():
+            predictions = predict(weights | varied, row)
+            targets = row[:, 1:] if draws is None else drawn(predictions, draws)
+            loss = F.cross_entropy(predictions.flatten(0, 1), targets.flatten())
+            gradient = torch.autograd.grad(loss, list(varied.values()), materialize_grads=True)
+        named = dict(zip(varied, gradient, strict=True))
+        found.append([targets.numel() * one.flat(named).double().square().sum().item() for one in restrictions])
+    return np.array(found)
+
+
+def drawn(predictions: Predictions, draws: torch.Generator) -> Int64[Tensor, "batch predicted"]:
+    """One token from each prediction."""
+    probabilities = predictions.detach().softmax(-1).flatten(0, 1).cpu()
+    labels = torch.multinomial(probabilities, 1, generator=draws)
+    return labels.view(predictions.shape[:2]).to(predictions.device)

@@ -1,0 +1,124 @@
+"""Trace of the Hessian of the mean next-token loss, in nats per token, over the parameters of each restriction.
+
+Hutchinson, Communications in Statistics 19 (1990): with signs v_i of mean 0 and independent, E[v_i v_j] = [i = j], so
+
+    tr H_SS = E[ sum over i in S of v_i (H v)_i ]
+
+for every subset S of the parameters that v covers, disjoint from others or not: what H brings from outside S has mean
+0. One Hessian-vector product thus serves all restrictions. Signs have the least variance of such v, 2 |offdiag H_SS|^2
++ |H_S,rest|^2 (Frobenius).
+
+Each group of rows has probes of its own. Groups are then independent, and the spread of their values holds both the
+noise of the probes and that of the text. Groups of one row with one probe give the least error for the time they take.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+from transformer_lens import HookedTransformer
+
+from llc import restrict
+from llc.chains import check_inputs
+from llc.losses import Tokens
+from llc.restrict import Restriction
+from llc.trace import generator
+
+
+class Curvature(NamedTuple):
+    """A trace and its standard error, in the loss's units (those of the parameters are 1)."""
+
+    value: float
+    se: float
+
+
+def hessian_trace(
+    model: HookedTransformer,
+    tokens: Tokens,
+    restrictions: Iterable[str],
+    *,
+    seed: int,
+    group: int = 1,
+    probes: int = 1,
+) -> dict[str, Curvature]:
+    """The trace for each restriction, by its canonical name; any HookedTransformer, at its own weights.
+
+    Of the loss's mean over rows and positions, so an estimate for the text that the rows are drawn from. tokens: rows
+    that are independent draws of it. group: rows that share their probes (more than 1 pays where a device is idle
+    otherwise). probes: for each group. se: over groups. A value depends on the other restrictions within its error,
+    for their parameters share the probes. Raises ValueError for data or weights that cannot be run, and for rows that
+    are not two groups or more of equal size.
+    """
+    if group < 1 or probes < 1:
+        raise ValueError(f"group={group}, probes={probes}: both must be at least 1")
+    if len(tokens) < 2 * group or len(tokens) % group:
+        raise ValueError(f"{len(tokens)} rows in groups of {group}: give two whole groups or more, for an error")
+    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    check_inputs(weights, tokens, model.cfg.d_vocab)
+    parsed = [restrict.parse(text, weights, model.cfg) for text in restrictions]
+    draws = generator(seed, "Hessian probes")
+    by_group = []
+    for rows in tokens.split(group):
+        found = [probed(model, rows, parsed, random_signs(weights, parsed, draws)) for _ in range(probes)]
+        by_group.append(np.mean(found, axis=0))
+    return over_samples(np.stack(by_group), parsed)
+
+
+def probed(
+    model: HookedTransformer, tokens: Tokens, restrictions: Sequence[Restriction], probe: Mapping[str, Tensor]
+) -> Float[np.ndarray, " restriction"]:
+    """sum over i in S of v_i (H v)_i for each restriction S; probe v: values of some of the model's parameters.
+
+    Summed over the unit vectors of S it is the trace itself.
+    """
+    product = hessian_product(model, tokens, probe)
+    products = {name: (probe[name] * product[name]).double() for name in probe}
+    return np.array([one.flat(products).sum().item() for one in restrictions])
+
+
+def hessian_product(model: HookedTransformer, tokens: Tokens, direction: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """H v by differentiating twice, H the Hessian over the parameters that `direction` v names.
+
+    Through the model's own forward: the attention of `losses.predictor` has a first derivative only.
+    """
+    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    varied = {name: weights[name].detach().requires_grad_() for name in direction}
+    tokens = tokens.to(next(iter(weights.values())).device)
+    with torch.enable_grad():
+        predictions = torch.func.functional_call(model, weights | varied, (tokens,))[:, :-1]
+        loss = F.cross_entropy(predictions.flatten(0, 1), tokens[:, 1:].flatten())
+        gradient = torch.autograd.grad(loss, list(varied.values()), create_graph=True, materialize_grads=True)
+        along = torch.stack([(g * v).sum() for g, v in zip(gradient, direction.values(), strict=True)]).sum()
+        found = torch.autograd.grad(along, list(varied.values()), materialize_grads=True)
+    return dict(zip(varied, found, strict=True))
+
+
+def random_signs(
+    weights: Mapping[str, Tensor], restrictions: Sequence[Restriction], draws: torch.Generator
+) -> dict[str, Tensor]:
+    """A probe over all of the restrictions' parameters: 1 or -1 with equal chances, 0 for those of no restriction."""
+    probe = {name: torch.zeros_like(weights[name]) for name in parameters(restrictions)}
+    for one in restrictions:
+        signs = 2 * torch.randint(2, (one.dimension,), generator=draws) - 1
+        probe = one.put(probe, signs.to(next(iter(probe.values()))))
+    return probe
+
+
+def parameters(restrictions: Sequence[Restriction]) -> list[str]:
+    """Names of the parameters that the restrictions lie in, each once; raises ValueError without restrictions."""
+    if not restrictions:
+        raise ValueError("no restriction is given: name one or more, such as L0H1")
+    return list(dict.fromkeys(name for one in restrictions for name, _ in one.parts))
+
+
+def over_samples(
+    samples: Float[np.ndarray, "sample restriction"], restrictions: Sequence[Restriction]
+) -> dict[str, Curvature]:
+    """Means of independent samples with their standard errors."""
+    errors = samples.std(axis=0, ddof=1) / np.sqrt(len(samples))
+    means = samples.mean(axis=0)
+    return {one.name: Curvature(float(means[i]), float(errors[i])) for i, one in enumerate(restrictions)}
