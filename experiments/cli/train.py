@@ -1,7 +1,6 @@
 """Training."""
 
 import argparse
-import os
 from pathlib import Path
 
 HELP = "train a preset's models from scratch (two layers, and the one-layer reference); resumes what is there"
@@ -38,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
         folder = arguments.out / train.run_name(preset, arguments.seed, n_layers)
         config = folder / "config.json"
         # the bits of a matrix product depend on the number of threads, so a run keeps the one it began with
-        threads = json.loads(config.read_text())["threads"] if config.exists() else os.cpu_count()
-        torch.set_num_threads(threads or 1)
+        threads = json.loads(config.read_text())["threads"] if config.exists() else torch.get_num_threads()
+        torch.set_num_threads(threads)
         finished = train.train(preset, arguments.seed, n_layers, folder, device)
         print(f"wrote {len(finished.steps)} checkpoints in {folder}")
