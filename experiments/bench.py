@@ -71,8 +71,13 @@ class Bench:
         return self.train.batch(slice(0, min(len(self.train), self.plan.sampled_rows)))
 
     def reference_run(self) -> runs.Run:
-        """The run's one-layer reference; raises ValueError when there is none, or it has another vocabulary."""
-        found = runs.open_run(self.run.folder.with_name(f"{self.run.name}-1layer"))
+        """The run's one-layer reference, else that of its preset's first seed.
+
+        Raises ValueError when there is none, or it has another vocabulary.
+        """
+        own = self.run.folder.with_name(f"{self.run.name}-1layer")
+        shared = f"{self.run.config['preset']['name']}-seed0-1layer"
+        found = runs.open_run(own if own.exists() or not (runs.ZOO / shared).exists() else runs.ZOO / shared)
         if found.tokenizer.to_str() != self.run.tokenizer.to_str():
             raise ValueError(f"{found.name} has another tokenizer than {self.run.name}: train it again beside it")
         return found

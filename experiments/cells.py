@@ -12,17 +12,23 @@ from numpy.typing import ArrayLike
 
 from ablations.names import Head, all_heads, head_name
 from circuits import classify
-from experiments import bench, measure, runs, store, sweep
+from experiments import bench, measure, runs, store, sweep, swept
 from experiments.bench import Bench
 from experiments.measure import MEASUREMENTS
+from experiments.measure_curvature import measure_curvature
+from experiments.measure_full import measure_full
 from experiments.plan import Plan, llc_steps
 from llc.estimate import VERSION
 from llc.settings import Settings
 
 MEASURE = 6  # raised by hand when what a cell holds, or how it is computed, changes
 
+MORE = {"curvature": measure_curvature, "full": measure_full}  # of the paper's other figures
+SAMPLED = ("rllc", *MORE)  # on the train split, at the steps that the plan chooses
+
 # Rough seconds of one piece on one core, for the progress bar.
 COST = {"scores": 2.0, "composition": 0.2, "ablations": 5.0, "paths": 5.0, "circuit": 20.0, "predictions": 2.0}
+COST |= {"curvature": 10.0, "full": 10.0}
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class Cells:
     folder: Path
     run: runs.Run
     plan: Plan
+    committed: bool = False  # reads learning coefficients of the committed sweep where it has them
 
     @property
     def on(self) -> Bench:
@@ -40,13 +47,13 @@ class Cells:
     def steps(self, kind: str) -> list[int]:
         if kind == "circuit":
             return self.run.steps[-1:]
-        return llc_steps(self.run.steps, self.plan.llc_checkpoints) if kind == "rllc" else self.run.steps
+        return llc_steps(self.run.steps, self.plan.llc_checkpoints) if kind in SAMPLED else self.run.steps
 
     def tasks(self, kinds: Collection[str] = (*MEASUREMENTS, "rllc")) -> list[sweep.Task]:
         """All work on these kinds that is missing."""
         tasks = self.missing_rllcs() if "rllc" in kinds else []
-        for kind in MEASUREMENTS:
-            for step in self.steps(kind) if kind in kinds else ():
+        for kind in (*MEASUREMENTS, *MORE):
+            for step in self.steps(kind) if kind in kinds and self._sweep(kind) is None else ():
                 if store.read(self.folder, key(self.on, kind, step)) is None:
                     arguments = (self.folder, self.run.folder, self.plan, kind, step)
                     tasks.append(sweep.Task(work, arguments, COST[kind]))
@@ -54,7 +61,10 @@ class Cells:
 
     def missing_rllcs(self) -> list[sweep.Task]:
         """One piece for the heads of a layer, which share their minibatches."""
-        tasks, layers = [], self._layers()
+        tasks: list[sweep.Task] = []
+        if self._sweep("rllc") is not None:
+            return tasks
+        layers = self._layers()
         for step in self.steps("rllc"):
             for heads in layers:
                 missing = [h for h in heads if store.read(self.folder, llc_key(self.on, step, h)) is None]
@@ -65,15 +75,32 @@ class Cells:
 
     def cell(self, kind: str, step: int) -> xr.Dataset:
         """One cell, computed here where it is missing."""
-        return store.cached(self.folder, key(self.on, kind, step), partial(MEASUREMENTS[kind], self.on, step))
+        return store.cached(self.folder, key(self.on, kind, step), partial((MEASUREMENTS | MORE)[kind], self.on, step))
 
     def table(self, kind: str) -> xr.Dataset:
         """All cells of a kind, along `step`; computed here, with this process's threads, where they are missing."""
+        found = self._sweep(kind)
+        if found is not None:
+            return found
         if kind == "rllc":
             return self._rllc()
         parts = [self.cell(kind, step) for step in self.steps(kind)]
         joined = xr.concat(parts, "step", combine_attrs="override", data_vars="all")
         return joined.assign_coords(step=self.steps(kind))
+
+    def write_sweep(self, kind: str) -> Path:
+        """Commits the table of a kind, computed here where it is missing."""
+        return swept.write(self._sweep_key(kind), self.table(kind))
+
+    def _sweep(self, kind: str) -> xr.Dataset | None:
+        return swept.read(self._sweep_key(kind)) if self.committed and kind in SAMPLED else None
+
+    def _sweep_key(self, kind: str) -> dict:
+        """Of a whole table: the keys of its first heads, step by step."""
+        steps = self.steps(kind)
+        parts = [llc_key(self.on, step, (0, 0)) if kind == "rllc" else key(self.on, kind, step) for step in steps]
+        weights = [part.pop("weights") for part in parts]
+        return parts[-1] | {"kind": f"swept_{kind}", "step": steps[-1], "steps": steps, "weights": weights}
 
     def _rllc(self) -> xr.Dataset:
         for task in self.missing_rllcs():
@@ -112,7 +139,7 @@ def key(on: Bench, kind: str, step: int) -> dict:
         "run": on.run.name,
         "step": step,
         "weights": _weights(on.run.folder, step),
-        "data": (on.train if kind == "rllc" else on.corpus).fingerprint,
+        "data": (on.train if kind in SAMPLED else on.corpus).fingerprint,
         "plan": _relevant(on.plan, kind),
         "version": [MEASURE, VERSION],
     }
@@ -144,9 +171,10 @@ def _weights(folder: Path, step: int) -> str:
 def _relevant(plan: Plan, kind: str) -> dict:
     """The part of the plan that a kind of cell depends on, so that other changes keep it."""
     record = plan.record()
-    if kind == "rllc":
-        return {name: record[name] for name in ("corpus", "sampled_rows", "llc", "seed")}
-    sampling = ("sampled_rows", "llc", "llc_checkpoints", "reference", "affected_tokens")
+    if kind in SAMPLED:
+        named = {"rllc": ("llc", "gauge"), "full": ("llc",), "curvature": ()}[kind]
+        return {name: record[name] for name in ("corpus", "sampled_rows", "seed", *named) if record[name] != ""}
+    sampling = ("sampled_rows", "llc", "llc_checkpoints", "reference", "gauge", "affected_tokens")
     chosen = {name: value for name, value in record.items() if name not in sampling}
     if kind == "circuit":
         chosen |= {"previous_token": classify.PREVIOUS_TOKEN, "prefix_matching": classify.PREFIX_MATCHING}

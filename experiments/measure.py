@@ -17,7 +17,7 @@ from circuits import classify, composition, copying, induction, scores
 from experiments import bench
 from experiments.bench import Bench, Sequences
 from experiments.measure_predictions import measure_predictions
-from llc import engine
+from llc import engine, gauge
 from llc.diagnose import health
 
 TEXTS = ("random", "text")  # repeated random tokens, repeated held-out text
@@ -151,7 +151,8 @@ def measure_circuit(on: Bench, step: int) -> xr.Dataset:
 
 def measure_rllc(on: Bench, step: int, heads: list[Head]) -> dict[Head, xr.Dataset]:
     """Refined LLCs of heads of one layer, with their diagnostics and their traces (`trace_*`)."""
-    model, names = bench.model(on.run.folder, step), [head_name(head) for head in heads]
+    names = [head_name(head) for head in heads]
+    model = _in_gauge(bench.model(on.run.folder, step), on.plan.gauge)
     traces = engine.sample(
         model, on.sampled, names, settings=on.plan.llc, seed=on.plan.seed, loss=on.sampling_loss(step)
     )
@@ -170,6 +171,13 @@ MEASUREMENTS: dict[str, Callable[[Bench, int], xr.Dataset]] = {
     "predictions": measure_predictions,
     "circuit": measure_circuit,
 }
+
+
+def _in_gauge(model: HookedTransformer, name: str) -> HookedTransformer:
+    """The same function with other weights: "balanced", or "random N" for a draw."""
+    if not name:
+        return model
+    return gauge.balanced(model) if name == "balanced" else gauge.random_gauge(model, int(name.removeprefix("random ")))
 
 
 def _losses_and_patterns(

@@ -23,6 +23,7 @@ class Plan:
     llc: Settings = QUICK
     llc_checkpoints: int = 24  # at most, evenly spaced among those of the run
     reference: str = ""  # rLLCs refined by the one-layer run: its "last" checkpoint, or that of the "same" step
+    gauge: str = ""  # of the weights, for rLLCs: "balanced", "random 1", ...; the function stays as it is
     seed: int = 0
 
     def record(self) -> dict:
@@ -47,4 +48,6 @@ def llc_steps(steps: list[int], count: int) -> list[int]:
     """Some of a run's checkpoints, evenly spaced in order (so about log-spaced): first, last, those between."""
     if len(steps) <= count:
         return steps
+    if count == 1:
+        return steps[-1:]
     return sorted({steps[round(i * (len(steps) - 1) / (count - 1))] for i in range(count)})

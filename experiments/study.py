@@ -1,0 +1,194 @@
+"""Runs that are looked at together, and all that the findings ask of them.
+
+Learning coefficients are measured in several ways: the plan with one thing changed (text, loss, settings, gauge).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from experiments import bracket_closers, bracket_table, head_types, induction_cuts, runs, survey, sweep
+from experiments.cells import Cells, work
+from experiments.plan import Plan, llc_steps
+from experiments.survey import Survey
+from llc.settings import MINI
+
+FEW, FEWER = 9, 5  # checkpoints that are sampled, at most: where curves are read, and where they are held against these
+EARLY = 0.17  # of the training
+MAIN, CODE, RELATIVE, RECALIBRATED, BALANCED = "training", "code", "one-layer", "recalibrated", "balanced"
+OTHER_TEXTS = {"code": "python:code", "prose": "python:prose", "C++": "cpp"}
+RANDOM = ("random 1", "random 2")
+SURVIVAL = {"recalibrated settings": RECALIBRATED, "balanced gauge": BALANCED}
+KINDS = ("scores", "predictions", "composition", "ablations", "paths", "circuit")  # of the main job, at all checkpoints
+
+
+def ways(plan: Plan) -> dict[str, Plan]:
+    """The plan of each way, by its name. Random gauges, and code in other settings, at the last checkpoint alone."""
+    few, fewer, last = (replace(plan, llc_checkpoints=count) for count in (FEW, FEWER, 1))
+    return {
+        MAIN: few,
+        RELATIVE: replace(few, reference="last"),
+        CODE: replace(fewer, corpus="python:code"),
+        RECALIBRATED: replace(fewer, llc=MINI),
+        BALANCED: replace(few, gauge="balanced"),
+        f"{CODE}, {RECALIBRATED}": replace(last, corpus="python:code", llc=MINI),
+        f"{CODE}, {BALANCED}": replace(last, corpus="python:code", gauge="balanced"),
+        f"{RELATIVE}, {RECALIBRATED}": replace(fewer, reference="last", llc=MINI),
+        f"{RELATIVE}, {BALANCED}": replace(fewer, reference="last", gauge="balanced"),
+        **{name: replace(last, gauge=name) for name in RANDOM},
+    }
+
+
+def texts(plan: Plan) -> dict[str, Plan]:
+    """The plan of the whole model's coefficient on each text: its own, code, prose, and a foreign one."""
+    few = replace(plan, llc_checkpoints=FEW)
+    return {MAIN: few, **{name: replace(few, corpus=corpus) for name, corpus in OTHER_TEXTS.items()}}
+
+
+def middle_step(run: runs.Run) -> int:
+    """The checkpoint nearest (in log step) to 17% of the training, as the paper's early snapshot (8,500 of 50,000)."""
+    later = [step for step in run.steps if step > 0]
+    return min(later, key=lambda step: abs(np.log(step / (EARLY * later[-1]))))
+
+
+@dataclass(frozen=True)
+class Study:
+    """One entry for each run (training seed)."""
+
+    cells: tuple[Cells, ...]
+
+    @property
+    def judged(self) -> tuple[Cells, ...]:
+        """The runs that verdicts come from: thresholds were fixed on the first, so without it where two others are."""
+        return self.cells[1:] if len(self.cells) > 2 else self.cells
+
+    def rllc(self, cells: Cells, way: str = MAIN) -> xr.Dataset:
+        """value, se, chain_value, noise_value, ... [step, restriction] in this way."""
+        return in_way(cells, way).table("rllc")
+
+    def types(self, cells: Cells, step: int | None = None) -> xr.Dataset:
+        """`head_types.table` at a checkpoint (default: the last)."""
+        return head_types.table(cells, surveyed(cells, step))
+
+    def effects(self, cells: Cells, step: int | None = None) -> xr.Dataset:
+        """`survey.kept`: the effect of removing each head (mean in its place) on every held-out token of the pass."""
+        return survey.kept(cells, surveyed(cells, step))
+
+    def brackets(self, cells: Cells) -> dict[int, xr.Dataset]:
+        """`bracket_table.table` at some checkpoints."""
+        return {step: bracket_table.table(cells, step) for step in few_steps(cells)}
+
+    def closers(self, cells: Cells, step: int) -> xr.Dataset:
+        """`bracket_closers.table`: the same closers at every checkpoint."""
+        return bracket_closers.table(cells, step)
+
+    def induction_cuts(self, cells: Cells, step: int) -> xr.Dataset:
+        """`induction_cuts.table`: of the heads that are previous-token and induction heads at the end."""
+        return induction_cuts.table(cells, step)
+
+    def curvature(self, cells: Cells) -> xr.Dataset:
+        """hessian, fisher, weight_norm [step, restriction] at some checkpoints."""
+        return replace(cells, plan=replace(cells.plan, llc_checkpoints=FEW)).table("curvature")
+
+
+def in_way(cells: Cells, way: str) -> Cells:
+    return replace(cells, plan=ways(cells.plan)[way])
+
+
+def few_steps(cells: Cells) -> list[int]:
+    return llc_steps(cells.run.steps, FEW)
+
+
+def surveyed(cells: Cells, step: int | None = None) -> Survey:
+    """The pass over held-out text that types at a checkpoint rest on."""
+    return head_types.asked(cells, cells.run.steps[-1] if step is None else step)
+
+
+def compute(study: Study, workers: int) -> None:
+    """Everything that the findings need and that is missing, in worker processes."""
+    _run([task for cells in study.cells for task in _tasks(cells)], "measurements", workers)
+    _run([task for cells in study.cells for task in _circuit_tasks(cells)], "induction circuits", workers)
+    for cells in study.cells:
+        for step in (middle_step(cells.run), cells.run.steps[-1]):
+            head_types.compute(cells, surveyed(cells, step), workers)
+
+
+def compute_sampled(study: Study, workers: int) -> None:
+    """The learning coefficients in all ways and on all texts, and the curvatures."""
+    _run([task for cells in study.cells for table in sampled(cells) for task in table.tasks()], "sampling", workers)
+
+
+def compute_ways(cells: Cells, names: Iterable[str], workers: int) -> None:
+    """Every head's coefficients in some of the ways."""
+    _run([task for way in names for task in in_way(cells, way).tasks(("rllc",))], cells.run.name, workers)
+
+
+def compute_full(cells: Cells, workers: int) -> None:
+    """The whole model's coefficient on all texts."""
+    tables = (replace(cells, plan=plan) for plan in texts(cells.plan).values())
+    _run([task for table in tables for task in table.tasks(("full",))], cells.run.name, workers)
+
+
+def compute_curvature(cells: Cells, workers: int) -> None:
+    """Traces of the Hessian and of the Fisher information."""
+    few = replace(cells, plan=replace(cells.plan, llc_checkpoints=FEW))
+    _run(few.tasks(("curvature",)), cells.run.name, workers)
+
+
+class Sampled(NamedTuple):
+    """A table of the sweep."""
+
+    cells: Cells
+    kind: str
+
+    def tasks(self) -> list[sweep.Task]:
+        return self.cells.tasks((self.kind,))
+
+
+def sampled(cells: Cells) -> list[Sampled]:
+    """All tables that take long."""
+    found = [Sampled(in_way(cells, way), "rllc") for way in ways(cells.plan)]
+    found += [Sampled(replace(cells, plan=plan), "full") for plan in texts(cells.plan).values()]
+    return [*found, Sampled(replace(cells, plan=replace(cells.plan, llc_checkpoints=FEW)), "curvature")]
+
+
+def commit(cells: Cells) -> list[Path]:
+    """Writes the tables that take long beside the bundled runs, where `Cells(committed=True)` finds them."""
+    return [table.cells.write_sweep(table.kind) for table in sampled(cells)]
+
+
+def work_brackets(results: Path, folder: Path, plan: Plan, step: int) -> None:
+    """In a worker process: single closers, and their means."""
+    cells = Cells(results, runs.open_run(folder), plan)
+    bracket_closers.table(cells, step)
+    bracket_table.table(cells, step)
+
+
+def work_induction_cuts(results: Path, folder: Path, plan: Plan, step: int) -> None:
+    """In a worker process."""
+    induction_cuts.table(Cells(results, runs.open_run(folder), plan), step)
+
+
+def _tasks(cells: Cells) -> list[sweep.Task]:
+    place = (cells.folder, cells.run.folder, cells.plan)
+    steps = sorted({*few_steps(cells), middle_step(cells.run)})
+    paths = [sweep.Task(work_brackets, (*place, step), 15.0) for step in steps]
+    return [*cells.tasks(KINDS), *(task for table in sampled(cells) for task in table.tasks()), *paths]
+
+
+def _circuit_tasks(cells: Cells) -> list[sweep.Task]:
+    """What needs the circuit's heads."""
+    steps = (cells.run.steps[0], cells.run.steps[-1])
+    place = (cells.folder, cells.run.folder, cells.plan)
+    cuts = [sweep.Task(work_induction_cuts, (*place, step), 20.0) for step in steps]
+    return [*cuts, sweep.Task(work, (*place, "paths", steps[-1]), 10.0)]
+
+
+def _run(tasks: list[sweep.Task], description: str, workers: int) -> None:
+    if tasks:
+        with sweep.pool(workers) as pool:
+            sweep.run(tasks, pool, description)
