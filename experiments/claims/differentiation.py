@@ -1,0 +1,224 @@
+"""Claim 2: heads of one kind share one rLLC curve over training.
+
+Mixed heads are a type here as in the table of types, though they share nothing but being none of the others; the
+details say what is found without them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from experiments.cells import Cells
+from experiments.claims.clusters import Method, RandTest, Scaling, cluster, summed_rand
+from experiments.claims.permutation import permuted, smallest_detectable
+from experiments.claims.verdict import Control, Finding, opposite, verdict
+from experiments.study import MAIN, SURVIVAL, Study
+
+NUMBER, NAME = 2, "differentiation"
+STATEMENT = "heads of one kind share one rLLC curve over training"
+PRECONDITION = "at least two types with two heads in a layer"
+CRITERION = "p < 0.01, on raw and on standardised curves"
+FIGURE = "clustering"
+METHODS: tuple[Method, ...] = ("k-means", "hierarchical", "DTW")
+SCALINGS: tuple[Scaling, ...] = ("raw", "standardised", "min-max")
+JUDGED: tuple[Scaling, ...] = ("raw", "standardised")  # of the criterion, with k-means
+ALPHA = 0.01
+SHUFFLES = 3  # of a control: by luck alone their median passes a test at 5% in 1 of 140
+
+
+class Group(NamedTuple):
+    """The heads of one layer of one run that do something, with their types and curves."""
+
+    run: str
+    layer: int
+    names: list[str]
+    types: Shaped[np.ndarray, " head"]
+    curves: Float[np.ndarray, "head step"]
+
+    @property
+    def testable(self) -> bool:
+        return int((np.unique(self.types, return_counts=True)[1] >= 2).sum()) >= 2
+
+
+def find(study: Study) -> Finding:
+    """Types at the end of training, curves of all checkpoints that were sampled."""
+    every = [group for cells in study.cells for group in groups(study, cells)]
+
+    def holds(way: str) -> bool | None:
+        found = _usable([group for cells in study.judged for group in groups(study, cells, way)])
+        return worst(found).p < ALPHA if found else None
+
+    untrained = [
+        group._replace(curves=group.curves[:, :1])
+        for cells in study.cells
+        if study.rllc(cells).step.values[0] == 0
+        for group in groups(study, cells)
+    ]
+    return judge(every, [cells.run.name for cells in study.judged], untrained, survival(SURVIVAL, holds))
+
+
+def groups(study: Study, cells: Cells, way: str = MAIN) -> list[Group]:
+    """By layer; inactive heads, and heads whose curve is not finite, are left out."""
+    types, rllc = study.types(cells), study.rllc(cells, way)
+    type_of = dict(zip(types.restriction.values.tolist(), types.type.values.tolist(), strict=True))
+    curves = rllc.value.transpose("restriction", "step").values
+    names, layers = rllc.restriction.values, rllc.layer.values
+    active = np.array([type_of[name] != "inactive" for name in names.tolist()], dtype=bool)
+    kept = active & np.isfinite(curves).all(1)
+    found = []
+    for layer in np.unique(layers).tolist():
+        here = kept & (layers == layer)
+        of_heads = np.array([type_of[name] for name in names[here].tolist()], dtype=str)
+        found.append(Group(cells.run.name, layer, names[here].tolist(), of_heads, curves[here].astype(float)))
+    return found
+
+
+def clusters(group: Group, method: Method = "k-means", scaling: Scaling = "raw") -> Int[np.ndarray, " head"]:
+    """As many as the group has types."""
+    k = len(np.unique(group.types))
+    return np.array(_clustered(group.curves.tobytes(), len(group.curves), k, method, scaling), dtype=np.int64)
+
+
+@lru_cache(maxsize=1024)
+def _clustered(curves: bytes, count: int, k: int, method: Method, scaling: Scaling) -> tuple[int, ...]:
+    """The same curves are held against types, shuffled types, and those of other sets of groups."""
+    return tuple(cluster(np.frombuffer(curves).reshape(count, -1), k, method, scaling).tolist())
+
+
+def rand(found: Sequence[Group], method: Method = "k-means", scaling: Scaling = "raw") -> RandTest:
+    """Clusters against types, over groups; types permuted within each."""
+    return summed_rand([(clusters(group, method, scaling), group.types) for group in found])
+
+
+def worst(found: Sequence[Group]) -> RandTest:
+    """Of the scalings that the criterion names, the one with the largest p."""
+    return max((rand(found, "k-means", scaling) for scaling in JUDGED), key=lambda test: test.p)
+
+
+def survival(ways: Mapping[str, str], holds: Callable[[str], bool | None]) -> dict[str, str]:
+    """Whether a criterion is met in other ways of measuring: holds says it of a way, None where it cannot be tested."""
+    found = {}
+    for label, way in ways.items():
+        try:
+            met = holds(way)
+        except ValueError:  # the run has no such coefficients, nor what they need
+            found[label] = "not measured"
+        else:
+            found[label] = "not applicable" if met is None else "yes" if met else "no"
+    return found
+
+
+def judge(
+    every: Sequence[Group], judged: Sequence[str], untrained: Sequence[Group], survives: dict[str, str]
+) -> Finding:
+    """every: groups of all runs; judged: the runs whose groups the verdict comes from; untrained: step 0 alone."""
+    used = _usable([group for group in every if group.run in judged])
+    test = worst(used) if used else None
+    controls = _controls(used, _usable(untrained))
+    met = test is not None and test.p < ALPHA
+    interval = _interval(test) if test else None
+    limits = smallest_detectable(test.null, ALPHA) if test else None
+    return Finding(
+        number=NUMBER,
+        name=NAME,
+        statement=STATEMENT,
+        precondition=PRECONDITION,
+        criterion=CRITERION,
+        statistic="adjusted Rand index of k-means clusters with types, mean over layers and seeds (1: the same, 0: by "
+        "chance), of raw or standardised curves, whichever has the larger p; interval from the spread of permutations",
+        value=test.mean if test else None,
+        interval=interval,
+        null=0.0,
+        p=test.p if test else None,
+        units=f"{sum(len(g.names) for g in used)} heads in {len(used)} layers of "
+        f"{len({g.run for g in used})} seeds ({', '.join(dict.fromkeys(g.run for g in used))})",
+        smallest_detectable=f"a mean index of {limits.critical / len(used):.2f}" if limits else "none",
+        controls=controls,
+        survives=survives if used else dict.fromkeys(SURVIVAL, "not applicable"),
+        details=_details(every, used),
+        diagnosis=_diagnosis(every, used, judged),
+        verdict=verdict(
+            testable=bool(used),
+            met=met,
+            opposite=opposite(interval, 0.0) and not met,
+            control_fired=any(control.fired for control in controls),
+        ),
+        figure=FIGURE,
+        command="python -m experiments claims",
+    )
+
+
+def _usable(found: Sequence[Group]) -> list[Group]:
+    return [group for group in found if group.testable]
+
+
+def _interval(test: RandTest) -> tuple[float, float]:
+    """The statistic as far off its value as permutations are off their mean, within what the index can be."""
+    low, high = np.quantile(test.null, [0.025, 0.975]) - test.null.mean()
+    count = len(test.each)
+    return max(-1.0, float(test.value - high) / count), min(1.0, float(test.value - low) / count)
+
+
+def _controls(used: Sequence[Group], untrained: Sequence[Group]) -> tuple[Control, ...]:
+    found = []
+    if used:
+        tests = [worst([_shuffled(group, place) for group in used]) for place in range(SHUFFLES)]
+        middle = sorted(tests, key=lambda test: test.p)[SHUFFLES // 2]
+        name = f"types shuffled within layer and seed (the median of {SHUFFLES})"
+        found.append(Control(name, middle.mean, middle.p, middle.p < ALPHA))
+    if untrained:
+        test = rand(untrained)  # one point has no shape to standardise
+        runs = ", ".join(dict.fromkeys(group.run for group in untrained))
+        found.append(Control(f"rLLCs of the untrained model ({runs})", test.mean, test.p, test.p < ALPHA))
+    return tuple(found)
+
+
+def _shuffled(group: Group, seed: int) -> Group:
+    order = permuted(np.random.default_rng([seed, group.layer]), np.zeros(len(group.types)))
+    return group._replace(types=group.types[order])
+
+
+def _details(every: Sequence[Group], used: Sequence[Group]) -> dict:
+    of_runs = {run: _usable([g for g in every if g.run == run]) for run in dict.fromkeys(g.run for g in every)}
+    sets = {"pooled": used, **of_runs}
+    without = _usable([_without(group, "mixed") for group in used])
+    return {
+        "adjusted Rand index": {name: table(found) for name, found in sets.items() if found},
+        "without mixed heads": {scaling: _summary(rand(without, "k-means", scaling)) for scaling in JUDGED if without},
+        "groups": [_described(group) for group in every],
+    }
+
+
+def table(found: Sequence[Group]) -> dict[str, dict[str, dict]]:
+    """By method and scaling: mean index and p."""
+    return {method: {scaling: _summary(rand(found, method, scaling)) for scaling in SCALINGS} for method in METHODS}
+
+
+def _summary(test: RandTest) -> dict:
+    return {"mean": test.mean, "p": test.p, "each": list(test.each)}
+
+
+def _without(group: Group, kind: str) -> Group:
+    kept = group.types != kind
+    names = [name for name, keep in zip(group.names, kept, strict=True) if keep]
+    return Group(group.run, group.layer, names, group.types[kept], group.curves[kept])
+
+
+def _described(group: Group) -> dict:
+    said: dict = {"run": group.run, "layer": group.layer, "testable": group.testable}
+    said["types"] = dict(zip(group.names, group.types.tolist(), strict=True))
+    if group.testable:
+        said |= {scaling: clusters(group, "k-means", scaling).tolist() for scaling in JUDGED}
+    return said
+
+
+def _diagnosis(every: Sequence[Group], used: Sequence[Group], judged: Sequence[str]) -> str:
+    left_out = [f"{g.run} layer {g.layer}" for g in every if g.run in judged and not g.testable]
+    said = [f"fewer than two types with two heads in {', '.join(left_out)}"] if left_out else []
+    if used:
+        parts = {scaling: rand(used, "k-means", scaling) for scaling in JUDGED}
+        said += [f"{scaling} curves: mean index {test.mean:.2f}, p = {test.p:.3g}" for scaling, test in parts.items()]
+    return "; ".join(said)

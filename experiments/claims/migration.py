@@ -1,0 +1,272 @@
+"""Claim 10: particular multigrams move from layer 0 to layer 1.
+
+The multigrams are those of the model at the early snapshot. What a layer does for one of them is the sum over its heads
+of the mean effect of removing the head, on the multigram's completions; the same completions count at both snapshots.
+Of each multigram and layer: the change, late minus early, less the layer's mean change over multigrams. It moves from
+layer 0 to 1 when layer 0's falls and layer 1's rises, both by more than 1.96 standard errors (by document), and this on
+each of two halves of the documents: a move seen on one half is confirmed on the other. Moves from 1 to 0 alike.
+
+Multigrams with the same target share completions, so the sign test counts targets: each votes for the direction in
+which more of its multigrams move.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy import stats
+
+from ablations.names import parse_head
+from circuits import mining, multigrams
+from experiments import known_multigrams, survey, token_kinds
+from experiments.cells import Cells
+from experiments.claims.coordination import halves
+from experiments.claims.verdict import Control, Finding, Verdict, opposite, verdict
+from experiments.study import SURVIVAL, Study, middle_step, surveyed
+
+NUMBER, NAME = 10, "migration"
+STATEMENT = "particular multigrams move from layer 0 to layer 1"
+PRECONDITION = "50 multigrams learned by stage two"
+CRITERION = "more in the claimed direction, p < 0.05, with three shown in full"
+FIGURE = "migration"
+FEWEST_KNOWN, SHOWN, BEYOND = 50, 3, 1.96
+SHUFFLES = 200
+
+
+class Moving(NamedTuple):
+    """Completions of one run's multigrams, with the effect of removing each head at both snapshots."""
+
+    run: str
+    heads: list[str]
+    effect: Float[np.ndarray, "snapshot head hit"]  # early, late; nats
+    number: Int[np.ndarray, " hit"]  # of the multigram
+    document: Int[np.ndarray, " hit"]
+    half: Bool[np.ndarray, " hit"]  # which half of the documents
+    target: Int[np.ndarray, " multigram"]
+    said: list[str]  # each multigram as text
+
+    @property
+    def layer(self) -> Int[np.ndarray, " head"]:
+        return np.array([parse_head(name)[0] for name in self.heads])
+
+
+class Changes(NamedTuple):
+    """Late minus early in nats, less each layer's mean; NaN with fewer than 20 completions on the half."""
+
+    value: Float[np.ndarray, "half layer multigram"]
+    se: Float[np.ndarray, "half layer multigram"]
+
+    @property
+    def testable(self) -> Bool[np.ndarray, " multigram"]:
+        return np.isfinite(self.se).all((0, 1))
+
+    def moved(self, source: int) -> Bool[np.ndarray, " multigram"]:
+        """On both halves, from layer `source` to the other, beyond the errors."""
+        beyond = np.where(np.isfinite(self.se), BEYOND * self.se, np.inf)
+        fallen, risen = self.value[:, source] < -beyond[:, source], self.value[:, 1 - source] > beyond[:, 1 - source]
+        return np.all(fallen & risen, axis=0)
+
+
+class Votes(NamedTuple):
+    """Targets whose multigrams move, by direction, and the sign test."""
+
+    claimed: int
+    other: int
+
+    @property
+    def p(self) -> float:
+        """One-sided: more in the claimed direction."""
+        return (
+            float(stats.binomtest(self.claimed, self.claimed + self.other, alternative="greater").pvalue)
+            if sum(self)
+            else 1.0
+        )
+
+    @property
+    def share(self) -> float:
+        return self.claimed / sum(self) if sum(self) else float("nan")
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95%, of the share (Clopper and Pearson)."""
+        if not sum(self):
+            return 0.0, 1.0
+        low, high = stats.binomtest(self.claimed, sum(self)).proportion_ci()
+        return float(low), float(high)
+
+
+def find(study: Study) -> Finding:
+    return judge([moving(study, cells) for cells in study.cells], [cells.run.name for cells in study.judged])
+
+
+def moving(study: Study, cells: Cells) -> Moving:
+    """Of the multigrams that the model has at the early snapshot."""
+    middle = middle_step(cells.run)
+    wanted = surveyed(cells, middle)
+    known = token_kinds.as_patterns(known_multigrams.table(cells, wanted))
+    text = token_kinds.text(survey.surveyed(wanted, cells.on))
+    numbers, places = mining.completions(text, known, cells.run.config["model"]["d_vocab"])
+    early, late = study.effects(cells, middle), study.effects(cells)
+    token_of = np.full(text.tokens.size, -1)
+    token_of[early.row.values * text.tokens.shape[1] + early.pos.values] = np.arange(early.sizes["token"])
+    inside = token_of[places] >= 0
+    tokens, numbers = token_of[places[inside]], numbers[inside]
+    effect = np.stack([kept.effect.values[:, tokens].astype(np.float64) for kept in (early, late)])
+    document, half = early.document.values[tokens], halves(early.document.values)[tokens]
+    said = [token_kinds.describe(known, number, cells.on) for number in range(len(known.targets))]
+    return Moving(cells.run.name, early.change.values.tolist(), effect, numbers, document, half, known.targets, said)
+
+
+def judge(every: list[Moving], judged: list[str] | None = None) -> Finding:
+    """The verdict is of the runs named by `judged` (default: all) with at least 50 multigrams at the early snapshot."""
+    used = [one for one in every if len(one.target) >= FEWEST_KNOWN]
+    ours = [one for one in used if judged is None or one.run in judged]
+    found = {one.run: changes(one) for one in used}
+    pooled = Votes(*np.sum([votes(found[one.run], one.target) for one in ours], axis=0)) if ours else Votes(0, 0)
+    controls = [_shuffled([(one, found[one.run]) for one in ours])] if ours else []
+    shown = [_shown(one, found[one.run]) for one in ours]
+    count = sum(len(of_run) for of_run in shown)
+    word = verdict(
+        testable=bool(ours),
+        met=pooled.p < 0.05 and count >= SHOWN,
+        opposite=opposite(pooled.interval, 0.5),
+        control_fired=any(control.fired for control in controls),
+    )
+    details: dict = {one.run: _details(one, found[one.run]) for one in used}
+    details["shown in full"] = {one.run: of_run for one, of_run in zip(ours, shown, strict=True)}
+    return _finding(pooled if ours else None, ours, every, controls, details, word)
+
+
+def changes(one: Moving) -> Changes:
+    """On each half of the documents."""
+    value, se = np.full((2, 2, 2, len(one.target)), np.nan)
+    rows = np.stack([(one.effect[1] - one.effect[0])[one.layer == layer].sum(0) for layer in (0, 1)])
+    for half in (0, 1):
+        inside = one.half == bool(half)
+        mean, error, _ = multigrams.learned(rows[:, inside], one.number[inside], one.document[inside], len(one.target))
+        value[half], se[half] = mean, error
+    both = np.isfinite(se).all((0, 1))
+    return Changes(value - (value[:, :, both].mean(2, keepdims=True) if both.any() else 0.0), se)
+
+
+def votes(found: Changes, target: Int[np.ndarray, " multigram"]) -> Votes:
+    """Each target's vote, if its multigrams do not move both ways alike."""
+    names, home = np.unique(target, return_inverse=True)
+    balance = np.bincount(home, found.moved(0).astype(float) - found.moved(1), len(names))
+    return Votes(int((balance > 0).sum()), int((balance < 0).sum()))
+
+
+def effects_by_head(
+    one: Moving, number: int
+) -> tuple[Float[np.ndarray, "snapshot row"], Float[np.ndarray, "snapshot row"]]:
+    """Mean effects on one multigram and their errors, by head and then by layer, on all documents."""
+    inside = one.number == number
+    mean, se = np.empty((2, 2, len(one.heads) + 2))
+    for time in (0, 1):
+        effect = one.effect[time][:, inside]
+        rows = np.concatenate([effect, *(effect[one.layer == layer].sum(0, keepdims=True) for layer in (0, 1))])
+        nothing = np.zeros(inside.sum(), dtype=np.int64)
+        found, error, _ = multigrams.learned(rows, nothing, one.document[inside], 1)
+        mean[time], se[time] = found[:, 0], error[:, 0]
+    return mean, se
+
+
+def clearest(found: Changes, target: Int[np.ndarray, " multigram"]) -> list[int]:
+    """Multigrams that move from layer 0 to 1, by the smallest of their changes in standard errors; one a target."""
+    moved = np.flatnonzero(found.moved(0))
+    strength = np.abs(found.value / found.se)[:, :, moved].min((0, 1))
+    order = moved[np.argsort(-strength, kind="stable")]
+    first = np.unique(target[order], return_index=True)[1]
+    return [int(number) for number in order[np.sort(first)]]
+
+
+def _shuffled(of_runs: list[tuple[Moving, Changes]]) -> Control:
+    """Layer 1's changes are those of other multigrams: moves that the two layers' spreads alone would give."""
+    generator, sums = np.random.default_rng(0), np.zeros(2)
+    for _ in range(SHUFFLES):
+        for one, found in of_runs:
+            places = np.flatnonzero(found.testable)
+            value, se = found.value.copy(), found.se.copy()
+            index = generator.permutation(places)
+            value[:, 1, places], se[:, 1, places] = found.value[:, 1, index], found.se[:, 1, index]
+            sums += votes(Changes(value, se), one.target)
+    mean = Votes(*np.rint(sums / SHUFFLES).astype(int).tolist())
+    return Control(f"layers paired at random (mean of {SHUFFLES})", mean.share, mean.p, mean.p < 0.05)
+
+
+def _shown(one: Moving, found: Changes) -> list[dict]:
+    """The clearest moves in full: early and late effects with errors, by head and by layer."""
+    rows = []
+    for number in clearest(found, one.target)[:SHOWN]:
+        mean, se = effects_by_head(one, number)
+        names = [*one.heads, "layer 0", "layer 1"]
+        inside = one.number == number
+        rows.append(
+            {
+                "multigram": one.said[number],
+                "completions": int(inside.sum()),
+                "documents": len(np.unique(one.document[inside])),
+                "change less the layer's mean, by half and layer": np.round(found.value[:, :, number], 4),
+                "its error": np.round(found.se[:, :, number], 4),
+                "effect": {
+                    name: {"early": mean[0, row], "late": mean[1, row], "se early": se[0, row], "se late": se[1, row]}
+                    for row, name in enumerate(names)
+                },
+            }
+        )
+    return rows
+
+
+def _details(one: Moving, found: Changes) -> dict:
+    own = votes(found, one.target)
+    return {
+        "multigrams at the early snapshot": len(one.target),
+        "with 20 completions on each half": int(found.testable.sum()),
+        "moves from 0 to 1": int(found.moved(0).sum()),
+        "moves from 1 to 0": int(found.moved(1).sum()),
+        "targets from 0 to 1": own.claimed,
+        "targets from 1 to 0": own.other,
+        "p": own.p,
+        "moved from 0 to 1": [one.said[number] for number in clearest(found, one.target)],
+        "moved from 1 to 0": [one.said[number] for number in np.flatnonzero(found.moved(1))],
+    }
+
+
+def _finding(
+    pooled: Votes | None, ours: list[Moving], every: list[Moving], controls: list[Control], details: dict, word: Verdict
+) -> Finding:
+    known = "; ".join(f"{one.run} has {len(one.target)} multigrams at the early snapshot" for one in every)
+    total = sum(pooled) if pooled else 0
+    needed = next((k for k in range(total + 1) if stats.binom.sf(k - 1, total, 0.5) < 0.05), None)
+    return Finding(
+        number=NUMBER,
+        name=NAME,
+        statement=STATEMENT,
+        precondition=PRECONDITION,
+        criterion=CRITERION,
+        statistic="share of targets whose multigrams move from layer 0 to 1, of those that move either way",
+        value=pooled.share if pooled and total else None,
+        interval=pooled.interval if pooled else None,
+        null=0.5,
+        p=pooled.p if pooled else None,
+        units=f"{total} targets with confirmed moves of {len(ours)} seeds "
+        f"({', '.join(one.run for one in ours) or 'none'})",
+        smallest_detectable="none" if needed is None else f"{needed} of {total} targets in the claimed direction",
+        controls=tuple(controls),
+        survives=dict.fromkeys(SURVIVAL, "not applicable"),
+        details=details,
+        diagnosis=_diagnosis(known, details),
+        verdict=word,
+        figure=FIGURE,
+        command="python -m experiments claims",
+    )
+
+
+def _diagnosis(known: str, details: dict) -> str:
+    moves = [
+        f"{run}: {one['moves from 0 to 1']} multigrams move from layer 0 to 1 and {one['moves from 1 to 0']} from 1 to "
+        f"0, of {one['with 20 completions on each half']} with enough completions"
+        for run, one in details.items()
+        if run != "shown in full"
+    ]
+    return "; ".join([known, *moves])

@@ -1,0 +1,199 @@
+"""Claim 12: other measures separate the kinds of heads less well than the rLLC.
+
+A head's type is that of the nearest mean curve among the heads of the same layer of other seeds. Each measure's curves
+are first put on one scale within layer and seed, levels and shapes kept; the details say what other scalings find.
+The best of five others is better than any one of them by luck alone, which counts against the rLLC.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+from scipy import stats
+
+from experiments.cells import Cells
+from experiments.claims.differentiation import SHUFFLES, survival
+from experiments.claims.memorisation import strata
+from experiments.claims.partial import Prediction, accuracy_difference
+from experiments.claims.permutation import permuted
+from experiments.claims.verdict import Control, Finding, opposite, verdict
+from experiments.study import MAIN, SURVIVAL, Study
+
+NUMBER, NAME = 12, "other measures"
+STATEMENT = "other measures separate the kinds of heads less well than the rLLC"
+PRECONDITION = "at least two types with two heads in a layer; two seeds"
+CRITERION = "interval of rLLC minus the best other above 0"
+FIGURE = "baselines"
+MEASURES = ("rLLC", "Hessian trace", "Fisher trace", "ablation effect", "weight norm", "Gaussian-noise loss rise")
+SCALES = ("levels", "standardised", "ranks")  # the first is the claim's
+
+
+def find(study: Study) -> Finding:
+    every = features(study, study.cells)
+
+    def holds(way: str) -> bool | None:
+        found = features(study, study.judged, way)
+        return _met(prediction(found)) if _testable(found) else None
+
+    return judge(every, features(study, study.judged), survival(SURVIVAL, holds))
+
+
+def features(study: Study, runs: Sequence[Cells], way: str = MAIN) -> xr.Dataset:
+    """curve [measure, head, step] of the active heads, at the checkpoints that all these runs share; run, layer, name
+    and type [head]. Heads with a value that is not finite are left out.
+    """
+    tables = [_measures(study, cells, way) for cells in runs]
+    shared = sorted(set.intersection(*(set(table.step.values.tolist()) for table in tables)))
+    if not shared:
+        raise ValueError("these runs share no checkpoint that was measured: measure some at the same steps")
+    joined = xr.concat([table.sel(step=shared) for table in tables], "head")
+    known = np.isfinite(joined.curve).all(("measure", "step")).values & (joined.type.values != "inactive")
+    return joined.isel(head=np.flatnonzero(known))
+
+
+def _measures(study: Study, cells: Cells, way: str) -> xr.Dataset:
+    types, rllc, curvature = study.types(cells), study.rllc(cells, way), study.curvature(cells)
+    effect = cells.table("ablations").effect.sel({"method": "mean"}, drop=True)  # `method=` is an argument of sel
+    found = (rllc.value, curvature.hessian, curvature.fisher, effect, curvature.weight_norm, rllc.noise_value)
+    steps = sorted(set.intersection(*(set(part.step.values.tolist()) for part in found)))
+    names = types.restriction.values
+    at = {"step": steps, "restriction": names}
+    curves = np.stack([part.sel(at).transpose("restriction", "step").values for part in found])
+    columns = {
+        "run": np.full(len(names), cells.run.name),
+        "layer": rllc.layer.sel(restriction=names).values,
+        "name": names,
+        "type": types.type.values,
+    }
+    data = {name: ("head", values) for name, values in columns.items()}
+    dims = ("measure", "head", "step")
+    return xr.Dataset(data | {"curve": (dims, curves)}, {"measure": list(MEASURES), "step": steps})
+
+
+def on_scale(found: xr.Dataset, measure: str, scale: str) -> Float[np.ndarray, "head step"]:
+    """One measure's curves within each layer of each seed.
+
+    "levels": minus their mean, over their standard deviation (of all heads and steps). "standardised": each curve with
+    mean 0 and standard deviation 1. "ranks": among the heads, step by step, from -1/2 to 1/2.
+    """
+    out = found.curve.sel(measure=measure).transpose("head", "step").values.astype(float)
+    if scale == "standardised":
+        return _standard(out, 1)
+    homes = strata(found)
+    for home in np.unique(homes):
+        here = homes == home
+        if scale == "levels":
+            out[here] = _standard(out[here], None)
+        else:
+            out[here] = stats.rankdata(out[here], axis=0) / (here.sum() + 1) - 0.5
+    return out
+
+
+def prediction(
+    found: xr.Dataset, scale: str = SCALES[0], by_seed: bool = False, against: Sequence[str] = MEASURES[1:]
+) -> Prediction:
+    """rLLCs against some of the others; the interval draws heads, or whole seeds."""
+    first, *others = (on_scale(found, measure, scale) for measure in (MEASURES[0], *against))
+    labels = (found.type.values, found.layer.values, found.run.values)
+    return accuracy_difference(first, others, *labels, clusters=found.run.values if by_seed else None)
+
+
+def judge(every: xr.Dataset, judged: xr.Dataset, survives: dict[str, str]) -> Finding:
+    """`features` of all runs, and of those that the verdict comes from (at the checkpoints that these share)."""
+    testable = _testable(judged)
+    test = prediction(judged) if testable else None
+    met = test is not None and _met(test)
+    controls = _controls(judged) if test else ()
+    interval = test.interval if test else None
+    runs = np.unique(judged.run.values).tolist()
+    half = (interval[1] - interval[0]) / 2 if interval else float("nan")
+    return Finding(
+        number=NUMBER,
+        name=NAME,
+        statement=STATEMENT,
+        precondition=PRECONDITION,
+        criterion=CRITERION,
+        statistic="share of heads whose type is predicted from other seeds' (balanced over types), rLLC curves minus "
+        "the best of the other measures' curves",
+        value=test.value if test else None,
+        interval=interval,
+        null=0.0,
+        p=None,
+        units=f"{test.units if test else 0} heads of {len(runs)} seeds ({', '.join(runs)}), "
+        f"{judged.sizes['step']} checkpoints",
+        smallest_detectable=f"about {half:.2f} (half of the interval)" if test else "none",
+        controls=controls,
+        survives=survives if testable else dict.fromkeys(SURVIVAL, "not applicable"),
+        details=_details(every, judged) if test else {},
+        diagnosis=_diagnosis(judged, test),
+        verdict=verdict(
+            testable=testable,
+            met=met,
+            opposite=opposite(interval, 0.0) and not met,
+            control_fired=any(control.fired for control in controls),
+        ),
+        figure=FIGURE,
+        command="python -m experiments claims",
+    )
+
+
+def _met(test: Prediction) -> bool:
+    return test.interval[0] > 0
+
+
+def _testable(found: xr.Dataset) -> bool:
+    """Two seeds, and in some layer two types with two heads."""
+    types, homes = found.type.values, strata(found)
+    counts = [np.unique(types[homes == home], return_counts=True)[1] for home in np.unique(homes)]
+    return len(np.unique(found.run.values)) >= 2 and any((count >= 2).sum() >= 2 for count in counts)
+
+
+def _standard(curves: np.ndarray, axis: int | None) -> np.ndarray:
+    spread = curves.std(axis=axis, keepdims=True)
+    centred = curves - curves.mean(axis=axis, keepdims=True)
+    return np.divide(centred, spread, out=np.zeros_like(curves), where=spread > 0)
+
+
+def _controls(found: xr.Dataset) -> tuple[Control, ...]:
+    tests = []
+    for seed in range(SHUFFLES):
+        order = permuted(np.random.default_rng(seed), strata(found))
+        tests.append(prediction(found.assign(type=("head", found.type.values[order]))))
+    middle = sorted(tests, key=lambda test: test.interval[0])[SHUFFLES // 2]
+    name = f"types shuffled within layer and seed (the median of {SHUFFLES})"
+    noise = found.curve.copy(data=found.curve.values.copy())
+    noise[0] = np.random.default_rng(0).standard_normal(noise.shape[1:])
+    random = prediction(found.assign(curve=noise))
+    return (
+        Control(name, middle.value, None, _met(middle)),
+        Control("random numbers in place of the rLLCs", random.value, None, _met(random)),
+    )
+
+
+def _details(every: xr.Dataset, judged: xr.Dataset) -> dict:
+    by_seed = prediction(judged, by_seed=True)
+    return {
+        "balanced accuracy": {scale: _summary(prediction(judged, scale)) for scale in SCALES},
+        "balanced accuracy, all seeds": {scale: _summary(prediction(every, scale)) for scale in SCALES},
+        "rLLC minus each": {one: _pair(prediction(judged, against=(one,))) for one in MEASURES[1:]},
+        "interval when whole seeds are drawn": list(by_seed.interval),
+        "checkpoints": judged.step.values.tolist(),
+    }
+
+
+def _summary(test: Prediction) -> dict:
+    accuracy = dict(zip(MEASURES, (test.first, *test.others), strict=True))
+    return {"accuracy": accuracy, "chance": test.chance, "heads": test.units} | _pair(test)
+
+
+def _pair(test: Prediction) -> dict:
+    return {"difference": test.value, "interval": list(test.interval)}
+
+
+def _diagnosis(found: xr.Dataset, test: Prediction | None) -> str:
+    if test is None:
+        runs = len(np.unique(found.run.values))
+        return "one seed: there is none to leave out" if runs < 2 else "no layer has two types with two heads each"
+    best = int(np.argmax(test.others))
+    return f"rLLC {test.first:.2f}, {MEASURES[1 + best]} {test.others[best]:.2f}, by chance {test.chance:.2f}"

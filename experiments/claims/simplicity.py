@@ -1,0 +1,184 @@
+"""Claim 4: heads with simple algorithms end with lower rLLCs than multigram heads.
+
+There are two contrasts, each within one layer, and the claim needs all of those that can be made: its statistic is the
+one with the largest p (an intersection-union test, so that neither needs a correction).
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import xarray as xr
+
+from experiments.claims.differentiation import SHUFFLES, survival
+from experiments.claims.memorisation import FINAL_WAYS, SMALLEST, control, covariates, joined, strata, summary
+from experiments.claims.partial import Partial, adjusted_difference
+from experiments.claims.permutation import permuted, smallest_detectable
+from experiments.claims.verdict import Control, Finding, opposite, verdict
+from experiments.study import Study
+
+NUMBER, NAME = 4, "simplicity"
+STATEMENT = "heads with simple algorithms end with lower rLLCs than multigram heads"
+PRECONDITION = "both kinds in the layer"
+CRITERION = "p < 0.05, for each of the two contrasts that can be made"
+FIGURE = "rllcs"
+ALPHA = 0.05
+CONTRASTS = {  # layer, and its simple heads
+    "induction against multigram, layer 1": (1, ("induction",)),
+    "previous- and current-token against multigram, layer 0": (0, ("previous-token", "current-token")),
+}
+
+
+def find(study: Study) -> Finding:
+    every = joined(study, study.cells)
+    untrained = [cells for cells in study.cells if study.rllc(cells).step.values[0] == 0]
+
+    def holds(way: str) -> bool | None:
+        tests = contrasts(joined(study, study.judged, way))
+        return _met(tests) if tests else None
+
+    first = joined(study, untrained, final=False) if untrained else None
+    return judge(every, [cells.run.name for cells in study.judged], first, survival(FINAL_WAYS, holds))
+
+
+def contrasts(every: xr.Dataset) -> dict[str, Partial]:
+    """Simple minus multigram heads, by contrast; only those with both kinds in the layer of some run."""
+    parts = {name: _part(every, *which) for name, which in CONTRASTS.items()}
+    return {name: difference(part) for name, part in parts.items() if _both_kinds(part)}
+
+
+def difference(part: xr.Dataset) -> Partial:
+    """Of final rLLCs within layer and seed, given effect and weight norm."""
+    simple = part.type.values != "multigram"
+    y = part.rllc.values.astype(float)
+    return adjusted_difference(y, simple, covariates(part), strata(part), smallest=SMALLEST)
+
+
+def judge(every: xr.Dataset, judged: Sequence[str], untrained: xr.Dataset | None, survives: dict[str, str]) -> Finding:
+    """every: `memorisation.heads` of all runs; judged: the runs of the verdict; untrained: with rLLCs of step 0."""
+    used = every.isel(unit=np.flatnonzero(np.isin(every.run.values, judged)))
+    tests = contrasts(used)
+    name, test = _worst(tests) if tests else ("no contrast", None)
+    controls = _controls(used, untrained) if tests else ()
+    met = _met(tests)
+    interval = test.interval if test and not test.reason else None
+    return Finding(
+        number=NUMBER,
+        name=NAME,
+        statement=STATEMENT,
+        precondition=PRECONDITION,
+        criterion=CRITERION,
+        statistic="final rLLC, simple minus multigram heads, within layer and seed, given weight norm and ablation "
+        f"effect; of the contrasts that can be made the one with the largest p ({name})",
+        value=test.value if test and interval else None,
+        interval=interval,
+        null=0.0,
+        p=test.p if test and interval else None,
+        units=_units(used, tests, judged),
+        smallest_detectable=_detectable(test) if test and interval else "none",
+        controls=controls,
+        survives=survives,
+        details=_details(every, used, tests),
+        diagnosis=_diagnosis(tests),
+        verdict=verdict(
+            testable=bool(tests),
+            met=met,
+            opposite=opposite(interval, 0.0, "below") and not met,
+            control_fired=any(control.fired for control in controls),
+        ),
+        figure=FIGURE,
+        command="python -m experiments claims",
+    )
+
+
+def _part(every: xr.Dataset, layer: int, simple: tuple[str, ...]) -> xr.Dataset:
+    kinds = np.isin(every.type.values, [*simple, "multigram"])
+    known = kinds & (every.layer.values == layer) & np.isfinite(every.rllc.values)
+    return every.isel(unit=np.flatnonzero(known))
+
+
+def _both_kinds(part: xr.Dataset) -> bool:
+    simple, homes = part.type.values != "multigram", strata(part)
+    return any(0 < simple[homes == home].sum() < (homes == home).sum() for home in np.unique(homes))
+
+
+def _met(tests: Mapping[str, Partial]) -> bool:
+    return bool(tests) and all(test.p < ALPHA for test in tests.values())  # NaN where a contrast was refused
+
+
+def _worst(tests: Mapping[str, Partial]) -> tuple[str, Partial]:
+    return max(tests.items(), key=lambda named: np.inf if named[1].reason else named[1].p)
+
+
+def _pooled(every: xr.Dataset) -> Partial:
+    return difference(xr.concat([_part(every, *which) for which in CONTRASTS.values()], "unit"))
+
+
+def _controls(used: xr.Dataset, untrained: xr.Dataset | None) -> tuple[Control, ...]:
+    """The criterion with types shuffled, and on the untrained model."""
+    shuffled = [contrasts(_shuffled(used, seed)) for seed in range(SHUFFLES)]
+    worst = sorted((_worst(tests)[1] for tests in shuffled), key=lambda test: (bool(test.reason), test.p))
+    middle = worst[SHUFFLES // 2]
+    name = f"types shuffled within layer and seed (the median of {SHUFFLES})"
+    found = [control(name, middle, not middle.reason and middle.p < ALPHA)]
+    first = contrasts(untrained) if untrained is not None else {}
+    if untrained is not None and first:
+        runs = ", ".join(np.unique(untrained.run.values).tolist())
+        found.append(control(f"rLLCs of the untrained model ({runs})", _worst(first)[1], _met(first)))
+    return tuple(found)
+
+
+def _shuffled(used: xr.Dataset, seed: int) -> xr.Dataset:
+    """Types exchanged among the heads that are compared with one another, so that the contrasts stay the same."""
+    parts = []
+    for which in CONTRASTS.values():
+        part = _part(used, *which)
+        order = permuted(np.random.default_rng(seed), strata(part))
+        parts.append(part.assign(type=("unit", part.type.values[order])))
+    return xr.concat(parts, "unit")
+
+
+def _units(used: xr.Dataset, tests: Mapping[str, Partial], judged: Sequence[str]) -> str:
+    said = []
+    for name in tests:
+        simple = _part(used, *CONTRASTS[name]).type.values != "multigram"
+        said.append(f"{simple.sum()} against {(~simple).sum()} heads ({name})")
+    return f"{'; '.join(said) or 'no heads'}; {len(judged)} seeds ({', '.join(judged)})"
+
+
+def _detectable(test: Partial) -> str:
+    """The critical t, in units of rLLC by the interval, which is about 4 standard errors wide."""
+    critical = smallest_detectable(test.null, alternative="less").critical
+    if not np.isfinite(critical):
+        return "none: too few arrangements of so few heads"
+    return f"about {critical * (test.interval[1] - test.interval[0]) / 4:.2f} (t = {critical:.1f})"
+
+
+def _details(every: xr.Dataset, used: xr.Dataset, tests: Mapping[str, Partial]) -> dict:
+    by_run = {}
+    for run in np.unique(every.run.values):
+        here = every.isel(unit=np.flatnonzero(every.run.values == run))
+        by_run[str(run)] = {name: _plain_means(here, *which) for name, which in CONTRASTS.items()}
+    return {
+        "contrasts": {name: summary(test) for name, test in tests.items()},
+        "contrasts, all seeds": {name: summary(test) for name, test in contrasts(every).items()},
+        "pooled over contrasts": summary(_pooled(used)),
+        "pooled over contrasts, all seeds": summary(_pooled(every)),
+        "mean final rLLC": by_run,
+    }
+
+
+def _plain_means(of_run: xr.Dataset, layer: int, simple: tuple[str, ...]) -> dict:
+    """Without covariates, of one run."""
+    part = _part(of_run, layer, simple)
+    kind, value = part.type.values != "multigram", part.rllc.values
+    return {
+        name: {"heads": part.name.values[which].tolist(), "mean": float(value[which].mean()) if which.any() else None}
+        for name, which in (("simple", kind), ("multigram", ~kind))
+    }
+
+
+def _diagnosis(tests: Mapping[str, Partial]) -> str:
+    said = [f"{name}: no layer has both kinds" for name in CONTRASTS if name not in tests]
+    for name, test in tests.items():
+        said.append(f"{name}: {test.reason or f'{test.value:+.2f}, p = {test.p:.3g}'}")
+    return "; ".join(said)

@@ -1,0 +1,209 @@
+"""Claim 5: on code, induction heads' rLLCs rise relative to the others', and the induction heads part."""
+
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Float, Shaped
+from scipy import stats
+
+from experiments.cells import Cells
+from experiments.claims.permutation import cluster_bootstrap, permutation_test, smallest_detectable
+from experiments.claims.verdict import Control, Finding, opposite, verdict
+from experiments.study import CODE, MAIN, SURVIVAL, Study
+
+NUMBER, NAME = 5, "specialisation"
+STATEMENT = (
+    "on code, induction heads' rLLCs rise relative to the others', and the induction heads separate from each other"
+)
+PRECONDITION = "two induction heads in a layer; code a minority of the training data"
+CRITERION = "both p < 0.05; and the shares of syntax tokens among their most affected tokens differ (p < 0.05)"
+FIGURE = "induction-rllcs"
+MOST_AFFECTED = 200  # tokens of each head
+
+
+class Heads(NamedTuple):
+    """The last layer of one run."""
+
+    run: str
+    names: list[str]
+    induction: Bool[np.ndarray, " head"]
+    training: Float[np.ndarray, " head"]  # final rLLC on the training text
+    code: Float[np.ndarray, " head"]
+    syntax: dict[str, tuple[int, int]]  # of each induction head: most affected tokens that are syntax, and all of them
+
+
+class Parting(NamedTuple):
+    """How much further apart (in log rLLC) a pair of heads is on code than on the training text."""
+
+    value: float
+    p: float
+
+
+def find(study: Study) -> Finding:
+    """Final values of the last layer."""
+    every = [_heads(study, cells, MAIN, CODE) for cells in study.cells]
+    names = [cells.run.name for cells in study.judged]
+    survives = {}
+    for label, way in SURVIVAL.items():
+        other = [_heads(study, cells, way, f"{CODE}, {way}") for cells in study.judged]
+        survives[label] = _survives(other)
+    return judge([one for one in every if one.run in names], survives, every)
+
+
+def judge(judged: list[Heads], survives: dict[str, str], every: list[Heads] | None = None) -> Finding:
+    """Pools the runs that have an induction head and others; the parting needs a pair of them."""
+    used = [one for one in judged if one.induction.any() and not one.induction.all()]
+    pairs = [one for one in used if one.induction.sum() >= 2]
+    rise = _rise(used) if used else None
+    parting = _parting(pairs)
+    syntax = min((_syntax(one) for one in pairs), default=float("nan"))
+    testable = bool(pairs)
+    met = testable and rise is not None and rise.p < 0.05 and parting.p < 0.05 and syntax < 0.05
+    interval = _interval(used) if used else None
+    shuffled = _rise([one._replace(induction=np.roll(one.induction, 1)) for one in used]) if used else None
+    control = Control("the next head in the layer in place of each induction head", *_numbers(shuffled))
+    return Finding(
+        number=NUMBER,
+        name=NAME,
+        statement=STATEMENT,
+        precondition=PRECONDITION,
+        criterion=CRITERION,
+        statistic="log of rLLC(code) / rLLC(training text), induction heads minus the others of the layer",
+        value=rise.value if rise else None,
+        interval=interval,
+        null=0.0,
+        p=rise.p if rise else None,
+        units=f"{sum(len(one.names) for one in used)} heads of {len(used)} seeds ({', '.join(o.run for o in used)}); "
+        f"{len(pairs)} of these with two induction heads",
+        smallest_detectable=f"{smallest_detectable(rise.null).critical:.3f} in log ratio" if rise else "none",
+        controls=(control,),
+        survives=survives if used else dict.fromkeys(SURVIVAL, "not applicable"),
+        details={
+            "by run": {one.run: _details(one) for one in every or judged},
+            "parting": parting._asdict(),
+            "syntax p": syntax,
+        },
+        diagnosis=_diagnosis(judged, pairs, rise.p if rise else float("nan"), parting, syntax),
+        verdict=verdict(
+            testable=testable, met=met, opposite=opposite(interval, 0.0), control_fired=met and control.fired
+        ),
+        figure=FIGURE,
+        command="python -m experiments claims",
+    )
+
+
+def _log_ratio(one: Heads) -> Float[np.ndarray, " head"]:
+    return np.log(one.code / one.training)
+
+
+def _joined(used: list[Heads]) -> tuple[np.ndarray, np.ndarray, Shaped[np.ndarray, " head"]]:
+    ratios = np.concatenate([_log_ratio(one) for one in used])
+    labels = np.concatenate([one.induction for one in used])
+    return ratios, labels, np.repeat(np.arange(len(used)), [len(one.names) for one in used])
+
+
+def _rise(used: list[Heads]):  # type: ignore[no-untyped-def]
+    """Mean over seeds of the difference; induction heads permuted within their layer and seed."""
+    ratios, labels, runs = _joined(used)
+    return permutation_test(lambda index: _difference(ratios, labels[index], runs), runs, like=labels)
+
+
+def _difference(ratios: np.ndarray, labels: np.ndarray, runs: np.ndarray) -> float:
+    by_run = [
+        ratios[(runs == run) & labels].mean() - ratios[(runs == run) & ~labels].mean()
+        for run in np.unique(runs)
+        if 0 < labels[runs == run].sum() < (runs == run).sum()
+    ]
+    return float(np.mean(by_run)) if by_run else float("nan")
+
+
+def _interval(used: list[Heads]) -> tuple[float, float]:
+    ratios, labels, runs = _joined(used)
+    return cluster_bootstrap(
+        lambda index: _difference(ratios[index], labels[index], runs[index]),
+        np.arange(len(ratios)),
+        strata=2 * runs + labels,
+    )
+
+
+def _parting(pairs: list[Heads]) -> Parting:
+    """The induction pair against all other pairs of the layer: the share that part at least as much.
+
+    What a kind of heads (induction, others) gains together is taken out first: else every pair of an induction head and
+    another would part whenever induction heads rise. A mean over seeds; the null draws one pair of each.
+    """
+    if not pairs:
+        return Parting(float("nan"), float("nan"))
+    observed, others = [], []
+    for one in pairs:
+        first, second = np.triu_indices(len(one.names), 1)
+        before, own = np.log(one.training), _log_ratio(one)
+        for kind in (one.induction, ~one.induction):
+            own[kind] -= own[kind].mean()
+        after = before + own
+        grown = np.abs(after[first] - after[second]) - np.abs(before[first] - before[second])
+        both = one.induction[first] & one.induction[second]
+        observed.append(grown[both].max())
+        others.append(grown[~both])
+    generator = np.random.default_rng(0)
+    null = np.mean([generator.choice(values, 9999) for values in others], axis=0)
+    value = float(np.mean(observed))
+    return Parting(value, float((1 + (null >= value).sum()) / (1 + len(null))))
+
+
+def _syntax(one: Heads) -> float:
+    """Fisher's exact p that the two strongest induction heads have the same share of syntax tokens."""
+    (first, all_first), (second, all_second) = list(one.syntax.values())[:2]
+    table = np.array([[first, all_first - first], [second, all_second - second]])
+    return float(stats.fisher_exact(table).pvalue)
+
+
+def _heads(study: Study, cells: Cells, training: str, code: str) -> Heads:
+    types = study.types(cells)
+    last = f"L{cells.run.config['model']['n_layers'] - 1}"
+    names = [name for name in types.restriction.values.tolist() if name.startswith(last)]
+    on_text, on_code = (
+        study.rllc(cells, way).isel(step=-1).sel(restriction=names).value.values for way in (training, code)
+    )
+    induction = types.sel(restriction=names).type.values == "induction"
+    return Heads(cells.run.name, names, induction, on_text, on_code, _shares(study, cells, names, induction))
+
+
+def _shares(study: Study, cells: Cells, names: list[str], induction: np.ndarray) -> dict[str, tuple[int, int]]:
+    kept: xr.Dataset = study.effects(cells)
+    decode, found = cells.run.tokenizer.decode, {}
+    for name in np.array(names)[induction].tolist():
+        effect = kept.effect.sel(change=name).values
+        top = kept.target.values[np.argsort(-effect, kind="stable")[:MOST_AFFECTED]]
+        said = [decode([int(token)], skip_special_tokens=False).strip() for token in top]
+        found[name] = (sum(not any(c.isalnum() for c in text) for text in said), len(said))
+    return found
+
+
+def _survives(other: list[Heads]) -> str:
+    used = [one for one in other if one.induction.any()]
+    pairs = [one for one in used if one.induction.sum() >= 2]
+    if not pairs:
+        return "not applicable"
+    return "yes" if _rise(used).p < 0.05 and _parting(pairs).p < 0.05 else "no"
+
+
+def _numbers(test) -> tuple[float | None, float | None, bool]:  # type: ignore[no-untyped-def]
+    return (None, None, False) if test is None else (test.value, test.p, test.p < 0.05)
+
+
+def _details(one: Heads) -> dict:
+    ratios = dict(zip(one.names, _log_ratio(one).tolist(), strict=True))
+    return {"log ratios": ratios, "induction heads": _induction(one), "syntax tokens": one.syntax}
+
+
+def _induction(one: Heads) -> list[str]:
+    return np.array(one.names)[one.induction].tolist()
+
+
+def _diagnosis(judged: list[Heads], pairs: list[Heads], rise: float, parting: Parting, syntax: float) -> str:
+    counts = "; ".join(f"{one.run} has {', '.join(_induction(one)) or 'no induction head'}" for one in judged)
+    if not pairs:
+        return f"no layer has two induction heads: {counts}"
+    return f"{counts}; rise p = {rise:.3f}, parting p = {parting.p:.3f}, syntax shares p = {syntax:.3g}"

@@ -1,0 +1,229 @@
+"""Claim 1: bigrams, then longer n-grams, then previous-token heads, then induction heads."""
+
+import math
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Int64
+from scipy import stats
+
+from experiments.cells import Cells
+from experiments.claims.onsets import Crossing, crossing
+from experiments.claims.verdict import Control, Finding, verdict
+from experiments.study import SURVIVAL, Study
+
+NUMBER, NAME = 1, "stages"
+STATEMENT = "bigrams are learned before longer n-grams, then previous-token heads, then induction heads"
+PRECONDITION = "all four scores rise"
+CRITERION = "the order holds for both, in every seed"
+FIGURE = "stages"
+SCORES = ("bigrams", "longer n-grams", "previous-token heads", "induction heads")
+LONGER = (3, 4)  # n of the longer n-grams
+SHARES = {"onset": 0.2, "half-rise": 0.5}
+RISE = 0.05  # of a mean attention, at least; n-gram scores are ratios, bigram scores nats
+ORDERS = math.factorial(len(SCORES))
+SHUFFLES, ALLOWED = 19, 3
+DRAWS = 200  # for the interval of a crossing
+Rises = dict[str, list[Crossing]]  # onset and half-rise of each score
+
+
+class Curves(NamedTuple):
+    """The four scores of a run over training, as they rise."""
+
+    name: str
+    steps: Int64[np.ndarray, " checkpoint"]
+    values: Float[np.ndarray, "score checkpoint"]
+    errors: Float[np.ndarray, "score checkpoint"]
+    others: Float[np.ndarray, "score checkpoint"]  # with the heads that were not chosen
+
+
+class Gap(NamedTuple):
+    """From one stage to the next, in log(step + 1): how much later it comes, with its 95% interval."""
+
+    run: str
+    between: str
+    value: float
+    low: float
+    high: float
+
+
+def find(study: Study) -> Finding:
+    untrained = next((cells for cells in study.cells if cells.run.steps[0] == 0), None)
+    curves = [curves_of(cells, untrained) for cells in study.cells]
+    return judge(curves, [cells.run.name for cells in study.judged])
+
+
+def curves_of(cells: Cells, untrained: Cells | None = None) -> Curves:
+    """Where a run has no step 0, the untrained model of another run stands for it: with the mean of a layer's heads."""
+    scores, predictions, attrs = cells.table("scores"), cells.table("predictions"), cells.table("circuit").attrs
+    found = _rising(scores, predictions, attrs)
+    steps = scores.step.values.astype(np.int64)
+    if steps[0] > 0 and untrained is not None:
+        start = _untrained(*(untrained.table(name).isel(step=[0]) for name in ("scores", "predictions")))
+        found = tuple(np.concatenate(pair, axis=1) for pair in zip(start, found, strict=True))  # type: ignore[assignment]
+        steps = np.concatenate([[0], steps])
+    return Curves(cells.run.name, steps, *found)
+
+
+def _untrained(scores: xr.Dataset, predictions: xr.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`_rising` of a model without roles: the means of a layer's heads."""
+    names, layer = scores.restriction.values, scores.layer.values
+    every = {"previous": "+".join(names[layer == 0]), "induction": "+".join(names[layer > 0])}
+    values, errors, _ = _rising(scores, predictions, every)
+    return values, errors, values
+
+
+def _rising(
+    scores: xr.Dataset, predictions: xr.Dataset, heads: dict
+) -> tuple[Float[np.ndarray, "score checkpoint"], Float[np.ndarray, "score checkpoint"], np.ndarray]:
+    """Values, errors, and values of the heads that were not chosen.
+
+    Bigrams: minus the cross-entropy to the text's bigram distribution. Longer n-grams: the mean score of n = 3 and 4.
+    Heads share their text, so the error of a mean over them is bounded by the mean of their errors.
+    """
+    longer = predictions.sel(n=list(LONGER))
+    above = predictions.bigram_cross_entropy - predictions.bigram_entropy
+    values = [-above.values, longer.ngram_score.mean("n").values]
+    errors = [predictions.bigram_cross_entropy_se.values, longer.ngram_score_se.mean("n").values]
+    others = list(values)
+    for score, role, layers in (
+        ("previous_token", "previous", scores.layer.values == 0),
+        ("prefix_matching", "induction", scores.layer.values > 0),
+    ):
+        chosen = np.isin(scores.restriction.values, heads[role].split("+"))
+        found = scores[score].transpose("restriction", "step").values
+        values.append(found[chosen].mean(0))
+        errors.append(scores[f"{score}_se"].transpose("restriction", "step").values[chosen].mean(0))
+        rest = layers & ~chosen
+        others.append(found[rest].mean(0) if rest.any() else np.zeros(found.shape[1]))
+    return np.stack(values), np.stack(errors), np.stack(others)
+
+
+def rises(curves: Curves, share: float) -> list[Crossing]:
+    """Where each score had made this share of its rise: from the first checkpoint to its best one.
+
+    Scores may fall again: a model leaves bigrams as it learns to use more of the context.
+    """
+    found = []
+    for number, (values, errors) in enumerate(zip(curves.values, curves.errors, strict=True)):
+        best = int(np.argmax(values)) + 1
+        if best < 2:
+            found.append(Crossing(math.nan, math.nan, math.nan, "it is best at the first checkpoint"))
+            continue
+        least = RISE if number >= 2 else 0.0
+        rise = crossing(curves.steps[:best], values[:best], share, errors=errors[:best], minimum=least, draws=DRAWS)
+        found.append(rise)
+    return found
+
+
+def gaps(name: str, level: str, crossings: list[Crossing]) -> list[Gap]:
+    """Between each stage and the next; an interval is that of a difference of independent errors."""
+    found = []
+    for number, (before, after) in enumerate(pairwise(crossings)):
+        at, low, high = np.log1p(np.array([[one.step, one.low, one.high] for one in (before, after)])).T
+        value = float(at[1] - at[0])
+        below = math.hypot(at[1] - low[1], high[0] - at[0])
+        above = math.hypot(high[1] - at[1], at[0] - low[0])
+        between = f"{level}: {SCORES[number]}, {SCORES[number + 1]}"
+        found.append(Gap(name, between, value, value - below, value + above))
+    return found
+
+
+def all_rises(curves: Curves) -> Rises:
+    return {level: rises(curves, share) for level, share in SHARES.items()}
+
+
+def all_gaps(name: str, found: Rises) -> list[Gap]:
+    return [gap for level, crossings in found.items() for gap in gaps(name, level, crossings)]
+
+
+def holds(found: list[Gap]) -> bool:
+    """Every stage comes later than the one before, by more than the interval (not where one does not rise: NaN)."""
+    return all(gap.low > 0 for gap in found)
+
+
+def testable(found: Rises) -> bool:
+    return not any(math.isnan(one.step) for crossings in found.values() for one in crossings)
+
+
+def judge(every: list[Curves], judged: list[str]) -> Finding:
+    """The verdict is of the judged runs; every run's crossings are in details."""
+    risen = {one.name: all_rises(one) for one in every}
+    used = [one for one in every if one.name in judged and testable(risen[one.name])]
+    enough = bool(used) and len(used) == len(judged)
+    found = {one.name: all_gaps(one.name, risen[one.name]) for one in used}
+    worst = min((gap for of_run in found.values() for gap in of_run), key=lambda gap: gap.low, default=None)
+    holding = sum(holds(of_run) for of_run in found.values())
+    controls = _controls(used) if enough else ()
+    return Finding(
+        number=NUMBER,
+        name=NAME,
+        statement=STATEMENT,
+        precondition=PRECONDITION,
+        criterion=CRITERION,
+        statistic="the least gap from a stage to the next, in log(step + 1); it holds where all intervals are above 0",
+        value=worst.value if enough and worst else None,
+        interval=(worst.low, worst.high) if enough and worst else None,
+        null=0.0,
+        p=float(stats.binom.sf(holding - 1, len(used), 1 / ORDERS)) if enough else None,
+        units=f"{len(used)} seeds ({', '.join(one.name for one in used)}), {len(every[0].steps)} checkpoints or fewer",
+        smallest_detectable=_spacing(used),
+        controls=controls,
+        survives=dict.fromkeys(SURVIVAL, "not applicable"),
+        details={name: _details(of_run) for name, of_run in risen.items()},
+        diagnosis="; ".join(f"{name}: {_sentence(of_run)}" for name, of_run in risen.items()),
+        verdict=verdict(
+            testable=enough,
+            met=enough and holding == len(used),
+            opposite=any(gap.high < 0 for of_run in found.values() for gap in of_run),
+            control_fired=any(control.fired for control in controls),
+        ),
+        figure=FIGURE,
+        command="python -m experiments claims",
+    )
+
+
+def _controls(used: list[Curves]) -> tuple[Control, ...]:
+    """The criterion on checkpoints in random order, on the heads that were not chosen, and on every other order."""
+
+    def passes(runs: list[Curves]) -> bool:
+        return all(holds(all_gaps(one.name, all_rises(one))) for one in runs)
+
+    generator = np.random.default_rng(0)
+    shuffled = 0
+    for _ in range(SHUFFLES):
+        orders = [generator.permutation(len(one.steps)) for one in used]
+        mixed = zip(used, orders, strict=True)
+        shuffled += passes([one._replace(values=one.values[:, at], errors=one.errors[:, at]) for one, at in mixed])
+    others = passes([one._replace(values=one.others) for one in used])
+    return (
+        Control(f"checkpoints in random order (share of {SHUFFLES})", shuffled / SHUFFLES, None, shuffled > ALLOWED),
+        Control("the heads that were not chosen", float(others), None, others),
+    )
+
+
+def _spacing(used: list[Curves]) -> str:
+    if not used:
+        return "none"
+    widest = max(float(np.diff(np.log1p(one.steps[1:].astype(float))).max()) for one in used)
+    return f"{widest:.2f} in log step: stages in one gap between checkpoints are not told apart"
+
+
+def _details(found: Rises) -> dict:
+    return {
+        level: {score: one._asdict() for score, one in zip(SCORES, crossings, strict=True)}
+        for level, crossings in found.items()
+    }
+
+
+def _sentence(found: Rises) -> str:
+    said = []
+    for level, crossings in found.items():
+        missing = [f"{score}: {at.reason}" for score, at in zip(SCORES, crossings, strict=True) if at.reason]
+        if missing:
+            return ", ".join(missing)
+        at_steps = (f"{at.step:.0f} [{at.low:.0f}, {at.high:.0f}]" for at in crossings)
+        said.append(f"{level} at steps {', '.join(at_steps)}")
+    return ", ".join(said)

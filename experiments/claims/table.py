@@ -1,0 +1,114 @@
+"""All twelve claims, in their order, and the table of what was found."""
+
+import logging
+from pathlib import Path
+from types import ModuleType
+
+from experiments import tensorfile
+from experiments.claims import (
+    composition,
+    coordination,
+    differentiation,
+    induction_circuit,
+    memorisation,
+    migration,
+    nested_brackets,
+    other_measures,
+    simplicity,
+    specialisation,
+    stages,
+    transfer,
+)
+from experiments.claims.verdict import Finding
+from experiments.study import Study
+
+log = logging.getLogger(__name__)
+
+CLAIMS: tuple[ModuleType, ...] = (
+    stages,
+    differentiation,
+    memorisation,
+    simplicity,
+    specialisation,
+    transfer,
+    coordination,
+    nested_brackets,
+    composition,
+    migration,
+    induction_circuit,
+    other_measures,
+)
+FAMILY = (
+    "Twelve claims are tested, each at its own level; criteria were fixed before looking and are not corrected for the "
+    "family: with no effect at all, at least one of ten tests at p < 0.05 passes in 40% of such tables."
+)
+
+
+def find_all(study: Study) -> list[Finding]:
+    """Every claim's finding; what they rest on is computed here where `study.compute` has not done it.
+
+    A claim whose measurements the run or its text does not allow is not testable, and says why.
+    """
+    findings = []
+    for claim in CLAIMS:
+        try:
+            findings.append(claim.find(study))
+        except ValueError as error:
+            log.warning("claim %d: %s", claim.NUMBER, error)
+            findings.append(_untestable(claim, study, str(error)))
+    return findings
+
+
+def _untestable(claim: ModuleType, study: Study, why: str) -> Finding:
+    return Finding(
+        number=claim.NUMBER,
+        name=claim.NAME,
+        statement=claim.STATEMENT,
+        precondition=claim.PRECONDITION,
+        criterion=claim.CRITERION,
+        statistic="none",
+        value=None,
+        interval=None,
+        null=None,
+        p=None,
+        units=f"{len(study.judged)} seeds",
+        smallest_detectable="none",
+        controls=(),
+        survives={},
+        details={},
+        diagnosis=f"could not be measured: {why}",
+        verdict="not testable",
+        figure=claim.FIGURE,
+        command="python -m experiments claims",
+    )
+
+
+def record(study: Study, findings: list[Finding]) -> dict:
+    """The table as plain JSON."""
+    first = study.cells[0]
+    return {
+        "schema": 1,
+        "runs": [cells.run.name for cells in study.cells],
+        "verdicts from": [cells.run.name for cells in study.judged],
+        "corpus": first.plan.corpus,
+        "settings": first.plan.llc.name,
+        "family": FAMILY,
+        "claims": [finding.record() for finding in findings],
+    }
+
+
+def write(study: Study, findings: list[Finding], folder: Path) -> Path:
+    path = folder / "claims.json"
+    tensorfile.write_json(path, record(study, findings))
+    return path
+
+
+def as_text(findings: list[Finding]) -> str:
+    """For a terminal: one line a claim."""
+    lines = [f"{'claim':<32} {'verdict':<13} {'value':>9}  {'95% interval':<22} {'p':>7}  units"]
+    for one in findings:
+        value = "" if one.value is None else f"{one.value:.3g}"
+        interval = "" if one.interval is None else f"{one.interval[0]:.3g} to {one.interval[1]:.3g}"
+        p = "" if one.p is None else f"{one.p:.3g}"
+        lines.append(f"{one.number:>2} {one.name:<29} {one.verdict:<13} {value:>9}  {interval:<22} {p:>7}  {one.units}")
+    return "\n".join(lines)

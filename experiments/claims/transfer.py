@@ -1,0 +1,157 @@
+"""Claim 6: measured against the one-layer model, layer 0 peaks and falls while layer 1 still rises."""
+
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from experiments.claims.verdict import Control, Finding, verdict
+from experiments.study import MAIN, RELATIVE, SURVIVAL, Study
+
+NUMBER, NAME = 6, "transfer between layers"
+STATEMENT = (
+    "measured against a one-layer model's predictions, layer 0's rLLCs peak after the second stage and then fall, "
+    "while layer 1's still rise"
+)
+PRECONDITION = "the one-layer reference is trained; multigram heads in both layers"
+CRITERION = "layer 0 falls and layer 1 rises, each beyond 2 standard errors; the cross-entropy rLLC beside it does not"
+FIGURE = "multigram-rllcs"
+SECOND_STAGE = 0.10  # of the rise of the best previous-token score of layer 0
+
+
+class Change(NamedTuple):
+    """From layer 0's peak to the end, of each layer's mean, with its error; NaN where there is no inner peak."""
+
+    peak: int  # step, -1 where there is none
+    layer0: float
+    layer0_se: float
+    layer1: float
+    layer1_se: float
+
+    @property
+    def found(self) -> bool:
+        return self.layer0 < -2 * self.layer0_se and self.layer1 > 2 * self.layer1_se
+
+    @property
+    def opposite(self) -> bool:
+        return self.layer0 > 2 * self.layer0_se or self.layer1 < -2 * self.layer1_se
+
+
+def find(study: Study) -> Finding:
+    """Multigram heads of each layer; peak and change from different chains."""
+    runs = {cells.run.name: cells for cells in study.cells}
+    judged = [cells.run.name for cells in study.judged]
+    multigram = {name: _multigram(study.types(cells)) for name, cells in runs.items()}
+    second = {name: second_stage(cells.table("scores")) for name, cells in runs.items()}
+
+    def of_all(way: str) -> dict[str, Change]:
+        return {
+            name: change(study.rllc(cells, way), multigram[name], second[name])
+            for name, cells in runs.items()
+            if all(multigram[name])
+        }
+
+    relative, training = of_all(RELATIVE), of_all(MAIN)
+    survives = {label: _survival(of_all, f"{RELATIVE}, {way}", judged) for label, way in SURVIVAL.items()}
+    return judge(relative, training, judged, survives)
+
+
+def second_stage(scores: xr.Dataset) -> int:
+    """The first checkpoint where the best previous-token score of layer 0 has passed a tenth of its rise."""
+    best = scores.previous_token.values[:, scores.layer.values == 0].max(1)
+    passed = best >= best[0] + SECOND_STAGE * (best[-1] - best[0])
+    return int(scores.step.values[np.flatnonzero(passed)[0]])
+
+
+def change(rllc: xr.Dataset, heads: tuple[list[str], list[str]], second: int) -> Change:
+    """Averaged over the two ways to use one half of the chains for the peak and the other for the change.
+
+    Heads share minibatches, so the error of a layer's mean is bounded by the mean of its heads' errors.
+    """
+    steps = rllc.step.values
+    halves = np.array_split(np.arange(rllc.sizes["chain"]), 2)
+    means, errors = zip(*(_layer(rllc.sel(restriction=names), halves) for names in heads), strict=True)
+    found = []
+    for first, second_half in ((0, 1), (1, 0)):
+        at = int(np.argmax(means[0][first]))
+        if not 0 < at < len(steps) - 1 or steps[at] < second:
+            return Change(-1, *[float("nan")] * 4)
+        moved = [float(m[second_half][-1] - m[second_half][at]) for m in means]
+        error = [float(np.hypot(e[second_half][-1], e[second_half][at])) for e in errors]
+        found.append((int(steps[at]), moved[0], error[0], moved[1], error[1]))
+    peak, *numbers = np.mean(np.array(found, dtype=float), axis=0).tolist()
+    return Change(min(one[0] for one in found) if peak else -1, *numbers)
+
+
+def _layer(part: xr.Dataset, halves: list[np.ndarray]) -> tuple[Float[np.ndarray, "half step"], np.ndarray]:
+    """Mean over heads of each half of the chains, and the bound of its error."""
+    value = part.chain_value.transpose("chain", "step", "restriction").values
+    error = part.chain_se.transpose("chain", "step", "restriction").values
+    mean = np.stack([value[half].mean((0, 2)) for half in halves])
+    return mean, np.stack([np.sqrt((error[half] ** 2).sum(0)).mean(1) / len(half) for half in halves])
+
+
+def judge(
+    relative: dict[str, Change], training: dict[str, Change], judged: list[str], survives: dict[str, str]
+) -> Finding:
+    """By run: the changes against the one-layer model, and by the next-token loss beside it."""
+    used = [name for name in judged if name in relative]
+    testable = len(used) == len(judged) and bool(used)
+    met = testable and all(relative[name].found for name in used)
+    beside = testable and all(training[name].found for name in used)
+    against = testable and all(relative[name].opposite for name in used)
+    falls = [relative[name].layer0 for name in used]
+    worst = max(falls, default=float("nan"))
+    error = max((relative[name].layer0_se for name in used), default=float("nan"))
+    control = Control("the next-token rLLC of the same heads", None, None, beside)
+    return Finding(
+        number=NUMBER,
+        name=NAME,
+        statement=STATEMENT,
+        precondition=PRECONDITION,
+        criterion=CRITERION,
+        statistic="change of layer 0's mean rLLC from its peak to the end (multigram heads), least favourable seed",
+        value=worst,
+        interval=(worst - 2 * error, worst + 2 * error) if used else None,
+        null=0.0,
+        p=None,
+        units=f"{len(used)} seeds ({', '.join(used)})",
+        smallest_detectable=f"a fall of {2 * error:.2f} (2 standard errors)" if used else "none",
+        controls=(control,),
+        survives=survives,
+        details={
+            "relative to one layer": {name: one._asdict() for name, one in relative.items()},
+            "next-token loss": {name: one._asdict() for name, one in training.items()},
+        },
+        diagnosis=_diagnosis(relative, used, judged),
+        verdict=verdict(testable=testable, met=met, opposite=against and not met, control_fired=beside),
+        figure=FIGURE,
+        command="python -m experiments claims",
+    )
+
+
+def _diagnosis(relative: dict[str, Change], used: list[str], judged: list[str]) -> str:
+    if len(used) < len(judged):
+        return f"no multigram heads in both layers of {', '.join(set(judged) - set(used))}"
+    said = []
+    for name in used:
+        one = relative[name]
+        if one.peak < 0:
+            said.append(f"{name}: layer 0 has no inner peak after the second stage")
+        else:
+            said.append(
+                f"{name}: from step {one.peak} layer 0 changes by {one.layer0:+.2f} ± {2 * one.layer0_se:.2f}, "
+                f"layer 1 by {one.layer1:+.2f} ± {2 * one.layer1_se:.2f}"
+            )
+    return "; ".join(said)
+
+
+def _multigram(types: xr.Dataset) -> tuple[list[str], list[str]]:
+    names = types.restriction.values[types.type.values == "multigram"].tolist()
+    return [n for n in names if n.startswith("L0")], [n for n in names if n.startswith("L1")]
+
+
+def _survival(of_all, way: str, judged: list[str]) -> str:  # type: ignore[no-untyped-def]
+    changes = of_all(way)
+    return "yes" if all(name in changes and changes[name].found for name in judged) else "no"

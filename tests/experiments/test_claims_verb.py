@@ -1,0 +1,57 @@
+"""The claims and the paper's figures as a user makes them, on a tiny model: everything is there, and again the same."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from experiments import figures
+from experiments.claims.table import CLAIMS
+from tests.experiments.conftest import command, finish
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def claimed(trained: Path) -> Path:
+    finish(command("claims", "--run", "tiny-seed0", "--workers", "2", cwd=trained))
+    return trained / "results"
+
+
+def test_the_table_has_twelve_claims_with_all_that_they_promise(claimed: Path) -> None:
+    table = json.loads((claimed / "claims" / "claims.json").read_text())
+    assert table["runs"] == table["verdicts from"] == ["tiny-seed0"]
+    assert [claim["number"] for claim in table["claims"]] == list(range(1, 13))
+    for claim in table["claims"]:
+        assert claim["verdict"] in ("replicated", "contradicted", "inconclusive", "not testable")
+        assert claim["criterion"] and claim["units"] and claim["diagnosis"], claim["name"]
+        fired = [control for control in claim["controls"] if control["fired"]]
+        assert not (fired and claim["verdict"] in ("replicated", "contradicted")), claim["name"]
+    # 60 updates of a model of 32 dimensions do not make the paper's circuits
+    assert sum(claim["verdict"] == "replicated" for claim in table["claims"]) <= 2
+
+
+def test_the_page_stands_alone_and_shows_every_figure(claimed: Path) -> None:
+    page = (claimed / "claims" / "report.html").read_text()
+    for claim in CLAIMS:
+        assert f'id="claim{claim.NUMBER}"' in page
+    for name in figures.MORE:
+        assert figures.get(name).TITLE in page or f"figure {name} --run tiny-seed0" in page, name
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert 'src="data:image/svg+xml;base64,' in page
+
+
+@pytest.mark.parametrize("name", figures.MORE)
+def test_every_figure_has_its_command(claimed: Path, trained: Path, name: str) -> None:
+    said = finish(command("figure", name, "--run", "tiny-seed0", "--workers", "2", cwd=trained))
+    for suffix in ("svg", "png"):
+        assert f"{name}.{suffix}" in said
+        assert (claimed / "tiny-seed0" / "figures" / f"{name}.{suffix}").stat().st_size > 5_000
+
+
+def test_again_is_the_same_and_computes_nothing(claimed: Path, trained: Path) -> None:
+    before = {file.name: file.stat().st_mtime_ns for file in (claimed / "tiny-seed0" / "cells").iterdir()}
+    text = (claimed / "claims" / "claims.json").read_bytes()
+    finish(command("claims", "--run", "tiny-seed0", cwd=trained))
+    assert (claimed / "claims" / "claims.json").read_bytes() == text
+    assert {file.name: file.stat().st_mtime_ns for file in (claimed / "tiny-seed0" / "cells").iterdir()} == before
