@@ -8,7 +8,19 @@ import warnings
 from concurrent.futures import BrokenExecutor
 from importlib import import_module
 
-VERBS = ("reproduce", "train", "figure", "calibrate", "ablate", "paths", "affected", "types", "circuit")
+VERBS = (
+    "reproduce",
+    "train",
+    "figure",
+    "calibrate",
+    "ablate",
+    "paths",
+    "affected",
+    "types",
+    "circuit",
+    "claims",
+    "sweep",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

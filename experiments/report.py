@@ -13,7 +13,7 @@ from experiments import contexts_page, figures, report_affected, tensorfile
 from experiments.cells import Cells, tokens_seen
 from experiments.figures import style
 
-_STYLE = """
+STYLE = """
 body { font: 16px/1.55 system-ui, sans-serif; color: #1a1a1a; max-width: 1080px; margin: 2.5rem auto;
 padding: 0 1.2rem }
 h1 { font-size: 1.7rem; margin-bottom: .2rem } h2 { font-size: 1.25rem; margin-top: 2.4rem }
@@ -34,7 +34,7 @@ def write_report(cells: Cells, names: list[str], note: str) -> Path:
     document = (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
-        f"<title>{html.escape(title)}</title><style>{_STYLE}{contexts_page.STYLE}</style></head><body>\n"
+        f"<title>{html.escape(title)}</title><style>{STYLE}{contexts_page.STYLE}</style></head><body>\n"
         f"<h1>{html.escape(title)}</h1>\n{page}\n</body></html>\n"
     )
     path = cells.folder / "report.html"

@@ -10,6 +10,11 @@ HELP = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from experiments.cli.shared import add_run_arguments
 
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="also every figure of the paper and the table of its claims, from the bundled seeds and their sweep",
+    )
     add_run_arguments(parser)
 
 
@@ -31,3 +36,15 @@ def run(arguments: argparse.Namespace) -> None:
     )
     for path in written:
         print(f"wrote {path}")
+    if arguments.all:
+        _all(arguments)
+
+
+def _all(arguments: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from experiments.cli import claims
+    from experiments.cli.shared import DEFAULT_RUN, open_study
+
+    several = argparse.Namespace(**vars(arguments) | {"run": None if arguments.run == DEFAULT_RUN else [arguments.run]})
+    claims.make(open_study(several), arguments.out or Path("results"), arguments.workers)

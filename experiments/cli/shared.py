@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 DEFAULT_RUN = "mini-seed0"
+BUNDLED = ("mini-seed0", "mini-seed1", "mini-seed2")
 
 if TYPE_CHECKING:
     from experiments.cells import Cells
+    from experiments.study import Study
     from experiments.survey import Survey
 
 
@@ -19,6 +21,10 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_RUN,
         help="a run's folder, or its name in runs/ or in the bundled zoo (default: %(default)s)",
     )
+    _add_place_arguments(parser)
+
+
+def _add_place_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--corpus", help="python, python:code, python:prose or text:PATH (default: what the run was trained on)"
     )
@@ -27,6 +33,16 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count(), help="processes (default: one per core, %(default)s)"
     )
+
+
+def add_study_arguments(parser: argparse.ArgumentParser) -> None:
+    """--run (repeatable), --corpus, --out, --seed, --workers: of runs that are looked at together."""
+    parser.add_argument(
+        "--run",
+        action="append",
+        help="a run's folder, or its name in runs/ or in the bundled zoo; repeatable (default: the bundled seeds)",
+    )
+    _add_place_arguments(parser)
 
 
 def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,6 +99,19 @@ def open_cells(arguments: argparse.Namespace) -> "Cells":
     )
     _ = run.tokenizer, found.on.corpus
     return found
+
+
+def open_study(arguments: argparse.Namespace) -> "Study":
+    """The runs that the flags name, together; reads learning coefficients of the committed sweep where it has them."""
+    from dataclasses import replace
+
+    from experiments.study import Study
+
+    named = arguments.run or BUNDLED
+    out = [arguments.out / Path(run).name if arguments.out and len(named) > 1 else arguments.out for run in named]
+    places = zip(named, out, strict=True)
+    opened = [open_cells(argparse.Namespace(**vars(arguments) | {"run": run, "out": place})) for run, place in places]
+    return Study(tuple(replace(cells, committed=True) for cells in opened))
 
 
 def compute(found: "Cells", kinds: tuple[str, ...] | None, workers: int) -> None:

@@ -1,20 +1,30 @@
-"""The paper's figures, one file each: compute(run, results, settings) -> Dataset; draw(Dataset) -> Figure; CAPTION."""
+"""The paper's figures, one file each: compute(run, results, settings) -> Dataset; draw(Dataset) -> Figure; CAPTION.
 
+NEEDS are the kinds of cells that a figure rests on; `prepare(cells, workers)`, where there is one, computes the rest.
+"""
+
+from importlib import import_module
 from types import ModuleType
 
-from experiments.figures import compositions, induction, paths, rllcs, traces
-
-FIGURES: dict[str, ModuleType] = {
-    "rllcs": rllcs,
-    "induction": induction,
-    "compositions": compositions,
-    "paths": paths,
-    "traces": traces,
-}
+FIGURES = ("rllcs", "induction", "compositions", "paths", "traces")  # of the main job
+OF_TRACES = ("traces",)  # draw by draw, which the committed sweep does not keep
+MORE = (
+    "stages",
+    "clustering",
+    "memorization",
+    "tokens-in-context",
+    "induction-rllcs",
+    "drllcs",
+    "multigram-rllcs",
+    "path-needs",
+    "migration",
+    "baselines",
+    "regime",
+)
 
 
 def get(name: str) -> ModuleType:
     """The figure of this name; raises ValueError for an unknown one."""
-    if name not in FIGURES:
-        raise ValueError(f"unknown figure {name!r}: choose one of {', '.join(FIGURES)}")
-    return FIGURES[name]
+    if name not in (*FIGURES, *MORE):
+        raise ValueError(f"unknown figure {name!r}: choose one of {', '.join((*FIGURES, *MORE))}")
+    return import_module(f"experiments.figures.{name.replace('-', '_')}")

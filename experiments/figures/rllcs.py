@@ -21,7 +21,7 @@ NEEDS = ("rllc", "circuit")  # kinds of cells
 
 def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
     """value and se [step, restriction], with the circuit's heads in attrs."""
-    cells = Cells(results, run, settings)
+    cells = Cells(results, run, settings, committed=True)
     rllc = cells.table("rllc")[["value", "se"]]
     return rllc.assign_coords(tokens=("step", tokens_seen(run, rllc.step.values))).assign_attrs(
         cells.table("circuit").attrs, settings=settings.llc.name, reference=settings.reference

@@ -1,0 +1,30 @@
+"""The learning coefficients that the findings need, in all ways: hours of independent cells."""
+
+import argparse
+
+HELP = "sample every head of some runs in all the ways that the claims ask for, resumable; --commit keeps the tables"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from experiments.cli.shared import add_study_arguments
+
+    parser.add_argument(
+        "--commit", action="store_true", help="also write the tables beside the bundled runs, where --all reads them"
+    )
+    add_study_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from experiments import study
+    from experiments.cli.shared import open_study
+
+    opened = open_study(arguments)
+    computed = study.Study(tuple(replace(cells, committed=False) for cells in opened.cells))
+    study.compute_sampled(computed, arguments.workers)
+    for cells in computed.cells:
+        print(f"sampled {cells.run.name} in {len(study.ways(cells.plan))} ways, cells in {cells.folder / 'cells'}")
+        if arguments.commit:
+            for path in study.commit(cells):
+                print(f"wrote {path}")

@@ -1,0 +1,72 @@
+"""Other measures of the heads over training, beside the learning coefficient."""
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from experiments.cells import Cells, tokens_seen
+from experiments.figures import style
+from experiments.plan import Plan
+from experiments.runs import Run
+from experiments.study import MAIN, Study, in_way
+
+TITLE = "Other measures"
+CAPTION = (
+    "Per head over training, one row a layer: rLLC; rise of the loss under Gaussian noise of variance 1/localization, "
+    "times nbeta; traces of the Hessian and of the Fisher information of the head's parameters; loss without the head "
+    "(mean ablation); Frobenius norm of its weights. Bars are 95% intervals; heads of the induction circuit are thick. "
+    "Look how alike the first four are: at these settings an rLLC is mostly a sensitivity to noise."
+)
+
+NEEDS = ("ablations", "circuit")
+MEASURES = {
+    "rllc": "rLLC",
+    "noise": "noise sensitivity (nbeta x nats)",
+    "hessian": "trace of the Hessian (nats)",
+    "fisher": "trace of the Fisher information",
+    "ablation": "loss without the head (nats per token)",
+    "weight_norm": "norm of the head's weights",
+}
+
+
+def prepare(cells: Cells, workers: int) -> None:
+    """Samples what is missing."""
+    from experiments import study
+
+    study.compute_ways(cells, (MAIN,), workers)
+    study.compute_curvature(cells, workers)
+
+
+def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
+    """Each measure and its `_se` [step, restriction]; the norm has no error."""
+    cells = Cells(results, run, settings, committed=True)
+    rllc, curvature = in_way(cells, MAIN).table("rllc"), Study((cells,)).curvature(cells)
+    effects = cells.table("ablations").sel({"method": "mean", "step": rllc.step})
+    data = {"rllc": rllc.value, "rllc_se": rllc.se, "noise": rllc.noise_value, "noise_se": rllc.noise_se}
+    data |= {name: curvature[name] for name in ("hessian", "hessian_se", "fisher", "fisher_se", "weight_norm")}
+    data |= {"ablation": effects.effect, "ablation_se": effects.effect_se}
+    plain = {
+        name: (("step", "restriction"), values.transpose("step", "restriction").values) for name, values in data.items()
+    }
+    coords = {"step": rllc.step, "restriction": rllc.restriction, "layer": rllc.layer}
+    return xr.Dataset(plain, coords, cells.table("circuit").attrs).assign_coords(
+        tokens=("step", tokens_seen(run, rllc.step.values))
+    )
+
+
+def draw(data: xr.Dataset) -> Figure:
+    layers = sorted(set(data.layer.values.tolist()))
+    figure = style.new_figure(15.5, 3.1 * len(layers))
+    for row, layer in zip(figure.subplots(len(layers), len(MEASURES), squeeze=False), layers, strict=True):
+        part = data.isel(restriction=(data.layer == layer).values.nonzero()[0])
+        for axis, (name, label) in zip(row, MEASURES.items(), strict=True):
+            error = part[f"{name}_se"] if f"{name}_se" in part else xr.zeros_like(part[name])
+            style.head_curves(axis, part[name], error, data.tokens.values, data.attrs)
+            style.token_axis(axis, data.tokens.values)
+            axis.set_title(f"Layer {layer}: {label}", fontsize=style.FONT - 0.5)
+            axis.get_legend().remove()
+            axis.set_ylim(bottom=min(0.0, float(np.nanmin(part[name]))))
+        row[-1].legend(fontsize=style.FONT - 2, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure

@@ -1,0 +1,61 @@
+"""Learning coefficient of the whole model, refined by data: training text, code, prose, and a foreign corpus."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import xarray as xr
+from matplotlib.figure import Figure
+
+from experiments.cells import Cells, tokens_seen
+from experiments.figures import style
+from experiments.plan import Plan
+from experiments.runs import Run
+from experiments.study import MAIN, texts
+
+TITLE = "The whole model on other texts"
+CAPTION = (
+    "Data-refined LLC of the whole model (all parameters vary) over training: on its training text, on code and prose "
+    "alone, and on C++, which it was not trained on; bars are 95% intervals. Off its own text the checkpoint is no "
+    "minimum, so values may be negative: read them as slopes of the loss under the posterior's noise."
+)
+
+NEEDS = ()
+
+
+def prepare(cells: Cells, workers: int) -> None:
+    """Samples what is missing."""
+    from experiments import study
+
+    study.compute_full(cells, workers)
+
+
+def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
+    """value, se [data, step]."""
+    cells = Cells(results, run, settings, committed=True)
+    plans = texts(settings)
+    tables = [replace(cells, plan=plan).table("full")[["value", "se"]] for plan in plans.values()]
+    table = xr.concat(tables, "data").assign_coords(data=list(plans))
+    tokens = tokens_seen(run, table.step.values)
+    return table.assign_coords(tokens=("step", tokens)).assign_attrs(settings=settings.llc.name)
+
+
+def draw(data: xr.Dataset) -> Figure:
+    figure = style.new_figure(6.6, 4.2)
+    axis = figure.subplots()
+    for color, name in zip(style.COLORS, data.data.values.tolist(), strict=False):
+        part, main = data.sel(data=name), name == MAIN
+        axis.errorbar(
+            data.tokens,
+            part.value,
+            style.TWO_SIDED * part.se,
+            color=color,
+            marker="o",
+            markersize=3,
+            linewidth=2.2 if main else 1.2,
+            label="training text" if main else name,
+        )
+    axis.axhline(0, color=style.QUIET, linewidth=0.8)
+    style.token_axis(axis, data.tokens.values)
+    axis.set_ylabel(f"LLC of the whole model ({data.attrs['settings']} settings)", fontsize=style.FONT)
+    axis.legend(fontsize=style.FONT - 1, frameon=False)
+    return figure

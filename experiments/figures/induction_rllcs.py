@@ -1,0 +1,62 @@
+"""Learning coefficients of the heads on the training text and on code alone: do induction heads part from the rest?"""
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from experiments.cells import Cells, tokens_seen
+from experiments.figures import style
+from experiments.plan import Plan
+from experiments.runs import Run
+from experiments.study import CODE, MAIN, in_way
+
+TITLE = "On the training text and on code"
+CAPTION = (
+    "Weight-refined rLLC of the heads of the last layer on the training text (left), data-refined to code (middle), "
+    "and the ratio of the two (right), over training; bars are 95% intervals. Induction heads are thick. Look whether "
+    "their ratios rise above the others' and part from each other. Code is a part of this model's training text."
+)
+
+NEEDS = ("circuit",)  # kinds of cells; the rLLCs are computed, or read, by `prepare`
+
+
+def prepare(cells: Cells, workers: int) -> None:
+    """Samples what is missing."""
+    from experiments import study
+
+    study.compute_ways(cells, (MAIN, CODE), workers)
+
+
+def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
+    """value, se [data, step, restriction] of the last layer: data is "training", "code", and their "ratio"."""
+    cells = Cells(results, run, settings, committed=True)
+    training, code = (in_way(cells, way).table("rllc")[["value", "se"]] for way in (MAIN, CODE))
+    training = training.sel(step=code.step)
+    relative = np.hypot(code.se / code.value, training.se / training.value)
+    ratio = xr.Dataset({"value": code.value / training.value})
+    ratio["se"] = abs(ratio.value) * relative
+    table = xr.concat([training, code, ratio], "data").assign_coords(data=["training", "code", "ratio"])
+    last = table.isel(restriction=(table.layer == table.layer.max()).values.nonzero()[0])
+    return last.assign_coords(tokens=("step", tokens_seen(run, last.step.values))).assign_attrs(
+        cells.table("circuit").attrs, settings=settings.llc.name
+    )
+
+
+def draw(data: xr.Dataset) -> Figure:
+    figure = style.new_figure(13, 3.9)
+    titles = {"training": "On the training text", "code": "On code", "ratio": "Code over training text"}
+    for axis, (name, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
+        part = data.sel(data=name)
+        shown = part if name != "ratio" else part.isel(step=(part.tokens > 0).values.nonzero()[0])
+        style.head_curves(axis, shown.value, shown.se, shown.tokens.values, data.attrs)
+        style.token_axis(axis, data.tokens.values)
+        axis.set_title(f"{title}, layer {int(data.layer[0])}", fontsize=style.FONT + 1)
+        unit = "ratio of rLLCs" if name == "ratio" else f"rLLC of the head ({data.attrs['settings']} settings)"
+        axis.set_ylabel(unit, fontsize=style.FONT)
+        if name == "ratio":
+            axis.axhline(1, color=style.QUIET, linewidth=0.8)
+        else:
+            axis.set_ylim(bottom=0)
+    return figure

@@ -1,0 +1,126 @@
+"""Which layer serves each multigram, mid-training and at the end: all of them, and those that moved in full."""
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments import head_types
+from experiments.cells import Cells
+from experiments.claims import migration
+from experiments.figures import style
+from experiments.plan import Plan
+from experiments.runs import Run
+from experiments.study import Study, middle_step, surveyed
+
+TITLE = "Multigrams that move between layers"
+CAPTION = (
+    "Each point is a multigram that the model has mid-training: how much more (or less) removing layer 0's heads and "
+    "layer 1's heads costs on its completions at the end of training, one by one and summed, less the mean of all "
+    "multigrams. In colour those that move, beyond 95% errors on both halves of the documents. Beside it, what a head "
+    "(and the sum over each layer) does for up to three that move from layer 0 to 1, mid-training and at the end; bars "
+    "are 95% intervals by document. If multigrams migrate, more points are coloured at the upper left than at the "
+    "lower right."
+)
+
+NEEDS = ()
+COLORS = {1: style.COLORS[1], -1: style.COLORS[0]}  # from layer 0 to 1, from 1 to 0
+NAMES = {1: "from layer 0 to layer 1", -1: "from layer 1 to layer 0"}
+
+
+def prepare(cells: Cells, workers: int) -> None:
+    """Both passes over the held-out text."""
+    for step in (middle_step(cells.run), cells.run.steps[-1]):
+        head_types.compute(cells, surveyed(cells, step), workers)
+
+
+def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
+    """change, change_se [layer, multigram], moved [multigram] (1 from layer 0 to 1, -1 back); effect, effect_se [shown,
+    snapshot, row] of the clearest moves from layer 0 to 1: heads, then layers.
+    """
+    cells = Cells(results, run, settings, committed=True)
+    return dataset(migration.moving(Study((cells,)), cells), (middle_step(run), run.steps[-1]))
+
+
+def dataset(one: migration.Moving, steps: tuple[int, int]) -> xr.Dataset:
+    found = migration.changes(one)
+    kept = np.flatnonzero(found.testable)
+    shown = migration.clearest(found, one.target)[: migration.SHOWN]
+    full = np.array([migration.effects_by_head(one, number) for number in shown])
+    full = full.reshape(len(shown), 2, 2, len(one.heads) + 2)  # [shown, mean or error, snapshot, row]
+    data = {
+        "change": (("layer", "multigram"), found.value[:, :, kept].mean(0)),
+        "change_se": (("layer", "multigram"), np.sqrt((found.se[:, :, kept] ** 2).sum(0)) / 2),
+        "moved": ("multigram", found.moved(0)[kept].astype(int) - found.moved(1)[kept]),
+        "effect": (("shown", "snapshot", "row"), full[:, 0]),
+        "effect_se": (("shown", "snapshot", "row"), full[:, 1]),
+    }
+    said = [f"{one.said[number]}\n({int((one.number == number).sum())} completions)" for number in shown]
+    coords = {"layer": [0, 1], "row": [*one.heads, "layer 0", "layer 1"], "snapshot": list(steps)}
+    return xr.Dataset(data, coords, {"known": len(one.target)}).assign_coords(said=("shown", np.array(said, dtype=str)))
+
+
+def draw(data: xr.Dataset) -> Figure:
+    figure = style.new_figure(12.0, 5.6)
+    count = max(1, data.sizes["shown"])
+    scatter, *others = figure.subplots(1, 1 + count, width_ratios=[4.6, *[2.4] * count])
+    _scatter(scatter, data)
+    if data.sizes["shown"] == 0:
+        others[0].axis("off")
+        others[0].text(0.5, 0.5, "no multigram moves\nfrom layer 0 to layer 1", ha="center", fontsize=style.FONT)
+        return figure
+    for number, axis in enumerate(others):
+        _by_head(axis, data.isel(shown=number), named=number == 0)
+    others[0].legend(fontsize=style.FONT - 1.5, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12))
+    others[count // 2].set_xlabel("loss without the head (nats per completion, 95%)", fontsize=style.FONT)
+    return figure
+
+
+def _scatter(axis: Axes, data: xr.Dataset) -> None:
+    first, second = data.change.values
+    axis.scatter(first, second, s=9, color=style.QUIET, linewidths=0, label="no move that is confirmed")
+    for direction, color in COLORS.items():
+        chosen = (data.moved == direction).values
+        errors = style.TWO_SIDED * data.change_se.values[:, chosen]
+        label = f"{NAMES[direction]}: {chosen.sum()}"
+        axis.errorbar(first[chosen], second[chosen], errors[1], errors[0], "o", ms=4, lw=0.7, color=color, label=label)
+    for line in (axis.axhline, axis.axvline):
+        line(0, color="black", linewidth=0.6)
+    for x, y in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        inside = ((first > 0) == bool(x)) & ((second > 0) == bool(y))
+        axis.text(
+            0.98 if x else 0.02,
+            0.98 if y else 0.02,
+            f"{inside.sum()} multigrams",
+            ha="right" if x else "left",
+            va="top" if y else "bottom",
+            fontsize=style.FONT,
+            transform=axis.transAxes,
+        )
+    axis.set_xlabel("change in layer 0 (nats per completion, less the mean)", fontsize=style.FONT)
+    axis.set_ylabel("change in layer 1 (nats per completion, less the mean)", fontsize=style.FONT)
+    early, late = data.snapshot.values
+    axis.set_title(f"step {early} to {late}: {len(first)} of {data.attrs['known']} multigrams", fontsize=style.FONT + 1)
+    axis.legend(fontsize=style.FONT - 1.5, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12))
+    style.tidy(axis)
+
+
+def _by_head(axis: Axes, one: xr.Dataset, named: bool) -> None:
+    rows = np.arange(one.sizes["row"], dtype=float)
+    rows[-2:] += 0.6  # the layers' sums, apart from the heads
+    for number, (step, color) in enumerate(zip(one.snapshot.values, (style.COLORS[5], "black"), strict=True)):
+        at, place = one.isel(snapshot=number), rows + (number - 0.5) * 0.3
+        errors = style.TWO_SIDED * at.effect_se.values
+        axis.errorbar(
+            at.effect, place, xerr=errors, fmt="so"[number], ms=3.5, lw=0.9, color=color, label=f"step {step}"
+        )
+    layer_1 = [str(name).startswith("L1") for name in one.row.values].index(True)
+    for line in (layer_1 - 0.5, len(rows) - 1.7):
+        axis.axhline(line, color=style.QUIET, linewidth=0.7)
+    axis.axvline(0, color=style.QUIET, linewidth=0.8, zorder=0)
+    axis.set_yticks(rows, one.row.values if named else [""] * len(rows))
+    axis.set_ylim(rows[-1] + 0.6, -0.6)
+    axis.set_title(one.said.item(), fontsize=style.FONT, parse_math=False)
+    style.tidy(axis)

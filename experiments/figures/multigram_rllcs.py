@@ -1,0 +1,66 @@
+"""Learning coefficients measured on the data, beside those measured relative to the one-layer model's predictions."""
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.cells import Cells, tokens_seen
+from experiments.figures import style
+from experiments.plan import Plan
+from experiments.runs import Run
+from experiments.study import MAIN, RELATIVE, in_way
+
+TITLE = "Relative to the one-layer model"
+CAPTION = (
+    "Weight-refined rLLC of each head measured with the next-token loss (left) and with the divergence from the "
+    "one-layer model's predictions (right), over training, layer by layer; thick lines are means over the layer, bars "
+    "95% intervals. Look for layer 0's curves on the right to peak and fall while layer 1's still rise."
+)
+
+NEEDS = ("circuit",)  # kinds of cells; the rLLCs are computed, or read, by `prepare`
+
+
+def prepare(cells: Cells, workers: int) -> None:
+    """Samples what is missing."""
+    from experiments import study
+
+    study.compute_ways(cells, (MAIN, RELATIVE), workers)
+
+
+def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
+    """value, se [loss, step, restriction]: loss is "training" (next token) and "one-layer"."""
+    cells = Cells(results, run, settings, committed=True)
+    relative = in_way(cells, RELATIVE).table("rllc")[["value", "se"]]
+    training = in_way(cells, MAIN).table("rllc")[["value", "se"]].sel(step=relative.step)
+    table = xr.concat([training, relative], "loss").assign_coords(loss=[MAIN, RELATIVE])
+    return table.assign_coords(tokens=("step", tokens_seen(run, table.step.values))).assign_attrs(
+        cells.table("circuit").attrs, settings=settings.llc.name
+    )
+
+
+def draw(data: xr.Dataset) -> Figure:
+    figure = style.new_figure(10.5, 7.2)
+    layers = sorted(set(data.layer.values.tolist()))
+    axes = figure.subplots(len(layers), 2, squeeze=False)
+    titles = {MAIN: "next-token loss", RELATIVE: "relative to the one-layer model"}
+    for row, layer in zip(axes, layers, strict=True):
+        part = data.isel(restriction=(data.layer == layer).values.nonzero()[0])
+        for axis, (loss, title) in zip(row, titles.items(), strict=True):
+            at = part.sel(loss=loss)
+            style.head_curves(axis, at.value, at.se, data.tokens.values, data.attrs)
+            _mean(axis, at)
+            style.token_axis(axis, data.tokens.values)
+            axis.set_title(f"Layer {layer}, {title}", fontsize=style.FONT + 1)
+            axis.set_ylabel(f"rLLC of the head ({data.attrs['settings']} settings)", fontsize=style.FONT)
+            axis.legend(fontsize=style.FONT - 2, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def _mean(axis: Axes, at: xr.Dataset) -> None:
+    """Heads share minibatches: the mean of their errors bounds the error of their mean."""
+    mean, bound = at.value.mean("restriction"), at.se.mean("restriction")
+    error = style.TWO_SIDED * np.asarray(bound)
+    axis.errorbar(at.tokens, mean, error, color="black", linewidth=2.6, marker="s", markersize=4, label="mean")

@@ -1,0 +1,137 @@
+"""In which regime the learning coefficients are, and whether their order depends on the gauge of the weights."""
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy import stats
+
+from experiments.cells import Cells, tokens_seen
+from experiments.figures import style
+from experiments.plan import Plan
+from experiments.runs import Run
+from experiments.study import BALANCED, MAIN, RANDOM, RECALIBRATED, Study, in_way
+
+TITLE = "Regime and gauge"
+CAPTION = (
+    "Top, over training: kappa = d log rLLC / d log nbeta of every head (near 1: the rLLC measures sensitivity to "
+    "noise; near 0: a plateau); the virial ratio (1: the chains have arrived; grey: within 2%); rank correlation, "
+    "within a layer, of the rLLCs with the rise under plain Gaussian noise and with the trace of the Hessian. Bottom: "
+    "final rLLCs in the trained gauge, the balanced gauge, random gauges (up to 2x) and the recalibrated settings, "
+    "each divided by its layer's mean, with 95% intervals: where lines cross, the order of the heads is no property of "
+    "the function."
+)
+
+NEEDS = ("circuit",)
+WAYS = {
+    MAIN: "trained",
+    BALANCED: "balanced",
+    RANDOM[0]: "random 1",
+    RANDOM[1]: "random 2",
+    RECALIBRATED: "recalibrated",
+}
+
+
+def prepare(cells: Cells, workers: int) -> None:
+    """Samples what is missing."""
+    from experiments import study
+
+    study.compute_ways(cells, WAYS, workers)
+    study.compute_curvature(cells, workers)
+
+
+def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
+    """kappa, virial [step, restriction]; noise_rank, hessian_rank [step, layer]; final, final_se [way, restriction]."""
+    cells = Cells(results, run, settings, committed=True)
+    rllc, curvature = in_way(cells, MAIN).table("rllc"), Study((cells,)).curvature(cells)
+    layers = sorted(set(rllc.layer.values.tolist()))
+    data: dict = {
+        name: (("step", "restriction"), rllc[name].values) for name in ("kappa", "kappa_se", "virial", "virial_se")
+    }
+    for name, other in (("noise_rank", rllc.noise_value), ("hessian_rank", curvature.hessian)):
+        data[name] = (("step", "of_layer"), _ranks(rllc, other, layers))
+    last = [in_way(cells, way).table("rllc").isel(step=-1) for way in WAYS]
+    data |= {f"final{end}": (("way", "restriction"), np.stack([one[f"{name}"].values for one in last]))
+             for end, name in (("", "value"), ("_se", "se"))}  # fmt: skip
+    coords = {"step": rllc.step, "restriction": rllc.restriction, "layer": rllc.layer, "of_layer": layers}
+    return xr.Dataset(data, coords | {"way": list(WAYS.values())}, cells.table("circuit").attrs).assign_coords(
+        tokens=("step", tokens_seen(run, rllc.step.values))
+    )
+
+
+def draw(data: xr.Dataset) -> Figure:
+    layers = data.of_layer.values.tolist()
+    figure = style.new_figure(13, 7.6)
+    grid = figure.add_gridspec(2, 3 * len(layers))
+    kappa, virial, ranks = (figure.add_subplot(grid[0, len(layers) * n : len(layers) * (n + 1)]) for n in range(3))
+    below = [figure.add_subplot(grid[1, 3 * n : 3 * (n + 1)]) for n in range(len(layers))]
+    for axis, name, label in ((kappa, "kappa", "kappa"), (virial, "virial", "virial ratio")):
+        _of_heads(axis, data, name)
+        axis.set_ylabel(label, fontsize=style.FONT)
+    kappa.axhline(0, color=style.QUIET, lw=0.8)
+    kappa.axhline(1, color=style.QUIET, lw=0.8)
+    virial.axhspan(0.98, 1.02, color=style.QUIET, alpha=0.3, lw=0)
+    for layer in layers:
+        color = style.COLORS[layer]
+        at = data.sel(of_layer=layer)
+        ranks.plot(data.tokens, at.noise_rank, color=color, marker="o", ms=3.5, label=f"layer {layer}, noise")
+        ranks.plot(
+            data.tokens, at.hessian_rank, color=color, marker="s", ms=3.5, ls="--", label=f"layer {layer}, Hessian"
+        )
+    ranks.set_ylim(-1.05, 1.05)
+    ranks.set_ylabel("Spearman with the rLLCs of the layer", fontsize=style.FONT)
+    ranks.legend(fontsize=style.FONT - 2, frameon=False, loc="lower right")
+    for axis in (kappa, virial, ranks):
+        style.token_axis(axis, data.tokens.values)
+    for axis, layer in zip(below, layers, strict=True):
+        _gauges(axis, data.isel(restriction=(data.layer == layer).values.nonzero()[0]), layer)
+    return figure
+
+
+def _of_heads(axis: Axes, data: xr.Dataset, name: str) -> None:
+    for layer in data.of_layer.values.tolist():
+        part = data.isel(restriction=(data.layer == layer).values.nonzero()[0])
+        for number in range(part.sizes["restriction"]):
+            at = part.isel(restriction=number)
+            axis.errorbar(
+                data.tokens,
+                at[name],
+                style.TWO_SIDED * at[f"{name}_se"],
+                color=style.COLORS[layer],
+                lw=0.8,
+                elinewidth=0.5,
+                alpha=0.7,
+                label=f"heads of layer {layer}" if number == 0 else None,
+            )
+    axis.legend(fontsize=style.FONT - 2, frameon=False)
+
+
+def _gauges(axis: Axes, part: xr.Dataset, layer: int) -> None:
+    mean = part.final.mean("restriction")
+    for number, name in enumerate(part.restriction.values.tolist()):
+        at, role = part.isel(restriction=number), style.role(name, part.attrs)
+        axis.errorbar(
+            np.arange(part.sizes["way"]) + 0.02 * number,
+            at.final / mean,
+            style.TWO_SIDED * at.final_se / mean,
+            color=style.COLORS[number % len(style.COLORS)],
+            lw=2.2 if role else 1.1,
+            marker="o",
+            ms=3,
+            elinewidth=0.9,
+            label=f"{name} {role}".strip(),
+        )
+    axis.set_xticks(range(part.sizes["way"]), part.way.values, fontsize=style.FONT - 1)
+    axis.set_ylabel("final rLLC / mean of the layer", fontsize=style.FONT)
+    axis.set_title(f"Layer {layer}", fontsize=style.FONT + 1)
+    style.tidy(axis)
+    axis.legend(fontsize=style.FONT - 2, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def _ranks(rllc: xr.Dataset, other: xr.DataArray, layers: list[int]) -> np.ndarray:
+    """Spearman within each layer, step by step."""
+    both = rllc.value.transpose("step", "restriction").values, other.transpose("step", "restriction").values
+    inside = [rllc.layer.values == layer for layer in layers]
+    return np.array([[stats.spearmanr(a[at], b[at]).statistic for at in inside] for a, b in zip(*both, strict=True)])

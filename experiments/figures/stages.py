@@ -1,0 +1,146 @@
+"""What is learned when: scores of each stage, and the learning coefficient of the whole model."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from experiments import sweep
+from experiments.cells import Cells, tokens_seen
+from experiments.claims import stages
+from experiments.claims.onsets import critical_points
+from experiments.figures import style
+from experiments.plan import Plan
+from experiments.runs import Run
+from experiments.study import MAIN, texts
+
+TITLE = "Stages of learning"
+CAPTION = (
+    "Loss, learning coefficient of the whole model, and scores of each stage over training; bars are 95% intervals. "
+    "n-gram scores are the mean loss over that on the last tokens of common n-grams. Vertical lines are the onsets "
+    "(20% of the rise) of bigrams (closeness of predictions to the text's bigrams), longer n-grams, previous-token "
+    "heads and induction heads; bands are their 95% intervals, no narrower than the checkpoints around them. Diamonds "
+    "are critical points of the smoothed learning coefficient, with their intervals. Look for the order of the lines, "
+    "and for critical points that stand near them."
+)
+
+NEEDS = ("scores", "predictions", "circuit")  # kinds of cells
+FEWEST = 8  # checkpoints for critical points
+STAGE_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
+CRITICAL = "#D55E00"
+
+
+def prepare(cells: Cells, workers: int) -> None:
+    """Samples what is missing of the whole model's coefficient."""
+    tasks = _sampled(cells).tasks(("full",))
+    if tasks:
+        with sweep.pool(workers) as pool:
+            sweep.run(tasks, pool, cells.run.name)
+
+
+def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
+    """loss, icl [step], ngram_score [step, n], previous_token, prefix_matching [step, restriction], llc [llc_step], all
+    with their _se; onset [score, end] and critical [point, end] in steps (end: step, low, high).
+    """
+    cells = Cells(results, run, settings, committed=True)
+    kept = ("loss", "icl", "previous_token", "prefix_matching")
+    scores = cells.table("scores")[[name + end for name in kept for end in ("", "_se")]]
+    ngrams = cells.table("predictions")[["ngram_score", "ngram_score_se"]]
+    full = _sampled(cells).table("full")
+    llc = xr.Dataset({"llc": ("llc_step", full["value"].values), "llc_se": ("llc_step", full["se"].values)})
+    data = xr.merge([scores, ngrams, llc.assign_coords(llc_step=full.step.values)], combine_attrs="drop")
+    crossings = stages.rises(stages.curves_of(cells), stages.SHARES["onset"])
+    data["onset"] = (("score", "end"), np.array([one[:3] for one in crossings], dtype=float))
+    points = _critical(full.step.values, full["value"].values, full["se"].values)
+    data["critical"] = (("point", "end"), np.array([one[:3] for one in points], dtype=float).reshape(-1, 3))
+    coords = {"tokens": ("step", tokens_seen(run, data.step.values)), "score": list(stages.SCORES)}
+    attrs = cells.table("circuit").attrs | {"settings": settings.llc.name, "millions_a_step": run.tokens_per_step / 1e6}
+    return data.assign_coords(coords).assign_attrs(attrs)
+
+
+def _critical(steps: np.ndarray, values: np.ndarray, errors: np.ndarray) -> list:
+    usable = len(steps) >= FEWEST and np.isfinite(values).all() and np.isfinite(errors).all()
+    return critical_points(steps, values, errors) if usable else []
+
+
+def _sampled(cells: Cells) -> Cells:
+    """The whole model on its own text."""
+    return replace(cells, plan=texts(cells.plan)[MAIN])
+
+
+def draw(data: xr.Dataset) -> Figure:
+    figure = style.new_figure(12.5, 7.0)
+    axes = figure.subplots(2, 3)
+    tokens = data.tokens.values
+    _curve(axes[0, 0], tokens, data.loss, data.loss_se)
+    _draw_llc(axes[0, 1], data)
+    for color, n in zip(style.COLORS, data.n.values.tolist(), strict=False):
+        part = data.sel(n=n)
+        _curve(axes[0, 2], tokens, part.ngram_score, part.ngram_score_se, color=color, label=f"n = {n}")
+    axes[0, 2].legend(fontsize=style.FONT - 1, frameon=False, loc="upper left")
+    for axis, score, first in ((axes[1, 0], "previous_token", True), (axes[1, 1], "prefix_matching", False)):
+        part = data.isel(restriction=np.flatnonzero((data.layer.values == 0) == first))
+        style.head_curves(axis, part[score], part[f"{score}_se"], tokens, data.attrs)
+        axis.set_ylim(bottom=0)
+    _curve(axes[1, 2], tokens, data.icl, data.icl_se)
+    axes[1, 2].axhline(0, color=style.QUIET, linewidth=0.8)
+    titles = (
+        ("Loss", "loss (nats per token)"),
+        ("Learning coefficient, whole model", f"LLC ({data.attrs['settings']} settings)"),
+        ("n-grams", "n-gram score (ratio of losses)"),
+        ("Previous-token heads, layer 0", "attention to the previous token"),
+        ("Induction heads, later layers", "prefix-matching attention"),
+        ("In-context learning", "late loss - early loss (nats per token)"),
+    )
+    for axis, (title, label) in zip(axes.flat, titles, strict=True):
+        _draw_onsets(axis, data)
+        style.token_axis(axis, tokens)
+        axis.set_title(title, fontsize=style.FONT + 1)
+        axis.set_ylabel(label, fontsize=style.FONT)
+    _legend(figure, data)
+    return figure
+
+
+def _curve(
+    axis: Axes, tokens: np.ndarray, values: xr.DataArray, errors: xr.DataArray, color: str = "#000000", label: str = ""
+) -> None:
+    bars = style.TWO_SIDED * errors.values
+    axis.errorbar(
+        tokens, values.values, bars, color=color, marker="o", markersize=3, linewidth=1.4, label=label or None
+    )
+
+
+def _draw_llc(axis: Axes, data: xr.Dataset) -> None:
+    """The curve, and its critical points just above it."""
+    scale = data.attrs["millions_a_step"]
+    _curve(axis, data.llc_step.values * scale, data.llc, data.llc_se)
+    low, high = axis.get_ylim()
+    axis.set_ylim(low, high + 0.12 * (high - low))
+    for point in data.critical.values * scale:
+        at, lowest, highest = point
+        reach = [[at - lowest], [highest - at]]
+        axis.errorbar(
+            [at], [high + 0.05 * (high - low)], xerr=reach, color="#D55E00", marker="D", markersize=5, capsize=3
+        )
+
+
+def _draw_onsets(axis: Axes, data: xr.Dataset) -> None:
+    for color, (at, low, high) in zip(STAGE_COLORS, data.onset.values * data.attrs["millions_a_step"], strict=True):
+        if np.isfinite(at):
+            axis.axvspan(low, high, color=color, alpha=0.13, linewidth=0, zorder=0)
+            axis.axvline(at, color=color, linewidth=1.2, zorder=0.5)
+
+
+def _legend(figure: Figure, data: xr.Dataset) -> None:
+    """Below all panels: the onsets in steps, and the critical points."""
+    entries = []
+    for color, name, (at, _, _) in zip(STAGE_COLORS, data.score.values.tolist(), data.onset.values, strict=True):
+        label = f"onset of {name}: " + (f"step {at:,.0f}" if np.isfinite(at) else "not seen")
+        entries.append(Line2D([], [], color=color, linewidth=2, label=label))
+    if data.sizes["point"]:
+        entries.append(Line2D([], [], color=CRITICAL, marker="D", linewidth=1, label="critical point of the LLC"))
+    figure.legend(handles=entries, loc="outside lower center", ncols=3, fontsize=style.FONT, frameon=False)
