@@ -1,8 +1,12 @@
 """Small models and a small corpus, shared by all tests."""
 
 import ast
+import contextlib
+import fcntl
 import json
+import os
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -58,9 +62,31 @@ def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def corpus_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all test processes of a session see."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@contextlib.contextmanager
+def only_once(path: Path) -> Iterator[bool]:
+    """Whether this process is the first to make `path`; others wait until it has."""
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield not path.exists()
+
+
+@pytest.fixture(scope="session")
+def corpus_file(shared: Path) -> Path:
     """Functions of the standard library, one document each."""
-    path = tmp_path_factory.mktemp("corpus") / "functions.jsonl"
+    path = shared / "functions.jsonl"
+    with only_once(path) as first:
+        if first:
+            _write_functions(path)
+    return path
+
+
+def _write_functions(path: Path) -> None:
     library = Path(sysconfig.get_path("stdlib"))
     with path.open("w") as file:
         for source in sorted(library.glob("*.py")):
@@ -70,4 +96,3 @@ def corpus_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 segment = "\n".join(lines[node.lineno - 1 : node.end_lineno])
                 if isinstance(node, ast.FunctionDef | ast.ClassDef) and len(segment) > 200:
                     file.write(json.dumps({"text": segment}) + "\n")
-    return path

@@ -1,11 +1,14 @@
 """A tiny trained run and its results, as a user makes them, shared by the tests of the command line."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import only_once
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,11 +28,17 @@ def finish(process: subprocess.Popen) -> str:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, corpus_file: Path, cache: Path) -> Path:
-    """A folder with runs/tiny-seed0 in it, trained on the standard library's functions."""
-    folder = tmp_path_factory.mktemp("trained")
+def trained(tmp_path_factory: pytest.TempPathFactory, corpus_file: Path, cache: Path, shared: Path) -> Path:
+    """A folder with runs/tiny-seed0 in it, trained on the standard library's functions: once for all test processes."""
+    folder, once = tmp_path_factory.mktemp("trained"), shared / "once"
     os.environ["DEVCIRCUITS_CACHE"] = str(cache)
-    finish(command("train", "--preset", "tiny", "--corpus", f"text:{corpus_file}", cwd=folder))
+    with only_once(once) as first:
+        if first:
+            training = once.with_suffix(".training")
+            training.mkdir(exist_ok=True)
+            finish(command("train", "--preset", "tiny", "--corpus", f"text:{corpus_file}", cwd=training))
+            training.rename(once)
+    shutil.copytree(once / "runs", folder / "runs")
     return folder
 
 
