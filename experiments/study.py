@@ -34,7 +34,7 @@ def ways(plan: Plan) -> dict[str, Plan]:
         RELATIVE: replace(few, reference="last"),
         CODE: replace(fewer, corpus="python:code"),
         RECALIBRATED: replace(fewer, llc=MINI),
-        BALANCED: replace(few, gauge="balanced"),
+        BALANCED: replace(fewer, gauge="balanced"),
         f"{CODE}, {RECALIBRATED}": replace(last, corpus="python:code", llc=MINI),
         f"{CODE}, {BALANCED}": replace(last, corpus="python:code", gauge="balanced"),
         f"{RELATIVE}, {RECALIBRATED}": replace(fewer, reference="last", llc=MINI),
@@ -45,8 +45,8 @@ def ways(plan: Plan) -> dict[str, Plan]:
 
 def texts(plan: Plan) -> dict[str, Plan]:
     """The plan of the whole model's coefficient on each text: its own, code, prose, and a foreign one."""
-    few = replace(plan, llc_checkpoints=FEW)
-    return {MAIN: few, **{name: replace(few, corpus=corpus) for name, corpus in OTHER_TEXTS.items()}}
+    few, fewer = (replace(plan, llc_checkpoints=count) for count in (FEW, FEWER))
+    return {MAIN: few, **{name: replace(fewer, corpus=corpus) for name, corpus in OTHER_TEXTS.items()}}
 
 
 def middle_step(run: runs.Run) -> int:
@@ -67,8 +67,13 @@ class Study:
         return self.cells[1:] if len(self.cells) > 2 else self.cells
 
     def rllc(self, cells: Cells, way: str = MAIN) -> xr.Dataset:
-        """value, se, chain_value, noise_value, ... [step, restriction] in this way."""
-        return in_way(cells, way).table("rllc")
+        """value, se, chain_value, noise_value, ... [step, restriction] in this way; raises ValueError where it is not
+        sampled yet, which takes long.
+        """
+        found = in_way(cells, way)
+        if found.missing_rllcs():
+            raise ValueError(f"rLLCs of {cells.run.name} in the way {way!r} are not sampled yet: use the verb sweep")
+        return found.table("rllc")
 
     def types(self, cells: Cells, step: int | None = None) -> xr.Dataset:
         """`head_types.table` at a checkpoint (default: the last)."""

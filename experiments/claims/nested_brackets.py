@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 from scipy import stats
-from scipy.spatial import KDTree
 
 from ablations.effects import clustered
 from experiments.bracket_closers import CLEAN, GROUPS
 from experiments.cells import Cells
+from experiments.claims.matching import adjusted, contrast, matched
 from experiments.claims.permutation import permuted
 from experiments.claims.verdict import Control, Finding, opposite, verdict
 from experiments.study import SURVIVAL, Study, middle_step
@@ -27,7 +27,6 @@ PRECONDITION = (
 CRITERION = "interaction > 0, p < 0.05, clustered by document and seed"
 FIGURE = "path-needs"
 EARLY, LATE, FIRST = range(3)  # times: middle of the training, its end, its first checkpoint
-LIKE = 5  # unnested closers that stand beside each nested one
 SHUFFLES, ALLOWED = 19, 3  # chance lets 3 of 19 pass with a probability of 0.001 or less
 Pairs = dict[str, list[tuple[str, str]]]  # of each run: a head of layer 0, a head of layer 1
 
@@ -198,47 +197,6 @@ def halves(documents: Int64[np.ndarray, " closer"]) -> Bool[np.ndarray, " closer
 def likeness(one: Closers, late: int) -> Float[np.ndarray, "closer 4"]:
     """What controls are matched on: distance and position (logarithms), and clean log-odds at both times."""
     return np.stack([np.log(one.distance), np.log(one.pos), one.odds[EARLY, 0], one.odds[late, 0]], axis=1)
-
-
-def matched(
-    nested: Bool[np.ndarray, " closer"], like: Float[np.ndarray, "closer 4"], inside: Bool[np.ndarray, " closer"]
-) -> Float[np.ndarray, " closer"]:
-    """Weights of a difference of means: 1 over all nested closers inside, -1 over their nearest unnested ones.
-
-    Each nested closer has `LIKE` controls, the nearest in standardised coordinates; one control may serve several.
-    """
-    cases, controls = np.flatnonzero(nested & inside), np.flatnonzero(~nested & inside)
-    spread = like[inside].std(0)
-    scaled = like / np.where(spread > 0, spread, 1)
-    _, nearest = KDTree(scaled[controls]).query(scaled[cases], k=min(LIKE, len(controls)))
-    weights = -np.bincount(controls[nearest.ravel()], minlength=len(nested)) / nearest.size
-    weights[cases] = 1 / len(cases)
-    return weights
-
-
-def adjusted(
-    values: Float[np.ndarray, "path closer"], weights: Float[np.ndarray, " closer"], like: Float[np.ndarray, "closer 4"]
-) -> Float[np.ndarray, "path closer"]:
-    """Values less their linear dependence, among the controls, on what is matched on.
-
-    The nearest controls lie on the side where most controls are; this removes what that does (Abadie and Imbens 2011).
-    """
-    controls = weights < 0
-    centred = like - like[controls].mean(0)
-    design = np.column_stack([np.ones(controls.sum()), centred[controls]]) * np.sqrt(-weights[controls])[:, None]
-    slopes = np.linalg.lstsq(design, (values[:, controls] * np.sqrt(-weights[controls])).T, rcond=None)[0][1:]
-    return values - (centred @ slopes).T
-
-
-def contrast(
-    weights: Float[np.ndarray, " closer"], values: Float[np.ndarray, " closer"], document: Int64[np.ndarray, " closer"]
-) -> tuple[float, dict[int, float]]:
-    """The difference of the two weighted means, and each document's influence on it (the matching taken as given)."""
-    around = values - np.where(weights > 0, weights.clip(0) @ values, (-weights).clip(0) @ values)
-    used = weights != 0
-    documents, index = np.unique(document[used], return_inverse=True)
-    influence = np.bincount(index, weights=(weights * around)[used])
-    return float(weights @ values), dict(zip(documents.tolist(), influence.tolist(), strict=True))
 
 
 def pooled(of_runs: list[Interaction]) -> Pooled:

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Shaped
 from scipy import stats
 
 from experiments.cells import Cells
+from experiments.claims.differentiation import survival
 from experiments.claims.permutation import cluster_bootstrap, permutation_test, smallest_detectable
 from experiments.claims.verdict import Control, Finding, opposite, verdict
 from experiments.study import CODE, MAIN, SURVIVAL, Study
@@ -44,11 +45,12 @@ def find(study: Study) -> Finding:
     """Final values of the last layer."""
     every = [_heads(study, cells, MAIN, CODE) for cells in study.cells]
     names = [cells.run.name for cells in study.judged]
-    survives = {}
-    for label, way in SURVIVAL.items():
-        other = [_heads(study, cells, way, f"{CODE}, {way}") for cells in study.judged]
-        survives[label] = _survives(other)
-    return judge([one for one in every if one.run in names], survives, every)
+
+    def holds(way: str) -> bool | None:
+        pairs = [one for one in every if one.run in names and one.induction.sum() >= 2]
+        return _holds([_heads(study, cells, way, f"{CODE}, {way}") for cells in study.judged]) if pairs else None
+
+    return judge([one for one in every if one.run in names], survival(SURVIVAL, holds), every)
 
 
 def judge(judged: list[Heads], survives: dict[str, str], every: list[Heads] | None = None) -> Finding:
@@ -181,12 +183,9 @@ def _shares(study: Study, cells: Cells, names: list[str], induction: np.ndarray)
     return found
 
 
-def _survives(other: list[Heads]) -> str:
+def _holds(other: list[Heads]) -> bool:
     used = [one for one in other if one.induction.any()]
-    pairs = [one for one in used if one.induction.sum() >= 2]
-    if not pairs:
-        return "not applicable"
-    return "yes" if _rise(used).p < 0.05 and _parting(pairs).p < 0.05 else "no"
+    return _rise(used).p < 0.05 and _parting([one for one in used if one.induction.sum() >= 2]).p < 0.05
 
 
 def _numbers(test) -> tuple[float | None, float | None, bool]:  # type: ignore[no-untyped-def]

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from experiments.claims.differentiation import survival
 from experiments.claims.verdict import Control, Finding, verdict
 from experiments.study import MAIN, RELATIVE, SURVIVAL, Study
 
@@ -53,7 +54,12 @@ def find(study: Study) -> Finding:
         }
 
     relative, training = of_all(RELATIVE), of_all(MAIN)
-    survives = {label: _survival(of_all, f"{RELATIVE}, {way}", judged) for label, way in SURVIVAL.items()}
+
+    def holds(way: str) -> bool | None:
+        changes = of_all(f"{RELATIVE}, {way}")
+        return all(changes[name].found for name in judged) if set(judged) <= set(changes) else None
+
+    survives = survival(SURVIVAL, holds)
     return judge(relative, training, judged, survives)
 
 
@@ -150,8 +156,3 @@ def _diagnosis(relative: dict[str, Change], used: list[str], judged: list[str]) 
 def _multigram(types: xr.Dataset) -> tuple[list[str], list[str]]:
     names = types.restriction.values[types.type.values == "multigram"].tolist()
     return [n for n in names if n.startswith("L0")], [n for n in names if n.startswith("L1")]
-
-
-def _survival(of_all, way: str, judged: list[str]) -> str:  # type: ignore[no-untyped-def]
-    changes = of_all(way)
-    return "yes" if all(name in changes and changes[name].found for name in judged) else "no"

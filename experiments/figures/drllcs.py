@@ -34,7 +34,7 @@ def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
     cells = Cells(results, run, settings, committed=True)
     plans = texts(settings)
     tables = [replace(cells, plan=plan).table("full")[["value", "se"]] for plan in plans.values()]
-    table = xr.concat(tables, "data").assign_coords(data=list(plans))
+    table = xr.concat(tables, "data", join="outer").assign_coords(data=list(plans))
     tokens = tokens_seen(run, table.step.values)
     return table.assign_coords(tokens=("step", tokens)).assign_attrs(settings=settings.llc.name)
 
@@ -43,9 +43,9 @@ def draw(data: xr.Dataset) -> Figure:
     figure = style.new_figure(6.6, 4.2)
     axis = figure.subplots()
     for color, name in zip(style.COLORS, data.data.values.tolist(), strict=False):
-        part, main = data.sel(data=name), name == MAIN
+        part, main = data.sel(data=name).dropna("step"), name == MAIN
         axis.errorbar(
-            data.tokens,
+            part.tokens,
             part.value,
             style.TWO_SIDED * part.se,
             color=color,

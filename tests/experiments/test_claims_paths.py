@@ -17,7 +17,7 @@ from circuits import scores
 from experiments import bracket_closers, bracket_table, induction_cuts, plan, runs
 from experiments.bench import Bench
 from experiments.cells import Cells
-from experiments.claims import induction_circuit, nested_brackets, stages
+from experiments.claims import induction_circuit, matching, nested_brackets, stages
 from experiments.claims.induction_circuit import Cuts
 from experiments.claims.nested_brackets import Closers
 from experiments.claims.stages import Curves
@@ -170,12 +170,12 @@ def test_controls_are_like_the_nested_closers() -> None:
     """Nested closers stand nearer to their openers: that is in the difference of means, but not in the contrast."""
     one = closers(0.0)
     inside = np.ones(len(one.nested), dtype=bool)
-    weights = nested_brackets.matched(one.nested, nested_brackets.likeness(one, nested_brackets.LATE), inside)
+    weights = matching.matched(one.nested, nested_brackets.likeness(one, nested_brackets.LATE), inside)
     assert weights[one.nested].sum() == pytest.approx(1) and weights[~one.nested].sum() == pytest.approx(-1)
     effect = np.log(one.distance)
     assert effect[one.nested].mean() - effect[~one.nested].mean() < -0.4
     assert abs(weights @ effect) < 0.1
-    value, influence = nested_brackets.contrast(weights, effect + 3, one.document)
+    value, influence = matching.contrast(weights, effect + 3, one.document)
     assert value == pytest.approx(float(weights @ effect)) and sum(influence.values()) == pytest.approx(0, abs=1e-12)
 
 
@@ -193,7 +193,7 @@ def test_the_error_is_that_of_repeated_experiments() -> None:
         weights = np.where(one.nested, 1 / one.nested.sum(), -1 / (~one.nested).sum())
         lost = one.odds[:, :1] - one.odds[:, 1:]
         moved = (lost[nested_brackets.LATE] - lost[nested_brackets.EARLY])[0]
-        value, influence = nested_brackets.contrast(weights, moved, one.document)
+        value, influence = matching.contrast(weights, moved, one.document)
         unlike.append(value / np.sqrt((np.array([*influence.values()]) ** 2).sum()))
     assert np.mean(unlike) * np.sqrt(60) < -4
 
