@@ -1,0 +1,106 @@
+"""Runs as one study: ways of measuring, shared checkpoints, the foreign corpus, and the committed sweep."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import xarray as xr
+
+from experiments import documents, plan, runs, study, swept
+from experiments.cells import Cells
+from experiments.cli.shared import BUNDLED
+from experiments.study import FEW, MAIN, Study
+from llc.settings import MINI, QUICK
+
+SMALL = replace(QUICK, name="SMALL", num_draws=12, num_burnin=4)
+
+
+@pytest.fixture
+def cells(trained: Path, tmp_path: Path) -> Cells:
+    run = runs.open_run(trained / "runs/tiny-seed0")
+    chosen = plan.default_plan(run.config["preset"]["corpus"], 64)
+    return Cells(tmp_path / "results", run, replace(chosen, llc=SMALL, sampled_rows=64))
+
+
+def test_each_way_changes_one_thing() -> None:
+    chosen = plan.default_plan("python", 256)
+    ways = study.ways(chosen)
+    record = {name: value for name, value in chosen.record().items() if name != "llc_checkpoints"}
+    changed = {
+        way: {name for name, value in one.record().items() if name in record and value != record[name]}
+        for way, one in ways.items()
+    }
+    assert changed["training"] == set()
+    assert changed["code"] == {"corpus"} and ways["code"].corpus == "python:code"
+    assert changed["one-layer"] == {"reference"}
+    assert changed["recalibrated"] == {"llc"} and ways["recalibrated"].llc == MINI != QUICK
+    assert all(changed[way] == {"gauge"} for way in ("balanced", "random 1", "random 2"))
+    for label, way in study.SURVIVAL.items():
+        assert {f"one-layer, {way}", f"code, {way}", way} <= set(ways), label
+
+
+def test_the_bundled_seeds_are_sampled_at_the_same_steps() -> None:
+    first, *others = (runs.open_run(name) for name in BUNDLED)
+    steps = plan.llc_steps(first.steps, FEW)
+    assert steps[0] == 0  # the untrained model, of the first seed alone
+    assert {study.middle_step(run) for run in (first, *others)} == {4800}
+    for other in others:
+        assert plan.llc_steps(other.steps, FEW) == other.steps == steps[1:]
+    assert plan.llc_steps(first.steps, 1) == [28000]
+
+
+def test_the_foreign_corpus_is_the_same_every_time_and_its_splits_are_apart() -> None:
+    train, test = (list(documents.texts("cpp", split)) for split in ("train", "test"))
+    assert train == list(documents.texts("cpp", "train"))
+    assert not set(train) & set(test)
+    assert 0.03 < sum(map(len, test)) / sum(map(len, train)) < 0.3
+    assert sum("#include" in text for text in train) > 0.5 * len(train)
+    assert not any(text.startswith("def ") for text in train)
+
+
+def test_nothing_is_sampled_behind_the_users_back(cells: Cells) -> None:
+    with pytest.raises(ValueError, match="not sampled yet: use the verb sweep"):
+        Study((cells,)).rllc(cells)
+    assert not (cells.folder / "cells").exists()
+
+
+def test_a_committed_table_is_read_where_it_is_asked_for_and_is_of_the_same_model(
+    cells: Cells, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swept, "FOLDER", tmp_path / "swept")
+    last = replace(cells, plan=replace(cells.plan, llc_checkpoints=1))
+    path = last.write_sweep("rllc")
+    assert path.stat().st_size < 100_000
+    elsewhere = replace(last, folder=tmp_path / "elsewhere", committed=True)
+    read = elsewhere.table("rllc")
+    made = last.table("rllc")
+    xr.testing.assert_equal(read, made[list(read.data_vars)])
+    assert "trace_loss" in made and "trace_loss" not in read
+    assert elsewhere.tasks(("rllc",)) == [] and not (elsewhere.folder / "cells").exists()
+    assert replace(elsewhere, committed=False).tasks(("rllc",))
+    for changed in ({"gauge": "balanced"}, {"seed": 1}, {"llc": replace(SMALL, nbeta=10.0)}):
+        assert replace(elsewhere, plan=replace(elsewhere.plan, **changed)).tasks(("rllc",)), changed
+    monkeypatch.setattr("experiments.cells._weights", lambda folder, step: "others")
+    assert elsewhere.tasks(("rllc",))
+
+
+def test_a_gauge_changes_the_coefficients_and_not_the_loss(cells: Cells) -> None:
+    last = replace(cells, plan=replace(cells.plan, llc_checkpoints=1))
+    tables = {
+        gauge: replace(last, plan=replace(last.plan, gauge=gauge)).table("rllc")
+        for gauge in ("", "balanced", "random 1")
+    }
+    for gauge in ("balanced", "random 1"):
+        assert abs(tables[gauge].trace_center_loss - tables[""].trace_center_loss).max() < 1e-4
+        assert abs(tables[gauge].value - tables[""].value).max() > 0.01
+
+
+def test_the_whole_models_coefficient_is_refined_by_the_text(cells: Cells, tmp_path: Path) -> None:
+    sentences = (f"{n} apples and {n + 1} pears make a pie " * 9 for n in range(400))
+    (tmp_path / "words.txt").write_text("\n\n\n".join(sentences))
+    last = replace(cells, plan=replace(cells.plan, llc_checkpoints=1))
+    own = last.table("full")
+    other = replace(last, plan=replace(last.plan, corpus=f"text:{tmp_path / 'words.txt'}")).table("full")
+    assert own.sizes["step"] == 1 and float(own.se.squeeze()) > 0
+    assert float(own.value.squeeze()) != float(other.value.squeeze())
+    assert MAIN in study.texts(last.plan) and "C++" in study.texts(last.plan)
