@@ -1,7 +1,8 @@
 """The documents of a corpus, by its name, each in the train or in the held-out split.
 
-Names: "python" (code and prose), "python:code", "python:prose", "text:PATH" (a .txt, .jsonl or .parquet file, or a
-folder of them), "hf:NAME" (a Hugging Face data set with a column "text").
+Names: "python" (code and prose), "python:code", "python:prose", "cpp" (PyTorch's headers), "text:PATH" (a .txt, .jsonl
+or .parquet file, or a folder of them), "hf:NAME" (a Hugging Face data set with a column "text"), "synthetic" or "synthetic:trigrams=16,seed=1"
+(a language whose patterns are known, with any arguments of `synthetic.Language`).
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pandas
 
-from experiments import python_sources
+from experiments import headers, python_sources, synthetic, synthetic_text
 from experiments.cache import built, digest
 from experiments.python_sources import Document
 
@@ -44,13 +45,22 @@ def folder_of(name: str) -> Path:
         versions = python_sources.versions()
         key = digest(str(BUILD), json.dumps(versions, sort_keys=True))
         return built(f"python-{key}", lambda folder: _write_documents(folder, *python_sources.documents()))
+    if name == "cpp":
+        key = digest(str(BUILD), python_sources.versions()["torch"])
+        return built(f"cpp-{key}", lambda folder: _write_documents(folder, *headers.documents()))
     if base == "text" and rest:
         files = _text_files(Path(rest))
         key = digest(str(BUILD), *(f"{f.stat().st_size} {f.stat().st_mtime_ns} {f.absolute()}" for f in files))
         return built(f"text-{key}", lambda folder: _write_documents(folder, *_read_texts(files, rest)))
     if base == "hf" and rest:
         return built(f"hf-{digest(str(BUILD), rest)}", lambda folder: _write_documents(folder, _hub_documents(rest), 0))
-    raise ValueError(f"unknown corpus {name!r}: use python, python:code, python:prose, text:PATH or hf:NAME")
+    if base == synthetic.NAME:
+        language = synthetic.parse(name)
+        key = digest(str(BUILD), str(synthetic_text.VERSION), repr(language))
+        return built(f"{base}-{key}", lambda folder: _write_documents(folder, synthetic_text.documents(language), 0))
+    raise ValueError(
+        f"unknown corpus {name!r}: use python, python:code, python:prose, cpp, text:PATH, hf:NAME or synthetic"
+    )
 
 
 def _write_documents(folder: Path, documents: list[Document], skipped: int) -> None:

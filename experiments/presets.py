@@ -1,4 +1,6 @@
-"""Sizes a model can be trained at: tiny (tests, seconds), mini (the bundled default) and paper (arXiv:2410.02984)."""
+"""Sizes a model can be trained at: tiny (tests, seconds), synthetic (a language whose patterns are known, minutes),
+mini (the bundled default) and paper (arXiv:2410.02984).
+"""
 
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -72,6 +74,8 @@ MINI_CHECKPOINTS = (
     28_000,
 )
 
+SYNTHETIC_CHECKPOINTS = (0, 25, 50, 100, 200, 400, 700, 1000, 1300, 1700, 2200, 3000, 4000)
+
 PRESETS = {
     preset.name: preset
     for preset in (
@@ -118,6 +122,28 @@ PRESETS = {
             precision="bf16",
             order="sampled",
             checkpoints=MINI_CHECKPOINTS,
+        ),
+        Preset(
+            name="synthetic",
+            corpus="synthetic",
+            tokenizer="train",
+            code_share=0.0,
+            d_vocab=320,
+            n_ctx=128,
+            d_model=64,
+            n_heads=8,
+            d_head=32,
+            steps=4000,
+            batch_size=16,
+            lr=5e-3,
+            warmup_steps=100,
+            decay_share=0.3,
+            betas=(0.9, 0.99),
+            weight_decay=0.05,
+            max_grad_norm=1.0,
+            precision="fp32",
+            order="sampled",
+            checkpoints=SYNTHETIC_CHECKPOINTS,
         ),
         Preset(
             name="paper",

@@ -1,9 +1,10 @@
-"""Byte-level BPE in which brackets and quotes stay tokens of their own."""
+"""Byte-level BPE in which brackets and quotes stay tokens of their own; whole words for the synthetic language."""
 
 from collections.abc import Iterator
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from experiments import synthetic
 from experiments.documents import first_line, texts
 
 BOS = "<|endoftext|>"
@@ -13,6 +14,8 @@ TRAINING_TEXT = 8_000_000  # characters of each kind that a tokenizer is trained
 
 def new_tokenizer(source: str, name: str, vocabulary: int) -> Tokenizer:
     """The tokenizer that a preset asks for: trained on the corpus, or "hf:NAME" from the hub."""
+    if source == "train" and name.partition(":")[0] == synthetic.NAME:
+        return word_tokenizer(name, vocabulary)
     if source == "train":
         return train_tokenizer(name, vocabulary)
     try:
@@ -43,6 +46,23 @@ def train_tokenizer(name: str, vocabulary: int) -> Tokenizer:
             f"corpus {name!r} gives {tokenizer.get_vocab_size()} tokens, "
             f"the preset asks for {vocabulary}: use more text"
         )
+    return tokenizer
+
+
+def word_tokenizer(name: str, vocabulary: int) -> Tokenizer:
+    """Each word and mark of the synthetic language is a token: BOS is 0, others stand in `synthetic.strings`' order.
+
+    Raises ValueError for a vocabulary of another size.
+    """
+    tokens = (BOS, *synthetic.strings(synthetic.parse(name).words))
+    if len(tokens) != vocabulary:
+        words = vocabulary - 1 - len(synthetic.MARKS)
+        raise ValueError(
+            f"corpus {name!r} has {len(tokens)} tokens, the preset asks for {vocabulary}: use words={words}"
+        )
+    tokenizer = Tokenizer(models.WordLevel({token: number for number, token in enumerate(tokens)}))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # type: ignore[assignment]
+    tokenizer.add_special_tokens([BOS])
     return tokenizer
 
 

@@ -26,7 +26,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_place_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--corpus", help="python, python:code, python:prose or text:PATH (default: what the run was trained on)"
+        "--corpus",
+        help="python, python:code, python:prose, cpp, synthetic or text:PATH (default: what the run was trained on)",
     )
     parser.add_argument("--out", type=Path, help="results folder (default: results/RUN)")
     parser.add_argument("--seed", type=int, default=0, help="of measurements and sampling (default: %(default)s)")

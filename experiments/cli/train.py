@@ -8,7 +8,9 @@ HELP = "train a preset's models from scratch (two layers, and the one-layer refe
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--preset", required=True, help="tiny (seconds), mini (about an hour on 2 cores) or paper (a GPU)"
+        "--preset",
+        required=True,
+        help="tiny (seconds), synthetic (minutes), mini (about an hour on 2 cores) or paper (a GPU)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of initialisation and data order (default: %(default)s)")
     parser.add_argument("--layers", type=int, action="append", help="1 or 2; repeatable (default: both, 2 first)")
