@@ -1,8 +1,8 @@
 """The documents of a corpus, by its name, each in the train or in the held-out split.
 
 Names: "python" (code and prose), "python:code", "python:prose", "cpp" (PyTorch's headers), "text:PATH" (a .txt, .jsonl
-or .parquet file, or a folder of them), "hf:NAME" (a Hugging Face data set with a column "text"), "synthetic" or "synthetic:trigrams=16,seed=1"
-(a language whose patterns are known, with any arguments of `synthetic.Language`).
+or .parquet file, or a folder of them), "hf:NAME" (a Hugging Face data set with a column "text"), "synthetic" or
+"synthetic:trigrams=16,seed=1" (a language whose patterns are known, with any arguments of `synthetic.Language`).
 """
 
 import hashlib

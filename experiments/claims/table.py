@@ -97,18 +97,44 @@ def record(study: Study, findings: list[Finding]) -> dict:
     }
 
 
-def write(study: Study, findings: list[Finding], folder: Path) -> Path:
-    path = folder / "claims.json"
-    tensorfile.write_json(path, record(study, findings))
-    return path
+def write(study: Study, findings: list[Finding], folder: Path) -> list[Path]:
+    """As JSON and as Markdown."""
+    paths = [folder / f"claims.{suffix}" for suffix in ("json", "md")]
+    tensorfile.write_json(paths[0], record(study, findings))
+    tensorfile.write_bytes(paths[1], as_markdown(study, findings).encode())
+    return paths
+
+
+def as_markdown(study: Study, findings: list[Finding]) -> str:
+    """The table, and below it what each claim says, what was found, and how it reads."""
+    runs = ", ".join(cells.run.name for cells in study.judged)
+    lines = [f"Verdicts from {runs}; {study.cells[0].plan.llc.name} settings. {FAMILY}", ""]
+    lines += ["| # | claim | verdict | value | 95% interval | p | negative controls | survives |", "|" + "---|" * 8]
+    for one in findings:
+        value, interval, p = _numbers(one)
+        controls = "; ".join(f"{control.name}: {'fired' if control.fired else 'not found'}" for control in one.controls)
+        survives = "; ".join(f"{name}: {answer}" for name, answer in one.survives.items())
+        cells = (str(one.number), one.name, f"**{one.verdict}**", value, interval, p, controls, survives)
+        lines.append("| " + " | ".join(text.replace("|", "/") for text in cells) + " |")
+    for one in findings:
+        lines += [
+            "",
+            f"**{one.number}. {one.name}**: {one.statement}. Criterion: {one.criterion}. Value: {one.statistic}.",
+        ]
+        lines += [f"Units: {one.units}. Smallest detectable: {one.smallest_detectable}. {one.diagnosis}."]
+    return "\n".join(lines) + "\n"
 
 
 def as_text(findings: list[Finding]) -> str:
     """For a terminal: one line a claim."""
     lines = [f"{'claim':<32} {'verdict':<13} {'value':>9}  {'95% interval':<22} {'p':>7}  units"]
     for one in findings:
-        value = "" if one.value is None else f"{one.value:.3g}"
-        interval = "" if one.interval is None else f"{one.interval[0]:.3g} to {one.interval[1]:.3g}"
-        p = "" if one.p is None else f"{one.p:.3g}"
+        value, interval, p = _numbers(one)
         lines.append(f"{one.number:>2} {one.name:<29} {one.verdict:<13} {value:>9}  {interval:<22} {p:>7}  {one.units}")
     return "\n".join(lines)
+
+
+def _numbers(one: Finding) -> tuple[str, str, str]:
+    value = "" if one.value is None else f"{one.value:.3g}"
+    interval = "" if one.interval is None else f"{one.interval[0]:.3g} to {one.interval[1]:.3g}"
+    return value, interval, "" if one.p is None else f"{one.p:.3g}"

@@ -30,8 +30,6 @@ def make(opened: "Study", results: Path, workers: int) -> None:
     study.compute(opened, workers)
     findings = table.find_all(opened)
     print(table.as_text(findings))
-    for path in (
-        table.write(opened, findings, results / "claims"),
-        claims_page.write(opened, findings, results / "claims"),
-    ):
+    folder = results / "claims"
+    for path in (*table.write(opened, findings, folder), claims_page.write(opened, findings, folder)):
         print(f"wrote {path}")

@@ -23,11 +23,11 @@ CAPTION = (
 NEEDS = ("ablations", "circuit")
 MEASURES = {
     "rllc": "rLLC",
-    "noise": "noise sensitivity (nbeta x nats)",
-    "hessian": "trace of the Hessian (nats)",
-    "fisher": "trace of the Fisher information",
-    "ablation": "loss without the head (nats per token)",
-    "weight_norm": "norm of the head's weights",
+    "noise": "noise sensitivity\n(nbeta x nats)",
+    "hessian": "Hessian trace\n(nats per token)",
+    "fisher": "Fisher trace\n(nats per token)",
+    "ablation": "loss without the head\n(nats per token)",
+    "weight_norm": "norm of the weights\n(Frobenius)",
 }
 
 
@@ -65,8 +65,9 @@ def draw(data: xr.Dataset) -> Figure:
             error = part[f"{name}_se"] if f"{name}_se" in part else xr.zeros_like(part[name])
             style.head_curves(axis, part[name], error, data.tokens.values, data.attrs)
             style.token_axis(axis, data.tokens.values)
-            axis.set_title(f"Layer {layer}: {label}", fontsize=style.FONT - 0.5)
+            axis.set_title(label, fontsize=style.FONT)
             axis.get_legend().remove()
             axis.set_ylim(bottom=min(0.0, float(np.nanmin(part[name]))))
+        row[0].set_ylabel(f"Layer {layer}", fontsize=style.FONT + 1)
         row[-1].legend(fontsize=style.FONT - 2, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
