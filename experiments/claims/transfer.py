@@ -6,7 +6,6 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from experiments.claims.differentiation import survival
 from experiments.claims.verdict import Control, Finding, verdict
 from experiments.study import MAIN, RELATIVE, SURVIVAL, Study
 
@@ -54,12 +53,7 @@ def find(study: Study) -> Finding:
         }
 
     relative, training = of_all(RELATIVE), of_all(MAIN)
-
-    def holds(way: str) -> bool | None:
-        changes = of_all(f"{RELATIVE}, {way}")
-        return all(changes[name].found for name in judged) if set(judged) <= set(changes) else None
-
-    survives = survival(SURVIVAL, holds)
+    survives = dict.fromkeys(SURVIVAL, "not measured")  # two more curves of every head: to be had once it is testable
     return judge(relative, training, judged, survives)
 
 
