@@ -59,7 +59,8 @@ def judge(judged: list[Heads], survives: dict[str, str], every: list[Heads] | No
     pairs = [one for one in used if one.induction.sum() >= 2]
     rise = _rise(used) if used else None
     parting = _parting(pairs)
-    syntax = min((_syntax(one) for one in pairs), default=float("nan"))
+    # the smallest of the seeds' p-values, corrected for their number
+    syntax = min((min(1.0, len(pairs) * _syntax(one)) for one in pairs), default=float("nan"))
     testable = bool(pairs)
     met = testable and rise is not None and rise.p < 0.05 and parting.p < 0.05 and syntax < 0.05
     interval = _interval(used) if used else None

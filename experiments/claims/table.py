@@ -1,6 +1,7 @@
 """All twelve claims, in their order, and the table of what was found."""
 
 import logging
+import math
 from pathlib import Path
 from types import ModuleType
 
@@ -135,6 +136,6 @@ def as_text(findings: list[Finding]) -> str:
 
 
 def _numbers(one: Finding) -> tuple[str, str, str]:
-    value = "" if one.value is None else f"{one.value:.3g}"
     interval = "" if one.interval is None else f"{one.interval[0]:.3g} to {one.interval[1]:.3g}"
-    return value, interval, "" if one.p is None else f"{one.p:.3g}"
+    value, p = ("" if number is None or math.isnan(number) else f"{number:.3g}" for number in (one.value, one.p))
+    return value, interval, p

@@ -133,7 +133,7 @@ def judge(
 
 def _diagnosis(relative: dict[str, Change], used: list[str], judged: list[str]) -> str:
     if len(used) < len(judged):
-        return f"no multigram heads in both layers of {', '.join(set(judged) - set(used))}"
+        return f"no multigram heads in both layers of {', '.join(sorted(set(judged) - set(used)))}"
     said = []
     for name in used:
         one = relative[name]

@@ -51,7 +51,12 @@ def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
 
 
 def of_groups(groups: list[Group], rllc: xr.Dataset, run: Run) -> xr.Dataset:
-    """Groups of one run, and the table that their curves are from."""
+    """Groups of one run, and the table that their curves are from. Raises ValueError where no head is active."""
+    groups = [group for group in groups if len(group.names)]
+    if not groups:
+        raise ValueError(
+            f"all heads of {run.name} are inactive: there are no curves to cluster, use a later checkpoint"
+        )
     names = [name for group in groups for name in group.names]
     data = rllc[["value", "se"]].sel(restriction=names).transpose("step", "restriction")
     clusters = [differentiation.clusters(group) for group in groups]

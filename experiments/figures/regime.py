@@ -70,6 +70,7 @@ def draw(data: xr.Dataset) -> Figure:
     for axis, name, label in ((kappa, "kappa", "kappa"), (virial, "virial", "virial ratio")):
         _of_heads(axis, data, name)
         axis.set_ylabel(label, fontsize=style.FONT)
+    kappa.set_ylim(-0.5, 1.6)  # an untrained model's is all noise
     kappa.axhline(0, color=style.QUIET, lw=0.8)
     kappa.axhline(1, color=style.QUIET, lw=0.8)
     virial.axhspan(0.98, 1.02, color=style.QUIET, alpha=0.3, lw=0)
@@ -115,7 +116,7 @@ def _gauges(axis: Axes, part: xr.Dataset, layer: int) -> None:
         axis.errorbar(
             np.arange(part.sizes["way"]) + 0.02 * number,
             at.final / mean,
-            style.TWO_SIDED * at.final_se / mean,
+            style.TWO_SIDED * at.final_se / abs(mean),
             color=style.COLORS[number % len(style.COLORS)],
             lw=2.2 if role else 1.1,
             marker="o",
