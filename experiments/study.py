@@ -95,11 +95,16 @@ class Study:
 
     def curvature(self, cells: Cells) -> xr.Dataset:
         """hessian, fisher, weight_norm [step, restriction] at some checkpoints."""
-        return replace(cells, plan=replace(cells.plan, llc_checkpoints=FEW)).table("curvature")
+        return at_few(cells).table("curvature")
 
 
 def in_way(cells: Cells, way: str) -> Cells:
     return replace(cells, plan=ways(cells.plan)[way])
+
+
+def at_few(cells: Cells) -> Cells:
+    """Sampled at few checkpoints."""
+    return replace(cells, plan=replace(cells.plan, llc_checkpoints=FEW))
 
 
 def few_steps(cells: Cells) -> list[int]:
@@ -138,8 +143,7 @@ def compute_full(cells: Cells, workers: int) -> None:
 
 def compute_curvature(cells: Cells, workers: int) -> None:
     """Traces of the Hessian and of the Fisher information."""
-    few = replace(cells, plan=replace(cells.plan, llc_checkpoints=FEW))
-    _run(few.tasks(("curvature",)), cells.run.name, workers)
+    _run(at_few(cells).tasks(("curvature",)), cells.run.name, workers)
 
 
 class Sampled(NamedTuple):
@@ -156,7 +160,7 @@ def sampled(cells: Cells) -> list[Sampled]:
     """All tables that take long."""
     found = [Sampled(in_way(cells, way), "rllc") for way in ways(cells.plan)]
     found += [Sampled(replace(cells, plan=plan), "full") for plan in texts(cells.plan).values()]
-    return [*found, Sampled(replace(cells, plan=replace(cells.plan, llc_checkpoints=FEW)), "curvature")]
+    return [*found, Sampled(at_few(cells), "curvature")]
 
 
 def commit(cells: Cells) -> list[Path]:
