@@ -71,13 +71,14 @@ class Bench:
         return self.train.batch(slice(0, min(len(self.train), self.plan.sampled_rows)))
 
     def reference_run(self) -> runs.Run:
-        """The run's one-layer reference, else that of its preset's first seed.
+        """The run's one-layer reference, else another seed's: the preset's first, beside the run or in the zoo.
 
         Raises ValueError when there is none, or it has another vocabulary.
         """
         own = self.run.folder.with_name(f"{self.run.name}-1layer")
         shared = f"{self.run.config['preset']['name']}-seed0-1layer"
-        found = runs.open_run(own if own.exists() or not (runs.ZOO / shared).exists() else runs.ZOO / shared)
+        places = (own, own.with_name(shared), runs.ZOO / shared)
+        found = runs.open_run(next((place for place in places if place.exists() and place != self.run.folder), own))
         if found.tokenizer.to_str() != self.run.tokenizer.to_str():
             raise ValueError(f"{found.name} has another tokenizer than {self.run.name}: train it again beside it")
         return found

@@ -1,6 +1,10 @@
 """The main job."""
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from experiments.cells import Cells
 
 HELP = (
     "measure a run over training (losses, scores, paths, rLLCs) and write tables, figures, summary.json and report.html"
@@ -37,14 +41,19 @@ def run(arguments: argparse.Namespace) -> None:
     for path in written:
         print(f"wrote {path}")
     if arguments.all:
-        _all(arguments)
+        _all(arguments, cells)
 
 
-def _all(arguments: argparse.Namespace) -> None:
+def _all(arguments: argparse.Namespace, measured: "Cells") -> None:
+    from dataclasses import replace
     from pathlib import Path
 
     from experiments.cli import claims
     from experiments.cli.shared import DEFAULT_RUN, open_study
+    from experiments.study import Study
 
     several = argparse.Namespace(**vars(arguments) | {"run": None if arguments.run == DEFAULT_RUN else [arguments.run]})
-    claims.make(open_study(several), arguments.out or Path("results"), arguments.workers)
+    opened = open_study(several).cells
+    first = replace(measured, committed=True)  # where it was measured, which with --out is not a folder of its own
+    study = Study(tuple(first if found.run.folder == measured.run.folder else found for found in opened))
+    claims.make(study, arguments.out or Path("results"), arguments.workers)

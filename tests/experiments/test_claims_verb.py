@@ -55,3 +55,10 @@ def test_again_is_the_same_and_computes_nothing(claimed: Path, trained: Path) ->
     finish(command("claims", "--run", "tiny-seed0", cwd=trained))
     assert (claimed / "claims" / "claims.json").read_bytes() == text
     assert {file.name: file.stat().st_mtime_ns for file in (claimed / "tiny-seed0" / "cells").iterdir()} == before
+
+
+def test_the_main_job_makes_them_too_and_measures_each_run_once(trained: Path, tmp_path: Path) -> None:
+    out = str(tmp_path / "out")
+    finish(command("reproduce", "--all", "--run", "tiny-seed0", "--out", out, "--workers", "2", cwd=trained))
+    assert (tmp_path / "out/claims/claims.json").exists() and (tmp_path / "out/summary.json").exists()
+    assert len(list((tmp_path / "out").rglob("cells"))) == 1

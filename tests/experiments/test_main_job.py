@@ -3,6 +3,7 @@
 import filecmp
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -161,7 +162,7 @@ def test_calibrate(reproduced: Path, trained: Path, corpus_file: Path) -> None:
     assert len(list((reproduced / "cells").iterdir())) == before
 
 
-def test_rllcs_against_the_one_layer_reference(trained: Path) -> None:
+def test_rllcs_against_the_one_layer_reference(trained: Path, tmp_path: Path) -> None:
     run = runs.open_run(trained / "runs/tiny-seed0")
     names, keys = {}, {}
     for reference in ("", "last", "same"):
@@ -178,6 +179,10 @@ def test_rllcs_against_the_one_layer_reference(trained: Path) -> None:
     alone = bench.Bench(runs.open_run(trained / "runs/tiny-seed0-1layer"), replace(plan, reference="last"))
     with pytest.raises(ValueError, match="no run"):
         alone.sampling_loss(60)
+    shutil.copytree(trained / "runs", tmp_path / "runs")
+    seed1 = (tmp_path / "runs/tiny-seed0").rename(tmp_path / "runs/tiny-seed1")
+    other = bench.Bench(runs.open_run(seed1), replace(plan, reference="last"))
+    assert other.reference_run().name == "tiny-seed0-1layer"  # its own was not trained
 
 
 def test_ctrl_c_ends_with_130_and_keeps_what_is_there(trained: Path, tmp_path: Path) -> None:
