@@ -37,6 +37,8 @@ def ways(plan: Plan) -> dict[str, Plan]:
         BALANCED: replace(fewer, gauge="balanced"),
         f"{CODE}, {RECALIBRATED}": replace(last, corpus="python:code", llc=MINI),
         f"{CODE}, {BALANCED}": replace(last, corpus="python:code", gauge="balanced"),
+        f"{RELATIVE}, {RECALIBRATED}": replace(fewer, reference="last", llc=MINI),
+        f"{RELATIVE}, {BALANCED}": replace(fewer, reference="last", gauge="balanced"),
         **{name: replace(last, gauge=name) for name in RANDOM},
     }
 

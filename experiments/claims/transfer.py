@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from experiments.claims.differentiation import survival
 from experiments.claims.verdict import Control, Finding, verdict
 from experiments.study import MAIN, RELATIVE, SURVIVAL, Study
 
@@ -52,9 +53,16 @@ def find(study: Study) -> Finding:
             if all(multigram[name])
         }
 
-    relative, training = of_all(RELATIVE), of_all(MAIN)
-    survives = dict.fromkeys(SURVIVAL, "not measured")  # two more curves of every head: to be had once it is testable
-    return judge(relative, training, judged, survives)
+    def holds(way: str) -> bool | None:
+        if not all(all(multigram[name]) for name in judged):
+            return None
+        return _found(of_all(f"{RELATIVE}, {way}"), judged) and not _found(of_all(way), judged)
+
+    return judge(of_all(RELATIVE), of_all(MAIN), judged, survival(SURVIVAL, holds))
+
+
+def _found(changes: dict[str, Change], runs: list[str]) -> bool:
+    return all(changes[name].found for name in runs)
 
 
 def second_stage(scores: xr.Dataset) -> int:
@@ -98,8 +106,7 @@ def judge(
     """By run: the changes against the one-layer model, and by the next-token loss beside it."""
     used = [name for name in judged if name in relative]
     testable = len(used) == len(judged) and bool(used)
-    met = testable and all(relative[name].found for name in used)
-    beside = testable and all(training[name].found for name in used)
+    met, beside = testable and _found(relative, used), testable and _found(training, used)
     against = testable and all(relative[name].opposite for name in used)
     falls = [relative[name].layer0 for name in used]
     worst = max(falls, default=float("nan"))

@@ -1,15 +1,18 @@
 """Claims 5 and 6 on planted coefficients, the committed sweep, and the table: each with a control that must fail."""
 
 import logging
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from experiments import store, swept
+from experiments import plan, runs, store, swept
+from experiments.cells import Cells
 from experiments.claims import specialisation, table, transfer
 from experiments.claims.specialisation import Heads
-from experiments.study import Study
+from experiments.study import BALANCED, MAIN, RELATIVE, Study
 
 STEPS = [0, 100, 400, 1600, 6400, 28000]
 SURVIVES = {"recalibrated settings": "yes", "balanced gauge": "no"}
@@ -63,6 +66,47 @@ def test_transfer_needs_the_relative_loss() -> None:
     one_seed_less = transfer.judge({"one": there, "two": absent}, dict.fromkeys(runs, absent), runs, SURVIVES)
     assert one_seed_less.verdict == "inconclusive"
     assert transfer.judge({"one": there}, {"one": absent}, runs, SURVIVES).verdict == "not testable"
+
+
+@dataclass(frozen=True)
+class PlantedCells(Cells):
+    def table(self, kind: str) -> xr.Dataset:
+        scores = (("step", "restriction"), np.outer(np.arange(6.0), np.ones(8)))
+        names = [f"L{layer}H{head}" for layer in (0, 1) for head in range(4)]
+        coords = {"step": STEPS, "restriction": names, "layer": ("restriction", [0] * 4 + [1] * 4)}
+        return xr.Dataset({"previous_token": scores}, coords)
+
+
+@dataclass(frozen=True)
+class PlantedStudy(Study):
+    """A transfer against the one-layer model that is gone in the balanced gauge."""
+
+    multigram: str
+
+    def rllc(self, cells: Cells, way: str = MAIN) -> xr.Dataset:
+        there = RELATIVE in way and BALANCED not in way
+        return curves([1, 2, 4, 6, 4, 3] if there else [1, 2, 3, 4, 5, 6], [1, 1, 2, 3, 4, 5])
+
+    def types(self, cells: Cells, step: int | None = None) -> xr.Dataset:
+        names = [f"L{layer}H{head}" for layer in (0, 1) for head in range(4)]
+        kinds = ["multigram" if name[:2] in self.multigram else "mixed" for name in names]
+        return xr.Dataset({"type": ("restriction", kinds)}, {"restriction": names})
+
+
+@pytest.mark.parametrize(
+    ("multigram", "verdict", "survives"),
+    [
+        ("L0 L1", "replicated", {"recalibrated settings": "yes", "balanced gauge": "no"}),
+        ("L1", "not testable", dict.fromkeys(SURVIVES, "not applicable")),
+    ],
+)
+def test_transfer_is_asked_again_in_other_settings_and_gauges(
+    multigram: str, verdict: str, survives: dict[str, str], tmp_path: Path
+) -> None:
+    run, chosen = runs.open_run("mini-seed0"), plan.default_plan("python", 256)
+    found = transfer.find(PlantedStudy((PlantedCells(tmp_path, run, chosen),), multigram))
+    assert found.verdict == verdict
+    assert found.survives == survives
 
 
 def test_a_layer_that_turns_the_other_way_contradicts_transfer() -> None:

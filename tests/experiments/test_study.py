@@ -36,7 +36,7 @@ def test_each_way_changes_one_thing() -> None:
     assert changed["recalibrated"] == {"llc"} and ways["recalibrated"].llc == MINI != QUICK
     assert all(changed[way] == {"gauge"} for way in ("balanced", "random 1", "random 2"))
     for label, way in study.SURVIVAL.items():
-        assert {f"code, {way}", way} <= set(ways), label
+        assert {way, f"code, {way}", f"one-layer, {way}"} <= set(ways), label
 
 
 def test_the_bundled_seeds_are_sampled_at_the_same_steps() -> None:
