@@ -16,7 +16,8 @@ import numpy as np
 from scipy import stats
 from tqdm import tqdm
 
-from experiments import runs, sweep, tensorfile
+from experiments import runs, tensorfile
+from experiments.workers import pool
 from llc import engine
 from llc.estimate import llc
 from llc.settings import PAPER
@@ -124,8 +125,8 @@ def main() -> None:
     for row in oracle:
         if (row["seed"], row["step"], row["head"]) not in done:
             by_layer.setdefault((row["seed"], row["step"], row["head"][:2]), []).append(row["head"])
-    with sweep.pool(os.cpu_count() or 1) as pool:
-        futures = [pool.submit(measure, seed, step, tuple(heads)) for (seed, step, _), heads in by_layer.items()]
+    with pool(os.cpu_count() or 1) as executor:
+        futures = [executor.submit(measure, seed, step, tuple(heads)) for (seed, step, _), heads in by_layer.items()]
         for future in tqdm(as_completed(futures), total=len(futures)):
             record["ours"] = sorted(
                 [*record["ours"], *future.result()], key=lambda r: (r["seed"], r["step"], r["head"])

@@ -21,7 +21,8 @@ from devinterp.slt.sampling import sample
 from devinterp.slt.weight_restrictions import create_param_masks
 from tqdm import tqdm
 
-from experiments import runs, sweep, tensorfile
+from experiments import runs, tensorfile
+from experiments.workers import pool
 
 OUT = Path(__file__).parent / "results" / "devinterp_oracle.json"
 RUN, STEPS, HEADS, SEEDS = "mini-seed0", (6000, 28000), ("L0H1", "L0H5", "L1H2", "L1H4"), range(8)
@@ -85,8 +86,8 @@ def main() -> None:
         record = json.loads(OUT.read_text())
     done = {(row["seed"], row["step"], row["head"]) for row in record["rows"]}
     cells = [(seed, step, head) for seed in SEEDS for step in STEPS for head in HEADS]
-    with sweep.pool(workers) as pool:
-        futures = [pool.submit(measure, *cell) for cell in cells if cell not in done]
+    with pool(workers) as executor:
+        futures = [executor.submit(measure, *cell) for cell in cells if cell not in done]
         for future in tqdm(as_completed(futures), total=len(futures)):
             record["rows"] = sorted([*record["rows"], future.result()], key=lambda r: (r["seed"], r["step"], r["head"]))
             tensorfile.write_json(OUT, record)

@@ -29,6 +29,7 @@ from experiments import runs, survey, tensorfile
 from experiments.cells import Cells
 from experiments.plan import default_plan
 from experiments.survey import Survey
+from experiments.workers import pool
 
 OUT = Path(__file__).parent / "results" / "paths.json"
 ROWS, REPEATS, HOOKED = 16, 5, 8  # rows of text, turns, paths that our hooks and TransformerLens run in each turn
@@ -120,10 +121,15 @@ def whole_table(run: runs.Run, workers: int) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         cells = Cells(Path(folder), run, default_plan("python", run.config["model"]["n_ctx"]))
         asked = survey.check(Survey(what, run.steps[-1], TOKENS, "mean"), cells.on)
-        seconds = timed(lambda: survey.compute(cells, [asked], workers))
+        seconds = timed(lambda: _survey(cells, asked, workers))
         count = survey.means(cells, asked).attrs["tokens"]
     case = f"all {len(what)} paths over {count} tokens, {workers} processes started"
     return {"case": case, "ours": seconds, "unit": "seconds", "target": 60.0, "met": seconds < 60}
+
+
+def _survey(cells: Cells, asked: Survey, workers: int) -> None:
+    with pool(workers) as executor:
+        survey.compute(cells, [asked], executor)
 
 
 def main() -> None:

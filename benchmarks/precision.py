@@ -27,7 +27,8 @@ from scipy import stats
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from experiments import runs, sweep, tensorfile
+from experiments import runs, tensorfile
+from experiments.workers import pool
 from llc import engine
 from llc.estimate import llc
 from llc.settings import PAPER
@@ -128,8 +129,8 @@ def main() -> None:
         record = json.loads(OUT.read_text())
     done = {(row["side"], row["seed"], row["head"]) for row in record["estimates"]}
     cells = [(side, seed, head) for seed in SEEDS for head in HEADS for side in SIDES]
-    with sweep.pool(workers) as pool:
-        futures = [pool.submit(measure, *cell) for cell in cells if cell not in done]
+    with pool(workers) as executor:
+        futures = [executor.submit(measure, *cell) for cell in cells if cell not in done]
         for future in tqdm(as_completed(futures), total=len(futures)):
             rows = [*record["estimates"], future.result()]
             record["estimates"] = sorted(rows, key=lambda r: (r["side"], r["head"], r["seed"]))

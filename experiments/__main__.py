@@ -8,6 +8,8 @@ import warnings
 from concurrent.futures import BrokenExecutor
 from importlib import import_module
 
+from experiments.piece import PiecesFailed
+
 VERBS = (
     "reproduce",
     "train",
@@ -20,11 +22,12 @@ VERBS = (
     "circuit",
     "claims",
     "sweep",
+    "status",
 )
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a verb; returns the exit code: 0, 1 for a dead worker, 2 for bad input, 130 for Ctrl-C."""
+    """Runs a verb; returns the exit code: 0, 1 for work that failed, 2 for bad input, 130 for Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__.partition(":")[0])
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name in VERBS:
@@ -42,9 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except BrokenExecutor:
-        remedy = "run the same command again, with fewer --workers"
-        print(f"error: a worker process died (out of memory?): {remedy}", file=sys.stderr)
+    except (BrokenExecutor, PiecesFailed) as error:
+        print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\ninterrupted; what is finished is kept, the same command goes on from there", file=sys.stderr)

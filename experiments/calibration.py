@@ -7,8 +7,9 @@ from typing import NamedTuple
 import xarray as xr
 
 from ablations.names import Head, head_name
-from experiments import store, sweep
-from experiments.cells import Cells, llc_key, rllc_cost, work_rllc
+from experiments import store
+from experiments.cells import Cells, llc_key, rllc_task
+from experiments.piece import Piece
 from llc import calibrate
 from llc.calibrate import Recommendation
 from llc.settings import Settings
@@ -24,7 +25,7 @@ class Calibration(NamedTuple):
     recommendation: Recommendation
 
 
-def tasks(cells: Cells, step: int, heads: Iterable[Head], settings: Iterable[Settings]) -> list[sweep.Task]:
+def tasks(cells: Cells, step: int, heads: Iterable[Head], settings: Iterable[Settings]) -> list[Piece]:
     """All estimates that are missing: one piece for a setting and the heads of a layer."""
     by_layer: dict[int, list[Head]] = {}
     for head in heads:
@@ -36,9 +37,7 @@ def tasks(cells: Cells, step: int, heads: Iterable[Head], settings: Iterable[Set
         for of_layer in by_layer.values():
             missing = [h for h in of_layer if store.read(cells.folder, llc_key(on, step, h)) is None]
             if missing:
-                arguments = (cells.folder, cells.run.folder, plan, step, missing)
-                cost = rllc_cost(one, missing, cells.run.config["model"]["n_layers"])
-                found.append(sweep.Task(work_rllc, arguments, cost))
+                found.append(rllc_task(replace(cells, plan=plan), step, missing))
     return found
 
 

@@ -1,10 +1,11 @@
 """The cells of one main job: which there are, which are missing, and all of a kind as one dataset over checkpoints."""
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,11 +13,12 @@ from numpy.typing import ArrayLike
 
 from ablations.names import Head, all_heads, head_name
 from circuits import classify
-from experiments import bench, measure, runs, store, sweep, swept
+from experiments import bench, measure, runs, store, swept
 from experiments.bench import Bench
 from experiments.measure import MEASUREMENTS
 from experiments.measure_curvature import measure_curvature
 from experiments.measure_full import measure_full
+from experiments.piece import Piece
 from experiments.plan import Plan, llc_steps
 from llc.estimate import VERSION
 from llc.settings import Settings
@@ -49,19 +51,19 @@ class Cells:
             return self.run.steps[-1:]
         return llc_steps(self.run.steps, self.plan.llc_checkpoints) if kind in SAMPLED else self.run.steps
 
-    def tasks(self, kinds: Collection[str] = (*MEASUREMENTS, "rllc")) -> list[sweep.Task]:
+    def tasks(self, kinds: Collection[str] = (*MEASUREMENTS, "rllc")) -> list[Piece]:
         """All work on these kinds that is missing."""
         tasks = self.missing_rllcs() if "rllc" in kinds else []
         for kind in (*MEASUREMENTS, *MORE):
             for step in self.steps(kind) if kind in kinds and self._sweep(kind) is None else ():
                 if store.read(self.folder, key(self.on, kind, step)) is None:
                     arguments = (self.folder, self.run.folder, self.plan, kind, step)
-                    tasks.append(sweep.Task(work, arguments, COST[kind]))
+                    tasks.append(Piece(work, arguments, COST[kind], _name(self.plan, kind, step)))
         return tasks
 
-    def missing_rllcs(self) -> list[sweep.Task]:
+    def missing_rllcs(self) -> list[Piece]:
         """One piece for the heads of a layer, which share their minibatches."""
-        tasks: list[sweep.Task] = []
+        tasks: list[Piece] = []
         if self._sweep("rllc") is not None:
             return tasks
         layers = self._layers()
@@ -69,8 +71,7 @@ class Cells:
             for heads in layers:
                 missing = [h for h in heads if store.read(self.folder, llc_key(self.on, step, h)) is None]
                 if missing:
-                    arguments = (self.folder, self.run.folder, self.plan, step, missing)
-                    tasks.append(sweep.Task(work_rllc, arguments, rllc_cost(self.plan.llc, missing, len(layers))))
+                    tasks.append(rllc_task(self, step, missing))
         return tasks
 
     def cell(self, kind: str, step: int) -> xr.Dataset:
@@ -83,10 +84,34 @@ class Cells:
         if found is not None:
             return found
         if kind == "rllc":
-            return self._rllc()
-        parts = [self.cell(kind, step) for step in self.steps(kind)]
-        joined = xr.concat(parts, "step", combine_attrs="override", data_vars="all")
-        return joined.assign_coords(step=self.steps(kind))
+            for task in self.missing_rllcs():
+                task.function(*task.arguments)
+        else:
+            for step in self.steps(kind):
+                self.cell(kind, step)
+        return self.assembled(kind)
+
+    def assembled(self, kind: str) -> xr.Dataset:
+        """What there is by now of `table`, all its steps and restrictions: NaN (text: "") where a cell is missing.
+
+        Computes nothing, so it may be asked for while a sweep runs; ValueError where there is no cell at all.
+        """
+        found = self._sweep(kind)
+        if found is not None:
+            return found
+        names = measure.head_coords(self.run.model_config())
+        heads = [head for layer in self._layers() for head in layer]
+        by_step = {}
+        for step in self.steps(kind):
+            if kind != "rllc":
+                by_step[step] = store.read(self.folder, key(self.on, kind, step))
+                continue
+            by_head = {head_name(head): store.read(self.folder, llc_key(self.on, step, head)) for head in heads}
+            by_step[step] = _joined("restriction", by_head)
+        found = _joined("step", by_step)
+        if found is None:
+            raise ValueError(f"no cell of {kind!r} in {self.folder}: nothing of it was computed yet")
+        return found.assign_coords(names) if kind == "rllc" else found
 
     def write_sweep(self, kind: str) -> Path:
         """Commits the table of a kind, computed here where it is missing."""
@@ -102,23 +127,30 @@ class Cells:
         weights = [part.pop("weights") for part in parts]
         return parts[-1] | {"kind": f"swept_{kind}", "step": steps[-1], "steps": steps, "weights": weights}
 
-    def _rllc(self) -> xr.Dataset:
-        for task in self.missing_rllcs():
-            task.function(*task.arguments)
-        heads = [head for layer in self._layers() for head in layer]
-        by_step = []
-        for step in self.steps("rllc"):
-            cells = [store.read(self.folder, llc_key(self.on, step, head)) for head in heads]
-            by_step.append(
-                xr.concat([c for c in cells if c is not None], "restriction", combine_attrs="override", data_vars="all")
-            )
-        joined = xr.concat(by_step, "step", combine_attrs="override", data_vars="all")
-        names = measure.head_coords(self.run.model_config())
-        return joined.assign_coords(names | {"step": self.steps("rllc")})
-
     def _layers(self) -> list[list[tuple[int, int]]]:
         heads = all_heads(self.run.model_config())
         return [[h for h in heads if h[0] == layer] for layer in range(self.run.config["model"]["n_layers"])]
+
+
+def _joined(dim: str, parts: Mapping[Any, xr.Dataset | None]) -> xr.Dataset | None:
+    """Those parts that are there, along a new dimension that has all; NaN, or empty text, for the others."""
+    there = {name: part for name, part in parts.items() if part is not None}
+    if not there:
+        return None
+    table = xr.concat(there.values(), dim, combine_attrs="override", data_vars="all")
+    text = {str(name): "" for name, values in table.variables.items() if values.dtype.kind in "UOT"}
+    fill = dict.fromkeys(map(str, table.variables), np.nan) | text
+    return table.assign_coords({dim: list(there)}).reindex({dim: list(parts)}, fill_value=fill)
+
+
+def rllc_task(cells: Cells, step: int, heads: list[Head]) -> Piece:
+    """The chains of heads of one layer; in halves where memory runs out."""
+    arguments = (cells.folder, cells.run.folder, cells.plan, step, heads)
+    cost = rllc_cost(cells.plan.llc, heads, cells.run.config["model"]["n_layers"])
+    name = f"{_name(cells.plan, 'rllc', step)}, {' '.join(head_name(head) for head in heads)}"
+    half = len(heads) // 2
+    halves = tuple(rllc_task(cells, step, part) for part in (heads[:half], heads[half:])) if half else ()
+    return Piece(work_rllc, arguments, cost, name, halves)
 
 
 def rllc_cost(settings: Settings, heads: list[Head], n_layers: int) -> float:
@@ -162,6 +194,14 @@ def work_rllc(results: Path, folder: Path, plan: Plan, step: int, heads: list[He
     on = bench.bench(folder, plan)
     for head, dataset in measure.measure_rllc(on, step, heads).items():
         store.write(results, llc_key(on, step, head), dataset)
+
+
+def _name(plan: Plan, kind: str, step: int) -> str:
+    """Of a piece of work, for a person to read."""
+    llc = plan.llc
+    settings = f"{llc.name} (lr {llc.lr:g}, localization {llc.localization:g}, nbeta {llc.nbeta:g})"
+    how = (plan.corpus, settings, plan.reference and f"reference {plan.reference}", plan.gauge)
+    return ", ".join([f"{kind} at step {step}", *(part for part in how if part and kind in SAMPLED)])
 
 
 def _weights(folder: Path, step: int) -> str:

@@ -1,6 +1,7 @@
 """Discovery of the circuit that does a task on a run: the paths, what else is known of them, how good a circuit."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from typing import NamedTuple
 
 import networkx as nx
@@ -31,9 +32,9 @@ class Discovered(NamedTuple):
     text_tokens: int  # that overlaps are of; 0 where there is no text for them
 
 
-def compute(cells: Cells, task: str, step: int, steps: Sequence[int], workers: int) -> None:
+def compute(cells: Cells, task: str, step: int, steps: Sequence[int], executor: Executor) -> None:
     """Effects of all paths at the step and at all others asked for, and of all heads on held-out text at the step,
-    where missing; in worker processes when there is much to do.
+    where missing; on the executor when there is much to do.
     """
     work = path_tables.missing(cells, task, sorted({step, *steps}))
     on_text = head_overlap.asked(cells, step)
@@ -41,8 +42,7 @@ def compute(cells: Cells, task: str, step: int, steps: Sequence[int], workers: i
     if sum(piece.seconds for piece in work) < survey.WORTH_WORKERS:
         sweep.run_here(work, cells.run.name)
     else:
-        with sweep.pool(min(workers, len(work))) as pool:
-            sweep.run(work, pool, cells.run.name)
+        sweep.run(work, executor, cells.run.name)
 
 
 def discover_circuit(cells: Cells, name: str, step: int, types: Mapping[str, str] | None = None) -> Discovered:

@@ -6,6 +6,7 @@ and the number seen among all of these with a lower bound of those unseen (`circ
 """
 
 import contextlib
+from concurrent.futures import Executor
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from circuits import classify, mining, multigrams, patterns, rarefaction
 from circuits.classify import Evidence
 from experiments import known_multigrams, store, survey, sweep, token_kinds
 from experiments.cells import Cells
+from experiments.piece import Piece
 from experiments.survey import Survey
 
 ATTENTION = ("previous_token", "current_token", "prefix_matching")
@@ -42,18 +44,20 @@ def asked(found: Cells, step: int, tokens: int | None = None) -> Survey:
     return survey.of_heads(found.on, step, min(TOKENS, survey.available(found.on)) if tokens is None else tokens)
 
 
-def compute(found: Cells, wanted: Survey, workers: int) -> None:
-    """Everything that `table` needs and that takes long, in worker processes."""
+def compute(found: Cells, wanted: Survey, executor: Executor) -> None:
+    """Everything that `table` needs and that takes long."""
     place, rows = (found.folder, found.run.folder, found.plan), len(survey.surveyed(wanted, found.on))
     first = survey.missing(found, wanted)
-    first.append(sweep.Task(token_kinds.work_mined, place, 20.0))
-    first.append(sweep.Task(token_kinds.work_kinds, (*place, rows), 10.0))
-    then = [sweep.Task(known_multigrams.work, (*place, wanted, head), 3.0) for head in wanted.what]
-    then.append(sweep.Task(known_multigrams.work, (*place, wanted, None), 10.0))
+    first.append(Piece(token_kinds.work_mined, place, 20.0, "multigrams of the text"))
+    first.append(Piece(token_kinds.work_kinds, (*place, rows), 10.0, f"kinds of tokens, {rows} rows"))
+    learned = "multigrams that {} has learned at step " + str(wanted.step)
+    then = [
+        Piece(known_multigrams.work, (*place, wanted, head), 3.0 if head else 10.0, learned.format(head or "the model"))
+        for head in (*wanted.what, None)
+    ]
     if store.read(found.folder, _key(found, wanted)) is None:
-        with sweep.pool(workers) as pool:
-            sweep.run(first, pool, found.run.name)
-            sweep.run([*then, *survey.missing(found, _joint(found, wanted))], pool, found.run.name)
+        sweep.run(first, executor, found.run.name)
+        sweep.run([*then, *survey.missing(found, _joint(found, wanted))], executor, found.run.name)
 
 
 def table(found: Cells, wanted: Survey) -> xr.Dataset:

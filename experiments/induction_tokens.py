@@ -4,6 +4,7 @@ Chosen and measured as `contexts` says: with one half of the donors, and with th
 """
 
 import contextlib
+from concurrent.futures import Executor
 
 import numpy as np
 import xarray as xr
@@ -27,10 +28,10 @@ def asked(found: Cells, circuit: xr.Dataset) -> Survey:
     return survey.check(Survey((head,), found.run.steps[-1], tokens, lists=True), found.on)
 
 
-def compute(found: Cells, workers: int) -> None:
-    """The pass over the text, in worker processes; nothing where the text does not allow one."""
+def compute(found: Cells, executor: Executor) -> None:
+    """The pass over the text; nothing where the text does not allow one."""
     with contextlib.suppress(ValueError):  # the report says why
-        survey.compute(found, [asked(found, found.table("circuit"))], workers)
+        survey.compute(found, [asked(found, found.table("circuit"))], executor)
 
 
 def changes(circuit: xr.Dataset) -> list[str]:

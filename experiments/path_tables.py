@@ -10,9 +10,10 @@ import xarray as xr
 from ablations import attention
 from circuits import discover, graph
 from circuits.tasks import Task, accuracy
-from experiments import bench, cells, runs, store, sweep, task_sets
+from experiments import bench, cells, runs, store, task_sets
 from experiments.bench import Bench
 from experiments.cells import Cells
+from experiments.piece import Piece
 from experiments.plan import Plan, llc_steps
 
 STEPS = 6  # checkpoints, at most, that show how a circuit formed
@@ -37,12 +38,12 @@ def table(found: Cells, task: str, steps: Sequence[int]) -> xr.Dataset:
     return joined.assign_coords(step=list(steps))
 
 
-def missing(found: Cells, task: str, steps: Sequence[int]) -> list[sweep.Task]:
+def missing(found: Cells, task: str, steps: Sequence[int]) -> list[Piece]:
     """The steps that are not there yet, as work."""
     prompts = task_sets.task(task, found)
     cost = COST * len(discover.candidates(found.run.model_config())) * len(prompts.clean)
     return [
-        sweep.Task(work, (found.folder, found.run.folder, found.plan, task, step), cost)
+        Piece(work, (found.folder, found.run.folder, found.plan, task, step), cost, f"paths of {task} at step {step}")
         for step in steps
         if store.read(found.folder, _key(found.on, prompts, step)) is None
     ]

@@ -4,6 +4,7 @@ Learning coefficients are measured in several ways: the plan with one thing chan
 """
 
 from collections.abc import Iterable
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,8 @@ import numpy as np
 import xarray as xr
 
 from experiments import bracket_closers, bracket_table, head_types, induction_cuts, runs, survey, sweep
-from experiments.cells import Cells, work
+from experiments.cells import Cells
+from experiments.piece import Piece
 from experiments.plan import Plan, llc_steps
 from experiments.survey import Survey
 from llc.settings import MINI
@@ -118,34 +120,35 @@ def surveyed(cells: Cells, step: int | None = None) -> Survey:
     return head_types.asked(cells, cells.run.steps[-1] if step is None else step)
 
 
-def compute(study: Study, workers: int) -> None:
-    """Everything that the findings need and that is missing, in worker processes."""
-    _run([task for cells in study.cells for task in _tasks(cells)], "measurements", workers)
-    _run([task for cells in study.cells for task in _circuit_tasks(cells)], "induction circuits", workers)
+def compute(study: Study, executor: Executor) -> None:
+    """Everything that the findings need and that is missing."""
+    sweep.run([task for cells in study.cells for task in _tasks(cells)], executor, "measurements")
+    sweep.run([task for cells in study.cells for task in _circuit_tasks(cells)], executor, "induction circuits")
     for cells in study.cells:
         for step in (middle_step(cells.run), cells.run.steps[-1]):
-            head_types.compute(cells, surveyed(cells, step), workers)
+            head_types.compute(cells, surveyed(cells, step), executor)
 
 
-def compute_sampled(study: Study, workers: int) -> None:
+def compute_sampled(study: Study, executor: Executor) -> None:
     """The learning coefficients in all ways and on all texts, and the curvatures."""
-    _run([task for cells in study.cells for table in sampled(cells) for task in table.tasks()], "sampling", workers)
+    tables = (table for cells in study.cells for table in sampled(cells))
+    sweep.run([task for table in tables for task in table.tasks()], executor, "sampling")
 
 
-def compute_ways(cells: Cells, names: Iterable[str], workers: int) -> None:
+def compute_ways(cells: Cells, names: Iterable[str], executor: Executor) -> None:
     """Every head's coefficients in some of the ways."""
-    _run([task for way in names for task in in_way(cells, way).tasks(("rllc",))], cells.run.name, workers)
+    sweep.run([task for way in names for task in in_way(cells, way).tasks(("rllc",))], executor, cells.run.name)
 
 
-def compute_full(cells: Cells, workers: int) -> None:
+def compute_full(cells: Cells, executor: Executor) -> None:
     """The whole model's coefficient on all texts."""
     tables = (replace(cells, plan=plan) for plan in texts(cells.plan).values())
-    _run([task for table in tables for task in table.tasks(("full",))], cells.run.name, workers)
+    sweep.run([task for table in tables for task in table.tasks(("full",))], executor, cells.run.name)
 
 
-def compute_curvature(cells: Cells, workers: int) -> None:
+def compute_curvature(cells: Cells, executor: Executor) -> None:
     """Traces of the Hessian and of the Fisher information."""
-    _run(at_few(cells).tasks(("curvature",)), cells.run.name, workers)
+    sweep.run(at_few(cells).tasks(("curvature",)), executor, cells.run.name)
 
 
 class Sampled(NamedTuple):
@@ -154,7 +157,7 @@ class Sampled(NamedTuple):
     cells: Cells
     kind: str
 
-    def tasks(self) -> list[sweep.Task]:
+    def tasks(self) -> list[Piece]:
         return self.cells.tasks((self.kind,))
 
 
@@ -170,6 +173,12 @@ def commit(cells: Cells) -> list[Path]:
     return [table.cells.write_sweep(table.kind) for table in sampled(cells)]
 
 
+def bracket_task(cells: Cells, step: int) -> Piece:
+    """`brackets` and `closers` at a checkpoint."""
+    arguments = (cells.folder, cells.run.folder, cells.plan, step)
+    return Piece(work_brackets, arguments, 15.0, f"brackets at step {step}")
+
+
 def work_brackets(results: Path, folder: Path, plan: Plan, step: int) -> None:
     """In a worker process: single closers, and their means."""
     cells = Cells(results, runs.open_run(folder), plan)
@@ -182,22 +191,14 @@ def work_induction_cuts(results: Path, folder: Path, plan: Plan, step: int) -> N
     induction_cuts.table(Cells(results, runs.open_run(folder), plan), step)
 
 
-def _tasks(cells: Cells) -> list[sweep.Task]:
-    place = (cells.folder, cells.run.folder, cells.plan)
+def _tasks(cells: Cells) -> list[Piece]:
     steps = sorted({*few_steps(cells), middle_step(cells.run)})
-    paths = [sweep.Task(work_brackets, (*place, step), 15.0) for step in steps]
+    paths = [bracket_task(cells, step) for step in steps]
     return [*cells.tasks(KINDS), *(task for table in sampled(cells) for task in table.tasks()), *paths]
 
 
-def _circuit_tasks(cells: Cells) -> list[sweep.Task]:
+def _circuit_tasks(cells: Cells) -> list[Piece]:
     """What needs the circuit's heads."""
     steps = (cells.run.steps[0], cells.run.steps[-1])
     place = (cells.folder, cells.run.folder, cells.plan)
-    cuts = [sweep.Task(work_induction_cuts, (*place, step), 20.0) for step in steps]
-    return [*cuts, sweep.Task(work, (*place, "paths", steps[-1]), 10.0)]
-
-
-def _run(tasks: list[sweep.Task], description: str, workers: int) -> None:
-    if tasks:
-        with sweep.pool(workers) as pool:
-            sweep.run(tasks, pool, description)
+    return [Piece(work_induction_cuts, (*place, step), 20.0, f"induction cuts at step {step}") for step in steps]

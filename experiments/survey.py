@@ -6,6 +6,7 @@ text's; `keep` keeps the effect on every token as well.
 """
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from ablations.substitutes import Substitutes
 from experiments import bench, cells, corpora, store, sweep
 from experiments.bench import Bench
 from experiments.cells import Cells
+from experiments.piece import Piece
 from experiments.plan import Plan
 
 PART = 32  # rows of one cell
@@ -46,6 +48,12 @@ class Survey:
     def part_record(self) -> dict:
         """All that a part depends on."""
         return {name: value for name, value in asdict(self).items() if name != "tokens"}
+
+    @property
+    def label(self) -> str:
+        """For a person to read."""
+        others = f" and {len(self.what) - 1} others" if len(self.what) > 1 else ""
+        return f"{self.method} effects of {self.what[0]}{others}"
 
     def changes(self) -> list[Change]:
         return [changes.parse_change(text) for text in self.what]
@@ -92,17 +100,16 @@ def surveyed(survey: Survey, on: Bench) -> corpora.Corpus:
     return text(on).part(slice(0, -(-survey.tokens // (on.run.config["model"]["n_ctx"] - 1))))
 
 
-def compute(found: Cells, asked: Iterable[Survey], workers: int) -> None:
-    """Computes the parts that are missing: here when there is little to do, else in worker processes."""
+def compute(found: Cells, asked: Iterable[Survey], executor: Executor) -> None:
+    """Computes the parts that are missing: here when there is little to do, else on the executor."""
     tasks = [task for survey in asked for task in missing(found, survey)]
     if sum(task.seconds for task in tasks) < WORTH_WORKERS:
         sweep.run_here(tasks, found.run.name)
     else:
-        with sweep.pool(min(workers, len(tasks))) as pool:
-            sweep.run(tasks, pool, found.run.name)
+        sweep.run(tasks, executor, found.run.name)
 
 
-def missing(found: Cells, survey: Survey) -> list[sweep.Task]:
+def missing(found: Cells, survey: Survey) -> list[Piece]:
     """The parts that are not there yet, as work."""
     tasks = []
     draws = DRAWS if survey.method == "resample" else 1
@@ -110,7 +117,8 @@ def missing(found: Cells, survey: Survey) -> list[sweep.Task]:
         if store.read(found.folder, _key(found.on, survey, part)) is None:
             arguments = (found.folder, found.run.folder, found.plan, survey, part)
             seconds = 4e-6 * (part[1] - part[0]) * found.on.run.config["model"]["n_ctx"] * len(survey.what) * draws
-            tasks.append(sweep.Task(work, arguments, seconds))
+            name = f"{survey.label} at step {survey.step}, rows {part[0]} to {part[1]}"
+            tasks.append(Piece(work, arguments, seconds, name))
     return tasks
 
 

@@ -1,109 +1,107 @@
-"""Many independent pieces of work in worker processes, with progress, that may be interrupted at any moment.
+"""Many independent pieces of work on any executor, with progress, that may be interrupted at any moment.
 
-Each piece stores its own cells, so nothing here holds a result. A worker uses one torch thread: a cell's bits do not
-depend on the number of workers.
+Each piece stores its own cells, so nothing here holds a result. It runs on one torch thread: a cell's bits depend
+neither on the number of workers nor on where they are.
 """
 
-import contextlib
-import ctypes
-import os
-import signal
-import threading
+import errno
+import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from contextlib import contextmanager
-from multiprocessing import active_children, get_context, parent_process
-from multiprocessing.connection import wait
-from typing import Any, NamedTuple
+from queue import SimpleQueue
+from typing import Any
 
 import torch
 from tqdm.auto import tqdm
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+from experiments import journal, memory
+from experiments.piece import Piece, PiecesFailed
+from experiments.workers import Here
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # what would lose the work of every other piece too
 
 
-class Task(NamedTuple):
-    """One piece of work: a module-level function that stores what it computes."""
+def run(tasks: Sequence[Piece], executor: Executor, description: str) -> None:
+    """Runs all tasks, the longest first. A piece that fails does not stop the others, except where nothing can be
+    written; one that runs out of memory is done in parts.
 
-    function: Callable[..., None]
-    arguments: tuple[Any, ...]
-    seconds: float  # rough cost, for the progress bar
+    At the end, PiecesFailed names the failed ones, which the same call tries again; the ValueError itself is raised
+    where one and the same was the answer to every piece.
+    """
+    with _progress(tasks, description) as advance, journal.writing(tasks, description) as log:
+        failed = list(_failures(tasks, executor, log, advance))
+    if not failed:
+        return
+    first, error = failed[0]
+    if isinstance(error, ValueError) and len(failed) == len(tasks) and len({str(e) for _, e in failed}) == 1:
+        raise error
+    raise PiecesFailed(
+        f"{len(failed)} of {len(tasks)} pieces failed, the others are done; {first.name}: {_line(error)} "
+        f"(all are in {first.folder / journal.NAME}; the same command tries them again)"
+    ) from error
 
 
-def run(tasks: Sequence[Task], executor: Executor, description: str) -> None:
-    """Runs all tasks, the longest first; raises the first failure. What is stored by then stays."""
-    futures = {
-        executor.submit(task.function, *task.arguments): task for task in sorted(tasks, key=lambda t: -t.seconds)
-    }
-    with _progress(tasks, description) as advance:
-        for future in as_completed(futures):
-            future.result()
-            advance(futures[future])
-
-
-def run_here(tasks: Sequence[Task], description: str) -> None:
+def run_here(tasks: Sequence[Piece], description: str) -> None:
     """Runs all tasks in this process, one after another."""
-    with _progress(tasks, description) as advance:
-        for task in tasks:
-            task.function(*task.arguments)
-            advance(task)
+    run(tasks, Here(), description)
+
+
+def _failures(
+    tasks: Sequence[Piece], executor: Executor, log: journal.Journal, advance: Callable[[Piece], None]
+) -> Iterator[tuple[Piece, BaseException]]:
+    """Runs all, and yields those that fail."""
+    ended: SimpleQueue[Future] = SimpleQueue()
+    running: dict[Future, Piece] = {}
+    waiting = sorted(tasks, key=lambda task: task.seconds)
+    while waiting or running:
+        while waiting and ended.empty():  # an executor that works at once has a result for each
+            task = waiting.pop()
+            future = executor.submit(work, task.function, task.arguments)
+            running[future] = task
+            future.add_done_callback(ended.put)
+        future = ended.get()
+        task = running.pop(future)
+        try:
+            log.done(task, *future.result())
+        except (Exception, CancelledError) as error:
+            if task.parts and memory.ran_out(error):
+                waiting.extend(task.parts)
+                continue
+            log.failed(task, _line(error))
+            if isinstance(error, CancelledError):
+                raise BrokenExecutor("the scheduler is gone: what is finished is kept, run the same again") from None
+            if isinstance(error, OSError) and error.errno in DISK:
+                raise
+            yield task, error
+        advance(task)
+
+
+def work(function: Callable[..., None], arguments: tuple[Any, ...]) -> tuple[float, float]:
+    """Where the work is done: its seconds, and the most memory (MB) that its process had."""
+    torch.set_num_threads(1)
+    memory.forget_peak()
+    start = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - start, memory.peak()
+
+
+def _line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, ValueError | OSError) and text else f"{type(error).__name__}: {text}"
 
 
 @contextmanager
-def _progress(tasks: Sequence[Task], description: str) -> Iterator[Callable[[Task], None]]:
+def _progress(tasks: Sequence[Piece], description: str) -> Iterator[Callable[[Piece], None]]:
     """A bar in seconds of work; what it yields is called with every task that is done."""
     layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} so far, {remaining} left{postfix}"
     total, done = sum(task.seconds for task in tasks), 0
     with tqdm(total=total, desc=description, bar_format=layout, smoothing=0, disable=not tasks) as bar:
 
-        def advance(task: Task) -> None:
+        def advance(task: Piece) -> None:
             nonlocal done
             done += 1
             bar.set_postfix_str(f"{done} of {len(tasks)} pieces", refresh=False)
             bar.update(min(task.seconds, total - bar.n))  # sums of floats may pass the total
 
         yield advance
-
-
-@contextmanager
-def pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Spawned processes with one torch thread each, which end with this process even when it is killed.
-
-    On an error or Ctrl-C they are stopped at once: cells are written whole, so nothing is half done.
-    """
-    if workers < 1:
-        raise ValueError(f"workers={workers}: at least one is needed")
-    others = set(active_children())
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker) as executor:
-        try:
-            yield executor
-        except BaseException:
-            executor.shutdown(wait=False, cancel_futures=True)
-            for worker in set(active_children()) - others:
-                worker.terminate()
-            raise
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    keep_freed_memory()
-    torch.set_num_threads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def keep_freed_memory() -> None:
-    """Tells glibc not to return freed arrays to the system: taking them back, page by page, costs a fifth of the time.
-
-    Does nothing where the C library is another.
-    """
-    with contextlib.suppress(AttributeError, OSError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_MMAP_THRESHOLD, 2**25)
-        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)

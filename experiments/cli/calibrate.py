@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from ablations.names import check_head, head_name, parse_head
     from experiments import calibration, report, runs, sweep
-    from experiments.cli.shared import open_cells
+    from experiments.cli.shared import open_cells, open_executor
     from experiments.figures import calibration as figure
     from llc.calibrate import grid
 
@@ -40,9 +40,8 @@ def run(arguments: argparse.Namespace) -> None:
         sorted(arguments.localization or calibration.LOCALIZATIONS),
         [_nbeta(text, len(cells.on.sampled)) for text in arguments.nbeta or map(str, calibration.NBETAS)],
     )
-    if tasks := calibration.tasks(cells, step, heads, settings):
-        with sweep.pool(arguments.workers) as pool:
-            sweep.run(tasks, pool, f"{len(settings)} settings")
+    with open_executor(arguments) as executor:
+        sweep.run(calibration.tasks(cells, step, heads, settings), executor, f"{len(settings)} settings")
     for head in heads:
         found = calibration.calibration(cells, step, head, settings)
         print(f"{head_name(head)} at step {step}: {found.recommendation.reason}")

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from experiments import bracket_table, circuit_files, discovery, head_types, path_tables, runs, task_sets
-    from experiments.cli.shared import open_cells
+    from experiments.cli.shared import open_cells, open_executor
 
     opened = runs.open_run(arguments.run)
     if arguments.task not in task_sets.TASKS:
@@ -34,7 +34,8 @@ def run(arguments: argparse.Namespace) -> None:
     opened.check_step(step)
     cells = open_cells(arguments)
     steps = path_tables.formation_steps(cells) if arguments.formation else []
-    discovery.compute(cells, arguments.task, step, steps, arguments.workers)
+    with open_executor(arguments) as executor:
+        discovery.compute(cells, arguments.task, step, steps, executor)
     found = discovery.discover_circuit(cells, arguments.task, step, head_types.labels(cells, step))
     print(circuit_files.as_text(found, arguments.top))
     if arguments.task == "brackets":

@@ -1,7 +1,6 @@
 """The claims."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 HELP = "test the paper's twelve findings on several runs: statistic, interval, null, controls, and one word for each"
@@ -19,17 +18,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from experiments.cli.shared import open_study
 
-    make(open_study(arguments), arguments.out or Path("results"), arguments.workers)
+    make(open_study(arguments), arguments)
 
 
-def make(opened: "Study", results: Path, workers: int) -> None:
+def make(opened: "Study", arguments: argparse.Namespace) -> None:
     """Computes what is missing, prints the table, and writes it as JSON and into a page with the paper's figures."""
+    from pathlib import Path
+
     from experiments import claims_page, study
     from experiments.claims import table
+    from experiments.cli.shared import open_executor
 
-    study.compute(opened, workers)
+    with open_executor(arguments) as executor:
+        study.compute(opened, executor)
     findings = table.find_all(opened)
     print(table.as_text(findings))
-    folder = results / "claims"
+    folder = (arguments.out or Path("results")) / "claims"
     for path in (*table.write(opened, findings, folder), claims_page.write(opened, findings, folder)):
         print(f"wrote {path}")

@@ -16,13 +16,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from experiments import figures, report
-    from experiments.cli.shared import DEFAULT_RUN, compute, open_study
+    from experiments.cli.shared import DEFAULT_RUN, compute, open_executor, open_study
 
     module = figures.get(arguments.name)
     arguments.run = arguments.run or [DEFAULT_RUN]
-    for cells in open_study(arguments).cells:
-        compute(cells, module.NEEDS, arguments.workers)
-        if hasattr(module, "prepare"):
-            module.prepare(cells, arguments.workers)
+    opened = open_study(arguments)
+    with open_executor(arguments) as executor:
+        for cells in opened.cells:
+            compute(cells, module.NEEDS, executor)
+            if hasattr(module, "prepare"):
+                module.prepare(cells, executor)
+    for cells in opened.cells:
         for path in report.write_figure(cells, arguments.name):
             print(f"wrote {path}")

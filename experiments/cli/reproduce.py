@@ -3,12 +3,12 @@
 import argparse
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from experiments.cells import Cells
-
 HELP = (
     "measure a run over training (losses, scores, paths, rLLCs) and write tables, figures, summary.json and report.html"
 )
+
+if TYPE_CHECKING:
+    from experiments.cells import Cells
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,14 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from experiments import figures, induction_tokens, report, summary
-    from experiments.cli.shared import compute, open_cells
+    from experiments.cli.shared import compute, open_cells, open_executor
 
     cells = open_cells(arguments)
     note = cells.run.corpus_note(cells.on.corpus)
     if note:
         print(f"note: {note}")
-    compute(cells, None, arguments.workers)
-    induction_tokens.compute(cells, arguments.workers)
+    with open_executor(arguments) as executor:
+        compute(cells, None, executor)
+        induction_tokens.compute(cells, executor)
     tables = summary.write_tables(cells)
     written = [summary.write_summary(cells), report.write_report(cells, list(figures.FIGURES), note)]
     print(
@@ -46,7 +47,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _all(arguments: argparse.Namespace, measured: "Cells") -> None:
     from dataclasses import replace
-    from pathlib import Path
 
     from experiments.cli import claims
     from experiments.cli.shared import DEFAULT_RUN, open_study
@@ -56,4 +56,4 @@ def _all(arguments: argparse.Namespace, measured: "Cells") -> None:
     opened = open_study(several).cells
     first = replace(measured, committed=True)  # where it was measured, which with --out is not a folder of its own
     study = Study(tuple(first if found.run.folder == measured.run.folder else found for found in opened))
-    claims.make(study, arguments.out or Path("results"), arguments.workers)
+    claims.make(study, arguments)

@@ -9,13 +9,16 @@ DEFAULT_RUN = "mini-seed0"
 BUNDLED = ("mini-seed0", "mini-seed1", "mini-seed2")
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+    from contextlib import AbstractContextManager
+
     from experiments.cells import Cells
     from experiments.study import Study
     from experiments.survey import Survey
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """--run, --corpus, --out, --seed, --workers."""
+    """--run, --corpus, --out, --seed, --workers, --scheduler."""
     parser.add_argument(
         "--run",
         default=DEFAULT_RUN,
@@ -34,10 +37,13 @@ def _add_place_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count(), help="processes (default: one per core, %(default)s)"
     )
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="work on the Dask cluster of this scheduler (host:port) in their place"
+    )
 
 
 def add_study_arguments(parser: argparse.ArgumentParser) -> None:
-    """--run (repeatable), --corpus, --out, --seed, --workers: of runs that are looked at together."""
+    """--run (repeatable), --corpus, --out, --seed, --workers, --scheduler: of runs that are looked at together."""
     parser.add_argument(
         "--run",
         action="append",
@@ -115,14 +121,18 @@ def open_study(arguments: argparse.Namespace) -> "Study":
     return Study(tuple(replace(cells, committed=True) for cells in opened))
 
 
-def compute(found: "Cells", kinds: tuple[str, ...] | None, workers: int) -> None:
-    """Computes what is missing of these kinds of cells (all when None) in worker processes."""
+def open_executor(arguments: argparse.Namespace) -> "AbstractContextManager[Executor]":
+    """What --workers and --scheduler ask for."""
+    from experiments import workers
+
+    return workers.dask(arguments.scheduler) if arguments.scheduler else workers.pool(arguments.workers)
+
+
+def compute(found: "Cells", kinds: tuple[str, ...] | None, executor: "Executor") -> None:
+    """Computes what is missing of these kinds of cells (all when None)."""
     from experiments import sweep
 
-    tasks = found.tasks(kinds) if kinds else found.tasks()
-    if tasks:
-        with sweep.pool(workers) as pool:
-            sweep.run(tasks, pool, found.run.name)
+    sweep.run(found.tasks(kinds) if kinds else found.tasks(), executor, found.run.name)
 
 
 def survey_text(found: "Cells", arguments: argparse.Namespace, asked: list["Survey"]) -> list["Survey"]:
@@ -138,5 +148,6 @@ def survey_text(found: "Cells", arguments: argparse.Namespace, asked: list["Surv
     if tokens is None:
         tokens = min(arguments.default_tokens, survey.available(found.on))
     checked = [survey.check(replace(one, tokens=tokens), found.on) for one in asked]
-    survey.compute(found, checked, arguments.workers)
+    with open_executor(arguments) as executor:
+        survey.compute(found, checked, executor)
     return checked

@@ -18,11 +18,12 @@ def run(arguments: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from experiments import study
-    from experiments.cli.shared import open_study
+    from experiments.cli.shared import open_executor, open_study
 
     opened = open_study(arguments)
     computed = study.Study(tuple(replace(cells, committed=False) for cells in opened.cells))
-    study.compute_sampled(computed, arguments.workers)
+    with open_executor(arguments) as executor:
+        study.compute_sampled(computed, executor)
     for cells in computed.cells:
         print(f"sampled {cells.run.name} in {len(study.ways(cells.plan))} ways, cells in {cells.folder / 'cells'}")
         if arguments.commit:

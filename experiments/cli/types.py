@@ -15,14 +15,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from experiments import head_types, runs, type_files
-    from experiments.cli.shared import open_cells
+    from experiments.cli.shared import open_cells, open_executor
 
     opened = runs.open_run(arguments.run)
     step = opened.steps[-1] if arguments.step is None else arguments.step
     opened.check_step(step)
     cells = open_cells(arguments)
     wanted = head_types.asked(cells, step, arguments.tokens)
-    head_types.compute(cells, wanted, arguments.workers)
+    with open_executor(arguments) as executor:
+        head_types.compute(cells, wanted, executor)
     table = head_types.table(cells, wanted)
     print(type_files.as_text(cells, table, step))
     for path in type_files.write(cells, table, step):

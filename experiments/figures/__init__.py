@@ -1,6 +1,6 @@
 """The paper's figures, one file each: compute(run, results, settings) -> Dataset; draw(Dataset) -> Figure; CAPTION.
 
-NEEDS are the kinds of cells that a figure rests on; `prepare(cells, workers)`, where there is one, computes the rest.
+NEEDS are the kinds of cells that a figure rests on; `prepare(cells, executor)`, where there is one, computes the rest.
 """
 
 from importlib import import_module

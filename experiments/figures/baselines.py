@@ -1,5 +1,6 @@
 """Other measures of the heads over training, beside the learning coefficient."""
 
+from concurrent.futures import Executor
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +32,12 @@ MEASURES = {
 }
 
 
-def prepare(cells: Cells, workers: int) -> None:
+def prepare(cells: Cells, executor: Executor) -> None:
     """Samples what is missing."""
     from experiments import study
 
-    study.compute_ways(cells, (MAIN,), workers)
-    study.compute_curvature(cells, workers)
+    study.compute_ways(cells, (MAIN,), executor)
+    study.compute_curvature(cells, executor)
 
 
 def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:

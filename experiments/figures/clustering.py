@@ -1,5 +1,6 @@
 """Clusters of the heads' curves beside the heads' types, and how well the two agree by every way to cluster."""
 
+from concurrent.futures import Executor
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +35,12 @@ MARKERS = dict(
 LINES = ("-", "--", ":", "-.")
 
 
-def prepare(cells: Cells, workers: int) -> None:
+def prepare(cells: Cells, executor: Executor) -> None:
     """Samples and surveys what is missing."""
     from experiments import study
 
-    study.compute_ways(cells, (MAIN,), workers)
-    head_types.compute(cells, surveyed(cells), workers)
+    study.compute_ways(cells, (MAIN,), executor)
+    head_types.compute(cells, surveyed(cells), executor)
 
 
 def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:

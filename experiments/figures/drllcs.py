@@ -1,5 +1,6 @@
 """Learning coefficient of the whole model, refined by data: training text, code, prose, and a foreign corpus."""
 
+from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,11 +23,11 @@ CAPTION = (
 NEEDS = ()
 
 
-def prepare(cells: Cells, workers: int) -> None:
+def prepare(cells: Cells, executor: Executor) -> None:
     """Samples what is missing."""
     from experiments import study
 
-    study.compute_full(cells, workers)
+    study.compute_full(cells, executor)
 
 
 def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:

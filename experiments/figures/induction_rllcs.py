@@ -1,5 +1,6 @@
 """Learning coefficients of the heads on the training text and on code alone: do induction heads part from the rest?"""
 
+from concurrent.futures import Executor
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,11 @@ CAPTION = (
 NEEDS = ("circuit",)  # kinds of cells; the rLLCs are computed, or read, by `prepare`
 
 
-def prepare(cells: Cells, workers: int) -> None:
+def prepare(cells: Cells, executor: Executor) -> None:
     """Samples what is missing."""
     from experiments import study
 
-    study.compute_ways(cells, (MAIN, CODE), workers)
+    study.compute_ways(cells, (MAIN, CODE), executor)
 
 
 def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:

@@ -1,5 +1,6 @@
 """Final learning coefficients against how many multigrams, and n-grams, a head has learned, at the end and earlier."""
 
+from concurrent.futures import Executor
 from pathlib import Path
 
 import numpy as np
@@ -31,13 +32,13 @@ COUNTS = {"rarefied": "multigrams learned\n(expected among 200 completions)", "n
 LAYER_COLORS = (style.COLORS[0], style.COLORS[1], style.COLORS[2], style.COLORS[3])
 
 
-def prepare(cells: Cells, workers: int) -> None:
+def prepare(cells: Cells, executor: Executor) -> None:
     """Samples and surveys what is missing."""
     from experiments import study
 
-    study.compute_ways(cells, (MAIN,), workers)
+    study.compute_ways(cells, (MAIN,), executor)
     for step in (middle_step(cells.run), cells.run.steps[-1]):
-        head_types.compute(cells, surveyed(cells, step), workers)
+        head_types.compute(cells, surveyed(cells, step), executor)
 
 
 def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:

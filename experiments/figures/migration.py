@@ -1,5 +1,6 @@
 """Which layer serves each multigram, mid-training and at the end: all of them, and those that moved in full."""
 
+from concurrent.futures import Executor
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +31,10 @@ COLORS = {1: style.COLORS[1], -1: style.COLORS[0]}  # from layer 0 to 1, from 1 
 NAMES = {1: "from layer 0 to layer 1", -1: "from layer 1 to layer 0"}
 
 
-def prepare(cells: Cells, workers: int) -> None:
+def prepare(cells: Cells, executor: Executor) -> None:
     """Both passes over the held-out text."""
     for step in (middle_step(cells.run), cells.run.steps[-1]):
-        head_types.compute(cells, surveyed(cells, step), workers)
+        head_types.compute(cells, surveyed(cells, step), executor)
 
 
 def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:

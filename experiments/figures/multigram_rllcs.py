@@ -1,5 +1,6 @@
 """Learning coefficients measured on the data, beside those measured relative to the one-layer model's predictions."""
 
+from concurrent.futures import Executor
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,11 @@ CAPTION = (
 NEEDS = ("circuit",)  # kinds of cells; the rLLCs are computed, or read, by `prepare`
 
 
-def prepare(cells: Cells, workers: int) -> None:
+def prepare(cells: Cells, executor: Executor) -> None:
     """Samples what is missing."""
     from experiments import study
 
-    study.compute_ways(cells, (MAIN, RELATIVE), workers)
+    study.compute_ways(cells, (MAIN, RELATIVE), executor)
 
 
 def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:

@@ -1,5 +1,6 @@
 """What nested brackets come to need: the effect of cutting paths between heads on the choice of closer over time."""
 
+from concurrent.futures import Executor
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from experiments.cells import Cells, tokens_seen
 from experiments.figures import style
 from experiments.plan import Plan
 from experiments.runs import Run
-from experiments.study import Study, few_steps, work_brackets
+from experiments.study import Study, bracket_task, few_steps
 
 TITLE = "Which paths brackets need"
 CAPTION = (
@@ -28,11 +29,9 @@ TOP = 4
 GROUP_NAMES = {"nested": "nested brackets", "unnested": "other brackets", "quote": "quotes"}
 
 
-def prepare(cells: Cells, workers: int) -> None:
+def prepare(cells: Cells, executor: Executor) -> None:
     """Cuts all paths at some checkpoints."""
-    place = (cells.folder, cells.run.folder, cells.plan)
-    with sweep.pool(workers) as pool:
-        sweep.run([sweep.Task(work_brackets, (*place, step), 15.0) for step in few_steps(cells)], pool, cells.run.name)
+    sweep.run([bracket_task(cells, step) for step in few_steps(cells)], executor, cells.run.name)
 
 
 def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:

@@ -1,5 +1,6 @@
 """In which regime the learning coefficients are, and whether their order depends on the gauge of the weights."""
 
+from concurrent.futures import Executor
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +35,12 @@ WAYS = {
 }
 
 
-def prepare(cells: Cells, workers: int) -> None:
+def prepare(cells: Cells, executor: Executor) -> None:
     """Samples what is missing."""
     from experiments import study
 
-    study.compute_ways(cells, WAYS, workers)
-    study.compute_curvature(cells, workers)
+    study.compute_ways(cells, WAYS, executor)
+    study.compute_curvature(cells, executor)
 
 
 def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:

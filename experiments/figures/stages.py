@@ -1,5 +1,6 @@
 """What is learned when: scores of each stage, and the learning coefficient of the whole model."""
 
+from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,12 +35,9 @@ STAGE_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
 CRITICAL = "#D55E00"
 
 
-def prepare(cells: Cells, workers: int) -> None:
+def prepare(cells: Cells, executor: Executor) -> None:
     """Samples what is missing of the whole model's coefficient."""
-    tasks = _sampled(cells).tasks(("full",))
-    if tasks:
-        with sweep.pool(workers) as pool:
-            sweep.run(tasks, pool, cells.run.name)
+    sweep.run(_sampled(cells).tasks(("full",)), executor, cells.run.name)
 
 
 def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:

@@ -1,6 +1,7 @@
 """What each head matters most for, mid-training and at the end: kinds of tokens, and a few of them in their context."""
 
 import re
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,10 @@ BEFORE, LONGEST = 50, 13  # characters before an example's token, and of the tok
 CONTEXT_TOKENS = 40
 
 
-def prepare(cells: Cells, workers: int) -> None:
+def prepare(cells: Cells, executor: Executor) -> None:
     """Both passes over the held-out text, and the types."""
     for step in (middle_step(cells.run), cells.run.steps[-1]):
-        head_types.compute(cells, surveyed(cells, step), workers)
+        head_types.compute(cells, surveyed(cells, step), executor)
 
 
 def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:

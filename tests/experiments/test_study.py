@@ -104,3 +104,26 @@ def test_the_whole_models_coefficient_is_refined_by_the_text(cells: Cells, tmp_p
     assert own.sizes["step"] == 1 and float(own.se.squeeze()) > 0
     assert float(own.value.squeeze()) != float(other.value.squeeze())
     assert MAIN in study.texts(last.plan) and "C++" in study.texts(last.plan)
+
+
+def test_what_is_there_is_assembled_while_the_rest_is_missing(cells: Cells) -> None:
+    last = replace(cells, plan=replace(cells.plan, llc_checkpoints=2))
+    with pytest.raises(ValueError, match="nothing of it was computed yet"):
+        last.assembled("rllc")
+    task = last.missing_rllcs()[-1]  # the second layer at the last checkpoint
+    task.function(*task.arguments)
+    some = last.assembled("rllc")
+    assert some.value.dims == ("step", "restriction") and some.value.shape == (2, 8)
+    assert some.value.notnull().values.tolist() == [[False] * 8, [False] * 4 + [True] * 4]
+    assert some.verdict.values[0, 0] == "" and some.verdict.values[1, 7] != ""
+    assert some.layer.values.tolist() == [0] * 4 + [1] * 4
+    frame = some[["value", "se"]].to_dataframe().dropna()
+    assert frame.loc[(60, "L1H3"), "value"] == float(some.value[1, 7]) and len(frame) == 4
+    whole = last.table("rllc")
+    assert whole.value[1, 4:].equals(some.value[1, 4:]) and whole.value.notnull().all()
+    assert last.assembled("rllc").identical(whole)
+
+
+def test_tables_go_to_zarr_and_back(cells: Cells, tmp_path: Path) -> None:
+    cells.table("ablations").to_zarr(tmp_path / "table.zarr", zarr_format=2)
+    assert xr.open_zarr(tmp_path / "table.zarr").load().identical(cells.table("ablations"))

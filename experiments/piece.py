@@ -1,0 +1,23 @@
+"""One piece of work of a sweep."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Piece(NamedTuple):
+    """A module-level function that stores what it computes in the folder that is its first argument."""
+
+    function: Callable[..., None]
+    arguments: tuple[Any, ...]
+    seconds: float  # rough cost, for the progress bar
+    name: str  # for a person to read, one in its folder
+    parts: tuple["Piece", ...] = ()  # to be done instead where it runs out of memory
+
+    @property
+    def folder(self) -> Path:
+        return self.arguments[0]
+
+
+class PiecesFailed(RuntimeError):
+    """Some pieces failed; the others are done and stored."""
