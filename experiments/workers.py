@@ -3,6 +3,7 @@
 All three are `concurrent.futures.Executor`s, which is all that `sweep.run` asks for.
 """
 
+import logging
 import os
 import signal
 import threading
@@ -157,6 +158,7 @@ def dask(address: str) -> Iterator[Executor]:
         from distributed import Client
     except ModuleNotFoundError:
         raise ValueError("--scheduler needs Dask: install the extra, pip install -e '.[dask]'") from None
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it reports reaches the caller as errors
     try:
         client = Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
