@@ -5,6 +5,7 @@ The names are those of `documents`. Rows are built when first needed and cached 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from experiments import documents
 from experiments.cache import built, digest
+from experiments.documents import first_line
 from experiments.tokenizer import BOS
 
 ROWS = 2  # raised by hand when what is kept of rows changes
@@ -145,10 +147,9 @@ def bos(tokenizer: Tokenizer) -> int:
 
 
 def _token_lists(documents: Iterator[str], tokenizer: Tokenizer, group: int = 256) -> Iterator[list[int]]:
-    batch: list[str] = []
-    for text in documents:
-        batch.append(text)
-        if len(batch) == group:
-            yield from (encoding.ids for encoding in tokenizer.encode_batch_fast(batch, add_special_tokens=False))
-            batch = []
-    yield from (encoding.ids for encoding in tokenizer.encode_batch_fast(batch, add_special_tokens=False))
+    while batch := list(islice(documents, group)):
+        try:
+            encodings = tokenizer.encode_batch_fast(batch, add_special_tokens=False)
+        except Exception as error:  # tokenizers raises a bare Exception
+            raise ValueError(f"the run's tokenizer cannot write this text ({first_line(error)}): use another") from None
+        yield from (encoding.ids for encoding in encodings)

@@ -162,10 +162,20 @@ class Sampled(NamedTuple):
 
 
 def sampled(cells: Cells) -> list[Sampled]:
-    """All tables that take long."""
+    """All tables that take long, of the texts that the run's tokenizer can write."""
     found = [Sampled(in_way(cells, way), "rllc") for way in ways(cells.plan)]
     found += [Sampled(replace(cells, plan=plan), "full") for plan in texts(cells.plan).values()]
-    return [*found, Sampled(at_few(cells), "curvature")]
+    return [table for table in (*found, Sampled(at_few(cells), "curvature")) if _readable(table.cells, cells)]
+
+
+def _readable(cells: Cells, own: Cells) -> bool:
+    """Whether other texts than the run's own can be read: a vocabulary of words has no tokens for code."""
+    if cells.plan.corpus == own.plan.corpus:
+        return True
+    try:
+        return len(cells.on.train) > 0
+    except ValueError:
+        return False
 
 
 def commit(cells: Cells) -> list[Path]:
