@@ -1,6 +1,6 @@
 """One piece of work of a sweep."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,3 +21,7 @@ class Piece(NamedTuple):
 
 class PiecesFailed(RuntimeError):
     """Some pieces failed; the others are done and stored."""
+
+    def __init__(self, message: str, errors: Sequence[BaseException]) -> None:
+        super().__init__(message)
+        self.errors = tuple(errors)

@@ -14,7 +14,7 @@ import xarray as xr
 
 from experiments import bracket_closers, bracket_table, head_types, induction_cuts, runs, survey, sweep
 from experiments.cells import Cells
-from experiments.piece import Piece
+from experiments.piece import Piece, PiecesFailed
 from experiments.plan import Plan, llc_steps
 from experiments.survey import Survey
 from llc.settings import MINI
@@ -122,11 +122,20 @@ def surveyed(cells: Cells, step: int | None = None) -> Survey:
 
 def compute(study: Study, executor: Executor) -> None:
     """Everything that the findings need and that is missing."""
-    sweep.run([task for cells in study.cells for task in _tasks(cells)], executor, "measurements")
-    sweep.run([task for cells in study.cells for task in _circuit_tasks(cells)], executor, "induction circuits")
+    _run_possible([task for cells in study.cells for task in _tasks(cells)], executor, "measurements")
+    _run_possible([task for cells in study.cells for task in _circuit_tasks(cells)], executor, "induction circuits")
     for cells in study.cells:
         for step in (middle_step(cells.run), cells.run.steps[-1]):
             head_types.compute(cells, surveyed(cells, step), executor)
+
+
+def _run_possible(tasks: list[Piece], executor: Executor, description: str) -> None:
+    """What a run or its text does not allow is left out: the finding that needs it says so."""
+    try:
+        sweep.run(tasks, executor, description)
+    except PiecesFailed as failed:
+        if not all(isinstance(error, ValueError) for error in failed.errors):
+            raise
 
 
 def compute_sampled(study: Study, executor: Executor) -> None:

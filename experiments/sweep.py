@@ -38,7 +38,8 @@ def run(tasks: Sequence[Piece], executor: Executor, description: str) -> None:
         raise error
     raise PiecesFailed(
         f"{len(failed)} of {len(tasks)} pieces failed, the others are done; {first.name}: {_line(error)} "
-        f"(all are in {first.folder / journal.NAME}; the same command tries them again)"
+        f"(all are in {first.folder / journal.NAME}; the same command tries them again)",
+        [error for _, error in failed],
     ) from error
 
 

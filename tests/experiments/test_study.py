@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
-from experiments import documents, plan, runs, study, swept
+from experiments import documents, plan, runs, study, swept, workers
 from experiments.cells import Cells
 from experiments.cli.shared import BUNDLED
+from experiments.piece import Piece, PiecesFailed
 from experiments.study import FEW, MAIN, Study
 from llc.settings import MINI, QUICK
 
@@ -127,3 +128,15 @@ def test_what_is_there_is_assembled_while_the_rest_is_missing(cells: Cells) -> N
 def test_tables_go_to_zarr_and_back(cells: Cells, tmp_path: Path) -> None:
     cells.table("ablations").to_zarr(tmp_path / "table.zarr", zarr_format=2)
     assert xr.open_zarr(tmp_path / "table.zarr").load().identical(cells.table("ablations"))
+
+
+def refuse(folder: Path, error: Exception) -> None:
+    raise error
+
+
+def test_what_a_text_does_not_allow_is_left_to_the_finding_and_other_failures_are_not(tmp_path: Path) -> None:
+    errors = (ValueError("no brackets"), ValueError("no quotes"), RuntimeError("a mistake"))
+    pieces = [Piece(refuse, (tmp_path, error), 1.0, str(error)) for error in errors]
+    study._run_possible(pieces[:2], workers.Here(), "test")
+    with pytest.raises(PiecesFailed, match="3 of 3 pieces failed"):
+        study._run_possible(pieces, workers.Here(), "test")
