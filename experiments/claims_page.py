@@ -7,7 +7,7 @@ from pathlib import Path
 from experiments import figures, report, tensorfile
 from experiments.cells import Cells
 from experiments.claims.table import FAMILY
-from experiments.claims.verdict import Finding
+from experiments.claims.verdict import COMMAND, Finding
 from experiments.study import Study
 
 COLORS = {"replicated": "#009E73", "contradicted": "#D55E00", "inconclusive": "#777777", "not testable": "#AAAAAA"}
@@ -60,8 +60,9 @@ def _head(study: Study) -> str:
 
 def _table(findings: list[Finding]) -> str:
     rows = "".join(
-        f'<tr><td>{one.number}</td><td><a href="#claim{one.number}">{html.escape(one.name)}</a></td><td>{_word(one)}'
-        f"</td><td class=n>{_number(one.value)}</td><td class=n>{_interval(one)}</td><td class=n>{_number(one.p)}</td>"
+        f'<tr><td>{one.claim.number}</td><td><a href="#claim{one.claim.number}">{html.escape(one.claim.name)}</a></td>'
+        f"<td>{_word(one)}</td><td class=n>{_number(one.value)}</td><td class=n>{_interval(one)}</td>"
+        f"<td class=n>{_number(one.p)}</td>"
         f"<td>{html.escape(_controls(one))}</td><td>{html.escape(_survives(one))}</td></tr>"
         for one in findings
     )
@@ -72,10 +73,11 @@ def _table(findings: list[Finding]) -> str:
 
 
 def _section(study: Study, one: Finding) -> str:
+    claim = one.claim
     rows = {
-        "expected": one.statement,
-        "precondition": one.precondition,
-        "criterion": one.criterion,
+        "expected": claim.statement,
+        "precondition": claim.precondition,
+        "criterion": claim.criterion,
         "statistic": one.statistic,
         "found": f"{_number(one.value)} (95% interval {_interval(one)}; null {_number(one.null)}; p {_number(one.p)})",
         "units": one.units,
@@ -85,16 +87,16 @@ def _section(study: Study, one: Finding) -> str:
         "reading": one.diagnosis,
     }
     listed = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in rows.items())
-    drawn = "".join(_figure(cells, one.figure) for cells in study.cells)
+    drawn = "".join(_figure(cells, claim.figure) for cells in study.cells)
     return (
-        f'<h2 id="claim{one.number}">{one.number}. {html.escape(one.name.capitalize())} {_word(one)}</h2>'
-        f"<dl>{listed}</dl>{drawn}<p class=quiet>Run again: <code>{html.escape(one.command)}</code>; the figure: "
-        f"<code>{html.escape(report.figure_command(study.cells[0], one.figure))}</code></p>"
+        f'<h2 id="claim{claim.number}">{claim.number}. {html.escape(claim.name.capitalize())} {_word(one)}</h2>'
+        f"<dl>{listed}</dl>{drawn}<p class=quiet>Run again: <code>{COMMAND}</code>; the figure: "
+        f"<code>{html.escape(report.figure_command(study.cells[0], claim.figure))}</code></p>"
     )
 
 
 def _others(study: Study, findings: list[Finding]) -> str:
-    shown = {finding.figure for finding in findings}
+    shown = {finding.claim.figure for finding in findings}
     sections = [
         f"<h3>{html.escape(figures.get(name).TITLE)}</h3>" + "".join(_figure(cells, name) for cells in study.cells)
         for name in (*figures.FIGURES, *figures.MORE)

@@ -17,14 +17,17 @@ from experiments.cells import Cells
 from experiments.claims import coordination, nested_brackets
 from experiments.claims.coordination import Pairs
 from experiments.claims.permutation import p_value
-from experiments.claims.verdict import Control, Finding, Verdict, opposite, verdict
+from experiments.claims.verdict import Claim, Control, Finding, Verdict, opposite, verdict
 from experiments.study import SURVIVAL, Study, middle_step
 
-NUMBER, NAME = 9, "composition"
-STATEMENT = "those heads come to write to and read from the same subspace"
-PRECONDITION = "a pair from 7 or 8"
-CRITERION = "above the 95th percentile of the maximum under permuted pairs"
-FIGURE = "compositions"
+CLAIM = Claim(
+    number=9,
+    name="composition",
+    statement="those heads come to write to and read from the same subspace",
+    precondition="a pair from 7 or 8",
+    criterion="above the 95th percentile of the maximum under permuted pairs",
+    figure="compositions",
+)
 DRAWS = 4999
 
 
@@ -196,11 +199,7 @@ def _finding(
     found: Test | None, ours: list[Scores], pairs: Pairs, controls: list[Control], details: dict, word: Verdict
 ) -> Finding:
     return Finding(
-        number=NUMBER,
-        name=NAME,
-        statement=STATEMENT,
-        precondition=PRECONDITION,
-        criterion=CRITERION,
+        claim=CLAIM,
         statistic="change of composition, late minus early, in standard deviations of all pairs: mean over the pairs, "
         "of the input (queries, keys, values) where it is largest",
         value=found.value if found else None,
@@ -215,8 +214,6 @@ def _finding(
         details=details,
         diagnosis=_diagnosis(found, details),
         verdict=word,
-        figure=FIGURE,
-        command="python -m experiments claims",
     )
 
 

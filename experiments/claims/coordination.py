@@ -13,15 +13,18 @@ from ablations.names import parse_head
 from experiments.cells import Cells
 from experiments.claims.overlap_change import DRAWS, Change, Snapshot, changed, correlation
 from experiments.claims.permutation import maximum_test, p_value, permuted, smallest_detectable
-from experiments.claims.verdict import Control, Finding, opposite, verdict
+from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
 from experiments.interaction import SHARE
 from experiments.study import SURVIVAL, Study, middle_step
 
-NUMBER, NAME = 7, "coordination"
-STATEMENT = "a layer-0 and a layer-1 head come to affect the same tokens"
-PRECONDITION = "-"
-CRITERION = "p < 0.05"
-FIGURE = "tokens-in-context"
+CLAIM = Claim(
+    number=7,
+    name="coordination",
+    statement="a layer-0 and a layer-1 head come to affect the same tokens",
+    precondition="-",
+    criterion="p < 0.05",
+    figure="tokens-in-context",
+)
 FEWEST = 10  # documents of a half, which errors by document need
 
 Pairs = dict[str, list[tuple[str, str]]]  # of each run: a head of layer 0, a head of layer 1
@@ -205,11 +208,7 @@ def _mean(values: np.ndarray) -> float:
 def _finding(found: Pooled | None, controls: list[Control], details: dict, units: str, word: str) -> Finding:
     critical = smallest_detectable(found.null).critical * found.se if found else float("nan")
     return Finding(
-        number=NUMBER,
-        name=NAME,
-        statement=STATEMENT,
-        precondition=PRECONDITION,
-        criterion=CRITERION,
+        claim=CLAIM,
         statistic="correlation within strata of the tokens that two heads matter most for, late minus early, of the "
         "pair chosen on other documents; mean over seeds",
         value=found.value if found else None,
@@ -223,8 +222,6 @@ def _finding(found: Pooled | None, controls: list[Control], details: dict, units
         details=details,
         diagnosis=_diagnosis(details) or f"no run has {2 * FEWEST} documents in its held-out text",
         verdict=word,  # type: ignore[arg-type]
-        figure=FIGURE,
-        command="python -m experiments claims",
     )
 
 

@@ -14,14 +14,17 @@ from jaxtyping import Float, Int, Shaped
 from experiments.cells import Cells
 from experiments.claims.clusters import Method, RandTest, Scaling, cluster, summed_rand
 from experiments.claims.permutation import permuted, smallest_detectable
-from experiments.claims.verdict import Control, Finding, opposite, verdict
+from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
 from experiments.study import MAIN, SURVIVAL, Study
 
-NUMBER, NAME = 2, "differentiation"
-STATEMENT = "heads of one kind share one rLLC curve over training"
-PRECONDITION = "at least two types with two heads in a layer"
-CRITERION = "p < 0.01, on raw and on standardised curves"
-FIGURE = "clustering"
+CLAIM = Claim(
+    number=2,
+    name="differentiation",
+    statement="heads of one kind share one rLLC curve over training",
+    precondition="at least two types with two heads in a layer",
+    criterion="p < 0.01, on raw and on standardised curves",
+    figure="clustering",
+)
 METHODS: tuple[Method, ...] = ("k-means", "hierarchical", "DTW")
 SCALINGS: tuple[Scaling, ...] = ("raw", "standardised", "min-max")
 JUDGED: tuple[Scaling, ...] = ("raw", "standardised")  # of the criterion, with k-means
@@ -122,11 +125,7 @@ def judge(
     interval = _interval(test) if test else None
     limits = smallest_detectable(test.null, ALPHA) if test else None
     return Finding(
-        number=NUMBER,
-        name=NAME,
-        statement=STATEMENT,
-        precondition=PRECONDITION,
-        criterion=CRITERION,
+        claim=CLAIM,
         statistic="adjusted Rand index of k-means clusters with types, mean over layers and seeds (1: the same, 0: by "
         "chance), of raw or standardised curves, whichever has the larger p; interval from the spread of permutations",
         value=test.mean if test else None,
@@ -146,8 +145,6 @@ def judge(
             opposite=opposite(interval, 0.0) and not met,
             control_fired=any(control.fired for control in controls),
         ),
-        figure=FIGURE,
-        command="python -m experiments claims",
     )
 
 

@@ -12,14 +12,17 @@ from experiments.cells import Cells
 from experiments.claims.differentiation import SHUFFLES, survival
 from experiments.claims.partial import Partial, partial_spearman
 from experiments.claims.permutation import permuted, smallest_detectable
-from experiments.claims.verdict import Control, Finding, opposite, verdict
+from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
 from experiments.study import MAIN, RANDOM, SURVIVAL, Study
 
-NUMBER, NAME = 3, "memorisation"
-STATEMENT = "the final rLLC of a multigram head grows with the number of multigrams it has learned"
-PRECONDITION = "15 multigram heads over all seeds"
-CRITERION = "rho > 0, p < 0.05"
-FIGURE = "memorization"
+CLAIM = Claim(
+    number=3,
+    name="memorisation",
+    statement="the final rLLC of a multigram head grows with the number of multigrams it has learned",
+    precondition="15 multigram heads over all seeds",
+    criterion="rho > 0, p < 0.05",
+    figure="memorization",
+)
 ALPHA, NEEDED = 0.05, 15
 FINAL_WAYS = SURVIVAL | {f"{name.replace(' ', ' gauge ')}": name for name in RANDOM}  # by label
 SMALLEST = 2  # heads of a stratum: slopes are shared, so that small strata inform too; tests keep their level
@@ -98,11 +101,7 @@ def judge(every: xr.Dataset, judged: Sequence[str], untrained: xr.Dataset | None
     met, testable = _met(test), count >= NEEDED
     limit = smallest_detectable(test.null).critical if len(test.null) else float("nan")
     return Finding(
-        number=NUMBER,
-        name=NAME,
-        statement=STATEMENT,
-        precondition=PRECONDITION,
-        criterion=CRITERION,
+        claim=CLAIM,
         statistic="partial Spearman correlation of final rLLC and multigrams learned (rarefied), multigram heads, "
         "within layer and seed, given ablation effect and weight norm",
         value=None if test.reason else test.value,
@@ -122,8 +121,6 @@ def judge(every: xr.Dataset, judged: Sequence[str], untrained: xr.Dataset | None
             opposite=opposite(interval, 0.0) and not met,
             control_fired=any(control.fired for control in controls),
         ),
-        figure=FIGURE,
-        command="python -m experiments claims",
     )
 
 

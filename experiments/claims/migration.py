@@ -21,14 +21,17 @@ from circuits import mining, multigrams
 from experiments import known_multigrams, survey, token_kinds
 from experiments.cells import Cells
 from experiments.claims.coordination import halves
-from experiments.claims.verdict import Control, Finding, Verdict, opposite, verdict
+from experiments.claims.verdict import Claim, Control, Finding, Verdict, opposite, verdict
 from experiments.study import SURVIVAL, Study, middle_step, surveyed
 
-NUMBER, NAME = 10, "migration"
-STATEMENT = "particular multigrams move from layer 0 to layer 1"
-PRECONDITION = "50 multigrams learned by stage two"
-CRITERION = "more in the claimed direction, p < 0.05, with three shown in full"
-FIGURE = "migration"
+CLAIM = Claim(
+    number=10,
+    name="migration",
+    statement="particular multigrams move from layer 0 to layer 1",
+    precondition="50 multigrams learned by stage two",
+    criterion="more in the claimed direction, p < 0.05, with three shown in full",
+    figure="migration",
+)
 FEWEST_KNOWN, SHOWN, BEYOND = 50, 3, 1.96
 SHUFFLES = 200
 
@@ -239,11 +242,7 @@ def _finding(
     total = sum(pooled) if pooled else 0
     needed = next((k for k in range(total + 1) if stats.binom.sf(k - 1, total, 0.5) < 0.05), None)
     return Finding(
-        number=NUMBER,
-        name=NAME,
-        statement=STATEMENT,
-        precondition=PRECONDITION,
-        criterion=CRITERION,
+        claim=CLAIM,
         statistic="share of targets whose multigrams move from layer 0 to 1, of those that move either way",
         value=pooled.share if pooled and total else None,
         interval=pooled.interval if pooled else None,
@@ -257,8 +256,6 @@ def _finding(
         details=details,
         diagnosis=_diagnosis(known, details),
         verdict=word,
-        figure=FIGURE,
-        command="python -m experiments claims",
     )
 
 

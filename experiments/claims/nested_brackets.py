@@ -14,18 +14,21 @@ from experiments.bracket_closers import CLEAN, GROUPS
 from experiments.cells import Cells
 from experiments.claims.matching import adjusted, contrast, matched
 from experiments.claims.permutation import permuted
-from experiments.claims.verdict import Control, Finding, opposite, verdict
+from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
 from experiments.study import SURVIVAL, Study, middle_step
 
-NUMBER, NAME = 8, "nested brackets"
-STATEMENT = "choosing the right closer of a nested pair comes to need layer 0 -> layer 1 information"
 CLOSERS, DOCUMENTS = 100, 30
-PRECONDITION = (
-    f"in either half of the documents {CLOSERS} nested closers, of {DOCUMENTS} documents, whose enclosing opener is of "
-    "another type; the right closer leads at more than half of them (95% interval, by document)"
+CLAIM = Claim(
+    number=8,
+    name="nested brackets",
+    statement="choosing the right closer of a nested pair comes to need layer 0 -> layer 1 information",
+    precondition=(
+        f"in either half of the documents {CLOSERS} nested closers, of {DOCUMENTS} documents, whose enclosing opener "
+        "is of another type; the right closer leads at more than half of them (95% interval, by document)"
+    ),
+    criterion="interaction > 0, p < 0.05, clustered by document and seed",
+    figure="path-needs",
 )
-CRITERION = "interaction > 0, p < 0.05, clustered by document and seed"
-FIGURE = "path-needs"
 EARLY, LATE, FIRST = range(3)  # times: middle of the training, its end, its first checkpoint
 SHUFFLES, ALLOWED = 19, 3  # chance lets 3 of 19 pass with a probability of 0.001 or less
 Pairs = dict[str, list[tuple[str, str]]]  # of each run: a head of layer 0, a head of layer 1
@@ -109,11 +112,7 @@ def judge(every: list[Closers], judged: list[str]) -> Finding:
     controls = _controls(used, [one for one in every if one.name in of_runs and one.first == 0]) if found else ()
     interval = (found.value - found.critical, found.value + found.critical) if found else None
     return Finding(
-        number=NUMBER,
-        name=NAME,
-        statement=STATEMENT,
-        precondition=PRECONDITION,
-        criterion=CRITERION,
+        claim=CLAIM,
         statistic="nats of log-odds lost when the path is cut, late minus early, nested minus like unnested closers",
         value=found.value if found else None,
         interval=interval,
@@ -131,8 +130,6 @@ def judge(every: list[Closers], judged: list[str]) -> Finding:
             opposite=opposite(interval, 0.0),
             control_fired=any(control.fired for control in controls),
         ),
-        figure=FIGURE,
-        command="python -m experiments claims",
     )
 
 

@@ -17,14 +17,17 @@ from experiments.claims.differentiation import SHUFFLES, survival
 from experiments.claims.memorisation import strata
 from experiments.claims.partial import Prediction, accuracy_difference
 from experiments.claims.permutation import permuted
-from experiments.claims.verdict import Control, Finding, opposite, verdict
+from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
 from experiments.study import MAIN, SURVIVAL, Study
 
-NUMBER, NAME = 12, "other measures"
-STATEMENT = "other measures separate the kinds of heads less well than the rLLC"
-PRECONDITION = "at least two types with two heads in a layer; two seeds"
-CRITERION = "interval of rLLC minus the best other above 0"
-FIGURE = "baselines"
+CLAIM = Claim(
+    number=12,
+    name="other measures",
+    statement="other measures separate the kinds of heads less well than the rLLC",
+    precondition="at least two types with two heads in a layer; two seeds",
+    criterion="interval of rLLC minus the best other above 0",
+    figure="baselines",
+)
 MEASURES = ("rLLC", "Hessian trace", "Fisher trace", "ablation effect", "weight norm", "Gaussian-noise loss rise")
 SCALES = ("levels", "standardised", "ranks")  # the first is the claim's
 
@@ -109,11 +112,7 @@ def judge(every: xr.Dataset, judged: xr.Dataset, survives: dict[str, str]) -> Fi
     runs = np.unique(judged.run.values).tolist()
     half = (interval[1] - interval[0]) / 2 if interval else float("nan")
     return Finding(
-        number=NUMBER,
-        name=NAME,
-        statement=STATEMENT,
-        precondition=PRECONDITION,
-        criterion=CRITERION,
+        claim=CLAIM,
         statistic="share of heads whose type is predicted from other seeds' (balanced over types), rLLC curves minus "
         "the best of the other measures' curves",
         value=test.value if test else None,
@@ -133,8 +132,6 @@ def judge(every: xr.Dataset, judged: xr.Dataset, survives: dict[str, str]) -> Fi
             opposite=opposite(interval, 0.0) and not met,
             control_fired=any(control.fired for control in controls),
         ),
-        figure=FIGURE,
-        command="python -m experiments claims",
     )
 
 

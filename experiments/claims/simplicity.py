@@ -13,14 +13,17 @@ from experiments.claims.differentiation import SHUFFLES, survival
 from experiments.claims.memorisation import FINAL_WAYS, SMALLEST, control, covariates, joined, strata, summary
 from experiments.claims.partial import Partial, adjusted_difference
 from experiments.claims.permutation import permuted, smallest_detectable
-from experiments.claims.verdict import Control, Finding, opposite, verdict
+from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
 from experiments.study import Study
 
-NUMBER, NAME = 4, "simplicity"
-STATEMENT = "heads with simple algorithms end with lower rLLCs than multigram heads"
-PRECONDITION = "both kinds in the layer"
-CRITERION = "p < 0.05, for each of the two contrasts that can be made"
-FIGURE = "rllcs"
+CLAIM = Claim(
+    number=4,
+    name="simplicity",
+    statement="heads with simple algorithms end with lower rLLCs than multigram heads",
+    precondition="both kinds in the layer",
+    criterion="p < 0.05, for each of the two contrasts that can be made",
+    figure="rllcs",
+)
 ALPHA = 0.05
 CONTRASTS = {  # layer, and its simple heads
     "induction against multigram, layer 1": (1, ("induction",)),
@@ -62,11 +65,7 @@ def judge(every: xr.Dataset, judged: Sequence[str], untrained: xr.Dataset | None
     met = _met(tests)
     interval = test.interval if test and not test.reason else None
     return Finding(
-        number=NUMBER,
-        name=NAME,
-        statement=STATEMENT,
-        precondition=PRECONDITION,
-        criterion=CRITERION,
+        claim=CLAIM,
         statistic="final rLLC, simple minus multigram heads, within layer and seed, given weight norm and ablation "
         f"effect; of the contrasts that can be made the one with the largest p ({name})",
         value=test.value if test and interval else None,
@@ -85,8 +84,6 @@ def judge(every: xr.Dataset, judged: Sequence[str], untrained: xr.Dataset | None
             opposite=opposite(interval, 0.0, "below") and not met,
             control_fired=any(control.fired for control in controls),
         ),
-        figure=FIGURE,
-        command="python -m experiments claims",
     )
 
 

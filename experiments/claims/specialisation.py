@@ -10,16 +10,19 @@ from scipy import stats
 from experiments.cells import Cells
 from experiments.claims.differentiation import survival
 from experiments.claims.permutation import cluster_bootstrap, permutation_test, smallest_detectable
-from experiments.claims.verdict import Control, Finding, opposite, verdict
+from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
 from experiments.study import CODE, MAIN, SURVIVAL, Study
 
-NUMBER, NAME = 5, "specialisation"
-STATEMENT = (
-    "on code, induction heads' rLLCs rise relative to the others', and the induction heads separate from each other"
+CLAIM = Claim(
+    number=5,
+    name="specialisation",
+    statement=(
+        "on code, induction heads' rLLCs rise relative to the others', and the induction heads separate from each other"
+    ),
+    precondition="two induction heads in a layer; code a minority of the training data",
+    criterion="both p < 0.05; and the shares of syntax tokens among their most affected tokens differ (p < 0.05)",
+    figure="induction-rllcs",
 )
-PRECONDITION = "two induction heads in a layer; code a minority of the training data"
-CRITERION = "both p < 0.05; and the shares of syntax tokens among their most affected tokens differ (p < 0.05)"
-FIGURE = "induction-rllcs"
 MOST_AFFECTED = 200  # tokens of each head
 
 
@@ -67,11 +70,7 @@ def judge(judged: list[Heads], survives: dict[str, str], every: list[Heads] | No
     shuffled = _rise([one._replace(induction=np.roll(one.induction, 1)) for one in used]) if used else None
     control = Control("the next head in the layer in place of each induction head", *_numbers(shuffled))
     return Finding(
-        number=NUMBER,
-        name=NAME,
-        statement=STATEMENT,
-        precondition=PRECONDITION,
-        criterion=CRITERION,
+        claim=CLAIM,
         statistic="log of rLLC(code) / rLLC(training text), induction heads minus the others of the layer",
         value=rise.value if rise else None,
         interval=interval,
@@ -91,8 +90,6 @@ def judge(judged: list[Heads], survives: dict[str, str], every: list[Heads] | No
         verdict=verdict(
             testable=testable, met=met, opposite=opposite(interval, 0.0), control_fired=met and control.fired
         ),
-        figure=FIGURE,
-        command="python -m experiments claims",
     )
 
 

@@ -11,14 +11,17 @@ from scipy import stats
 
 from experiments.cells import Cells
 from experiments.claims.onsets import Crossing, crossing
-from experiments.claims.verdict import Control, Finding, verdict
+from experiments.claims.verdict import Claim, Control, Finding, verdict
 from experiments.study import SURVIVAL, Study
 
-NUMBER, NAME = 1, "stages"
-STATEMENT = "bigrams are learned before longer n-grams, then previous-token heads, then induction heads"
-PRECONDITION = "all four scores rise"
-CRITERION = "the order holds for both, in every seed"
-FIGURE = "stages"
+CLAIM = Claim(
+    number=1,
+    name="stages",
+    statement="bigrams are learned before longer n-grams, then previous-token heads, then induction heads",
+    precondition="all four scores rise",
+    criterion="the order holds for both, in every seed",
+    figure="stages",
+)
 SCORES = ("bigrams", "longer n-grams", "previous-token heads", "induction heads")
 LONGER = (3, 4)  # n of the longer n-grams
 SHARES = {"onset": 0.2, "half-rise": 0.5}
@@ -158,11 +161,7 @@ def judge(every: list[Curves], judged: list[str]) -> Finding:
     holding = sum(holds(of_run) for of_run in found.values())
     controls = _controls(used) if enough else ()
     return Finding(
-        number=NUMBER,
-        name=NAME,
-        statement=STATEMENT,
-        precondition=PRECONDITION,
-        criterion=CRITERION,
+        claim=CLAIM,
         statistic="the least gap from a stage to the next, in log(step + 1); it holds where all intervals are above 0",
         value=worst.value if enough and worst else None,
         interval=(worst.low, worst.high) if enough and worst else None,
@@ -180,8 +179,6 @@ def judge(every: list[Curves], judged: list[str]) -> Finding:
             opposite=any(gap.high < 0 for of_run in found.values() for gap in of_run),
             control_fired=any(control.fired for control in controls),
         ),
-        figure=FIGURE,
-        command="python -m experiments claims",
     )
 
 

@@ -55,18 +55,14 @@ def find_all(study: Study) -> list[Finding]:
         try:
             findings.append(claim.find(study))
         except ValueError as error:
-            log.warning("claim %d: %s", claim.NUMBER, error)
+            log.warning("claim %d: %s", claim.CLAIM.number, error)
             findings.append(_untestable(claim, study, str(error)))
     return findings
 
 
 def _untestable(claim: ModuleType, study: Study, why: str) -> Finding:
     return Finding(
-        number=claim.NUMBER,
-        name=claim.NAME,
-        statement=claim.STATEMENT,
-        precondition=claim.PRECONDITION,
-        criterion=claim.CRITERION,
+        claim=claim.CLAIM,
         statistic="none",
         value=None,
         interval=None,
@@ -79,8 +75,6 @@ def _untestable(claim: ModuleType, study: Study, why: str) -> Finding:
         details={},
         diagnosis=f"could not be measured: {why}",
         verdict="not testable",
-        figure=claim.FIGURE,
-        command="python -m experiments claims",
     )
 
 
@@ -115,13 +109,12 @@ def as_markdown(study: Study, findings: list[Finding]) -> str:
         value, interval, p = _numbers(one)
         controls = "; ".join(f"{control.name}: {'fired' if control.fired else 'not found'}" for control in one.controls)
         survives = "; ".join(f"{name}: {answer}" for name, answer in one.survives.items())
-        cells = (str(one.number), one.name, f"**{one.verdict}**", value, interval, p, controls, survives)
+        cells = (str(one.claim.number), one.claim.name, f"**{one.verdict}**", value, interval, p, controls, survives)
         lines.append("| " + " | ".join(text.replace("|", "/") for text in cells) + " |")
     for one in findings:
-        lines += [
-            "",
-            f"**{one.number}. {one.name}**: {one.statement}. Criterion: {one.criterion}. Value: {one.statistic}.",
-        ]
+        claim = one.claim
+        lines += ["", f"**{claim.number}. {claim.name}**: {claim.statement}. Criterion: {claim.criterion}."]
+        lines[-1] += f" Value: {one.statistic}."
         lines += [f"Units: {one.units}. Smallest detectable: {one.smallest_detectable}. {one.diagnosis}."]
     return "\n".join(lines) + "\n"
 
@@ -131,7 +124,8 @@ def as_text(findings: list[Finding]) -> str:
     lines = [f"{'claim':<32} {'verdict':<13} {'value':>9}  {'95% interval':<22} {'p':>7}  units"]
     for one in findings:
         value, interval, p = _numbers(one)
-        lines.append(f"{one.number:>2} {one.name:<29} {one.verdict:<13} {value:>9}  {interval:<22} {p:>7}  {one.units}")
+        head = f"{one.claim.number:>2} {one.claim.name:<29} {one.verdict:<13}"
+        lines.append(f"{head} {value:>9}  {interval:<22} {p:>7}  {one.units}")
     return "\n".join(lines)
 
 

@@ -7,17 +7,22 @@ import xarray as xr
 from jaxtyping import Float
 
 from experiments.claims.differentiation import survival
-from experiments.claims.verdict import Control, Finding, verdict
+from experiments.claims.verdict import Claim, Control, Finding, verdict
 from experiments.study import MAIN, RELATIVE, SURVIVAL, Study
 
-NUMBER, NAME = 6, "transfer between layers"
-STATEMENT = (
-    "measured against a one-layer model's predictions, layer 0's rLLCs peak after the second stage and then fall, "
-    "while layer 1's still rise"
+CLAIM = Claim(
+    number=6,
+    name="transfer between layers",
+    statement=(
+        "measured against a one-layer model's predictions, layer 0's rLLCs peak after the second stage and then fall, "
+        "while layer 1's still rise"
+    ),
+    precondition="the one-layer reference is trained; multigram heads in both layers",
+    criterion=(
+        "layer 0 falls and layer 1 rises, each beyond 2 standard errors; the cross-entropy rLLC beside it does not"
+    ),
+    figure="multigram-rllcs",
 )
-PRECONDITION = "the one-layer reference is trained; multigram heads in both layers"
-CRITERION = "layer 0 falls and layer 1 rises, each beyond 2 standard errors; the cross-entropy rLLC beside it does not"
-FIGURE = "multigram-rllcs"
 SECOND_STAGE = 0.10  # of the rise of the best previous-token score of layer 0
 
 
@@ -113,11 +118,7 @@ def judge(
     error = max((relative[name].layer0_se for name in used), default=float("nan"))
     control = Control("the next-token rLLC of the same heads", None, None, beside)
     return Finding(
-        number=NUMBER,
-        name=NAME,
-        statement=STATEMENT,
-        precondition=PRECONDITION,
-        criterion=CRITERION,
+        claim=CLAIM,
         statistic="change of layer 0's mean rLLC from its peak to the end (multigram heads), least favourable seed",
         value=worst,
         interval=(worst - 2 * error, worst + 2 * error) if used else None,
@@ -133,8 +134,6 @@ def judge(
         },
         diagnosis=_diagnosis(relative, used, judged),
         verdict=verdict(testable=testable, met=met, opposite=against and not met, control_fired=beside),
-        figure=FIGURE,
-        command="python -m experiments claims",
     )
 
 

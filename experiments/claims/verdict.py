@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple
 
 import numpy as np
 
+COMMAND = "python -m experiments claims"
 Verdict = Literal["replicated", "contradicted", "inconclusive", "not testable"]
 
 
@@ -19,15 +20,22 @@ class Control(NamedTuple):
     fired: bool  # it met the criterion all the same
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One claim, tested. `value`, `interval` and `null` are of the same units, which `statistic` names."""
+class Claim(NamedTuple):
+    """What is claimed, and when it counts as replicated."""
 
     number: int
     name: str
     statement: str
     precondition: str
     criterion: str
+    figure: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One claim, tested. `value`, `interval` and `null` are of the same units, which `statistic` names."""
+
+    claim: Claim
     statistic: str  # what it is, with its units and sign
     value: float | None
     interval: tuple[float, float] | None  # 95%
@@ -40,12 +48,12 @@ class Finding:
     details: dict  # JSON values and arrays
     diagnosis: str
     verdict: Verdict
-    figure: str
-    command: str
 
     def record(self) -> dict:
         """Plain JSON: tuples and arrays as lists, numbers that are not finite as null."""
-        parts = asdict(self) | {"controls": [control._asdict() for control in self.controls]}
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "claim"}
+        parts = self.claim._asdict() | own | {"controls": [control._asdict() for control in self.controls]}
+        parts["command"] = COMMAND
         return {name: plain(value) for name, value in parts.items()}
 
 

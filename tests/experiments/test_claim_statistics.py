@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.claims import partial, permutation
-from experiments.claims.verdict import Control, Finding, opposite, plain, verdict
+from experiments.claims.verdict import Claim, Control, Finding, opposite, plain, verdict
 
 
 def share_below(p: list[float], level: float) -> float:
@@ -42,10 +42,11 @@ def test_a_finding_is_plain_json() -> None:
     control = Control("shuffled types", math.nan, 0.4, False)
     details = {"each": np.array([1.0, np.nan]), "n": np.int64(3), 2: (True, None)}
     finding = Finding(
-        2, "differentiation", "s", "p", "c", "summed index", 1.5, (0.5, math.inf), 0.0, 0.004, "16 heads", "0.3",
-        (control,), {"balanced gauge": "no"}, details, "", "replicated", "clustering", "claims",
+        Claim(2, "differentiation", "s", "p", "c", "clustering"), "summed index", 1.5, (0.5, math.inf), 0.0, 0.004,
+        "16 heads", "0.3", (control,), {"balanced gauge": "no"}, details, "", "replicated",
     )  # fmt: skip
     record = json.loads(json.dumps(finding.record(), allow_nan=False))
+    assert (record["number"], record["figure"], record["verdict"]) == (2, "clustering", "replicated")
     assert record["interval"] == [0.5, None] and record["controls"][0]["value"] is None
     assert record["details"] == {"each": [1.0, None], "n": 3, "2": [True, None]}
     with pytest.raises(TypeError, match="set"):

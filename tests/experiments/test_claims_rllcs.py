@@ -182,6 +182,6 @@ def test_a_claim_that_cannot_be_measured_says_why(monkeypatch, caplog) -> None:
     monkeypatch.setattr(specialisation, "find", refuse)
     with caplog.at_level(logging.WARNING):
         (found,) = table.find_all(Study(()))
-    assert (found.number, found.verdict) == (5, "not testable")
+    assert (found.claim.number, found.verdict) == (5, "not testable")
     assert "no text is left" in found.diagnosis
     assert "specialisation" in table.as_text([found])

@@ -34,7 +34,7 @@ def test_the_table_has_twelve_claims_with_all_that_they_promise(claimed: Path) -
 def test_the_page_stands_alone_and_shows_every_figure(claimed: Path) -> None:
     page = (claimed / "claims" / "report.html").read_text()
     for claim in CLAIMS:
-        assert f'id="claim{claim.NUMBER}"' in page
+        assert f'id="claim{claim.CLAIM.number}"' in page
     for name in figures.MORE:
         assert figures.get(name).TITLE in page or f"figure {name} --run tiny-seed0" in page, name
     assert "http://" not in page.replace("http://www.w3.org", "")
