@@ -76,6 +76,22 @@ def check_context(cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos
         raise ValueError(f"rows of {tokens.shape[1]} tokens do not fit the model's context of {cfg.n_ctx}: cut them")
 
 
+def check_tokens(cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"]) -> None:
+    """Raises ValueError for what is no table of tokens, for none, for rows longer than the model's context, and for
+    tokens outside its vocabulary.
+    """
+    if tokens.ndim != 2 or tokens.dtype != torch.int64:
+        raise ValueError(f"tokens are {tokens.dtype} of shape {list(tokens.shape)}: give int64 [row, pos]")
+    if tokens.numel() == 0:
+        raise ValueError("no tokens: give at least one row")
+    check_context(cfg, tokens)
+    outside = tokens[(tokens < 0) | (tokens >= cfg.d_vocab)]
+    if len(outside):
+        raise ValueError(
+            f"token {int(outside[0])} is outside the vocabulary of {cfg.d_vocab}: use the model's own tokenizer"
+        )
+
+
 def embed(weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"]) -> Residual:
     """The residual stream before layer 0; raises ValueError for rows longer than the model's context."""
     check_context(cfg, tokens)

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
-from ablations.attention import check_context
+from ablations.attention import check_tokens
 from ablations.heads import Interventions
 
 
@@ -63,9 +63,7 @@ def run(
 
     Errors, and what is left untouched, as in `token_losses`.
     """
-    check_context(model.cfg, tokens)
-    if tokens.numel() == 0:
-        raise ValueError("no tokens: give at least one row")
+    check_tokens(model.cfg, tokens)
     fired: set[int] = set()
 
     def watched(number: int, function):  # type: ignore[no-untyped-def]

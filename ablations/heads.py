@@ -13,7 +13,8 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
-from ablations.names import Head, head_name
+from ablations.attention import check_tokens
+from ablations.names import Head, check_head
 
 Hook = Callable[..., Tensor | None]
 Interventions = list[tuple[str, Hook]]
@@ -60,6 +61,8 @@ def other_rows(
     documents, pool: which document each token is of; first_row: the number of the first row, when these are a part of a
     text. Raises ValueError where the pool has fewer such rows.
     """
+    if draws < 1 or seed < 0:
+        raise ValueError(f"draws={draws}, seed={seed}: draws must be at least 1, and a seed not negative")
     chosen = np.empty((len(documents), draws), dtype=np.int64)
     for row, own in enumerate(documents):
         free = np.flatnonzero(~np.isin(pool, own).any(1))
@@ -83,13 +86,11 @@ def head_z(
     model: HookedTransformer, heads: Iterable[Head], tokens: Int64[Tensor, "batch pos"]
 ) -> dict[Head, Float[Tensor, "batch pos d_head"]]:
     """z of each head on a text."""
-    heads = list(heads)
+    heads = [check_head(head, model.cfg) for head in heads]
+    check_tokens(model.cfg, tokens)
     names = {z_hook(head) for head in heads}
     with torch.no_grad():
         _, cache = model.run_with_cache(tokens, return_type=None, names_filter=lambda name: name in names)
-    missing = [head_name(head) for head in heads if z_hook(head) not in cache]
-    if missing:
-        raise ValueError(f"the model has no hook for {', '.join(missing)}: it has {model.cfg.n_layers} layers")
     return {head: cache[z_hook(head)][:, :, head[1]] for head in heads}
 
 
@@ -99,8 +100,16 @@ def z_hook(head: Head) -> str:
 
 def _set_head(index: int, value: Tensor) -> Hook:
     def hook(z: Tensor, hook: object = None) -> Tensor:
+        if not 0 <= index < z.shape[2]:
+            raise ValueError(f"no head {index} in a layer of {z.shape[2]}: heads are counted from 0")
         z = z.clone()
-        z[:, :, index] = value.to(z)
+        try:
+            z[:, :, index] = value.to(z)
+        except RuntimeError:
+            raise ValueError(
+                f"a value of shape {list(value.shape)} does not fit z of shape {list(z[:, :, index].shape)}: "
+                "give [d_head], [pos, d_head] or [batch, pos, d_head]"
+            ) from None
         return z
 
     return hook

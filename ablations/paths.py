@@ -8,7 +8,7 @@ those paths too to remove it), as does everything it tells other heads.
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -77,6 +77,12 @@ def check_path(path: Path, cfg: HookedTransformerConfig) -> Path:
     return path
 
 
+def check_layer_norm(layer_norm: str) -> None:
+    """Raises ValueError for another way than those that there are."""
+    if layer_norm not in get_args(LayerNorm):
+        raise ValueError(f"layer_norm={layer_norm!r}: it is one of {', '.join(get_args(LayerNorm))}")
+
+
 def named_sources(cfg: HookedTransformerConfig) -> tuple[str, ...]:
     """What writes to the residual stream of an attention-only model, apart from heads."""
     return ("embed", "pos_embed", "b_O") if cfg.positional_embedding_type == "standard" else ("embed", "b_O")
@@ -106,6 +112,7 @@ def cut(
     in place of the embedding (by "embed"), for these paths only; zero for what is not given.
     """
     paths = [check_path(path, model.cfg) for path in dict.fromkeys(paths)]
+    check_layer_norm(layer_norm)
     missing: dict[Source, Tensor] = {}  # what each source writes, less what stands in for it; renewed by every run
     hooks = [
         _keep(source, (values or {}).get(source, torch.zeros(1)), model, missing)  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from ablations import attention
 from ablations.attention import HeadWeights, Readings, Residual, Weights
 from ablations.changes import Change, first_layer
 from ablations.names import Head
-from ablations.paths import OUTPUT, LayerNorm, Path, Source, Via
+from ablations.paths import OUTPUT, LayerNorm, Path, Source, Via, check_layer_norm
 
 HeadZ = Float[Tensor, "batch pos d_head"]
 
@@ -74,6 +74,7 @@ def prepare(
 
     values: what is put in place of removed heads' and cut sources' z, or of the embedding where it is cut ("embed").
     """
+    check_layer_norm(layer_norm)
     stand_in: dict[Source, Tensor] = dict(values.items())
     return Run(weights, cfg, clean, stand_in, layer_norm, {}, {})
 

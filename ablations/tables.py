@@ -19,7 +19,7 @@ from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
 from ablations import rerun
-from ablations.attention import Weights
+from ablations.attention import Weights, check_tokens
 from ablations.changes import Change, check_change, first_layer
 from ablations.names import Head
 from ablations.paths import OUTPUT, LayerNorm
@@ -74,6 +74,9 @@ def blocks(
         check_change(change, cfg)
     if len(tokens) == 0 or tokens.shape[1] < 2:
         raise ValueError(f"{len(tokens)} rows of {tokens.shape[1]} tokens: losses need a row of two tokens or more")
+    if rows_at_once < 1:
+        raise ValueError(f"rows_at_once={rows_at_once}: it must be at least 1")
+    check_tokens(cfg, tokens)
     with torch.no_grad():
         for start in range(0, len(tokens), rows_at_once):
             rows = slice(start, min(start + rows_at_once, len(tokens)))

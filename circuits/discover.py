@@ -22,7 +22,7 @@ from ablations import attention, rerun
 from ablations.attention import Weights
 from ablations.changes import Change
 from ablations.names import all_heads
-from ablations.paths import OUTPUT, VIAS, Path, Source, all_paths
+from ablations.paths import OUTPUT, VIAS, Path, Source, all_paths, check_path
 from circuits import answer_tests
 from circuits.tasks import Task, logit_difference
 
@@ -77,6 +77,7 @@ def exact(
     """Patches one path after another, layer norms recomputed, re-running only what follows."""
     with torch.no_grad():
         run, clean, corrupted = _prepared(weights, cfg, task, metric)
+        _check_paths(paths, cfg)
         before, patched, p = _logits(run, Change()), [], np.empty(len(paths))
         for number, path in enumerate(paths):
             after = _logits(run, Change(cuts=(path,)))
@@ -96,6 +97,7 @@ def attribution(
     """The same by gradients: EAP for one step (at the clean prompts), EAP-IG for more (`IG_STEPS` are usual)."""
     if steps < 1:
         raise ValueError(f"steps={steps}: at least one gradient is needed")
+    _check_paths(paths, cfg)
     with torch.no_grad():
         _, of_clean, of_corrupted = _prepared(weights, cfg, task, metric)
         clean, corrupted = (rerun.clean_run(weights, cfg, tokens) for tokens in (task.clean, task.corrupted))
@@ -110,6 +112,10 @@ def attribution(
 
 def significant(p: Float[np.ndarray, " path"], rate: float = 0.05) -> Bool[np.ndarray, " path"]:
     """Which p-values pass at this false-discovery rate (Benjamini and Hochberg 1995)."""
+    if not 0 < rate < 1:
+        raise ValueError(f"rate={rate}: a false-discovery rate is between 0 and 1")
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ValueError("a p-value is not between 0 and 1: use exact effects, attributions have none")
     return stats.false_discovery_control(p) <= rate
 
 
@@ -144,7 +150,13 @@ def random_circuits(
     metric: Metric = logit_difference,
 ) -> RandomCircuits:
     """Random sets of as many paths: what a circuit is to be held against."""
-    generator, every = np.random.default_rng(seed), candidates(cfg)
+    every = candidates(cfg)
+    if not 0 <= size <= len(every) or draws < 1 or seed < 0:
+        raise ValueError(
+            f"size={size}, draws={draws}, seed={seed}: a circuit has 0 to {len(every)} paths; "
+            "draw at least once, with a seed that is not negative"
+        )
+    generator = np.random.default_rng(seed)
     share, found = _share_kept(weights, cfg, task, metric), np.full((3, draws), np.nan)
     for draw in range(draws):
         order = [every[number] for number in generator.permutation(len(every))]
@@ -171,6 +183,13 @@ def _share_kept(
     return lambda patched: (score(patched) - none) / (whole - none)
 
 
+def _check_paths(paths: Sequence[Path], cfg: HookedTransformerConfig) -> None:
+    if not paths:
+        raise ValueError("no paths: give at least one, or all `candidates`")
+    for path in paths:
+        check_path(path, cfg)
+
+
 def _prepared(
     weights: Weights, cfg: HookedTransformerConfig, task: Task, metric: Metric
 ) -> tuple[rerun.Run, Tensor, Tensor]:
@@ -178,6 +197,11 @@ def _prepared(
     if task.clean.shape != task.corrupted.shape:
         shapes = f"clean prompts {list(task.clean.shape)}, corrupted prompts {list(task.corrupted.shape)}"
         raise ValueError(f"{shapes}: their positions must correspond, make both as many and as long")
+    if not len(task.clean) == len(task.right) == len(task.wrong):
+        answers = f"{len(task.right)} right and {len(task.wrong)} wrong answers"
+        raise ValueError(f"{len(task.clean)} prompts, {answers}: give one of each for every prompt")
+    for tokens in (task.clean, task.corrupted, task.right[:, None], task.wrong[:, None]):
+        attention.check_tokens(cfg, tokens)
     clean, corrupted = (rerun.clean_run(weights, cfg, tokens) for tokens in (task.clean, task.corrupted))
     values: dict[Source, Tensor] = {(layer, head): corrupted.z[layer][:, :, head] for layer, head in all_heads(cfg)}
     values["embed"] = F.embedding(task.corrupted, weights["embed.W_E"])

@@ -46,7 +46,10 @@ def table(effects: Effects, found: Bool[np.ndarray, " path"]) -> xr.Dataset:
 
 
 def from_table(cfg: HookedTransformerConfig, measured: xr.Dataset) -> nx.DiGraph:
-    """The graph of a table of one step."""
+    """The graph of a table of one step; raises ValueError for a table that lacks what a graph is made from."""
+    needed = ("path", "effect", "se", "p", "found", "clean", "corrupted")
+    if missing := [name for name in needed if name not in measured] + ["prompts"] * ("prompts" not in measured.attrs):
+        raise ValueError(f"the table has no {', '.join(missing)}: make it with `circuits.graph.table`")
     graph: nx.DiGraph = nx.DiGraph(
         prompts=int(measured.attrs["prompts"]), clean=float(measured.clean), corrupted=float(measured.corrupted)
     )

@@ -47,6 +47,10 @@ class Cells:
         return bench.bench(self.run.folder, self.plan)
 
     def steps(self, kind: str) -> list[int]:
+        """Where a kind is measured; raises ValueError for a kind that there is not."""
+        kinds = ("rllc", *MEASUREMENTS, *MORE)
+        if kind not in kinds:
+            raise ValueError(f"unknown kind of cells {kind!r}: choose from {', '.join(kinds)}")
         if kind == "circuit":
             return self.run.steps[-1:]
         return llc_steps(self.run.steps, self.plan.llc_checkpoints) if kind in SAMPLED else self.run.steps

@@ -43,6 +43,8 @@ class Corpus:
 
     def take(self, count: int) -> "Corpus":
         """The first `count` rows; raises ValueError when there are fewer."""
+        if count < 1:
+            raise ValueError(f"{count} rows of corpus {self.name!r}: take at least one")
         if count > len(self):
             raise ValueError(
                 f"corpus {self.name!r} ({self.split}) has {len(self)} rows, {count} are needed: use more text"
@@ -66,6 +68,8 @@ def load(name: str, *, tokenizer: Tokenizer, n_ctx: int, split: str, code_share:
 
 def interleave(first: Corpus, second: Corpus, share: float) -> Corpus:
     """Rows of two corpora in a fixed order that holds `share` of the first at every length."""
+    if not 0 < share < 1:
+        raise ValueError(f"share={share}: both corpora need rows, it is between 0 and 1")
     count = int(min(len(first) / share, len(second) / (1 - share)))
     from_first = np.diff(np.floor(np.arange(count + 1) * share)) > 0
     row = np.where(from_first, np.cumsum(from_first) - 1, np.cumsum(~from_first) - 1)

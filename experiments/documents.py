@@ -8,7 +8,7 @@ or .parquet file, or a folder of them), "hf:NAME" (a Hugging Face data set with 
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -95,7 +95,7 @@ def _read_texts(files: list[Path], name: str) -> tuple[list[Document], int]:
         try:
             for text in _file_texts(file):
                 documents.append(_split_by_content(text))
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             log.warning("skipped %s: not readable as %s with a text field", file.name, file.suffix or "text")
             skipped += 1
     if not documents:
@@ -129,8 +129,16 @@ def first_line(error: Exception) -> str:
 def _file_texts(file: Path) -> list[str]:
     """The documents of a file: paragraphs separated by two blank lines in .txt, else each record's field "text"."""
     if file.suffix == ".parquet":
-        return [text for text in pandas.read_parquet(file, columns=["text"])["text"] if text]
+        return _as_texts(pandas.read_parquet(file, columns=["text"])["text"])
     content = file.read_text(encoding="utf-8")
     if file.suffix == ".jsonl":
-        return [text for line in content.splitlines() if line.strip() and (text := json.loads(line)["text"])]
+        return _as_texts(json.loads(line)["text"] for line in content.splitlines() if line.strip())
     return [text.strip("\n") + "\n" for text in content.split("\n\n\n") if text.strip()]
+
+
+def _as_texts(records: Iterable) -> list[str]:
+    """Those that are not empty; raises TypeError for one that is no text."""
+    found = [record for record in records if record]
+    if wrong := next((record for record in found if not isinstance(record, str)), None):
+        raise TypeError(f"{wrong!r} is no text")
+    return found

@@ -1,5 +1,6 @@
 """How much the main job measures, and on what: the arguments of `reproduce` that a result depends on."""
 
+import re
 from dataclasses import asdict, dataclass
 
 from llc.settings import QUICK, Settings
@@ -25,6 +26,15 @@ class Plan:
     reference: str = ""  # rLLCs refined by the one-layer run: its "last" checkpoint, or that of the "same" step
     gauge: str = ""  # of the weights, for rLLCs: "balanced", "random 1", ...; the function stays as it is
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in self.record().items():
+            if isinstance(value, int) and value < (0 if name == "seed" else 1):
+                raise ValueError(f"{name}={value}: it must {'not be negative' if name == 'seed' else 'be at least 1'}")
+        if self.reference not in ("", "last", "same"):
+            raise ValueError(f"reference={self.reference!r}: it is last, same, or empty for the next-token loss")
+        if not re.fullmatch(r"(balanced|random \d+)?", self.gauge):
+            raise ValueError(f"gauge={self.gauge!r}: it is balanced, random N, or empty for the weights as trained")
 
     def record(self) -> dict:
         return asdict(self)

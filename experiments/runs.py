@@ -16,6 +16,7 @@ import torch
 from tokenizers import Tokenizer
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
+from ablations import attention
 from experiments import corpora, tensorfile
 
 ZOO = Path(__file__).parent / "zoo"
@@ -40,11 +41,7 @@ class Run:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        path = self.folder / "tokenizer.json"
-        try:
-            tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # tokenizers raises a bare Exception
-            raise ValueError(f"run {self.name}: tokenizer.json cannot be read ({error}): restore it") from None
+        tokenizer = tokenizer_of(self.folder / "tokenizer.json")
         if tokenizer.get_vocab_size() != self.config["model"]["d_vocab"]:
             raise ValueError(
                 f"run {self.name}: the tokenizer has {tokenizer.get_vocab_size()} tokens, "
@@ -71,6 +68,8 @@ class Run:
         """The checkpoint's parameters in float32; raises ValueError for a missing, damaged or ill-shaped one."""
         self.check_step(step)
         stored, _ = tensorfile.read(checkpoint_path(self.folder, step))
+        if odd := next((name for name, array in stored.items() if array.dtype.kind != "f"), ""):
+            raise ValueError(f"run {self.name}, step {step}: {odd} holds {stored[odd].dtype}: weights are real numbers")
         return {name: array.astype(np.float32) for name, array in stored.items()}
 
     def model(self, step: int) -> HookedTransformer:
@@ -86,6 +85,11 @@ class Run:
                 f"run {self.name}, step {step}: {name} has shape {found.get(name)}, "
                 f"the model needs {expected.get(name)}: "
                 "config.json and checkpoint are not of the same model"
+            )
+        if bad := next((name for name, array in arrays.items() if not np.isfinite(array).all()), ""):
+            raise ValueError(
+                f"run {self.name}, step {step}: {bad} is not finite: the checkpoint is damaged or its training "
+                "diverged, choose another --step or train again"
             )
         with torch.no_grad():
             for name, parameter in model.named_parameters():
@@ -129,6 +133,7 @@ def open_run(reference: str | Path) -> Run:
         )
     try:
         config = json.loads((folder / "config.json").read_text())
+        _check_keys(config)
         run = Run(folder, config)
         if config["schema"] != 1 or not run.steps:
             raise ValueError("no checkpoint" if config["schema"] == 1 else f"schema {config['schema']}")
@@ -136,11 +141,37 @@ def open_run(reference: str | Path) -> Run:
             raise ValueError(
                 f"context {config['preset']['n_ctx']} is longer than the model's {run.model_config().n_ctx}"
             )
+        if reason := attention.unsupported(run.model_config()):
+            raise ValueError(f"not an attention-only model: {reason}")
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"run {str(reference)!r} cannot be opened ({error}): its config.json or checkpoints are not whole"
         ) from None
     return run
+
+
+def _check_keys(config: object) -> None:
+    """Raises KeyError, TypeError or ValueError for a configuration that lacks what is read of it."""
+    if not isinstance(config, dict):
+        raise ValueError(f"{type(config).__name__} in place of an object")
+    for part, keys in (
+        ("preset", ("name", "corpus", "code_share", "n_ctx", "batch_size")),
+        ("model", ("n_layers", "d_model", "n_ctx", "d_head", "n_heads", "d_vocab")),
+        ("corpus", ("name", "fingerprint")),
+    ):
+        if missing := [key for key in keys if key not in config[part]]:
+            raise ValueError(f"{part} has no {missing[0]}")
+    for name in ("n_layers", "d_model", "n_ctx", "d_head", "n_heads", "d_vocab"):
+        if not isinstance(config["model"][name], int) or config["model"][name] < 1:
+            raise ValueError(f"{name} is {config['model'][name]!r}")
+
+
+def tokenizer_of(path: Path) -> Tokenizer:
+    """A run's tokenizer; raises ValueError for a missing or damaged one."""
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises a bare Exception
+        raise ValueError(f"run {path.parent.name}: {path.name} cannot be read ({error}): restore it") from None
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:

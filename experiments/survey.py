@@ -19,6 +19,7 @@ from ablations import affected, attention, changes, effects, substitutes, tables
 from ablations.affected import Hits
 from ablations.changes import Change
 from ablations.names import all_heads, head_name
+from ablations.paths import check_layer_norm
 from ablations.substitutes import Substitutes
 from experiments import bench, cells, corpora, store, sweep
 from experiments.bench import Bench
@@ -65,6 +66,7 @@ def check(survey: Survey, on: Bench) -> Survey:
         changes.check_change(change, on.run.model_config())
     if survey.method not in METHODS:
         raise ValueError(f"method={survey.method!r}: it is one of {', '.join(METHODS)}")
+    check_layer_norm(survey.layer_norm)
     on.run.check_step(survey.step)
     if not 1 <= survey.tokens <= available(on):
         raise ValueError(f"{survey.tokens} tokens: there are 1 to {available(on)} of held-out text {on.plan.corpus!r}")

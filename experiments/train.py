@@ -17,8 +17,9 @@ from tqdm.auto import tqdm
 from transformer_lens import HookedTransformer
 
 from ablations import attention
-from experiments import corpora, presets, runs, tensorfile
+from experiments import corpora, documents, presets, runs, tensorfile
 from experiments.presets import Preset
+from experiments.runs import tokenizer_of
 from experiments.tokenizer import new_tokenizer
 
 log = logging.getLogger(__name__)
@@ -68,12 +69,15 @@ def run_name(preset: Preset, seed: int, n_layers: int) -> str:
 def train(preset: Preset, seed: int, n_layers: int, folder: Path, device: str = "cpu") -> runs.Run:
     """Trains to the end, resuming what is there; returns the run.
 
-    Raises ValueError when the folder holds another run, or when the loss is no longer finite.
+    Raises ValueError when the folder holds another run or a damaged one, or when the loss is no longer finite.
     """
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"seed={seed}: it must be between 0 and 2^63 - 1")
+    recorded(folder)
     tokenizer = _tokenizer(preset, folder)
     data = training_data(preset, tokenizer)
     model = presets.build(preset, seed, n_layers).to(device, print_details=False)
-    _claim(folder, _config(preset, seed, model, tokenizer))
+    _claim(folder, _config(preset, seed, model, tokenizer), tokenizer)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=preset.lr, betas=preset.betas, eps=1e-8, weight_decay=preset.weight_decay, fused=True
     )
@@ -119,12 +123,11 @@ def _update(
 
 
 def _tokenizer(preset: Preset, folder: Path) -> corpora.Tokenizer:
-    """The run's own tokenizer; trained, and written, when the run is new."""
+    """The run's own tokenizer; trained when the run is new."""
     path = folder / "tokenizer.json"
-    if not path.exists():
-        tokenizer = new_tokenizer(preset.tokenizer, preset.corpus, preset.d_vocab)
-        tensorfile.write_bytes(path, tokenizer.to_str().encode())
-    return corpora.Tokenizer.from_file(str(path))
+    if path.exists():
+        return tokenizer_of(path)
+    return corpora.Tokenizer.from_str(new_tokenizer(preset.tokenizer, preset.corpus, preset.d_vocab).to_str())
 
 
 def _config(preset: Preset, seed: int, model: HookedTransformer, tokenizer: corpora.Tokenizer) -> dict:
@@ -149,17 +152,35 @@ def _config(preset: Preset, seed: int, model: HookedTransformer, tokenizer: corp
     }
 
 
-def _claim(folder: Path, config: dict) -> None:
-    """Writes config.json, or checks that the one there is the same run on the same text with the same threads."""
+def recorded(folder: Path) -> dict:
+    """The config.json of a run that was begun here, empty where there is none; raises ValueError for a damaged one."""
     path = folder / "config.json"
     if not path.exists():
-        tensorfile.write_json(path, config)
-    elif (there := json.loads(path.read_text())) != config:
-        key = next(k for k in config if there.get(k) != config[k])
+        return {}
+    try:
+        found = json.loads(path.read_text())
+        if not isinstance(found["threads"], int) or found["threads"] < 1:
+            raise ValueError(f"threads is {found['threads']!r}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read ({error}): restore it, or choose another --out") from None
+    return found
+
+
+def _claim(folder: Path, config: dict, tokenizer: corpora.Tokenizer) -> None:
+    """Writes tokenizer.json and config.json, or checks that those there are of the same run on the same text with the
+    same threads.
+    """
+    there = recorded(folder)
+    if there and there != config:
+        key = next(k for k in (*config, *there) if there.get(k) != config.get(k))
         raise ValueError(
-            f"{folder} holds a run whose {key} is {there.get(key)}, not {config[key]}: "
+            f"{folder} holds a run whose {key} is {there.get(key)}, not {config.get(key)}: "
             f"choose another --out, or the same {key}"
         )
+    if not (folder / "tokenizer.json").exists():
+        tensorfile.write_bytes(folder / "tokenizer.json", tokenizer.to_str().encode())
+    if not there:
+        tensorfile.write_json(folder / "config.json", config)
 
 
 def _save(folder: Path, step: int, model: HookedTransformer, optimizer: torch.optim.Optimizer, losses: Losses) -> None:
@@ -175,11 +196,15 @@ def _restore(
     path = folder / "train_state" / "state.pt"
     if not path.exists():
         return 0, [], []
-    state = torch.load(path, weights_only=True, map_location=model.cfg.device)
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    log.info("resuming %s at step %d", folder.name, state["step"])
-    history, recent = state["losses"]
+    try:
+        state = torch.load(path, weights_only=True, map_location=model.cfg.device)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        history, recent = state["losses"]
+        log.info("resuming %s at step %d", folder.name, state["step"])
+    except Exception as error:  # torch raises many kinds
+        reason = documents.first_line(error)
+        raise ValueError(f"{path} cannot be read ({reason}): restore it, or delete it to begin again") from None
     return state["step"], history, recent
 
 

@@ -20,6 +20,8 @@ from llc.settings import Settings
 DIMS = ("lr", "localization", "nbeta")
 TOO_HOT, OFF = 1.1, 0.02  # temperature, and virial ratio's distance from 1, beyond which a setting is not recommended
 
+MOST_DRAWS = 1_000_000  # of burn-in
+
 
 class Recommendation(NamedTuple):
     """A setting, and why."""
@@ -32,12 +34,22 @@ class Recommendation(NamedTuple):
 def grid(
     base: Settings, lrs: Iterable[float], localizations: Iterable[float], nbetas: Iterable[float]
 ) -> list[Settings]:
-    """All settings of a sweep. Burn-in covers three relaxation times of flat directions; as many draws remain."""
-    kept, found = base.num_draws - base.num_burnin, []
+    """All settings of a sweep. Burn-in covers three relaxation times of flat directions; as many draws remain.
+
+    Raises ValueError for values that cannot be sampled, or only with a burn-in of more than MOST_DRAWS.
+    """
+    kept, found, temperatures = base.num_draws - base.num_burnin, [], [0.0, *nbetas]
     for lr in lrs:
         for localization in localizations:
+            for nbeta in temperatures:
+                replace(base, lr=lr, localization=localization, nbeta=nbeta)  # raises for each by itself
+            if not lr * localization * MOST_DRAWS >= 6:
+                raise ValueError(
+                    f"lr={lr} with localization={localization}: flat directions relax within 6 / (lr * localization) "
+                    f"draws, which must be at most {MOST_DRAWS}: raise either"
+                )
             burnin = max(base.num_burnin, math.ceil(6 / (lr * localization)))
-            for nbeta in sorted({0.0, *nbetas}):
+            for nbeta in sorted({*temperatures}):
                 found.append(
                     replace(
                         base,

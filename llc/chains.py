@@ -13,8 +13,9 @@ import torch
 import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens import HookedTransformer
+from transformer_lens import HookedTransformer, HookedTransformerConfig
 
+from ablations.attention import check_tokens
 from llc import sgld
 from llc.kernel import Evaluate, Kernel, PerChain, Positions
 from llc.losses import Loss, Tokens, predictor
@@ -49,10 +50,10 @@ def sample(
     Raises ValueError for data or weights that cannot be sampled.
     """
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
-    check_inputs(weights, tokens, model.cfg.d_vocab)
+    check_inputs(weights, tokens, model.cfg)
     watched = observables or {}
     for observable in watched.values():
-        check_inputs({}, observable.tokens, model.cfg.d_vocab)
+        check_inputs({}, observable.tokens, model.cfg)
     center, predict = restriction.flat(weights), predictor(model)
     attrs = described(weights, tokens, loss) | {"restriction": restriction.name, "path": "general"}
     recorder = Recorder(center, kernel, settings, seed, attrs, restriction.key_bias(model.cfg))
@@ -155,15 +156,15 @@ def minibatches(num_rows: int, settings: Settings, seed: int, purpose: str = "")
     return np.random.default_rng(stream).integers(num_rows, size=(settings.num_draws, settings.batch_size))
 
 
-def check_inputs(weights: Mapping[str, Tensor], tokens: Tokens, d_vocab: int) -> None:
-    """Raises ValueError for an empty data set, a token outside the vocabulary, or weights that are not finite."""
+def check_inputs(weights: Mapping[str, Tensor], tokens: Tokens, cfg: HookedTransformerConfig) -> None:
+    """Raises ValueError for an empty data set, rows that are too short or longer than the context, a token outside the
+    vocabulary, or weights that are not finite.
+    """
     if len(tokens) == 0:
         raise ValueError("the data set has no rows: an LLC needs at least one")
-    outside = tokens[(tokens < 0) | (tokens >= d_vocab)]
-    if len(outside):
-        raise ValueError(
-            f"token {int(outside[0])} is outside the vocabulary of {d_vocab}: use the model's own tokenizer"
-        )
+    check_tokens(cfg, tokens)
+    if tokens.shape[1] < 2:
+        raise ValueError(f"rows of {tokens.shape[1]} tokens: a loss needs two or more, give longer ones")
     bad = next((name for name, weight in weights.items() if not torch.isfinite(weight).all()), None)
     if bad is not None:
         raise ValueError(f"weight {bad} is not finite: the checkpoint is damaged or its training diverged")

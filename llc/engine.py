@@ -7,7 +7,7 @@ minibatch, in pieces that fit the cache (minibatch.py, head_loss.py). General: c
 
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import xarray as xr
@@ -48,10 +48,16 @@ def sample(
     (default: what suits the machine). It sets how much is done together, and running out of it halves that, so it
     changes nothing beyond rounding.
     """
+    if path not in get_args(Path) or precision not in get_args(Precision):
+        raise ValueError(
+            f"path={path!r}, precision={precision!r}: choose from {get_args(Path)} and {get_args(Precision)}"
+        )
+    if memory is not None and memory < 1:
+        raise ValueError(f"memory={memory}: bytes must be positive; leave it out for what suits the machine")
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
     loss = loss or next_token()
     parsed = [restrict.parse(text, weights, model.cfg) for text in restrictions]
-    check_inputs(weights, tokens, model.cfg.d_vocab)
+    check_inputs(weights, tokens, model.cfg)
     start = tokens[:1].to(next(iter(weights.values())).device)
     whole = not isinstance(loss.prepare(start, np.arange(1)), Targets | SoftTargets)
     reasons = {one.name: _general_because(model, one, f"the loss {loss.name}" * whole, path) for one in parsed}

@@ -50,7 +50,7 @@ def fisher_trace(
     if len(tokens) < 2:
         raise ValueError(f"{len(tokens)} rows: give two or more, for an error")
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
-    check_inputs(weights, tokens, model.cfg.d_vocab)
+    check_inputs(weights, tokens, model.cfg)
     parsed = [restrict.parse(text, weights, model.cfg) for text in restrictions]
     draws = generator(seed, "Fisher labels") if labels == "model" else None
     return over_samples(squared_gradients(model, tokens, parsed, draws), parsed)

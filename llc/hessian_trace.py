@@ -58,7 +58,7 @@ def hessian_trace(
     if len(tokens) < 2 * group or len(tokens) % group:
         raise ValueError(f"{len(tokens)} rows in groups of {group}: give two whole groups or more, for an error")
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
-    check_inputs(weights, tokens, model.cfg.d_vocab)
+    check_inputs(weights, tokens, model.cfg)
     parsed = [restrict.parse(text, weights, model.cfg) for text in restrictions]
     draws = generator(seed, "Hessian probes")
     by_group = []

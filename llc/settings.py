@@ -20,11 +20,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         for field in ("lr", "batch_size", "num_chains"):
-            if getattr(self, field) <= 0:
-                raise ValueError(f"{field}={getattr(self, field)}: it must be positive")
+            if not 0 < getattr(self, field) < math.inf:
+                raise ValueError(f"{field}={getattr(self, field)}: it must be positive and finite")
         for field in ("nbeta", "localization"):
-            if getattr(self, field) < 0:
-                raise ValueError(f"{field}={getattr(self, field)}: it must not be negative")
+            if not 0 <= getattr(self, field) < math.inf:
+                raise ValueError(f"{field}={getattr(self, field)}: it must be finite and not negative")
         if not 0 <= self.num_burnin <= self.num_draws - 4:
             raise ValueError(
                 f"num_draws={self.num_draws} with num_burnin={self.num_burnin}: "
@@ -36,8 +36,11 @@ class Settings:
 
 
 def from_json(text: str) -> Settings:
-    """The settings that a trace carries."""
-    return Settings(**json.loads(text))
+    """The settings that a trace carries; raises ValueError for anything else."""
+    try:
+        return Settings(**json.loads(text))
+    except (TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{text!r} holds no settings ({error}): give what `Settings.to_json` writes") from None
 
 
 def natural_nbeta(n: int) -> float:
@@ -48,7 +51,7 @@ def natural_nbeta(n: int) -> float:
     colder posterior, one that stays closer to the center; nothing in the sampler depends on n otherwise.
     Watanabe, JMLR 14 (2013); Lau et al., arXiv:2308.12108, Definition 2.
     """
-    if n < 2:
+    if not n >= 2:
         raise ValueError(f"n={n}: n / log n needs at least 2 samples")
     return n / math.log(n)
 

@@ -18,13 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from ablations.changes import change_name, check_change, parse_change
     from experiments import runs, survey
-    from experiments.cli.shared import open_cells, survey_text
+    from experiments.cli.shared import chosen_step, open_cells, survey_text
     from experiments.survey import METHODS, Survey
 
     opened = runs.open_run(arguments.run)
     cfg = opened.model_config()
-    what = tuple(change_name(check_change(parse_change(text), cfg)) for text in arguments.what)
-    step = opened.steps[-1] if arguments.step is None else arguments.step
+    what = tuple(dict.fromkeys(change_name(check_change(parse_change(text), cfg)) for text in arguments.what))
+    step = chosen_step(opened, arguments)
     asked = [Survey(what, step, 0, method, arguments.layer_norm) for method in METHODS]
     cells = open_cells(arguments)
     asked = survey_text(cells, arguments, asked)

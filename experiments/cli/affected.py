@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from ablations.changes import change_name, check_change, parse_change, reader
     from experiments import affected_lists, interaction, runs, survey
-    from experiments.cli.shared import open_cells, survey_text
+    from experiments.cli.shared import chosen_step, open_cells, survey_text
     from experiments.survey import Survey
 
     opened = runs.open_run(arguments.run)
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
     change = check_change(parse_change(arguments.what), opened.model_config())
     reader(change)
     name, others = change_name(change), interaction.parts(change)
-    step = opened.steps[-1] if arguments.step is None else arguments.step
+    step = chosen_step(opened, arguments)
     asked = Survey((name, *others), step, 0, arguments.method, arguments.layer_norm, lists=True, keep=bool(others))
     cells = open_cells(arguments)
     (asked,) = survey_text(cells, arguments, [asked])

@@ -25,15 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from ablations.names import check_head, head_name, parse_head
     from experiments import calibration, report, runs, sweep
-    from experiments.cli.shared import open_cells, open_executor
+    from experiments.cli.shared import chosen_step, open_cells, open_executor
     from experiments.figures import calibration as figure
     from llc.calibrate import grid
 
     cfg = runs.open_run(arguments.run).model_config()
     heads = [check_head(parse_head(text), cfg) for text in dict.fromkeys(arguments.heads)]
     cells = open_cells(arguments)
-    step = cells.run.steps[-1] if arguments.step is None else arguments.step
-    cells.run.check_step(step)
+    step = chosen_step(cells.run, arguments)
     settings = grid(
         cells.plan.llc,
         sorted(arguments.lr or calibration.LRS),

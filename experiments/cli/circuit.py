@@ -25,13 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from experiments import bracket_table, circuit_files, discovery, head_types, path_tables, runs, task_sets
-    from experiments.cli.shared import open_cells, open_executor
+    from experiments.cli.shared import chosen_step, open_cells, open_executor
 
     opened = runs.open_run(arguments.run)
+    if arguments.top < 1:
+        raise ValueError(f"--top {arguments.top}: at least one path is printed")
     if arguments.task not in task_sets.TASKS:
         raise ValueError(f"unknown task {arguments.task!r}: choose one of {', '.join(task_sets.TASKS)}")
-    step = opened.steps[-1] if arguments.step is None else arguments.step
-    opened.check_step(step)
+    step = chosen_step(opened, arguments)
     cells = open_cells(arguments)
     steps = path_tables.formation_steps(cells) if arguments.formation else []
     with open_executor(arguments) as executor:

@@ -21,12 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from experiments import report, runs, survey
-    from experiments.cli.shared import open_cells, survey_text
+    from experiments.cli.shared import chosen_step, open_cells, survey_text
     from experiments.figures import path_effects
     from experiments.survey import Survey
 
     opened = runs.open_run(arguments.run)
-    step = opened.steps[-1] if arguments.step is None else arguments.step
+    if arguments.top < 1:
+        raise ValueError(f"--top {arguments.top}: at least one path is printed")
+    step = chosen_step(opened, arguments)
     what = path_effects.every_path(opened.model_config())
     asked = Survey(what, step, 0, arguments.method, arguments.layer_norm)
     cells = open_cells(arguments)

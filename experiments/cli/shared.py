@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from experiments.cells import Cells
+    from experiments.runs import Run
     from experiments.study import Study
     from experiments.survey import Survey
 
@@ -89,6 +90,7 @@ def open_cells(arguments: argparse.Namespace) -> "Cells":
     from experiments import cells, plan, runs
     from llc.settings import NAMED
 
+    check_out(arguments.out)
     torch.set_num_threads(1)  # as in the workers: a cell's bits are to be the same wherever it is computed
     run = runs.open_run(arguments.run)
     model = run.config["model"]
@@ -108,6 +110,21 @@ def open_cells(arguments: argparse.Namespace) -> "Cells":
     return found
 
 
+def check_out(folder: Path | None) -> None:
+    """Raises ValueError for a results folder that cannot be made, since a file is in its place."""
+    if folder and (file := next((place for place in (folder, *folder.parents) if place.is_file()), None)):
+        raise ValueError(f"--out {folder}: {file} is a file; give a folder")
+
+
+def chosen_step(run: "Run", arguments: argparse.Namespace) -> int:
+    """The checkpoint that --step names, by default the last; raises ValueError for a missing or damaged one."""
+    from experiments import bench
+
+    step = run.steps[-1] if arguments.step is None else arguments.step
+    bench.model(run.folder, step)
+    return step
+
+
 def open_study(arguments: argparse.Namespace) -> "Study":
     """The runs that the flags name, together; reads learning coefficients of the committed sweep where it has them."""
     from dataclasses import replace
@@ -115,6 +132,9 @@ def open_study(arguments: argparse.Namespace) -> "Study":
     from experiments.study import Study
 
     named = arguments.run or BUNDLED
+    names = [Path(run).name for run in named]
+    if twice := next((name for number, name in enumerate(names) if name in names[:number]), ""):
+        raise ValueError(f"--run {twice} twice: a run counts once, name others or leave it out")
     out = [arguments.out / Path(run).name if arguments.out and len(named) > 1 else arguments.out for run in named]
     places = zip(named, out, strict=True)
     opened = [open_cells(argparse.Namespace(**vars(arguments) | {"run": run, "out": place})) for run, place in places]

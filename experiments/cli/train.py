@@ -20,14 +20,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    import json
     from dataclasses import replace
 
     import torch
 
     from experiments import presets, train
+    from experiments.cli.shared import check_out
 
     preset = presets.get(arguments.preset)
+    check_out(arguments.out)
     if arguments.corpus:
         preset = replace(preset, corpus=arguments.corpus)
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -37,9 +38,9 @@ def run(arguments: argparse.Namespace) -> None:
         if n_layers < 1:
             raise ValueError(f"--layers {n_layers}: a model has at least one layer")
         folder = arguments.out / train.run_name(preset, arguments.seed, n_layers)
-        config = folder / "config.json"
+        recorded = train.recorded(folder)
         # the bits of a matrix product depend on the number of threads, so a run keeps the one it began with
-        threads = json.loads(config.read_text())["threads"] if config.exists() else torch.get_num_threads()
+        threads = recorded["threads"] if recorded else torch.get_num_threads()
         torch.set_num_threads(threads)
         finished = train.train(preset, arguments.seed, n_layers, folder, device)
         print(f"wrote {len(finished.steps)} checkpoints in {folder}")

@@ -15,11 +15,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from experiments import head_types, runs, type_files
-    from experiments.cli.shared import open_cells, open_executor
+    from experiments.cli.shared import chosen_step, open_cells, open_executor
 
     opened = runs.open_run(arguments.run)
-    step = opened.steps[-1] if arguments.step is None else arguments.step
-    opened.check_step(step)
+    step = chosen_step(opened, arguments)
     cells = open_cells(arguments)
     wanted = head_types.asked(cells, step, arguments.tokens)
     with open_executor(arguments) as executor:

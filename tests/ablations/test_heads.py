@@ -94,5 +94,5 @@ def test_resamples_are_the_donors_values(model) -> None:
 
 
 def test_a_missing_layer_is_named(model) -> None:
-    with pytest.raises(ValueError, match="no hook for L5H0"):
+    with pytest.raises(ValueError, match="no head L5H0"):
         heads.head_z(model, [(5, 0)], TOKENS)

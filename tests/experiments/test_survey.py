@@ -13,7 +13,7 @@ import torch
 from ablations import effects, heads, paths
 from ablations.changes import parse_change
 from ablations.names import all_heads
-from experiments import contexts, induction_tokens, interaction, runs, survey
+from experiments import contexts, induction_tokens, interaction, runs, survey, workers
 from experiments.__main__ import main
 from experiments.cells import Cells
 from experiments.corpora import bos
@@ -64,7 +64,8 @@ def test_a_longer_pass_goes_on_from_a_shorter_one_in_the_same_bits(found: Cells,
     assert {name: (found.folder / "cells" / name).stat().st_mtime_ns for name in before} == before
     alone = Cells(tmp_path / "other", found.run, found.plan)
     monkeypatch.setattr(survey, "WORTH_WORKERS", 0)
-    survey.compute(alone, [longer], 2)
+    with workers.pool(2) as executor:
+        survey.compute(alone, [longer], executor)
     afresh = survey.hits(alone, longer, "L1H2", 1, 30)
     assert all(np.array_equal(a, b) for a, b in zip(hits, afresh, strict=True))
     for name in before:
