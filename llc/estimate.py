@@ -63,13 +63,14 @@ def number(value: np.ndarray | float) -> float:
 def _reduce(series: Float[np.ndarray, "chain draw"], settings: Settings) -> dict[str, float]:
     kept = series[:, settings.num_burnin :]
     rise, error = float(kept.mean()), mean_error(kept)
+    several = len(kept) > 1  # one chain, or one that is left, agrees with itself
     return {
         "value": settings.nbeta * rise,
         "se": settings.nbeta * error,
         "rise": rise,
         "rise_se": error,
         "ess": number(array_stats.ess(kept, method="mean", chain_axis=0, draw_axis=1)),
-        "rhat": number(array_stats.rhat(kept, method="split", chain_axis=0, draw_axis=1)),
+        "rhat": number(array_stats.rhat(kept, method="split", chain_axis=0, draw_axis=1)) if several else float("nan"),
         "value_all_draws": settings.nbeta * float(series.mean()),
         "unpaired": float("nan"),
         "unpaired_se": float("nan"),

@@ -43,7 +43,7 @@ def test_pairing_removes_the_shared_minibatch_noise() -> None:
     assert abs(found.unpaired - found.value) < 4 * found.unpaired_se
 
 
-def test_error_counts_chains_that_share_minibatches_once() -> None:
+def test_error_counts_chains_that_share_minibatches_once(caplog: pytest.LogCaptureFixture) -> None:
     """Two chains that are one and the same know no more than one."""
     chosen = settings(num_chains=2, num_draws=200, num_burnin=0)
     one = np.random.default_rng(0).normal(size=(1, 200))
@@ -55,6 +55,8 @@ def test_error_counts_chains_that_share_minibatches_once() -> None:
     twice, once = llc(trace(np.repeat(one, 2, axis=0))), llc(trace(one))
     assert twice.se == pytest.approx(once.se)
     assert once.chain_se.item() == pytest.approx(float(once.se))
+    assert np.isnan(once.rhat) and not caplog.records  # one chain has nothing to disagree with
+    assert twice.rhat < 1.1
     independent = np.random.default_rng(1).normal(size=(2, 200))
     assert llc(trace(independent)).se < 0.9 * once.se  # the control: chains that do know more
 
