@@ -7,7 +7,7 @@ import sys
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
-import torch
+from llc.minibatch import short_of_memory
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _UNIT = 1e6 if sys.platform == "darwin" else 1e3  # of ru_maxrss, in MB
@@ -29,11 +29,8 @@ def forget_peak() -> None:
 
 def ran_out(error: BaseException) -> bool:
     """Whether an error says that memory ran out; a worker that died is taken for one that was killed for it."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError | BrokenExecutor):
-        return True
-    if type(error).__name__ == "KilledWorker":  # Dask's, which need not be installed
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # PyTorch's on a CPU
+    died = isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker"  # Dask's, which may not be there
+    return died or isinstance(error, MemoryError) or short_of_memory(error)
 
 
 def keep_freed() -> None:

@@ -49,6 +49,11 @@ def room(layer: Layer, rows: int, length: int, chains: int, memory: int | None =
     return Room(math.ceil(rows / parts), together, kept <= keep)
 
 
+def short_of_memory(error: BaseException) -> bool:
+    """Whether PyTorch says that memory ran out: a GPU's, or the machine's."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 class Minibatch:
     """Losses and gradients of chains of any head of the layer on these rows."""
 
@@ -93,8 +98,7 @@ class Minibatch:
 
     def _give_way(self, error: RuntimeError) -> None:
         """Fewer chains together, or the error again."""
-        short = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-        if not short or self.room.chains == 1:
+        if not short_of_memory(error) or self.room.chains == 1:
             raise error
         self.room.chains = max(1, self.room.chains // 2)
         if self.tokens.is_cuda:
