@@ -4,11 +4,12 @@
 
 trains the tiny preset (seconds), sweeps it in each mode, and kills the sweep, one of its workers, or the Dask scheduler
 in the middle of the work, until 50 kills a mode have been survived. Whenever a sweep comes to its end, its cells are
-held against those of an uninterrupted one, byte by byte, and no cell that was there at a kill may have been written
-again. Writes benchmarks/results/kills.json.
+held against those of an uninterrupted one, byte by byte; no cell that was there at a kill may have been written again,
+and no piece that was reported as done may have been begun again. Writes benchmarks/results/kills.json.
 """
 
 import argparse
+import json
 import os
 import platform
 import random
@@ -127,7 +128,7 @@ def uninterrupted(run: Path, scratch: Path) -> Uninterrupted:
 
 def survive(run: Path, expected: Uninterrupted, mode: str, kills: int, seed: int, folder: Path) -> dict:
     """Kills and goes on, until so many kills; a sweep that came to its end is compared, and begun afresh."""
-    chosen, count, ends, recomputed, wrong = random.Random(f"{mode} {seed}"), 0, 0, 0, 0
+    chosen, count, ends, rewritten, repeated, wrong = random.Random(f"{mode} {seed}"), 0, 0, 0, 0, 0
     killed: dict[str, int] = {}
     with cluster(49_000 + os.getpid() % 10_000) as dask:
         results, kept, ended = folder / mode, dict[Path, tuple[int, int]](), False
@@ -145,17 +146,19 @@ def survive(run: Path, expected: Uninterrupted, mode: str, kills: int, seed: int
                 killed[target[0]] = killed.get(target[0], 0) + 1
                 count += 1
             _, told = process.communicate(timeout=600)
-            recomputed += sum(path.exists() and _identity(path) != before for path, before in kept.items())
+            rewritten += sum(path.exists() and _identity(path) != before for path, before in kept.items())
             ended = process.returncode == 0
             if ended:
                 ends += 1
+                repeated += _begun_again(results)
                 wrong += {path.name: path.read_bytes() for path in _cells(results)} != expected.cells
                 shutil.rmtree(results)
                 kept = {}
             elif not target:
                 raise RuntimeError(f"the sweep failed by itself: {told.decode()}")
     row = {"mode": mode, "kills": count, "of": killed, "sweeps that came to their end": ends}
-    return row | {"ended in other bits": wrong, "finished cells written again": recomputed}
+    again = {"finished cells written again": rewritten, "finished pieces begun again": repeated}
+    return row | {"ended in other bits": wrong} | again
 
 
 def _target(
@@ -182,6 +185,18 @@ def _wait_for_work(results: Path, process: subprocess.Popen) -> None:
         if time.monotonic() > limit:
             raise TimeoutError("the sweep did not begin")
         time.sleep(0.02)
+
+
+def _begun_again(results: Path) -> int:
+    """Pieces that a sweep was to do although one before it had reported them as done."""
+    done, again = set[str](), 0
+    for line in (results / journal.NAME).read_text().splitlines():
+        event = json.loads(line)
+        if event["event"] == "done":
+            done.add(event["piece"])
+        elif event["event"] == "sweep":
+            again += sum(name in done for name, _ in event["pieces"])
+    return again
 
 
 def _cells(results: Path) -> list[Path]:

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Int64
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
 from circuits import scores
-from experiments import runs
+from experiments import device, runs
 from experiments.corpora import Corpus
 from experiments.plan import Plan
 from llc import losses
@@ -95,7 +96,7 @@ class Bench:
         if not self.plan.reference:
             return losses.next_token()
         wanted = self.reference_step(step)
-        return losses.kl_to(model(self.reference_run().folder, wanted), f"one layer, step {wanted}")
+        return losses.kl_to(sampled_model(self.reference_run().folder, wanted), f"one layer, step {wanted}")
 
     def repeated(self, text: str, count: int) -> Sequences:
         """Sequences that are one copy after another, without BOS; text: "random" or "text"."""
@@ -135,3 +136,16 @@ def bench(folder: Path, plan: Plan) -> Bench:
 @lru_cache(maxsize=4)
 def model(folder: Path, step: int) -> HookedTransformer:
     return runs.open_run(folder).model(step)
+
+
+def sampled_model(folder: Path, step: int) -> HookedTransformer:
+    """The same on the device that this process samples on."""
+    own = device.own()
+    return model(folder, step) if own.type == "cpu" else _moved(folder, step, own)
+
+
+@lru_cache(maxsize=2)
+def _moved(folder: Path, step: int, own: torch.device) -> HookedTransformer:
+    moved = runs.open_run(folder).model(step)
+    moved.to(own, print_details=False)
+    return moved

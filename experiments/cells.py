@@ -194,10 +194,11 @@ def work(results: Path, folder: Path, plan: Plan, kind: str, step: int) -> None:
 
 
 def work_rllc(results: Path, folder: Path, plan: Plan, step: int, heads: list[Head]) -> None:
-    """Computes and stores the rLLC cells of heads of one layer."""
+    """Computes and stores the rLLC cells of heads of one layer, but for those that are there by now."""
     on = bench.bench(folder, plan)
-    for head, dataset in measure.measure_rllc(on, step, heads).items():
-        store.write(results, llc_key(on, step, head), dataset)
+    missing = [head for head in heads if store.read(results, llc_key(on, step, head)) is None]
+    for head, dataset in measure.measure_rllc(on, step, missing).items() if missing else ():
+        store.keep(results, llc_key(on, step, head), dataset)
 
 
 def _name(plan: Plan, kind: str, step: int) -> str:

@@ -152,7 +152,7 @@ def measure_circuit(on: Bench, step: int) -> xr.Dataset:
 def measure_rllc(on: Bench, step: int, heads: list[Head]) -> dict[Head, xr.Dataset]:
     """Refined LLCs of heads of one layer, with their diagnostics and their traces (`trace_*`)."""
     names = [head_name(head) for head in heads]
-    model = _in_gauge(bench.model(on.run.folder, step), on.plan.gauge)
+    model = _in_gauge(bench.sampled_model(on.run.folder, step), on.plan.gauge)
     traces = engine.sample(
         model, on.sampled, names, settings=on.plan.llc, seed=on.plan.seed, loss=on.sampling_loss(step)
     )

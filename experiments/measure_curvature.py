@@ -21,7 +21,7 @@ def measure_curvature(on: Bench, step: int) -> xr.Dataset:
     probe of its own; Fisher information of labels that the model draws (llc/fisher_trace.py). weight_norm: Frobenius
     norm of W_Q, W_K, W_V and W_O together.
     """
-    model, rows = bench.model(on.run.folder, step), on.sampled[:ROWS]
+    model, rows = bench.sampled_model(on.run.folder, step), on.sampled[:ROWS]
     weights, heads = attention.weights_of(model), all_heads(model.cfg)
     names = [head_name(head) for head in heads]
     data: dict = {"weight_norm": ("restriction", np.array([_norm(weights, head) for head in heads]))}

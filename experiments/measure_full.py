@@ -10,6 +10,6 @@ from llc.diagnose import health
 
 def measure_full(on: Bench, step: int) -> xr.Dataset:
     """value, se and the health record, on the train split of the plan's corpus (data-refined where it is another)."""
-    model = bench.model(on.run.folder, step)
+    model = bench.sampled_model(on.run.folder, step)
     trace = engine.sample(model, on.sampled, ["full"], settings=on.plan.llc, seed=on.plan.seed)["full"]
     return health(trace)

@@ -77,10 +77,16 @@ def cached(results: Path, key: Mapping, compute: Callable[[], xr.Dataset]) -> xr
     """The dataset of a key, computed and stored when it is not there."""
     found = read(results, key)
     if found is None:
-        write(results, key, compute())
+        keep(results, key, compute())
         found = read(results, key)
         assert found is not None
     return found
+
+
+def keep(results: Path, key: Mapping, dataset: xr.Dataset) -> None:
+    """Stores a dataset, except where somebody else has done so since it was found missing."""
+    if read(results, key) is None:
+        write(results, key, dataset)
 
 
 def _dataset(arrays: dict[str, np.ndarray], metadata: dict) -> xr.Dataset:

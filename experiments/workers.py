@@ -8,18 +8,19 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import wait
+from multiprocessing.queues import SimpleQueue
 from typing import Any
 
 import torch
 
-from experiments import memory
+from experiments import device, memory
 
 DEATHS = 3  # of workers that a piece may see while it is in flight
 BROKEN = 10  # times that the workers may die in a row, with nothing done in between
@@ -52,11 +53,12 @@ class Pool(Executor):
     after DEATHS deaths it fails with BrokenExecutor. Nothing is started before there is work.
     """
 
-    def __init__(self, workers: int) -> None:
-        """Raises ValueError for less than one worker."""
+    def __init__(self, workers: int, devices: Sequence[str] = ()) -> None:
+        """devices: each to one process, which samples on it; no more processes than these. Raises ValueError for less
+        than one worker."""
         if workers < 1:
             raise ValueError(f"workers={workers}: at least one is needed")
-        self._workers = workers
+        self._workers, self._devices = min(workers, len(devices) or workers), devices
         self._lock = threading.RLock()
         self._waiting: deque[_Call] = deque()
         self._flying: list[_Call] = []
@@ -103,7 +105,10 @@ class Pool(Executor):
     def _living(self) -> ProcessPoolExecutor:
         if self._processes is None:
             context = get_context("spawn")
-            self._processes = ProcessPoolExecutor(self._workers, mp_context=context, initializer=_start_worker)
+            devices = context.SimpleQueue()
+            for name in self._devices:
+                devices.put(name)
+            self._processes = ProcessPoolExecutor(self._workers, context, _start_worker, (devices,))
         return self._processes
 
     def _landed(self, call: _Call, processes: ProcessPoolExecutor, inner: Future) -> None:
@@ -135,13 +140,13 @@ class Pool(Executor):
 
 
 @contextmanager
-def pool(workers: int) -> Iterator[Executor]:
-    """Processes that end with this one even when it is killed.
+def pool(workers: int, devices: Sequence[str] = ()) -> Iterator[Executor]:
+    """Processes that end with this one even when it is killed; devices: each is one process's own (`device.py`).
 
     On an error or Ctrl-C they are stopped at once: cells are written whole, so nothing is half done.
     """
     others = set(active_children())
-    with Pool(workers) as executor:
+    with Pool(workers, devices) as executor:
         try:
             yield executor
         except BaseException:
@@ -167,10 +172,12 @@ def dask(address: str) -> Iterator[Executor]:
         yield client.get_executor(pure=False)
 
 
-def _start_worker() -> None:
+def _start_worker(devices: "SimpleQueue[str]") -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     memory.keep_freed()
     torch.set_num_threads(1)
+    if not devices.empty():
+        os.environ[device.VARIABLE] = devices.get()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """--run, --corpus, --out, --seed, --workers, --scheduler."""
+    """--run, --corpus, --out, --seed, --workers, --scheduler, --device."""
     parser.add_argument(
         "--run",
         default=DEFAULT_RUN,
@@ -41,10 +41,16 @@ def _add_place_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scheduler", metavar="ADDRESS", help="work on the Dask cluster of this scheduler (host:port) in their place"
     )
+    parser.add_argument(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="what chains are sampled on; cuda: one process a GPU (default: %(default)s)",
+    )
 
 
 def add_study_arguments(parser: argparse.ArgumentParser) -> None:
-    """--run (repeatable), --corpus, --out, --seed, --workers, --scheduler: of runs that are looked at together."""
+    """--run (repeatable) and the flags of a place: of runs that are looked at together."""
     parser.add_argument(
         "--run",
         action="append",
@@ -142,10 +148,14 @@ def open_study(arguments: argparse.Namespace) -> "Study":
 
 
 def open_executor(arguments: argparse.Namespace) -> "AbstractContextManager[Executor]":
-    """What --workers and --scheduler ask for."""
-    from experiments import workers
+    """What --workers, --scheduler and --device ask for."""
+    from experiments import device, workers
 
-    return workers.dask(arguments.scheduler) if arguments.scheduler else workers.pool(arguments.workers)
+    if not arguments.scheduler:
+        return workers.pool(arguments.workers, device.for_workers(arguments.device))
+    if arguments.device != "cpu":
+        raise ValueError(f"--device {arguments.device} with --scheduler: start its workers with {device.VARIABLE}=cuda")
+    return workers.dask(arguments.scheduler)
 
 
 def compute(found: "Cells", kinds: tuple[str, ...] | None, executor: "Executor") -> None:

@@ -4,10 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import xarray as xr
 
-from experiments import documents, plan, runs, study, swept, workers
-from experiments.cells import Cells
+from ablations.names import Head
+from experiments import device, documents, measure, plan, runs, store, study, swept, workers
+from experiments.bench import Bench
+from experiments.cells import Cells, llc_key
 from experiments.cli.shared import BUNDLED
 from experiments.piece import Piece, PiecesFailed
 from experiments.study import FEW, MAIN, Study
@@ -123,6 +126,37 @@ def test_what_is_there_is_assembled_while_the_rest_is_missing(cells: Cells) -> N
     whole = last.table("rllc")
     assert whole.value[1, 4:].equals(some.value[1, 4:]) and whole.value.notnull().all()
     assert last.assembled("rllc").identical(whole)
+
+
+def test_cells_that_came_meanwhile_are_not_computed_again(cells: Cells, monkeypatch: pytest.MonkeyPatch) -> None:
+    last = replace(cells, plan=replace(cells.plan, llc_checkpoints=1))
+    (first, second), sampled = last.missing_rllcs(), []
+    sample = measure.measure_rllc
+
+    def counted(on: Bench, step: int, heads: list[Head]) -> dict[Head, xr.Dataset]:
+        sampled.append(heads)
+        return sample(on, step, heads)
+
+    monkeypatch.setattr(measure, "measure_rllc", counted)
+    first.function(*first.arguments[:-1], [(0, 1), (0, 2)])  # another sweep, cut otherwise
+    before = {path: path.stat().st_mtime_ns for path in (last.folder / "cells").iterdir()}
+    for piece in (first, first, second):
+        piece.function(*piece.arguments)
+    assert sampled == [[(0, 1), (0, 2)], [(0, 0), (0, 3)], [(1, 0), (1, 1), (1, 2), (1, 3)]]
+    assert before.items() <= {path: path.stat().st_mtime_ns for path in (last.folder / "cells").iterdir()}.items()
+    store.keep(last.folder, llc_key(last.on, 60, (0, 1)), xr.Dataset({"value": 1.0}))
+    assert before.items() <= {path: path.stat().st_mtime_ns for path in (last.folder / "cells").iterdir()}.items()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("kind", ["rllc", "full", "curvature"])
+def test_a_gpu_gives_the_same_values(cells: Cells, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    last = replace(cells, plan=replace(cells.plan, llc_checkpoints=1))
+    on_cpu = last.table(kind)
+    monkeypatch.setenv(device.VARIABLE, "cuda")
+    on_gpu = replace(last, folder=tmp_path / "gpu").table(kind)
+    value, se = ("hessian", "hessian_se") if kind == "curvature" else ("value", "se")
+    assert (abs(on_gpu[value] - on_cpu[value]) < 0.01 * on_cpu[se]).all()
 
 
 def test_tables_go_to_zarr_and_back(cells: Cells, tmp_path: Path) -> None:

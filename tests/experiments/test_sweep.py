@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import journal, sweep, workers
+from experiments import device, journal, sweep, workers
 from experiments.__main__ import main
 from experiments.piece import Piece, PiecesFailed
 
@@ -45,6 +45,11 @@ def need_memory(folder: Path, name: str) -> None:
 
 def fill_the_disk(folder: Path, name: str) -> None:
     raise OSError(errno.ENOSPC, "no space left on device")
+
+
+def tell_device(folder: Path, name: str) -> None:
+    time.sleep(0.2)  # long enough for both processes to get some
+    (folder / name).write_text(f"{os.getpid()} {os.environ.get(device.VARIABLE, '')}")
 
 
 def pieces(folder: Path, count: int, function: Callable[[Path, str], None] = store, first: str = "a") -> list[Piece]:
@@ -122,6 +127,25 @@ def test_a_group_that_runs_out_of_memory_is_done_in_parts(function, executor, tm
     assert set(done(tmp_path)) == {"a0", "a1", "half0", "half1"}
     with executor() as running, pytest.raises(PiecesFailed):  # one that cannot be made smaller
         sweep.run([*pieces(tmp_path, 2), group._replace(parts=())], running, "test")
+
+
+def test_each_gpu_is_one_process_own(tmp_path: Path) -> None:
+    with workers.pool(8, ("cuda:0", "cuda:1")) as running:
+        sweep.run(pieces(tmp_path, 6, tell_device), running, "test")
+    told = [file.read_text().split() for file in tmp_path.glob("a*")]
+    assert sorted({name for _, name in told}) == ["cuda:0", "cuda:1"]
+    assert len({tuple(pair) for pair in told}) == len({pid for pid, _ in told}) == 2
+    with workers.pool(1) as running:
+        sweep.run(pieces(tmp_path, 1, tell_device, "on the cpu "), running, "test")
+    assert len((tmp_path / "on the cpu 0").read_text().split()) == 1
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert device.own().type == "cpu" and device.for_workers("cpu") == ()
+    for name, said in (("gpu", "no such device"), ("cuda:99", "PyTorch sees")):
+        monkeypatch.setenv(device.VARIABLE, name)
+        with pytest.raises(ValueError, match=f"{name}.*{said}"):
+            device.own()
 
 
 def test_a_full_disk_stops_the_sweep_at_once(tmp_path: Path) -> None:
