@@ -8,7 +8,9 @@ Graphs are made from a table (an xarray Dataset) of effect, se, p, found [path] 
 metric of the clean and of the corrupted prompts), in which all may have a dimension `step` before.
 """
 
+import re
 from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Any
 
 import networkx as nx
@@ -21,6 +23,7 @@ from ablations.names import all_heads, head_name, parse_head
 from ablations.paths import OUTPUT, VIAS, ends, parse_path, path_name
 from circuits.discover import Effects
 
+_MIB_EDGE = re.compile(r"(input|a\d+\.h\d+)->(?:(logits)|(a\d+\.h\d+)<([qkv])>)")
 INPUTS = (*VIAS, OUTPUT)  # of targets: the names under which edges hold their records
 
 
@@ -118,6 +121,42 @@ def mib(graph: nx.DiGraph, cfg: HookedTransformerConfig) -> dict[str, Any]:
     nodes["input"]["in_graph"] = nodes["logits"]["in_graph"] = True
     sizes = {"n_layers": cfg.n_layers, "n_heads": cfg.n_heads, "parallel_attn_mlp": False, "d_model": cfg.d_model}
     return {"cfg": sizes, "nodes": nodes, "edges": edges}
+
+
+def from_mib(record: Mapping[str, Any]) -> nx.DiGraph:
+    """A circuit that EAP-IG, the MIB benchmark or `mib` wrote: effect is the score there, found is in_graph.
+
+    Edges of MLPs are left out where they have score 0 and are not in the graph; else ValueError, as for what is no such
+    record: graphs here hold heads alone.
+    """
+    graph: nx.DiGraph = nx.DiGraph()
+    try:
+        sizes, edges = record["cfg"], record["edges"]
+        graph.add_node("embed", layer=-1)
+        for layer, head in product(range(sizes["n_layers"]), range(sizes["n_heads"])):
+            graph.add_node(head_name((layer, head)), layer=layer, head=head)
+        graph.add_node(OUTPUT, layer=sizes["n_layers"])
+        for name, about in edges.items():
+            found, score = bool(about["in_graph"]), float(about["score"] or 0.0)
+            match = _MIB_EDGE.fullmatch(name)
+            if match:
+                source, target = _from_mib_name(match[1]), _from_mib_name(match[2] or match[3])
+                graph.add_edge(source, target)
+                graph.edges[source, target][match[4] or OUTPUT] = {"effect": score, "found": found}
+            elif found or score:
+                raise ValueError(f"edge {name!r}: graphs here hold heads alone, take circuits without MLPs")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a circuit as EAP-IG and MIB write it ({error!r}): cfg and edges are needed") from None
+    if strangers := [node for node, about in graph.nodes(data=True) if "layer" not in about]:
+        raise ValueError(f"{strangers[0]} is not in a model of {sizes['n_layers']} layers of {sizes['n_heads']} heads")
+    return graph
+
+
+def _from_mib_name(node: str) -> str:
+    if node in ("input", "logits"):
+        return "embed" if node == "input" else OUTPUT
+    layer, head = node[1:].split(".h")
+    return head_name((int(layer), int(head)))
 
 
 def _mib_name(node: str) -> str:

@@ -52,6 +52,36 @@ def test_the_circuit_is_written_as_others_read_it(measured) -> None:
     assert written["nodes"]["a1.h0"] == {"in_graph": False}
 
 
+def test_a_circuit_of_others_is_read(measured) -> None:
+    plant, _, whole = measured
+    written = json.loads(json.dumps(graph.mib(whole, plant.model.cfg)))
+    back = graph.from_mib(written)
+    assert set(back.nodes) == set(whole.nodes) and all(back.nodes[node] == whole.nodes[node] for node in whole.nodes)
+    expected = {(s, t, via): (abs(one["effect"]), one["found"]) for s, t, via, one in graph.records(whole)}
+    assert {(s, t, via): (one["effect"], one["found"]) for s, t, via, one in graph.records(back)} == expected
+    assert set(graph.found_part(back).edges) == set(graph.found_part(whole).edges)
+    mlp = {"m0->a1.h0<q>": {"score": 0.0, "in_graph": False}, "a0.h0->m0": {"score": None, "in_graph": False}}
+    assert nx.utils.graphs_equal(graph.from_mib(written | {"edges": written["edges"] | mlp}), back)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"m0->a1.h0<q>": {"score": 0.5, "in_graph": False}}, "heads alone"),
+        ({"a0.h0->m1": {"score": 0.0, "in_graph": True}}, "heads alone"),
+        ({"a7.h0->logits": {"score": 0.0, "in_graph": True}}, "L7H0 is not in a model of 2 layers"),
+        ({"a0.h0->logits": {"score": 0.0}}, "not a circuit as EAP-IG and MIB write it"),
+    ],
+)
+def test_what_is_no_circuit_of_heads_is_refused(measured, change: dict, said: str) -> None:
+    plant, _, whole = measured
+    written = graph.mib(whole, plant.model.cfg)
+    with pytest.raises(ValueError, match=said):
+        graph.from_mib(written | {"edges": written["edges"] | change})
+    with pytest.raises(ValueError, match="cfg and edges are needed"):
+        graph.from_mib({"edges": {}})
+
+
 @pytest.mark.parametrize(("layers", "heads"), [(2, 4), (3, 12)])
 def test_mib_files_name_the_whole_graph_as_its_loader_does(layers: int, heads: int) -> None:
     """What `Graph.from_json` demands: three parts, four sizes, and no name but "input", "a0.h0", "logits", and for
