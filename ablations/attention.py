@@ -51,22 +51,38 @@ def unsupported(cfg: HookedTransformerConfig) -> str:
         "grouped keys and values": cfg.n_key_value_heads not in (None, cfg.n_heads),
         "local or bidirectional attention": cfg.use_local_attn or cfg.attention_dir != "causal",
         "final_rms or a post-embedding norm": cfg.final_rms or cfg.post_embedding_ln,
-        "soft caps or scores scaled by layer": cfg.attn_scores_soft_cap > 0
+        "soft caps, or scores that are not scaled or scaled by layer": cfg.attn_scores_soft_cap > 0
         or cfg.output_logits_soft_cap > 0
+        or not cfg.use_attn_scale
         or cfg.scale_attn_by_inverse_layer_idx,
+        "normed, clipped or scaled queries and keys, or attention sinks": cfg.use_qk_norm
+        or cfg.clip_qkv is not None
+        or cfg.use_logn_attn
+        or cfg.use_attention_sinks,
+        "logits of another vocabulary": cfg.d_vocab_out != cfg.d_vocab,
     }
     return next((reason for reason, holds in checks.items() if holds), "")
 
 
+def check_supported(cfg: HookedTransformerConfig) -> None:
+    """Raises ValueError for a model that does not run as these functions."""
+    if reason := unsupported(cfg):
+        raise ValueError(
+            f"not an attention-only model these functions can run: {reason}; for any model there are the hooks of "
+            "heads, paths and patching"
+        )
+
+
 def weights_of(model: HookedTransformer) -> dict[str, Tensor]:
     """The model's parameters by name, detached, not copied; raises ValueError for one these functions cannot run."""
-    if reason := unsupported(model.cfg):
-        raise ValueError(f"not an attention-only model these functions can run: {reason}")
+    check_supported(model.cfg)
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
 def head_weights(weights: Weights, layer: int) -> HeadWeights:
-    """All heads of one layer."""
+    """All heads of one layer; raises ValueError where they share keys and values."""
+    if f"blocks.{layer}.attn._W_K" in weights:
+        raise ValueError(f"heads of layer {layer} share keys and values: each needs its own here")
     return HeadWeights(*(weights[f"blocks.{layer}.attn.{name}"] for name in HeadWeights._fields))
 
 
@@ -93,7 +109,10 @@ def check_tokens(cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"
 
 
 def embed(weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"]) -> Residual:
-    """The residual stream before layer 0; raises ValueError for rows longer than the model's context."""
+    """The residual stream before layer 0; raises ValueError for rows longer than the model's context, and for a model
+    that does not run as these functions.
+    """
+    check_supported(cfg)
     check_context(cfg, tokens)
     residual = F.embedding(tokens, weights["embed.W_E"])
     if cfg.positional_embedding_type == "standard":

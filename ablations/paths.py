@@ -113,6 +113,9 @@ def cut(
     """
     paths = [check_path(path, model.cfg) for path in dict.fromkeys(paths)]
     check_layer_norm(layer_norm)
+    shared = model.cfg.n_key_value_heads not in (None, model.cfg.n_heads)
+    if shared and (one := next((path for path in paths if path.via in ("k", "v")), None)):
+        raise ValueError(f"{path_name(one)}: heads of this model share keys and values, cut paths through q")
     missing: dict[Source, Tensor] = {}  # what each source writes, less what stands in for it; renewed by every run
     hooks = [
         _keep(source, (values or {}).get(source, torch.zeros(1)), model, missing)  # type: ignore[arg-type]

@@ -150,9 +150,11 @@ def _trace(a: Tensor, b: Tensor) -> Tensor:
 def folded(
     weights: Weights, cfg: HookedTransformerConfig, layer: int, read: Tensor, processing: Literal["folded", "raw"]
 ) -> Tensor:
-    """Input weights [head, d_model, d_head] as they act on the residual stream: after ln1's gain, without the mean."""
+    """Input weights [head, d_model, d_head] as they act on the residual stream: after ln1's gain, without the mean
+    (which an RMS norm leaves in).
+    """
     if processing == "raw" or cfg.normalization_type is None:
         return read
     gain = weights.get(f"blocks.{layer}.ln1.w")
     scaled = read if gain is None else read * gain[:, None]
-    return scaled - scaled.mean(-2, keepdim=True)
+    return scaled if "RMS" in cfg.normalization_type else scaled - scaled.mean(-2, keepdim=True)

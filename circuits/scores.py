@@ -83,7 +83,7 @@ def direct_unembedding(weights: Weights, cfg: HookedTransformerConfig) -> Float[
     if cfg.normalization_type is not None:
         gain = weights.get("ln_final.w", torch.ones(cfg.d_model))
         unembedding = gain[:, None] * unembedding
-        unembedding = unembedding - unembedding.mean(0)
+        unembedding = unembedding if "RMS" in cfg.normalization_type else unembedding - unembedding.mean(0)
     return unembedding - unembedding.mean(1, keepdim=True)
 
 

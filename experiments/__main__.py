@@ -13,6 +13,7 @@ from experiments.piece import PiecesFailed
 VERBS = (
     "reproduce",
     "train",
+    "adopt",
     "figure",
     "calibrate",
     "ablate",
@@ -20,6 +21,7 @@ VERBS = (
     "affected",
     "types",
     "circuit",
+    "investigate",
     "claims",
     "sweep",
     "status",
@@ -37,7 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
         verb.set_defaults(run_verb=module.run)
     parsed = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    for library in ("matplotlib", "arviz_base"):  # both tell what they found when they are imported
+        logging.getLogger(library).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     try:

@@ -79,7 +79,10 @@ class Bench:
         own = self.run.folder.with_name(f"{self.run.name}-1layer")
         shared = f"{self.run.config['preset']['name']}-seed0-1layer"
         places = (own, own.with_name(shared), runs.ZOO / shared)
-        found = runs.open_run(next((place for place in places if place.exists() and place != self.run.folder), own))
+        place = next((place for place in places if place.exists() and place != self.run.folder), None)
+        if place is None:
+            raise ValueError(f"run {self.run.name} has no one-layer reference: train or adopt one as {own}")
+        found = runs.open_run(place)
         if found.tokenizer.to_str() != self.run.tokenizer.to_str():
             raise ValueError(f"{found.name} has another tokenizer than {self.run.name}: train it again beside it")
         return found

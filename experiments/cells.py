@@ -40,7 +40,7 @@ class Cells:
     folder: Path
     run: runs.Run
     plan: Plan
-    committed: bool = False  # reads learning coefficients of the committed sweep where it has them
+    committed: bool = False  # reads learning coefficients and types of the committed sweep where it has them
 
     @property
     def on(self) -> Bench:

@@ -17,7 +17,7 @@ from torch import Tensor
 from experiments import documents
 from experiments.cache import built, digest
 from experiments.documents import first_line
-from experiments.tokenizer import BOS
+from experiments.tokenizer import starts_with
 
 ROWS = 2  # raised by hand when what is kept of rows changes
 
@@ -91,6 +91,10 @@ def interleave(first: Corpus, second: Corpus, share: float) -> Corpus:
 
 
 def _rows(name: str, source: Path, kind: str, tokenizer: Tokenizer, n_ctx: int, split: str) -> Corpus:
+    if tokenizer.get_vocab_size() > 2**16:
+        raise ValueError(
+            f"the tokenizer has {tokenizer.get_vocab_size()} tokens: rows are kept as uint16, use at most 65536"
+        )
     tokenizer_key = digest(tokenizer.to_str())
     content = (source / "fingerprint").read_text()
 
@@ -143,10 +147,11 @@ def _cut(stream: list[np.ndarray], n_ctx: int, dtype: type) -> np.ndarray:
 
 
 def bos(tokenizer: Tokenizer) -> int:
-    """The token that starts every row; raises ValueError when the tokenizer has none."""
-    found = tokenizer.token_to_id(BOS)
+    """The token that starts every row (`tokenizer.starts_with`); raises ValueError when the tokenizer has none."""
+    first = starts_with(tokenizer)
+    found = tokenizer.token_to_id(first)
     if found is None:
-        raise ValueError(f"the tokenizer has no token {BOS}, which starts every row: use another")
+        raise ValueError(f"the tokenizer has no token {first}, which starts every row: name its own (adopt, bos)")
     return found
 
 

@@ -53,7 +53,10 @@ def folder_of(name: str) -> Path:
         key = digest(str(BUILD), *(f"{f.stat().st_size} {f.stat().st_mtime_ns} {f.absolute()}" for f in files))
         return built(f"text-{key}", lambda folder: _write_documents(folder, *_read_texts(files, rest)))
     if base == "hf" and rest:
-        return built(f"hf-{digest(str(BUILD), rest)}", lambda folder: _write_documents(folder, _hub_documents(rest), 0))
+        local = sorted(file for file in Path(rest).rglob("*") if file.is_file())  # of a local folder
+        parts = (f"{f.stat().st_size} {f.stat().st_mtime_ns} {f.absolute()}" for f in local)
+        key = digest(str(BUILD), rest, *parts)
+        return built(f"hf-{key}", lambda folder: _write_documents(folder, _hub_documents(rest), 0))
     if base == synthetic.NAME:
         language = synthetic.parse(name)
         key = digest(str(BUILD), str(synthetic_text.VERSION), repr(language))
@@ -108,9 +111,11 @@ def _hub_documents(name: str) -> list[Document]:
     try:
         rows = import_module("datasets").load_dataset(name, split="train")
     except Exception as error:  # datasets raises many kinds
-        raise ValueError(
-            f"corpus hf:{name}: {first_line(error)}: it needs the network, or a local Hugging Face cache"
-        ) from None
+        remedy = (
+            f"download it where there is network with `hf download {name} --repo-type dataset --local-dir FOLDER`, "
+        )
+        remedy = "" if Path(name).exists() else f": {remedy}and give hf:FOLDER"
+        raise ValueError(f"corpus hf:{name}: {first_line(error)}{remedy}") from None
     if "text" not in rows.column_names:
         raise ValueError(f"corpus hf:{name} has the columns {', '.join(rows.column_names)}: a column text is needed")
     return [_split_by_content(row["text"]) for row in rows if row["text"]]

@@ -8,6 +8,7 @@ and the number seen among all of these with a lower bound of those unseen (`circ
 import contextlib
 from concurrent.futures import Executor
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from ablations.effects import Estimate
 from ablations.names import head_name, parse_head
 from circuits import classify, mining, multigrams, patterns, rarefaction
 from circuits.classify import Evidence
-from experiments import known_multigrams, store, survey, sweep, token_kinds
+from experiments import known_multigrams, store, survey, sweep, swept_types, token_kinds
 from experiments.cells import Cells
 from experiments.piece import Piece
 from experiments.survey import Survey
@@ -71,13 +72,25 @@ def table(found: Cells, wanted: Survey) -> xr.Dataset:
     `known_multigrams.table`, and multigram_effect, multigram_se, multigram_q [restriction, multigram]; NaN where all
     completions are of one document. rarefied is NaN where there are fewer than 200 completions.
     """
-    return store.cached(found.folder, _key(found, wanted), lambda: _measure(found, wanted))
+    there = known(found, wanted)
+    return store.cached(found.folder, _key(found, wanted), lambda: _measure(found, wanted)) if there is None else there
+
+
+def known(found: Cells, wanted: Survey) -> xr.Dataset | None:
+    """`table` where it was computed, or committed and these are read; else None."""
+    stored = store.read(found.folder, _key(found, wanted))
+    return swept_types.read(_key(found, wanted)) if stored is None and found.committed else stored
+
+
+def commit(found: Cells, wanted: Survey) -> Path:
+    """Writes `table` beside the bundled runs, where `Cells(committed=True)` finds it."""
+    return swept_types.write(_key(found, wanted), table(replace(found, committed=False), wanted))
 
 
 def labels(found: Cells, step: int) -> dict[str, str]:
-    """Types by head, where `table` has been computed over the default text; else nothing."""
+    """Types by head, where `table` is known over the default text; else nothing."""
     with contextlib.suppress(ValueError):  # where there is no text for it
-        stored = store.read(found.folder, _key(found, asked(found, step)))
+        stored = known(found, asked(found, step))
         if stored is not None:
             return dict(zip(stored.restriction.values.tolist(), stored.type.values.tolist(), strict=True))
     return {}

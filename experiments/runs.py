@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from ablations import attention
-from experiments import corpora, tensorfile
+from experiments import corpora, state_dicts, tensorfile
 
 ZOO = Path(__file__).parent / "zoo"
 
@@ -36,7 +36,7 @@ class Run:
     @cached_property
     def steps(self) -> list[int]:
         """The steps that have a checkpoint, in order."""
-        found = (re.fullmatch(r"step_(\d{7})\.safetensors", file.name) for file in self.folder.iterdir())
+        found = (re.fullmatch(r"step_(\d{7,})\.safetensors", file.name) for file in self.folder.iterdir())
         return sorted(int(match[1]) for match in found if match)
 
     @cached_property
@@ -52,7 +52,9 @@ class Run:
 
     @property
     def tokens_per_step(self) -> int:
-        return self.config["preset"]["batch_size"] * self.config["preset"]["n_ctx"]
+        preset = self.config["preset"]
+        # an adopted run says it itself: it may be measured in a shorter context than it was trained in
+        return preset.get("tokens_per_step") or preset["batch_size"] * preset["n_ctx"]
 
     def model_config(self) -> HookedTransformerConfig:
         return HookedTransformerConfig(**self.config["model"], device="cpu")
@@ -74,27 +76,8 @@ class Run:
 
     def model(self, step: int) -> HookedTransformer:
         """The model at this step, in eval mode, weights as trained (nothing folded)."""
-        with torch.random.fork_rng(devices=[]):
-            model = HookedTransformer(self.model_config())
-        arrays = self.arrays(step)
-        expected = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-        found = {name: array.shape for name, array in arrays.items()}
-        if expected != found:
-            name = next(n for n in expected | found if expected.get(n) != found.get(n))
-            raise ValueError(
-                f"run {self.name}, step {step}: {name} has shape {found.get(name)}, "
-                f"the model needs {expected.get(name)}: "
-                "config.json and checkpoint are not of the same model"
-            )
-        if bad := next((name for name, array in arrays.items() if not np.isfinite(array).all()), ""):
-            raise ValueError(
-                f"run {self.name}, step {step}: {bad} is not finite: the checkpoint is damaged or its training "
-                "diverged, choose another --step or train again"
-            )
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                parameter.copy_(torch.from_numpy(arrays[name]))
-        return model.eval().requires_grad_(False)
+        weights = {name: torch.from_numpy(array) for name, array in self.arrays(step).items()}
+        return state_dicts.built(self.model_config(), weights, f"run {self.name}, step {step}")
 
     def corpus(self, split: str, name: str | None = None) -> corpora.Corpus:
         """The text it was trained on (or another corpus), with its tokenizer and context."""
@@ -179,7 +162,9 @@ def checkpoint_path(folder: Path, step: int) -> Path:
 
 
 def write_checkpoint(folder: Path, step: int, model: HookedTransformer, dtype: np.dtype | type = np.float32) -> None:
-    arrays = {name: parameter.detach().cpu().numpy().astype(dtype) for name, parameter in model.named_parameters()}
+    arrays = {
+        name: parameter.detach().cpu().float().numpy().astype(dtype) for name, parameter in model.named_parameters()
+    }
     tensorfile.write(checkpoint_path(folder, step), arrays, {"step": step})
 
 

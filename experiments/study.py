@@ -3,6 +3,7 @@
 Learning coefficients are measured in several ways: the plan with one thing changed (text, loss, settings, gauge).
 """
 
+import contextlib
 from collections.abc import Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -144,6 +145,13 @@ def compute_sampled(study: Study, executor: Executor) -> None:
     sweep.run([task for table in tables for task in table.tasks()], executor, "sampling")
 
 
+def compute_types(study: Study, executor: Executor) -> None:
+    """What each head is at the end."""
+    for cells in study.cells:
+        with contextlib.suppress(ValueError):  # where there is too little text, nothing can be said
+            head_types.compute(cells, surveyed(cells), executor)
+
+
 def compute_ways(cells: Cells, names: Iterable[str], executor: Executor) -> None:
     """Every head's coefficients in some of the ways."""
     sweep.run([task for way in names for task in in_way(cells, way).tasks(("rllc",))], executor, cells.run.name)
@@ -189,7 +197,10 @@ def _readable(cells: Cells, own: Cells) -> bool:
 
 def commit(cells: Cells) -> list[Path]:
     """Writes the tables that take long beside the bundled runs, where `Cells(committed=True)` finds them."""
-    return [table.cells.write_sweep(table.kind) for table in sampled(cells)]
+    written = [table.cells.write_sweep(table.kind) for table in sampled(cells)]
+    with contextlib.suppress(ValueError):
+        written.append(head_types.commit(cells, surveyed(cells)))
+    return written
 
 
 def bracket_task(cells: Cells, step: int) -> Piece:

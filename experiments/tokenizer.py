@@ -1,14 +1,19 @@
-"""Byte-level BPE in which brackets and quotes stay tokens of their own; whole words for the synthetic language."""
+"""Byte-level BPE in which brackets and quotes stay tokens of their own; whole words for the synthetic language; others'
+tokenizers.
+"""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from experiments import synthetic
 from experiments.documents import first_line, texts
 
 BOS = "<|endoftext|>"
 OWN_TOKENS = "()[]{}\"'`"  # each is always a token of its own, so that nesting is seen token by token
+TOKENIZER_FILES = ["*token*", "vocab*", "merges*", "*.model", "config.json"]  # of a repository
 TRAINING_TEXT = 8_000_000  # characters of each kind that a tokenizer is trained on
 
 
@@ -18,12 +23,72 @@ def new_tokenizer(source: str, name: str, vocabulary: int) -> Tokenizer:
         return word_tokenizer(name, vocabulary)
     if source == "train":
         return train_tokenizer(name, vocabulary)
+    return pretrained(source.removeprefix("hf:"))
+
+
+def pretrained(name: str) -> Tokenizer:
+    """The tokenizer of a repository on the Hugging Face hub, or of a folder; raises ValueError where there is none."""
+    from huggingface_hub import snapshot_download
+    from transformers import AutoTokenizer
+
     try:
-        return Tokenizer.from_pretrained(source.removeprefix("hf:"))
-    except Exception as error:  # tokenizers raises a bare Exception
+        # transformers by itself would not see that a cached repository without a config.json never had one
+        folder = name if Path(name).is_dir() else snapshot_download(name, allow_patterns=TOKENIZER_FILES)
+        found = AutoTokenizer.from_pretrained(folder)
+    except Exception as error:  # transformers raises many kinds
+        raise ValueError(f"tokenizer {name}: {unreachable(error)}: {download(name)}") from None
+    return plain(found)
+
+
+def unreachable(error: Exception) -> str:
+    """Why, in the words of who tried."""
+    return (
+        "the network may not be used (HF_HUB_OFFLINE)"
+        if "offline mode is enabled" in str(error)
+        else first_line(error).rstrip(".")
+    )
+
+
+def download(name: str) -> str:
+    """What to do where a repository of the Hugging Face hub cannot be had."""
+    return (
+        f"download it where there is network with `hf download {name}` "
+        "and set HF_HOME to a copy of that cache, or give a local folder"
+    )
+
+
+def plain(tokenizer: Any, bos: str | None = None) -> Tokenizer:
+    """A copy of a `tokenizers.Tokenizer`, or of a fast tokenizer of transformers, that says what starts a text.
+
+    bos: the token that rows start with (default: what the tokenizer says itself). Raises ValueError for any other kind
+    of tokenizer, and for a token that it does not have.
+    """
+    fast = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    if not isinstance(fast, Tokenizer):
         raise ValueError(
-            f"tokenizer {source}: {first_line(error)}: it needs the network, or a local Hugging Face cache"
-        ) from None
+            f"{type(tokenizer).__name__} is no Tokenizer, nor a fast one of transformers: give one of these"
+        )
+    copy = Tokenizer.from_str(fast.to_str())
+    copy.no_truncation()
+    copy.no_padding()
+    first = bos or getattr(tokenizer, "bos_token", None) or starts_with(copy)
+    if first != starts_with(copy):
+        if copy.token_to_id(first) is None:
+            raise ValueError(f"bos={first!r}: the tokenizer has no such token; give one of its own")
+        special = [(first, copy.token_to_id(first))]
+        copy.post_processor = processors.TemplateProcessing(single=[first, "$A"], special_tokens=special)  # type: ignore[assignment]
+    return copy
+
+
+def starts_with(tokenizer: Tokenizer) -> str:
+    """The token that the tokenizer itself puts before a text (as its post-processor); <|endoftext|> without one."""
+    if not tokenizer.num_special_tokens_to_add(False):
+        return BOS
+    try:
+        encoding = tokenizer.encode("a")
+    except Exception:  # a bare one of tokenizers: a vocabulary of words need not have this one
+        encoding = tokenizer.encode("")
+    return encoding.tokens[0] if encoding.special_tokens_mask[0] else BOS
 
 
 def train_tokenizer(name: str, vocabulary: int) -> Tokenizer:

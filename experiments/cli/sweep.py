@@ -24,6 +24,8 @@ def run(arguments: argparse.Namespace) -> None:
     computed = study.Study(tuple(replace(cells, committed=False) for cells in opened.cells))
     with open_executor(arguments) as executor:
         study.compute_sampled(computed, executor)
+        if arguments.commit:
+            study.compute_types(computed, executor)
     for cells in computed.cells:
         print(f"sampled {cells.run.name} in {len(study.ways(cells.plan))} ways, cells in {cells.folder / 'cells'}")
         if arguments.commit:

@@ -1,0 +1,76 @@
+"""Models from elsewhere, as a run."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from transformer_lens import HookedTransformer
+
+    from experiments.hub import Checkpoints
+
+HELP = "write a run from checkpoints trained elsewhere (a folder, or a name on the Hugging Face hub)"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a folder of state dicts named by step, OWNER/NAME (timaeus/tetrahedron-3m-og), or attn-only-1l to 4l",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the new run, such as runs/NAME")
+    parser.add_argument(
+        "--corpus",
+        required=True,
+        help="what it is measured on, best the text it was trained on: text:PATH, hf:NAME, python, ...",
+    )
+    parser.add_argument("--steps", type=int, nargs="+", metavar="STEP", help="checkpoints to take (default: all)")
+    parser.add_argument(
+        "--tokens-per-step", type=int, help="batch size times context in training (default: what is known of SOURCE)"
+    )
+    parser.add_argument("--n-ctx", type=int, help="a shorter context to measure in (default: the model's)")
+    parser.add_argument("--bos", help="token that rows start with (default: what the tokenizer says, or <|endoftext|>)")
+    parser.add_argument("--tokenizer", help="a folder, or a name on the hub (default: what comes with SOURCE)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from contextlib import closing
+
+    from experiments import adopt, hub
+    from experiments.cli.shared import check_out
+    from experiments.tokenizer import pretrained
+
+    check_out(arguments.out)
+    found = hub.checkpoints(arguments.source)
+    tokens_per_step = found.tokens_per_step if arguments.tokens_per_step is None else arguments.tokens_per_step
+    if tokens_per_step is None:
+        raise ValueError(
+            f"how many tokens {found.name} saw in a step is not known, and figures' axes are tokens: "
+            "give --tokens-per-step (batch size times context)"
+        )
+    steps = sorted(arguments.steps or found.steps)
+    for step in steps:
+        hub.check_step(found.name, found.steps, step)
+    tokenizer = pretrained(arguments.tokenizer) if arguments.tokenizer else found.tokenizer()
+    with closing(_loaded(found, steps)) as checkpoints:
+        written = adopt.adopt(
+            arguments.out,
+            checkpoints,
+            tokenizer,
+            corpus=arguments.corpus,
+            tokens_per_step=tokens_per_step,
+            n_ctx=arguments.n_ctx,
+            bos=arguments.bos,
+        )
+    print(f"wrote {len(written.steps)} checkpoints in {written.folder}")
+
+
+def _loaded(found: "Checkpoints", steps: list[int]) -> "Generator[tuple[int, HookedTransformer], None, None]":
+    """The models one by one, while a bar shows how far they are."""
+    from tqdm.auto import tqdm
+
+    with tqdm(steps, desc=found.name, unit="checkpoint") as bar:
+        for step in bar:
+            yield step, found.model(step)

@@ -1,0 +1,39 @@
+"""The card of one head."""
+
+import argparse
+
+HELP = "all that is known of one head on one page: type, learning coefficient, attention, tokens, composition, paths"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from experiments.cli.shared import add_run_arguments
+
+    parser.add_argument("head", metavar="HEAD", help="L1H4 or 1:4")
+    parser.add_argument("--step", type=int, help="checkpoint (default: the last)")
+    parser.add_argument(
+        "--tokens", type=int, help="of held-out text that types rest on (default: 500000, or all where there are fewer)"
+    )
+    parser.add_argument("--text", default="", help="show its attention on this text (default: where it matters)")
+    add_run_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from experiments.cli.shared import check_out, open_executor
+    from experiments.investigate import Investigation
+
+    check_out(arguments.out)
+    with open_executor(arguments) as executor:
+        found = Investigation(
+            arguments.run,
+            corpus=arguments.corpus,
+            out=arguments.out,
+            step=arguments.step,
+            seed=arguments.seed,
+            tokens=arguments.tokens,
+            workers=executor,
+        )
+        card = found[arguments.head]
+        card = card.on(arguments.text) if arguments.text else card
+        last = found.step == found.run.steps[-1]
+        name = card.head if last else f"{card.head}_{found.step}"
+        print(f"wrote {card.save(found.snapshot.cells.folder / 'heads' / f'{name}.html')}")

@@ -1,0 +1,142 @@
+"""TransformerLens-style state dicts from elsewhere: read without running anything in them, named and made a model.
+
+What shapes tell of the architecture is read off them; what they do not tell has to be said (`architecture`).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from transformer_lens import HookedTransformer, HookedTransformerConfig
+
+SUFFIXES = (".pth", ".pt", ".safetensors")
+MARK = "embed.W_E"  # every TransformerLens model has it
+BUFFERS = (".mask", ".IGNORE", ".rotary_sin", ".rotary_cos")  # made anew with the model
+# Fields of a configuration that say how a model is made or kept, not what it computes.
+INCIDENTAL = {"model_name", "tokenizer_name", "tokenizer_prepends_bos", "default_prepend_bos", "original_architecture"}
+INCIDENTAL |= {"device", "n_devices", "dtype", "seed", "init_mode", "init_weights", "initializer_range", "n_params"}
+INCIDENTAL |= {"from_checkpoint", "checkpoint_index", "checkpoint_label_type", "checkpoint_value", "trust_remote_code"}
+INCIDENTAL |= {"use_attn_result", "use_attn_in", "use_split_qkv_input", "use_hook_mlp_in", "use_hook_tokens"}
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The parameters in a file, by TransformerLens's names, in float32; buffers are left out.
+
+    A state dict may be wrapped ({"model": ...}) and its names prefixed ("module."), if just one is there. Raises
+    ValueError for a file that cannot be read, holds anything but tensors and plain values, or several state dicts.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            content: object = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError:
+        raise ValueError(
+            f"{path.name} holds more than tensors, or is no checkpoint: what else is in a pickle could run as code, so "
+            "it is not loaded; save the state dict alone, torch.save(model.state_dict(), path), or as safetensors"
+        ) from None
+    except Exception as error:  # torch, zipfile and safetensors raise many kinds
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path.name} cannot be read ({reason}): restore it") from None
+    found = [part for part in _state_dicts(content) if part]
+    if len(found) != 1:
+        raise ValueError(
+            f"{path.name} holds {len(found) or 'no'} state dicts of TransformerLens models (with a tensor {MARK}), one "
+            "is needed: save it alone"
+        )
+    return {name: _real(tensor, name, path) for name, tensor in found[0].items() if not name.endswith(BUFFERS)}
+
+
+def _state_dicts(content: object) -> list[dict[str, Tensor]]:
+    """Those in a wrapper, at any depth, without the prefix of their names."""
+    if not isinstance(content, Mapping):
+        return []
+    tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    prefixes = [name.removesuffix(MARK) for name in tensors if re.fullmatch(rf"(.*\.)?{re.escape(MARK)}", name)]
+    own = [{name.removeprefix(prefix): tensor for name, tensor in tensors.items()} for prefix in prefixes]
+    return own + [found for value in content.values() for found in _state_dicts(value)]
+
+
+def _real(tensor: Tensor, name: str, path: Path) -> Tensor:
+    if not tensor.is_floating_point():
+        raise ValueError(f"{path.name}: {name} holds {tensor.dtype}: weights are real numbers")
+    return tensor.float()
+
+
+def facts(config: HookedTransformerConfig | Mapping[str, object]) -> dict[str, object]:
+    """What a configuration says of what a model computes, whole or in part, as TransformerLens names it.
+
+    The names of the config.json of TransformerLens's own models are read too. Others are left out.
+    """
+    given = dict(config.to_dict() if isinstance(config, HookedTransformerConfig) else config)
+    if "normalization" in given:
+        given["normalization_type"] = given["normalization"]
+    if "shortformer_pos" in given:
+        given["positional_embedding_type"] = "shortformer" if given["shortformer_pos"] else "standard"
+    return {f.name: given[f.name] for f in fields(HookedTransformerConfig) if f.name in given.keys() - INCIDENTAL}
+
+
+def architecture(weights: Mapping[str, Tensor], said: Mapping[str, object], what: str) -> HookedTransformerConfig:
+    """The configuration of a model with these weights: sizes by their shapes, and what is said (`facts`) beside them.
+
+    Raises ValueError where weights leave open what is not said: how positions work, the norm where it has no weights,
+    and everything else of a model with MLPs. What TransformerLens has a default for (eps, the scale of attention) is
+    that default unless it is said.
+    """
+    layers = [int(match[1]) for name in weights if (match := re.match(r"blocks\.(\d+)\.", name))]
+    query = weights.get("blocks.0.attn.W_Q")
+    if query is None or query.ndim != 3 or weights[MARK].ndim != 2:
+        raise ValueError(f"{what}: no W_Q of [head, d_model, d_head] in layer 0: it is no TransformerLens model")
+    seen: dict[str, object] = {"n_layers": max(layers) + 1, "d_vocab": weights[MARK].shape[0]}
+    seen |= dict(zip(("n_heads", "d_model", "d_head"), query.shape, strict=True))
+    seen["attn_only"] = not any(".mlp." in name for name in weights)
+    if "pos_embed.W_pos" in weights:
+        seen["n_ctx"] = weights["pos_embed.W_pos"].shape[0]
+    if {"blocks.0.ln1.w", "blocks.0.ln1.b"} <= weights.keys():
+        seen["normalization_type"] = "LN"
+    asked = ["n_ctx", "normalization_type", "positional_embedding_type", *([] if seen["attn_only"] else ["act_fn"])]
+    if missing := [name for name in asked if name not in seen | dict(said)]:
+        raise ValueError(
+            f"{what}: weights do not tell {' and '.join(missing)}: "
+            f'say it in a config.json beside them, such as {{"{missing[-1]}": {_example(missing[-1])}}}, or in config'
+        )
+    try:
+        return HookedTransformerConfig(**{"act_fn": "gelu"} | seen | dict(said) | {"device": "cpu"})
+    except Exception as error:  # asserts, type and value errors
+        raise ValueError(f"{what}: no such model ({error}): correct what config says") from None
+
+
+def _example(name: str) -> str:
+    values = {"n_ctx": "1024", "normalization_type": '"LNPre"', "act_fn": '"gelu"'}
+    return values.get(name, '"standard" or "shortformer"')
+
+
+def built(config: HookedTransformerConfig, weights: Mapping[str, Tensor], what: str) -> HookedTransformer:
+    """A model with these parameters, in eval mode and as they are (nothing folded); the random state stays as it was.
+
+    Raises ValueError for parameters that are missing, too many, of another shape or not finite.
+    """
+    with torch.random.fork_rng(devices=[]):
+        model = HookedTransformer(config)
+    expected = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if expected != found:
+        name = next(n for n in expected | found if expected.get(n) != found.get(n))
+        raise ValueError(
+            f"{what}: {name} has shape {found.get(name)}, the model needs {expected.get(name)}: "
+            "configuration and checkpoint are not of the same model"
+        )
+    if bad := next((name for name, tensor in weights.items() if not torch.isfinite(tensor).all()), ""):
+        raise ValueError(
+            f"{what}: {bad} is not finite: the checkpoint is damaged or its training "
+            "diverged, choose another --step or train again"
+        )
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(weights[name])
+    return model.eval().requires_grad_(False)

@@ -1,0 +1,286 @@
+"""Investigation and cards of heads: their numbers are those of the cells, their pages need nothing from outside."""
+
+import base64
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import xarray as xr
+
+from ablations.effects import clustered
+from circuits import composition
+from experiments import card_style, cells, head_types, runs, store, survey, swept, tensorfile
+from experiments.__main__ import main
+from experiments.investigate import Investigation
+from experiments.plan import default_plan
+from llc.settings import QUICK
+from tests.conftest import make_model
+
+SMALL = {
+    "study.FEW": 2,
+    "head_pairs.PATH_TOKENS": 2000,
+    "head_overlap.TOKENS": 3000,
+    "token_kinds.MINED_TOKENS": 60_000,
+    "token_kinds.MOST": 20,
+    "text_attention.SHOWN": 12,
+}
+FEWER = {"llc": replace(QUICK, num_draws=16, num_burnin=4), "score_sequences": 8, "path_sequences": 8}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small() -> Iterator[None]:
+    """Less of everything; learning coefficients at the first and the last checkpoint."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SMALL.items():
+            patch.setattr(f"experiments.{name}", value)
+        patch.setattr("experiments.plan.default_plan", lambda *sizes: replace(default_plan(*sizes), **FEWER))
+        yield
+
+
+@pytest.fixture(scope="module")
+def inv(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Investigation:
+    out = tmp_path_factory.mktemp("investigated") / "out"
+    return Investigation(trained / "runs/tiny-seed0", out=out, tokens=1500)
+
+
+@pytest.fixture(scope="module")
+def page(inv: Investigation) -> str:
+    return inv["L1H2"]._repr_html_()
+
+
+def of_file(inv: Investigation) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in inv.snapshot.cells.folder.rglob("*.safetensors")}
+
+
+def test_nothing_is_computed_before_it_is_asked_for(trained: Path, tmp_path: Path) -> None:
+    lazy = Investigation(trained / "runs/tiny-seed0", out=tmp_path / "none")
+    _ = lazy["L1H2"].on("def"), lazy["1:2"], lazy.circuit("induction"), lazy.compare("L1H0", "L1H1"), lazy.at(10)
+    assert [card.head for card in lazy] == [f"L{layer}H{head}" for layer in range(2) for head in range(4)]
+    assert "tiny-seed0, step 60" in repr(lazy) and "step 10" in repr(lazy.at(10))
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_numbers_of_a_card_are_those_of_the_cells(inv: Investigation, page: str) -> None:
+    card, kept = inv["1:2"], inv.snapshot.cells
+    own = kept.cell("composition", 60)
+    assert len(card.composition) == 4 * 3 and set(card.composition.target) == {"L1H2"}
+    for row in card.composition.to_dict("records"):
+        assert row["score"] == float(own.composition.sel({name: row[name] for name in ("source", "target", "via")}))
+    mean, sd = composition.spectral_baseline(inv.snapshot.weights, inv.snapshot.cfg)
+    first = card.composition.iloc[0]
+    assert first.sds == pytest.approx((first.score**2 - float(mean)) / float(sd[0, 0, 1, 2, 0]))
+
+    cuts, paths = kept.cell("paths", 60), card.paths
+    assert len(paths) == 4 * 3 + 1 and paths.iloc[-1].target == "output"
+    for row in paths[paths.via != ""].to_dict("records"):
+        at = cuts.sel({name: row[name] for name in ("source", "target", "via")})
+        assert (row["copy_gain"], row["copy_gain_se"]) == (float(at.effect), float(at.effect_se))
+    assert np.isnan(paths.iloc[-1].copy_gain) and (paths.effect_se > 0).all()
+
+    rllc = kept.assembled("rllc")
+    assert card.rllc.step.values.tolist() == [0, 60]
+    xr.testing.assert_identical(card.rllc.value, rllc.value.sel(restriction="L1H2"))
+    assert card.layer_rllc.restriction.values.tolist() == ["L1H0", "L1H1", "L1H2", "L1H3"]
+    assert f"{float(card.rllc.value[-1]):.2f} ± {1.96 * float(card.rllc.se[-1]):.2f}" in page
+
+    types = head_types.table(kept, head_types.asked(kept, 60, 1500))
+    assert card.evidence.why.item() == types.why.sel(restriction="L1H2").item()
+    assert card.affected.effect.tolist() == [context.effect for context in card.contexts]
+    xr.testing.assert_identical(inv["L0H1"].evidence.effect, types.effect.sel(restriction="L0H1"))
+
+
+def test_a_head_of_the_first_layer_has_paths_out(inv: Investigation) -> None:
+    frame = inv["L0H1"].paths
+    assert set(frame.source) == {"L0H1"} and frame.target.tolist()[-1] == "output" and len(frame) == 13
+    into = inv["L1H2"].paths
+    shared = (("source", "L0H1"), ("target", "L1H2"), ("via", "k"))
+    rows = [part[np.logical_and.reduce([part[name] == value for name, value in shared])] for part in (frame, into)]
+    assert rows[0].effect.item() == pytest.approx(rows[1].effect.item(), abs=1e-6), "one path, from both its ends"
+
+
+def test_a_second_card_computes_nothing(inv: Investigation, page: str) -> None:
+    before = of_file(inv)
+    again = Investigation(inv.run, out=inv.snapshot.cells.folder, tokens=1500)
+    assert again["L1H2"]._repr_html_() == page
+    assert of_file(inv) == before and before
+
+
+def test_a_page_stands_alone(inv: Investigation, page: str, tmp_path: Path) -> None:
+    saved = inv["L1H2"].save(tmp_path / "card.html").read_text()
+    assert page in saved and len(saved) < 300_000
+    for text in (page, inv._repr_html_()):
+        assert not re.search(r"<(script|link|iframe|object|form)\b|\bon\w+=|javascript:|@import", text)
+        addresses = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')\s>]+)""", text)
+        assert all(address.startswith("data:image/svg+xml;base64,") for address in addresses)
+        rules = re.findall(r"([^{}]+)\{", "".join(re.findall(r"<style>(.*?)</style>", text, re.DOTALL)))
+        selectors = [one.strip() for rule in rules for one in rule.split(",")]
+        assert selectors and all(one.startswith(".devcircuits-card") for one in selectors)
+    images = re.findall(r'<img alt="([^"]+)" src="data:image/svg\+xml;base64,([^"]+)"', page)
+    assert len(images) == 2
+    for _, drawn in images:
+        svg = base64.b64decode(drawn).decode()
+        assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", svg)
+    assert page.index("What it is") < page.index("When it learned it") < page.index("Where it looks")
+    assert page.index("Where it looks") < page.index("matters most for</h2>") < page.index("weights read")
+    assert page.index("weights read") < page.index("cutting its paths")
+
+
+def test_text_is_escaped(inv: Investigation) -> None:
+    text = '<script>alert("x")</script> & <b>'
+    page = inv["L1H2"].on(text)._repr_html_()
+    assert "<script" not in page and "<|endoftext|>" not in page and "&lt;|endoftext|&gt;" in page
+    assert card_style.section("a < b", lambda: "").startswith("<h2>a &lt; b")
+    assert ".devcircuits-card, .devcircuits-card p {" in card_style.scoped("&, p { color: red }")
+
+
+def test_attention_is_the_models_own(inv: Investigation) -> None:
+    found = inv["L1H2"].on("def f(x): return x + 1").attention
+    row = [inv.run.tokenizer.token_to_id("<|endoftext|>"), *inv.run.tokenizer.encode("def f(x): return x + 1").ids][:12]
+    model = inv.run.model(60)
+    _, cache = model.run_with_cache(torch.tensor(row)[None])
+    pattern = cache["blocks.1.attn.hook_pattern"][0].double().numpy()
+    np.testing.assert_allclose(found.attention, pattern[2], atol=1e-6)
+    assert np.abs(found.attention - pattern[3]).max() > 1e-3, "another head's differs"
+    assert np.isnan(found.effect[-1]) and np.isfinite(found.effect[:-1]).all() and found.following[-1] == ""
+
+    passage = inv["L1H2"].attention
+    np.testing.assert_allclose(passage.attention.sum(1) + passage.earlier, 1, atol=1e-5)
+    assert passage.following[-1] == inv["L1H2"].contexts[0].target or len(passage.tokens) == 12
+
+
+def test_two_heads_are_compared_on_the_same(inv: Investigation) -> None:
+    found = inv.compare("L1H0", "L1H1")
+    effect = survey.kept(inv.snapshot.cells, inv.snapshot.effects)
+    values = effect.effect.sel(change=["L1H0", "L1H1"]).values.astype(float)
+    expected = clustered(values[0] - values[1], effect.document.values)
+    row = found.table.loc["effect"]
+    assert (row.difference, row.difference_se) == (expected.value, expected.se)
+    row = found.table.loc["rllc"]
+    assert row.difference == pytest.approx(row["first"] - row.second) and row.difference_se > 0
+    assert np.isnan(found.table.loc["previous_token"].difference), "it has no error, so it is not said"
+    assert np.isnan(inv.compare("L0H0", "L1H1").table.loc["rllc"].difference), "not compared between layers"
+    with_itself = inv.compare("L1H0", "L1H0")
+    assert with_itself.table.loc[["effect", "rllc"], ["difference", "difference_se"]].eq(0).all(axis=None)
+    assert with_itself.shared[0] == pytest.approx(1)
+    assert "<b>" in found._repr_html_() and "L1H0 and L1H1" in found._repr_html_()
+
+
+def test_the_overview_lists_every_head(inv: Investigation) -> None:
+    frame = inv.heads
+    assert isinstance(frame, pd.DataFrame) and frame.index.tolist() == [card.head for card in inv]
+    assert frame.type.tolist() == inv.snapshot.types.type.values.tolist()
+    assert frame.loc["L1H2", "rllc"] == float(inv["L1H2"].rllc.value.sel(step=60))
+    page = inv._repr_html_()
+    assert all(f"<b>{name}</b>" in page for name in frame.index)
+    assert "learning coefficients at step 10, they are at 0, 60" in inv.at(10)._repr_html_()
+
+
+def test_a_circuit_shows_its_graph(inv: Investigation) -> None:
+    circuit = inv.circuit("induction")
+    assert isinstance(circuit.graph, nx.DiGraph) and set(inv.snapshot.heads) < set(circuit.graph.nodes)
+    assert len(circuit.table) == circuit.found.table.sizes["path"]
+    assert "paths that carry induction" in circuit._repr_html_() and "<img alt=" in circuit._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda inv: inv["L7H0"], "no head L7H0: the model has layers 0 to 1"),
+        (lambda inv: inv["nine"], "'nine' is not a head"),
+        (lambda inv: inv.at(7), "no checkpoint at step 7: choose one of 0, 10, 30, 60"),
+        (lambda inv: inv["L1H2"].on(""), "the text is empty"),
+        (lambda inv: inv.circuit("telling jokes"), "unknown task 'telling jokes'"),
+        (lambda inv: inv.compare("L0H0", "L0H9"), "no head L0H9"),
+        (lambda inv: Investigation("nowhere"), "no run 'nowhere'"),
+        (lambda inv: Investigation(make_model()), "give its corpus= and tokenizer="),
+        (lambda inv: Investigation(inv.run, tokenizer=inv.run.tokenizer), "leave it out"),
+    ],
+)
+def test_what_there_is_not_is_said_in_one_line(inv: Investigation, wrong, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)) as raised:
+        wrong(inv)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_verb(inv: Investigation, page: str, trained: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(trained)
+    out = inv.snapshot.cells.folder
+    asked = ["--run", "tiny-seed0", "--out", str(out), "--tokens", "1500", "--workers", "1"]
+    assert main(["investigate", "1:2", *asked]) == 0
+    assert capsys.readouterr().out == f"wrote {out / 'heads/L1H2.html'}\n"
+    assert page in (out / "heads/L1H2.html").read_text()
+    for wrong in (["L9H9"], ["L1H2", "--step", "7"], ["L1H2", "--step", "-1"]):
+        assert main(["investigate", *wrong, *asked]) == 2
+        captured = capsys.readouterr()
+        assert captured.err.startswith("error: ") and captured.err.count("\n") == 1 and captured.out == ""
+
+
+def test_what_cannot_be_measured_is_said_in_its_place(trained: Path, tmp_path: Path, corpus_file: Path) -> None:
+    lines = corpus_file.read_text().splitlines(keepends=True)
+    (tmp_path / "short.jsonl").write_text("".join(lines[:: len(lines) // 40]))
+    short = Investigation(trained / "runs/tiny-seed0", corpus=f"text:{tmp_path / 'short.jsonl'}", out=tmp_path / "out")
+    page = short["L1H2"]._repr_html_()
+    assert page.count("<p>Not measured:") >= 3 and "use more text" in page
+    assert "It reads from layer 0" in page, "the weights need no text"
+    with pytest.raises(ValueError, match="use more text"):
+        _ = short["L1H2"].evidence
+    assert "Not measured" in short._repr_html_()
+
+
+def test_a_model_of_ones_own_becomes_a_run(trained: Path, tmp_path: Path, corpus_file: Path) -> None:
+    run = runs.open_run(trained / "runs/tiny-seed0")
+    sizes = {name: run.config["model"][name] for name in ("d_model", "n_ctx", "d_head", "n_heads", "d_vocab")}
+    model = make_model(n_layers=1, **sizes).requires_grad_(False)
+    about = {"corpus": f"text:{corpus_file}", "tokenizer": run.tokenizer, "out": tmp_path, "tokens": 1500}
+    own = Investigation(model, **about)
+    assert own.run.steps == [0] and own.run.name.startswith("model-")
+    written = {path: path.stat().st_mtime_ns for path in own.run.folder.iterdir()}
+    tokens = torch.arange(20)[None]
+    np.testing.assert_allclose(own.run.model(0)(tokens), model(tokens), atol=1e-5)
+    page = own["L0H1"]._repr_html_()
+    assert page.count("the model has one layer: no head reads what another writes") == 2
+    assert page.count("Not measured") == 2
+    assert Investigation(model, **about).run.folder == own.run.folder
+    assert {path: path.stat().st_mtime_ns for path in own.run.folder.iterdir()} == written
+    other = make_model(seed=1, n_layers=1, **sizes)
+    assert Investigation(other, **about).run.name != own.run.name
+
+
+def test_committed_types_are_read_where_they_are_of_the_same(
+    inv: Investigation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swept, "FOLDER", tmp_path / "swept")
+    there = inv.snapshot.cells
+    wanted = head_types.asked(there, 60, 1500)
+    made = head_types.table(there, wanted)
+    path = head_types.commit(there, wanted)
+    assert path.stat().st_size < 1.1 * store.cell_path(there.folder, head_types._key(there, wanted)).stat().st_size
+    elsewhere = replace(there, folder=tmp_path / "elsewhere")
+    found = head_types.table(elsewhere, wanted)
+    assert not (tmp_path / "elsewhere").exists()
+    xr.testing.assert_allclose(found, made, rtol=1e-6)
+    assert (found.multigram_q == made.multigram_q).all() or made.multigram_q.isnull().any()
+    assert {name: values.dtype for name, values in found.items()} == {n: v.dtype for n, v in made.items()}
+    assert head_types.known(replace(elsewhere, committed=False), wanted) is None
+    for other in (head_types.asked(there, 30, 1500), head_types.asked(there, 60, 1600)):
+        assert head_types.known(elsewhere, other) is None
+    monkeypatch.setattr("experiments.cells._weights", lambda folder, step: "others")
+    assert head_types.known(elsewhere, wanted) is None
+
+
+def test_the_bundled_types_are_of_the_bundled_weights() -> None:
+    files = sorted((swept.FOLDER / "cells").glob("swept_types_*"))
+    assert len(files) == 3
+    for number, file in enumerate(files):
+        arrays, metadata = tensorfile.read(file)
+        run = runs.open_run(f"mini-seed{number}")
+        key = metadata["key"]
+        assert (key["run"], key["step"], key["survey"]["tokens"]) == (run.name, run.steps[-1], head_types.TOKENS)
+        assert key["weights"] == cells._weights(run.folder, run.steps[-1])
+        assert file.stat().st_size < 300_000 and len(arrays["effect"]) == 16

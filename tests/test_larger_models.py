@@ -1,0 +1,402 @@
+"""Models with MLPs, standard or rotary positions and parallel layers: what the libraries say of them is what their own
+forward and hooks say, and what cannot be said of them is refused.
+"""
+
+import copy
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from transformer_lens import HookedTransformer
+
+from ablations import attention, closeup, effects, heads, patching, rerun, substitutes, tables
+from ablations.changes import parse_change
+from ablations.paths import Path, cut, parse_path
+from circuits import composition, copying, discover, multigrams, scores, tasks
+from circuits.context_gain import log_probabilities
+from llc import calibrate, engine, gauge, losses
+from llc.chains import minibatches
+from llc.diagnose import health
+from llc.estimate import llc
+from llc.fisher_trace import fisher_trace
+from llc.hessian_trace import hessian_trace, parameters, random_signs
+from llc.restrict import parse
+from llc.trace import generator
+from tests.conftest import make_model
+from tests.llc.conftest import SHORT, settings
+
+TOKENS = torch.randint(50, (6, 12), generator=torch.Generator().manual_seed(1))
+OTHERS = TOKENS.flip(0)
+
+
+def gpt2(seed: int = 0, **overrides: object) -> HookedTransformer:
+    shape = {"attn_only": False, "act_fn": "gelu_new", "d_mlp": 32, "positional_embedding_type": "standard"}
+    return make_model(seed, **(shape | overrides))
+
+
+def pythia(seed: int = 0, **overrides: object) -> HookedTransformer:
+    rotary = {"positional_embedding_type": "rotary", "rotary_dim": 2, "parallel_attn_mlp": True, "act_fn": "gelu"}
+    return gpt2(seed, **(rotary | overrides))
+
+
+MODELS: dict[str, Callable[..., HookedTransformer]] = {
+    "gpt2": gpt2,
+    "pythia": pythia,
+    "pythia, folded": lambda seed=0, **more: pythia(seed, normalization_type="LNPre", **more),
+}
+every_model = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+
+
+def own_losses(model: HookedTransformer, tokens: torch.Tensor = TOKENS, hooks: list | None = None) -> torch.Tensor:
+    """Token losses by TransformerLens alone."""
+    with torch.no_grad():
+        return model.run_with_hooks(tokens, return_type="loss", loss_per_token=True, fwd_hooks=hooks or [])
+
+
+def own_gradients(model: HookedTransformer, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Of the mean loss, by TransformerLens's forward and backward."""
+    model = copy.deepcopy(model).requires_grad_(True)
+    model(tokens, return_type="loss").backward()
+    return {name: parameter.grad for name, parameter in model.named_parameters()}
+
+
+HEAD = ("W_Q", "W_K", "W_V", "W_O", "b_Q", "b_K", "b_V")
+VARIED: dict[str, list[tuple[str, object]]] = {
+    "L1H0": [(f"blocks.1.attn.{name}", 0) for name in HEAD],
+    "embed": [("embed.W_E", slice(None))],
+    "blocks.0.mlp.W_in": [("blocks.0.mlp.W_in", slice(None))],
+}
+
+
+def walked(model: HookedTransformer, restriction: str, draws: int, seed: int, nbeta: float) -> list[float]:
+    """Losses of chain 0 of SGLD, written out once more on a copy of the model, through its own backward pass."""
+    at, noise, found = copy.deepcopy(model), generator(seed, f"noise {restriction} 0"), []
+    named, centre = dict(at.named_parameters()), dict(model.named_parameters())
+    for rows in minibatches(len(TOKENS), SHORT, seed)[:draws]:
+        gradients = own_gradients(at, TOKENS[rows])
+        found.append(own_losses(at, TOKENS[rows]).mean().item())
+        shifts = torch.randn(sum(named[n][i].numel() for n, i in VARIED[restriction]), generator=noise)
+        with torch.no_grad():
+            for name, index in VARIED[restriction]:
+                part, shifts = shifts[: named[name][index].numel()], shifts[named[name][index].numel() :]
+                pull = nbeta * gradients[name][index]
+                pull = pull + SHORT.localization * (named[name][index] - centre[name][index])
+                named[name][index] += SHORT.lr**0.5 * part.view(pull.shape) - SHORT.lr / 2 * pull
+    return found
+
+
+@pytest.mark.parametrize("make", [gpt2, pythia])
+def test_chains_are_those_of_the_models_own_gradients(make) -> None:
+    model = make()
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    found = engine.sample(model, TOKENS, [*VARIED, "full"], settings=SHORT, seed=3)
+    for restriction in VARIED:
+        trace = found[restriction]
+        assert trace.attrs["path"] == "general: it has MLPs (attn_only=False)"
+        np.testing.assert_allclose(trace.loss[0][:5], walked(model, restriction, 5, 3, SHORT.nbeta), rtol=2e-5)
+    cold = walked(model, "L1H0", 5, 3, 0.0)
+    assert np.abs(found["L1H0"].loss[0][:5].values - cold)[1:].max() > 1e-4, "negative control: they feel no loss"
+    assert found["full"].attrs["dimension"] == sum(p.numel() for p in model.parameters())
+    at_center = [own_losses(model, TOKENS[rows]).mean() for rows in minibatches(len(TOKENS), SHORT, 3)]
+    np.testing.assert_allclose(found["full"].center_loss, at_center, rtol=2e-5)
+    assert all(torch.equal(parameter, before[name]) for name, parameter in model.named_parameters())
+
+
+@pytest.mark.parametrize("make", [gpt2, pythia])
+def test_health_of_a_head(make) -> None:
+    chosen = settings(num_chains=2, num_draws=70, num_burnin=30, batch_size=2)
+    trace = engine.sample(make(), TOKENS, ["L1H0"], settings=chosen, seed=0)["L1H0"]
+    record = health(trace)
+    assert abs(float(record.virial) - 1) < 4 * float(record.virial_se)
+    rotary = make is not gpt2
+    assert bool(np.isnan(record.key_bias)) == rotary  # queries and keys turn with their positions: b_K matters there
+    assert trace.attrs["key_biases"] == (0 if rotary else 6)
+    assert float(record.value) == pytest.approx(float(llc(trace).value))
+    off = trace.assign(virial=trace.virial + 0.2 * trace.attrs["dimension"])
+    assert abs(float(health(off).virial) - 1) > 4 * float(health(off).virial_se), "negative control"
+
+
+def test_the_fast_path_is_refused() -> None:
+    with pytest.raises(ValueError, match="L0H0 cannot take the fast path: it has MLPs"):
+        engine.sample(gpt2(), TOKENS, ["L0H0"], settings=SHORT, seed=0, path="fast")
+
+
+def test_a_reference_of_another_kind() -> None:
+    loss = losses.kl_to(gpt2(7))
+    trace = engine.sample(pythia(), TOKENS, ["L0H1"], settings=SHORT, seed=0, loss=loss)["L0H1"]
+    rows = TOKENS[minibatches(len(TOKENS), SHORT, 0)[0]]
+    with torch.no_grad():
+        truth, model = (make(rows)[:, :-1].log_softmax(-1) for make in (gpt2(7), pythia()))
+    divergence = (truth.exp() * (truth - model)).sum(-1).mean()
+    backwards = (model.exp() * (model - truth)).sum(-1).mean()
+    assert trace.center_loss[0] == pytest.approx(divergence.item(), rel=1e-4)
+    assert trace.center_loss[0] != pytest.approx(backwards.item(), rel=1e-2)
+
+
+def test_calibration_sweeps_any_model() -> None:
+    model, base = pythia(), settings(num_chains=1, num_draws=40, num_burnin=20, batch_size=2)
+
+    def sample(one):  # type: ignore[no-untyped-def]
+        return engine.sample(model, TOKENS[:, :6], ["L1H2"], settings=one, seed=0)["L1H2"]
+
+    swept = calibrate.sweep(sample, calibrate.grid(base, [1e-3], [200.0], [30.0]))
+    assert swept.sizes == {"lr": 1, "localization": 1, "nbeta": 2}
+    assert calibrate.recommend(swept, base).settings.nbeta == 30.0
+    control = swept.control.sel(nbeta=30.0).item()
+    assert control == pytest.approx(30 * swept.rise.sel(nbeta=0.0).item())
+    assert control != pytest.approx(swept.value.sel(nbeta=30.0).item(), rel=1e-3)
+
+
+@every_model
+def test_curvatures(make) -> None:
+    model, names = make(), ["L1H0", "embed", "blocks.0.mlp.W_in"]
+    found = fisher_trace(model, TOKENS, names, seed=0, labels="data")
+    by_row = [own_gradients(model, row[None]) for row in TOKENS]
+    for restriction in names:
+        own = [sum(g[name][index].square().sum() for name, index in VARIED[restriction]) for g in by_row]
+        assert found[restriction].value == pytest.approx(11 * np.mean(own), rel=1e-4)
+        assert found[restriction].value != pytest.approx(11 * np.median(own), rel=1e-3)
+    named = dict(model.named_parameters())
+    restrictions = [parse(text, named, model.cfg) for text in names]
+    draws, groups = generator(4, "Hessian probes"), []
+    for row in TOKENS.split(1):
+        probe = random_signs(named, restrictions, draws)
+        sides = []
+        for step in (1e-4, -1e-4):
+            moved = copy.deepcopy(model).double()
+            moved.cfg.dtype = torch.float64
+            for name, parameter in moved.named_parameters():
+                if name in parameters(restrictions):
+                    parameter.data += step * probe[name]
+            sides.append(own_gradients(moved, row))
+        product = {name: probe[name] * (sides[0][name] - sides[1][name]) / 2e-4 for name in probe}
+        groups.append([sum(product[n][i].sum().item() for n, i in VARIED[text]) for text in names])
+    traces = hessian_trace(model, TOKENS, names, seed=4)
+    for number, text in enumerate(names):
+        assert traces[text].value == pytest.approx(np.mean(groups, 0)[number], rel=1e-3, abs=1e-4)
+        assert traces[text].value != pytest.approx(found[text].value, rel=1e-2), "negative control"
+
+
+def put(index: int, value: torch.Tensor | float) -> Callable[..., torch.Tensor]:
+    """A hook of TransformerLens's that sets one head's z."""
+
+    def hook(z, hook):  # type: ignore[no-untyped-def]
+        z[:, :, index] = value
+        return z
+
+    return hook
+
+
+@every_model
+@pytest.mark.parametrize("head", [(0, 1), (1, 2)])
+def test_heads_are_removed_as_by_hand(make, head) -> None:
+    model = make()
+    index, name = head[1], f"blocks.{head[0]}.attn.hook_z"
+    z = {
+        text: model.run_with_cache(tokens)[1][name][:, :, index]
+        for text, tokens in (("own", TOKENS), ("other", OTHERS))
+    }
+    ways = {
+        "zero": (heads.zero([head]), 0.0),
+        "mean": (heads.mean(model, [head], OTHERS), z["other"].mean((0, 1))),
+        "mean by position": (heads.mean(model, [head], OTHERS, by_position=True), z["other"].mean(0)),
+        "resample": (heads.resample(model, [head], OTHERS), z["other"]),
+    }
+    clean = own_losses(model)
+    torch.testing.assert_close(effects.token_losses(model, TOKENS), clean)
+    for interventions, value in ways.values():
+        expected = own_losses(model, hooks=[(name, put(index, value))])
+        torch.testing.assert_close(effects.token_losses(model, TOKENS, interventions), expected)
+        torch.testing.assert_close(effects.token_effects(model, TOKENS, interventions), expected - clean)
+        wrong = own_losses(model, hooks=[(name, put((index + 1) % 3, value))])
+        assert (expected - wrong).abs().max() > 1e-2, "negative control: another head"
+    same = effects.token_effects(model, TOKENS, heads.replace({head: z["own"]}))
+    assert torch.equal(same, torch.zeros_like(same))
+
+
+def cut_by_hand(model: HookedTransformer, path: Path, layer_norm: str) -> torch.Tensor:
+    """Losses with a path from layer 0 into layer 1 cut: the target's input is computed from a changed stream."""
+    (_, s), (_, t), via = path
+    _, cache = model.run_with_cache(TOKENS)
+    block, stream = model.blocks[1], cache["resid_pre", 1]
+    less = stream - cache["z", 0][:, :, s] @ model.blocks[0].attn.W_O[s]
+
+    def norm(x: torch.Tensor, scaled_as: torch.Tensor) -> torch.Tensor:
+        scale = scaled_as.var(-1, unbiased=False, keepdim=True).add(model.cfg.eps).sqrt()
+        normed = (x - x.mean(-1, keepdim=True)) / scale
+        return normed * block.ln1.w + block.ln1.b if model.cfg.normalization_type == "LN" else normed
+
+    read = norm(less, stream if layer_norm == "freeze" else less)
+    attn = block.attn
+    projected = read @ getattr(attn, f"W_{via.upper()}")[t] + getattr(attn, f"b_{via.upper()}")[t]
+
+    def hook(value, hook):  # type: ignore[no-untyped-def]
+        value[:, :, t] = projected
+        return value
+
+    return own_losses(model, hooks=[(f"blocks.1.attn.hook_{via}", hook)])
+
+
+@every_model
+@pytest.mark.parametrize("layer_norm", ["recompute", "freeze"])
+@pytest.mark.parametrize("text", ["L0H1->L1H2.q", "L0H1->L1H2.k", "L0H0->L1H0.v"])
+def test_paths_are_cut_as_by_hand(make, text, layer_norm) -> None:
+    model, path = make(), parse_path(text)
+    expected = cut_by_hand(model, path, layer_norm)
+    found = effects.token_losses(model, TOKENS, cut(model, [path], layer_norm=layer_norm))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    wrong = cut_by_hand(model, path._replace(source=(0, 2)), layer_norm)
+    assert (expected - wrong).abs().max() > 1e-2, "negative control: another source"
+    assert (expected - own_losses(model)).abs().max() > 1e-2
+
+
+@every_model
+def test_paths_to_the_output_and_from_the_embedding(make) -> None:
+    model = make()
+    _, cache = model.run_with_cache(TOKENS)
+    final = cache["resid_post", 1] - cache["z", 0][:, :, 1] @ model.blocks[0].attn.W_O[1]
+    with torch.no_grad():
+        logits = model.unembed(model.ln_final(final))
+    expected = F.cross_entropy(logits[:, :-1].flatten(0, 1), TOKENS[:, 1:].flatten(), reduction="none").view(6, 11)
+    found = effects.token_losses(model, TOKENS, cut(model, [parse_path("L0H1->output")]))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    removed = effects.token_losses(model, TOKENS, heads.zero([(0, 1)]))
+    assert (found - removed).abs().max() > 1e-2, "negative control: the whole head"
+    every = [parse_path(f"embed->L0H1.{via}") for via in "qkv"]
+    blind = effects.token_effects(model, TOKENS, cut(model, every))
+    assert blind.abs().max() > 1e-2
+
+
+@every_model
+def test_path_patching(make) -> None:
+    model, path = make(), parse_path("L0H1->L1H2.v")
+
+    def metric(logits: torch.Tensor) -> torch.Tensor:
+        return logits[:, -1, 3] - logits[:, -1, 4]
+
+    found = patching.path_patching(model, TOKENS, OTHERS, [[path], []], metric)
+    with torch.no_grad():
+        clean, corrupted = metric(model(TOKENS)), metric(model(OTHERS))
+    torch.testing.assert_close(found.clean, clean, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.corrupted, corrupted, rtol=1e-4, atol=1e-4)
+    assert found.effect[0].abs().max() > 1e-3
+    torch.testing.assert_close(found.effect[1], torch.zeros(6))  # negative control: no path
+
+
+def weights_of(model: HookedTransformer) -> dict[str, torch.Tensor]:
+    return {name: parameter.detach() for name, parameter in model.named_parameters()}
+
+
+@every_model
+def test_composition_is_that_of_the_full_matrices(make) -> None:
+    model = make()
+    found = composition.composition(weights_of(model), model.cfg)
+    centre = torch.eye(24) - 1 / 24
+    fold = [centre @ torch.diag(block.ln1.w) if hasattr(block.ln1, "w") else centre for block in model.blocks]
+    for s in range(3):
+        ov = fold[0] @ model.W_V[0, s] @ model.W_O[0, s]
+        for t in range(3):
+            qk = fold[1] @ model.W_Q[1, t] @ model.W_K[1, t].T @ fold[1].T
+            reads = (qk, qk.T, fold[1] @ model.W_V[1, t] @ model.W_O[1, t])
+            own = torch.stack([(ov @ read).norm() / (ov.norm() * read.norm()) for read in reads])
+            torch.testing.assert_close(found[0, s, 1, t], own, rtol=1e-4, atol=1e-5)
+            raw = composition.composition(weights_of(model), model.cfg, "raw")[0, s, 1, t]
+            assert (raw - own).abs().max() > 1e-4, "negative control: without the norm"
+    with pytest.raises(ValueError, match="only a shortformer's"):
+        composition.position_composition(weights_of(model), model.cfg)
+
+
+@every_model
+def test_attention_scores(make) -> None:
+    model = make()
+    rows = scores.repeated(torch.randperm(50, generator=torch.Generator().manual_seed(0))[:6][None])
+    patterns = model.run_with_cache(rows)[1]["pattern", 1]
+    own = torch.stack([patterns[:, :, i, i - 1] for i in range(1, 12)]).mean(0)
+    torch.testing.assert_close(scores.previous_token(patterns), own)
+    matched = torch.stack([patterns[:, :, i, i - 5] for i in range(6, 12)]).mean(0)
+    torch.testing.assert_close(scores.prefix_matching(patterns, 6), matched)
+    assert (own - matched).abs().max() > 1e-3, "negative control"
+
+
+def test_weights_in_other_gauges() -> None:
+    model = gpt2()
+    moved = gauge.balanced(model)
+    torch.testing.assert_close(own_losses(moved), own_losses(model), rtol=1e-3, atol=1e-3)
+    assert (moved.W_Q - model.W_Q).abs().max() > 1e-2
+    with pytest.raises(ValueError, match="rotary"):
+        gauge.balanced(pythia())
+
+
+PATTERN = multigrams.Patterns(np.array([[1, 0]]), np.array([[3, 0]]), np.array([4]))
+TASK = tasks.Task("test", TOKENS, OTHERS, TOKENS[:, 0], TOKENS[:, 1])
+ZEROS = substitutes.zeros(gpt2().cfg)
+ONE = [parse_change("L0H0")]
+REFUSED = {
+    "weights": lambda model, w, cfg: attention.weights_of(model),
+    "logits": lambda model, w, cfg: attention.logits(w, cfg, TOKENS),
+    "a clean run": lambda model, w, cfg: rerun.clean_run(w, cfg, TOKENS),
+    "tables": lambda model, w, cfg: list(tables.blocks(w, cfg, TOKENS, ONE, ZEROS)),
+    "a close-up": lambda model, w, cfg: closeup.close_up(w, cfg, TOKENS[0], 5, ONE[0], [{}]),
+    "substitutes": lambda model, w, cfg: substitutes.mean_z(w, cfg, TOKENS),
+    "donors": lambda model, w, cfg: substitutes.pool(w, cfg, TOKENS, np.zeros((6, 12), int)),
+    "copying": lambda model, w, cfg: copying.copying(w, cfg, TOKENS),
+    "context gains": lambda model, w, cfg: log_probabilities(w, cfg, TOKENS, PATTERN),
+    "discovery": lambda model, w, cfg: discover.exact(w, cfg, TASK, discover.candidates(cfg)[:2]),
+    "attribution": lambda model, w, cfg: discover.attribution(w, cfg, TASK, discover.candidates(cfg)[:2]),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@every_model
+def test_what_needs_an_attention_only_model_says_so(make, name) -> None:
+    model = make()
+    with pytest.raises(
+        ValueError, match=r"not an attention-only model these functions can run: it has MLPs"
+    ) as refusal:
+        REFUSED[name](model, weights_of(model), model.cfg)
+    assert "\n" not in str(refusal.value)
+    own = make_model()
+    REFUSED[name](own, weights_of(own), own.cfg)  # negative control
+
+
+def test_attention_of_other_kinds_is_refused() -> None:
+    kinds = {"use_attn_scale": False, "attn_scores_soft_cap": 5.0, "use_qk_norm": True, "d_vocab_out": 7}
+    for name, value in kinds.items():
+        config = dataclasses.replace(make_model().cfg, **{name: value})
+        assert attention.unsupported(config)
+    assert not attention.unsupported(dataclasses.replace(make_model().cfg))
+
+
+def shared_heads(**overrides: object) -> HookedTransformer:
+    return gpt2(
+        **({"n_key_value_heads": 1, "normalization_type": "RMS", "gated_mlp": True, "act_fn": "silu"} | overrides)
+    )
+
+
+def test_heads_that_share_keys_and_values() -> None:
+    model = shared_heads()
+    expected = own_losses(model, hooks=[("blocks.1.attn.hook_z", put(2, 0.0))])
+    torch.testing.assert_close(effects.token_losses(model, TOKENS, heads.zero([(1, 2)])), expected)
+    trace = engine.sample(model, TOKENS, ["L1", "blocks.1.attn.W_Q"], settings=SHORT, seed=0)["L1"]
+    assert trace.attrs["dimension"] == 2 * (24 * 18 + 24 * 6) + 18 + 6 + 6
+    for call in (
+        lambda: engine.sample(model, TOKENS, ["L1H0"], settings=SHORT, seed=0),
+        lambda: composition.composition(weights_of(model), model.cfg),
+        lambda: cut(model, [parse_path("L0H1->L1H2.k")]),
+    ):
+        with pytest.raises(ValueError, match="share keys and values"):
+            call()
+    cut(model, [parse_path("L0H1->L1H2.q")])
+
+
+def test_composition_leaves_the_mean_to_an_rms_norm() -> None:
+    model = gpt2(normalization_type="RMS")
+    found = composition.composition(weights_of(model), model.cfg)[0, 1, 1, 2, 2]
+    ov, gain = torch.diag(model.blocks[0].ln1.w) @ model.W_V[0, 1] @ model.W_O[0, 1], torch.diag(model.blocks[1].ln1.w)
+    read = gain @ model.W_V[1, 2] @ model.W_O[1, 2]
+    assert found == pytest.approx(((ov @ read).norm() / (ov.norm() * read.norm())).item(), rel=1e-4)
+    centred = (torch.eye(24) - 1 / 24) @ read
+    assert found != pytest.approx(((ov @ centred).norm() / (ov.norm() * centred.norm())).item(), rel=1e-4)
