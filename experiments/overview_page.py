@@ -10,14 +10,16 @@ from experiments.head_types import ATTENTION
 from experiments.snapshot import Snapshot
 
 COLUMNS = ("head", "type", "loss without it", "rLLC", "token before", "itself", "after its repeat", "learned")
+TYPES = ("type", "effect", "effect_se", *(f"{score}{end}" for score in ATTENTION for end in ("", "_se")))
 
 
 def frame(of: Snapshot) -> pd.DataFrame:
     """By head: type, effect (nats per token), attention scores, learned (multigrams), rllc, verdict; with standard
-    errors. What this run does not allow to measure is left out.
+    errors; NaN for what this run does not allow to measure.
     """
     parts = [part for part in (_types(of), _rllc(of)) if isinstance(part, pd.DataFrame)]
-    return pd.concat([pd.DataFrame(index=pd.Index(of.heads, name="head")), *parts], axis=1)
+    found = pd.concat([pd.DataFrame(index=pd.Index(of.heads, name="head")), *parts], axis=1)
+    return found.reindex(columns=[*TYPES, "learned", "rllc", "rllc_se", "verdict"])
 
 
 def overview(of: Snapshot) -> str:
@@ -26,10 +28,10 @@ def overview(of: Snapshot) -> str:
     model, rows = run.config["model"], []
     found = frame(of)
     for name, at in found.iterrows():
-        row = [f"<b>{name}</b>", html.escape(str(at.get("type", ""))), _number(at, "effect", 3)]
-        row += [_number(at, "rllc", 2) + _doubt(at.get("verdict", ""))]
-        row += [f"{at[score]:.2f}" if score in at else "" for score in ATTENTION]
-        rows.append([*row, f"{at['learned']:.0f}" if "learned" in at else ""])
+        row = [f"<b>{name}</b>", html.escape(_text(at["type"])), _number(at, "effect", 3)]
+        row += [_number(at, "rllc", 2) + _doubt(_text(at["verdict"]))]
+        row += [f"{at[score]:.2f}" if pd.notna(at[score]) else "" for score in ATTENTION]
+        rows.append([*row, f"{at['learned']:.0f}" if pd.notna(at["learned"]) else ""])
     missing = [html.escape(part.rstrip(".")) for part in (types, rllc) if isinstance(part, str)]
     said = "".join(f"<p>Not measured: {line}.</p>" for line in missing)
     llc = of.cells.plan.llc
@@ -56,8 +58,7 @@ def _types(of: Snapshot) -> pd.DataFrame | str:
         found = of.types
     except ValueError as error:
         return str(error)
-    names = ["type", "effect", "effect_se", *(f"{score}{end}" for score in ATTENTION for end in ("", "_se"))]
-    table = found[names].to_dataframe().assign(learned=found.learned.sum("sort").values)
+    table = found[list(TYPES)].to_dataframe().assign(learned=found.learned.sum("sort").values)
     return table.rename_axis("head")
 
 
@@ -75,7 +76,11 @@ def _rllc(of: Snapshot) -> pd.DataFrame | str:
 
 
 def _number(at: pd.Series, name: str, digits: int) -> str:
-    return interval(float(at[name]), float(at[f"{name}_se"]), digits) if name in at else ""
+    return interval(float(at[name]), float(at[f"{name}_se"]), digits) if pd.notna(at[name]) else ""
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _doubt(verdict: str) -> str:

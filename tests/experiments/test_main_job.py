@@ -177,7 +177,7 @@ def test_rllcs_against_the_one_layer_reference(trained: Path, tmp_path: Path) ->
     assert keys["last"][-1] == keys["same"][-1]  # at the last checkpoint they are the same thing
     assert len({*keys[""], *keys["last"], *keys["same"]}) == 4 + 4 + 3
     alone = bench.Bench(runs.open_run(trained / "runs/tiny-seed0-1layer"), replace(plan, reference="last"))
-    with pytest.raises(ValueError, match="no run"):
+    with pytest.raises(ValueError, match="has no one-layer reference"):
         alone.sampling_loss(60)
     shutil.copytree(trained / "runs", tmp_path / "runs")
     seed1 = (tmp_path / "runs/tiny-seed0").rename(tmp_path / "runs/tiny-seed1")
