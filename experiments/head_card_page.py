@@ -39,7 +39,7 @@ def card(of: HeadCard) -> str:
         _head(of),
         section("What it is", lambda: _evidence(of)),
         section("When it learned it: learning coefficient over training", lambda: _rllc(of)),
-        section("Where it looks", lambda: text_grid.grid(of.attention, of.head)),
+        section("Where it looks", lambda: text_grid.grid(of.attention)),
         section("The tokens it matters most for", lambda: _affected(of)),
         section("Whose output its weights read, and who reads its own", lambda: _composition(of)),
         section("What cutting its paths costs", lambda: _paths(of)),

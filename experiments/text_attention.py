@@ -21,14 +21,20 @@ SHOWN = 32  # tokens
 
 @dataclass(frozen=True)
 class TextAttention:
-    """Some tokens in a row, and the token that follows each."""
+    """Some tokens in a row, and the token that follows each. It shows itself in a notebook."""
 
+    head: str
     tokens: list[str]
     following: list[str]  # of the last one: empty where the text ends
     attention: Float[np.ndarray, "query key"]  # among these tokens
     earlier: Float[np.ndarray, " query"]  # to all before them
     effect: Float[np.ndarray, " query"]  # on the loss of the following token, its mean in place of the head; NaN: none
     source: str  # where the text is from, in words
+
+    def _repr_html_(self) -> str:
+        from experiments import card_style, text_grid
+
+        return card_style.fragment(text_grid.grid(self), text_grid.RULES)
 
 
 def on_text(of: Snapshot, head: str, text: str) -> TextAttention:
@@ -67,6 +73,7 @@ def _look(of: Snapshot, head: str, row: Int64[Tensor, " pos"], shown: slice, sou
     words = _words(of.cells.run.tokenizer, row)
     effect = np.append(_effects(of, head, row), np.nan)  # nothing follows the last token
     return TextAttention(
+        head=head,
         tokens=words[shown],
         following=[*words[1:], ""][shown],
         attention=pattern[shown, shown],

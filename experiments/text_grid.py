@@ -23,9 +23,9 @@ line-height: 1; justify-self: center; max-height: 6.2rem; overflow: hidden; text
 BAR = 46  # pixels, of the largest effect
 
 
-def grid(found: TextAttention, head: str) -> str:
+def grid(found: TextAttention) -> str:
     """Lines are the tokens that look, columns the tokens that are looked at."""
-    shown = [_shown(token) for token in found.tokens]
+    head, shown = found.head, [_shown(token) for token in found.tokens]
     outside = bool((found.earlier > 0.005).any())
     count = len(shown) + outside
     over = ["before" if outside else "", *shown][0 if outside else 1 :]

@@ -15,7 +15,7 @@ from transformer_lens import HookedTransformer
 from ablations import attention, closeup, effects, heads, patching, rerun, substitutes, tables
 from ablations.changes import parse_change
 from ablations.paths import Path, cut, parse_path
-from circuits import composition, copying, discover, multigrams, scores, tasks
+from circuits import composition, copying, discover, graph, hooked, multigrams, scores, tasks
 from circuits.context_gain import log_probabilities
 from llc import calibrate, engine, gauge, losses
 from llc.chains import minibatches
@@ -332,6 +332,48 @@ def test_weights_in_other_gauges() -> None:
 
 PATTERN = multigrams.Patterns(np.array([[1, 0]]), np.array([[3, 0]]), np.array([4]))
 TASK = tasks.Task("test", TOKENS, OTHERS, TOKENS[:, 0], TOKENS[:, 1])
+
+
+def test_discovery_by_hooks_is_that_of_attention_only_models() -> None:
+    model = make_model()
+    weights, paths = attention.weights_of(model), discover.candidates(model.cfg)
+    fast, hooked_ones = discover.exact(weights, model.cfg, TASK, paths), hooked.exact(model, TASK, paths)
+    assert hooked_ones.paths == fast.paths
+    for name in ("effect", "clean", "corrupted"):
+        np.testing.assert_allclose(getattr(hooked_ones, name), getattr(fast, name), atol=2e-5)
+    np.testing.assert_allclose(hooked_ones.p, fast.p, atol=1e-3)
+    assert np.abs(fast.effect).max() > 0.1
+
+
+@every_model
+def test_paths_are_found_in_models_with_mlps(make) -> None:
+    """One path into keys and one to the output, recomputed from the residual stream by hand."""
+    model = make()
+    paths = discover.candidates(model.cfg)
+    found = hooked.exact(model, TASK, paths)
+    with torch.no_grad():
+        clean, cache = model.run_with_cache(TASK.clean)
+        _, other = model.run_with_cache(TASK.corrupted)
+        lost = (cache["z", 0] - other["z", 0])[:, :, 1] @ model.W_O[0, 1]
+        read = model.blocks[1].ln1(cache["resid_pre", 1] - lost) @ model.W_K[1, 2] + model.b_K[1, 2]
+
+        def keys(key: torch.Tensor, hook: object) -> torch.Tensor:
+            key[:, :, 2] = read
+            return key
+
+        by_keys = model.run_with_hooks(TASK.clean, fwd_hooks=[("blocks.1.attn.hook_k", keys)])
+        to_output = model.unembed(model.ln_final(cache["resid_post", 1] - lost))
+    for name, logits in (("L0H1->L1H2.k", by_keys), ("L0H1->output", to_output)):
+        number, change = paths.index(parse_path(name)), (logits - clean)[:, -1]
+        expected = tasks.logit_difference(TASK, change[:, None])
+        np.testing.assert_allclose(found.effect[number], expected.numpy(), atol=1e-4)
+        assert np.abs(found.effect[number + 1] - expected.numpy()).max() > 1e-3  # negative control
+    whole = graph.circuit_graph(model.cfg, found, discover.significant(found.p))
+    assert sum(1 for _ in graph.records(whole)) == len(paths)
+    with pytest.raises(ValueError, match="take paths from heads or from embed"):
+        hooked.exact(model, TASK, [Path("b_O", (1, 0), "q")])
+
+
 ZEROS = substitutes.zeros(gpt2().cfg)
 ONE = [parse_change("L0H0")]
 REFUSED = {

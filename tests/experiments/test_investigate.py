@@ -147,6 +147,7 @@ def test_attention_is_the_models_own(inv: Investigation) -> None:
     pattern = cache["blocks.1.attn.hook_pattern"][0].double().numpy()
     np.testing.assert_allclose(found.attention, pattern[2], atol=1e-6)
     assert np.abs(found.attention - pattern[3]).max() > 1e-3, "another head's differs"
+    assert "attention of L1H2" in found._repr_html_()
     assert np.isnan(found.effect[-1]) and np.isfinite(found.effect[:-1]).all() and found.following[-1] == ""
 
     passage = inv["L1H2"].attention

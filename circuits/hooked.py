@@ -1,0 +1,59 @@
+"""Discovery on any `HookedTransformer`: what `discover.exact` measures, by hooks, one forward a path.
+
+Paths are direct ones between heads, from the token embedding and to the output, as in attention-only models. MLPs are no
+sources, and what one between two heads passes on stays as it is. `discover.significant`, `graph.circuit_graph` and
+`graph.found_part` take the result.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+from transformer_lens import HookedTransformer
+
+from ablations import effects
+from ablations.heads import head_z
+from ablations.paths import Path, Source, check_path, cut
+from circuits import answer_tests
+from circuits.discover import Effects, Metric
+from circuits.tasks import Task, logit_difference
+
+
+def exact(model: HookedTransformer, task: Task, paths: Sequence[Path], metric: Metric = logit_difference) -> Effects:
+    """metric(clean run in which the path alone carries what its source writes on the corrupted prompt) - metric(clean
+    run), by prompt; layer norms recomputed.
+
+    Raises ValueError for no paths, paths that the model does not have, sources other than heads and "embed", and
+    prompts of different shapes.
+    """
+    if not paths:
+        raise ValueError("no paths: give at least one, or all `discover.candidates`")
+    if task.clean.shape != task.corrupted.shape:
+        shapes = f"clean prompts {list(task.clean.shape)}, corrupted prompts {list(task.corrupted.shape)}"
+        raise ValueError(f"{shapes}: their positions must correspond, make both as many and as long")
+    values = _values(model, task, [check_path(path, model.cfg).source for path in paths])
+    cuts = [cut(model, [path], values) for path in paths]
+    every = [hook for hooks in cuts for hook in hooks]
+    before = effects.run(model, task.clean, [], flags_of=every)[:, -1:].cpu()
+    clean = metric(task, before)
+    corrupted = metric(task, effects.run(model, task.corrupted, [], flags_of=every)[:, -1:].cpu())
+    patched, p = [], np.empty(len(paths))
+    for number, hooks in enumerate(cuts):
+        after = effects.run(model, task.clean, hooks, flags_of=every)[:, -1:].cpu()
+        patched.append(metric(task, after) - clean)
+        p[number] = answer_tests.p_value(task, (after - before)[:, -1])
+    by_prompt, of_clean, of_corrupted = (x.double().numpy() for x in (torch.stack(patched), clean, corrupted))
+    return Effects(tuple(paths), by_prompt, of_clean, of_corrupted, p)
+
+
+def _values(model: HookedTransformer, task: Task, sources: Sequence[Source]) -> dict[Source, Float[Tensor, "..."]]:
+    """What sources write on the corrupted prompts."""
+    if odd := next((source for source in sources if isinstance(source, str) and source != "embed"), ""):
+        raise ValueError(f"source {odd!r} is the same on all prompts: take paths from heads or from embed")
+    corrupted = task.corrupted.to(model.W_E.device)
+    heads = list(dict.fromkeys(source for source in sources if not isinstance(source, str)))
+    values: dict[Source, Tensor] = dict(head_z(model, heads, corrupted)) if heads else {}
+    return values | {"embed": F.embedding(corrupted, model.W_E).detach()}
