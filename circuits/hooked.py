@@ -1,7 +1,7 @@
 """Discovery on any `HookedTransformer`: what `discover.exact` measures, by hooks, one forward a path.
 
-Paths are direct ones between heads, from the token embedding and to the output, as in attention-only models. MLPs are no
-sources, and what one between two heads passes on stays as it is. `discover.significant`, `graph.circuit_graph` and
+Paths are direct ones between heads, from the token embedding and to the output, as in attention-only models. MLPs are
+no sources, and what one between two heads passes on stays as it is. `discover.significant`, `graph.circuit_graph` and
 `graph.found_part` take the result.
 """
 
@@ -55,5 +55,6 @@ def _values(model: HookedTransformer, task: Task, sources: Sequence[Source]) -> 
         raise ValueError(f"source {odd!r} is the same on all prompts: take paths from heads or from embed")
     corrupted = task.corrupted.to(model.W_E.device)
     heads = list(dict.fromkeys(source for source in sources if not isinstance(source, str)))
-    values: dict[Source, Tensor] = dict(head_z(model, heads, corrupted)) if heads else {}
-    return values | {"embed": F.embedding(corrupted, model.W_E).detach()}
+    values: dict[Source, Tensor] = {"embed": F.embedding(corrupted, model.W_E).detach()}
+    values.update((head_z(model, heads, corrupted) if heads else {}).items())
+    return values
