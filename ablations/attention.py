@@ -51,10 +51,10 @@ def unsupported(cfg: HookedTransformerConfig) -> str:
         "grouped keys and values": cfg.n_key_value_heads not in (None, cfg.n_heads),
         "local or bidirectional attention": cfg.use_local_attn or cfg.attention_dir != "causal",
         "final_rms or a post-embedding norm": cfg.final_rms or cfg.post_embedding_ln,
-        "soft caps, or scores that are not scaled or scaled by layer": cfg.attn_scores_soft_cap > 0
+        "soft caps or scores scaled by layer": cfg.attn_scores_soft_cap > 0
         or cfg.output_logits_soft_cap > 0
-        or not cfg.use_attn_scale
         or cfg.scale_attn_by_inverse_layer_idx,
+        "scores that are not scaled": not cfg.use_attn_scale,
         "normed, clipped or scaled queries and keys, or attention sinks": cfg.use_qk_norm
         or cfg.clip_qkv is not None
         or cfg.use_logn_attn
