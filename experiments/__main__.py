@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         verb.set_defaults(run_verb=module.run)
     parsed = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for library in ("matplotlib", "arviz_base"):  # both tell what they found when they are imported
+    for library in ("matplotlib", "arviz"):  # both tell what they found when they are imported
         logging.getLogger(library).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")

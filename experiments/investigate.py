@@ -46,8 +46,8 @@ class Investigation:
     def __init__(
         self,
         model: str | Path | Run | HookedTransformer,
-        *,
         corpus: str | None = None,
+        *,
         tokenizer: Any = None,
         out: str | Path | None = None,
         step: int | None = None,

@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> None:
     what = tuple(dict.fromkeys(change_name(check_change(parse_change(text), cfg)) for text in arguments.what))
     step = chosen_step(opened, arguments)
     asked = [Survey(what, step, 0, method, arguments.layer_norm) for method in METHODS]
-    cells = open_cells(arguments)
+    cells = open_cells(arguments, layers=1)
     asked = survey_text(cells, arguments, asked)
     found = [survey.means(cells, one) for one in asked]
     print(

@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
     name, others = change_name(change), interaction.parts(change)
     step = chosen_step(opened, arguments)
     asked = Survey((name, *others), step, 0, arguments.method, arguments.layer_norm, lists=True, keep=bool(others))
-    cells = open_cells(arguments)
+    cells = open_cells(arguments, layers=1)
     (asked,) = survey_text(cells, arguments, [asked])
     means = survey.means(cells, asked).sel(change=name)
     lists = affected_lists.compute(cells, asked, name, arguments.top)

@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     cfg = runs.open_run(arguments.run).model_config()
     heads = [check_head(parse_head(text), cfg) for text in dict.fromkeys(arguments.heads)]
-    cells = open_cells(arguments)
+    cells = open_cells(arguments, layers=1)
     step = chosen_step(cells.run, arguments)
     settings = grid(
         cells.plan.llc,

@@ -87,8 +87,8 @@ def add_survey_arguments(parser: argparse.ArgumentParser, tokens: int) -> None:
     )
 
 
-def open_cells(arguments: argparse.Namespace) -> "Cells":
-    """The results that the flags name; reads (or builds) the held-out text. Raises ValueError for one layer."""
+def open_cells(arguments: argparse.Namespace, layers: int = 2) -> "Cells":
+    """The results that the flags name; reads (or builds) the held-out text. Raises ValueError for fewer layers."""
     from dataclasses import replace
 
     import torch
@@ -100,7 +100,7 @@ def open_cells(arguments: argparse.Namespace) -> "Cells":
     torch.set_num_threads(1)  # as in the workers: a cell's bits are to be the same wherever it is computed
     run = runs.open_run(arguments.run)
     model = run.config["model"]
-    if model["n_layers"] < 2:
+    if model["n_layers"] < layers:
         raise ValueError(f"run {run.name} has {model['n_layers']} layer: paths between heads need two or more")
     corpus = arguments.corpus or run.config["preset"]["corpus"]
     found = cells.Cells(

@@ -19,7 +19,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     opened = runs.open_run(arguments.run)
     step = chosen_step(opened, arguments)
-    cells = open_cells(arguments)
+    cells = open_cells(arguments, layers=1)
     wanted = head_types.asked(cells, step, arguments.tokens)
     with open_executor(arguments) as executor:
         head_types.compute(cells, wanted, executor)

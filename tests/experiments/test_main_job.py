@@ -231,3 +231,11 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, trained, tmp_
     error = capsys.readouterr().err.strip().splitlines()
     assert message in error[-1]
     assert error[-1].startswith("error: ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["ablate L0H1", "affected L0H1 --top 1", "types"])
+def test_what_needs_no_second_layer_is_measured_in_one(verb: str, trained: Path, tmp_path: Path) -> None:
+    arguments = [*verb.split(), "--run", "tiny-seed0-1layer", "--tokens", "5000", "--workers", "1"]
+    said = finish(command(*arguments, "--out", str(tmp_path / "out"), cwd=trained))
+    assert "L0H1" in said and any((tmp_path / "out").rglob("*.csv"))
