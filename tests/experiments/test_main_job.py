@@ -144,6 +144,7 @@ def test_other_verbs(reproduced: Path, trained: Path) -> None:
     assert "rllcs.svg" in finish(command("figure", "rllcs", "--run", "tiny-seed0", cwd=trained))
 
 
+@pytest.mark.slow
 def test_calibrate(reproduced: Path, trained: Path, corpus_file: Path) -> None:
     arguments = ["L0H1", "1:2", "--lr", "0.001", "--localization", "100", "200", "--nbeta", "10", "natural"]
     command_line = ("calibrate", *arguments, "--run", "tiny-seed0", "--workers", "2")

@@ -119,7 +119,10 @@ def test_a_piece_that_kills_its_workers_fails_alone(tmp_path: Path) -> None:
     assert "worker process died" in journal.read(tmp_path)[0]["killer0"].error
 
 
-@pytest.mark.parametrize(("function", "executor"), [(need_memory, here), (need_memory, two), (die, two)])
+@pytest.mark.parametrize(
+    ("function", "executor"),
+    [(need_memory, here), *(pytest.param(function, two, marks=pytest.mark.slow) for function in (need_memory, die))],
+)
 def test_a_group_that_runs_out_of_memory_is_done_in_parts(function, executor, tmp_path: Path) -> None:
     group = Piece(function, (tmp_path, "all"), 4.0, "all", parts=tuple(pieces(tmp_path, 2, store, "half")))
     with executor() as running:
