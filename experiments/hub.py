@@ -35,7 +35,7 @@ AUTHORS: dict[str, object] = {
     "tokenizer_name": "georgeyw/TinyStories-tokenizer-5k",
     "tokens_per_step": 100 * 1024,
 }
-KNOWN = dict.fromkeys(("timaeus/tetrahedron-3m-og", "georgeyw/L2W256-3m-rr", "georgeyw/L1W256-3m-rr"), AUTHORS)
+KNOWN = dict.fromkeys(("timaeus/tetrahedron-3m-og", "georgeyw/L2W256-3m-rr"), AUTHORS)
 STATE_DICTS = ("NeelNanda/", "ArthurConmy/", "Baidicoot/")  # of TransformerLens's models, those it keeps as pickles
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 PLACES = ("checkpoints/", "")
