@@ -77,7 +77,7 @@ def exact(
     """Patches one path after another, layer norms recomputed, re-running only what follows."""
     with torch.no_grad():
         run, clean, corrupted = _prepared(weights, cfg, task, metric)
-        _check_paths(paths, cfg)
+        check_paths(paths, cfg)
         before, patched, p = _logits(run, Change()), [], np.empty(len(paths))
         for number, path in enumerate(paths):
             after = _logits(run, Change(cuts=(path,)))
@@ -97,7 +97,7 @@ def attribution(
     """The same by gradients: EAP for one step (at the clean prompts), EAP-IG for more (`IG_STEPS` are usual)."""
     if steps < 1:
         raise ValueError(f"steps={steps}: at least one gradient is needed")
-    _check_paths(paths, cfg)
+    check_paths(paths, cfg)
     with torch.no_grad():
         _, of_clean, of_corrupted = _prepared(weights, cfg, task, metric)
         clean, corrupted = (rerun.clean_run(weights, cfg, tokens) for tokens in (task.clean, task.corrupted))
@@ -183,17 +183,16 @@ def _share_kept(
     return lambda patched: (score(patched) - none) / (whole - none)
 
 
-def _check_paths(paths: Sequence[Path], cfg: HookedTransformerConfig) -> None:
+def check_paths(paths: Sequence[Path], cfg: HookedTransformerConfig) -> None:
+    """Raises ValueError for none, and for one that the model does not have."""
     if not paths:
         raise ValueError("no paths: give at least one, or all `candidates`")
     for path in paths:
         check_path(path, cfg)
 
 
-def _prepared(
-    weights: Weights, cfg: HookedTransformerConfig, task: Task, metric: Metric
-) -> tuple[rerun.Run, Tensor, Tensor]:
-    """The clean run with the corrupted z as what stands in, and the metric of either."""
+def check_task(task: Task, cfg: HookedTransformerConfig) -> None:
+    """Raises ValueError for prompts and answers that do not correspond, or that the model cannot read."""
     if task.clean.shape != task.corrupted.shape:
         shapes = f"clean prompts {list(task.clean.shape)}, corrupted prompts {list(task.corrupted.shape)}"
         raise ValueError(f"{shapes}: their positions must correspond, make both as many and as long")
@@ -202,6 +201,13 @@ def _prepared(
         raise ValueError(f"{len(task.clean)} prompts, {answers}: give one of each for every prompt")
     for tokens in (task.clean, task.corrupted, task.right[:, None], task.wrong[:, None]):
         attention.check_tokens(cfg, tokens)
+
+
+def _prepared(
+    weights: Weights, cfg: HookedTransformerConfig, task: Task, metric: Metric
+) -> tuple[rerun.Run, Tensor, Tensor]:
+    """The clean run with the corrupted z as what stands in, and the metric of either."""
+    check_task(task, cfg)
     clean, corrupted = (rerun.clean_run(weights, cfg, tokens) for tokens in (task.clean, task.corrupted))
     values: dict[Source, Tensor] = {(layer, head): corrupted.z[layer][:, :, head] for layer, head in all_heads(cfg)}
     values["embed"] = F.embedding(task.corrupted, weights["embed.W_E"])

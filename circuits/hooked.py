@@ -16,9 +16,9 @@ from transformer_lens import HookedTransformer
 
 from ablations import effects
 from ablations.heads import head_z
-from ablations.paths import Path, Source, check_path, cut
+from ablations.paths import Path, Source, cut
 from circuits import answer_tests
-from circuits.discover import Effects, Metric
+from circuits.discover import Effects, Metric, check_paths, check_task
 from circuits.tasks import Task, logit_difference
 
 
@@ -27,14 +27,11 @@ def exact(model: HookedTransformer, task: Task, paths: Sequence[Path], metric: M
     run), by prompt; layer norms recomputed.
 
     Raises ValueError for no paths, paths that the model does not have, sources other than heads and "embed", and
-    prompts of different shapes.
+    prompts and answers that do not correspond.
     """
-    if not paths:
-        raise ValueError("no paths: give at least one, or all `discover.candidates`")
-    if task.clean.shape != task.corrupted.shape:
-        shapes = f"clean prompts {list(task.clean.shape)}, corrupted prompts {list(task.corrupted.shape)}"
-        raise ValueError(f"{shapes}: their positions must correspond, make both as many and as long")
-    values = _values(model, task, [check_path(path, model.cfg).source for path in paths])
+    check_paths(paths, model.cfg)
+    check_task(task, model.cfg)
+    values = _values(model, task, [path.source for path in paths])
     cuts = [cut(model, [path], values) for path in paths]
     every = [hook for hooks in cuts for hook in hooks]
     before = effects.run(model, task.clean, [], flags_of=every)[:, -1:].cpu()

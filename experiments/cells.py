@@ -1,7 +1,7 @@
 """The cells of one main job: which there are, which are missing, and all of a kind as one dataset over checkpoints."""
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -73,7 +73,7 @@ class Cells:
         layers = self._layers()
         for step in self.steps("rllc"):
             for heads in layers:
-                missing = [h for h in heads if store.read(self.folder, llc_key(self.on, step, h)) is None]
+                missing = missing_heads(self.folder, self.on, step, heads)
                 if missing:
                     tasks.append(rllc_task(self, step, missing))
         return tasks
@@ -188,6 +188,11 @@ def llc_key(on: Bench, step: int, head: Head) -> dict:
     return found
 
 
+def missing_heads(results: Path, on: Bench, step: int, heads: Iterable[Head]) -> list[Head]:
+    """Those whose rLLC cells are not there."""
+    return [head for head in heads if store.read(results, llc_key(on, step, head)) is None]
+
+
 def work(results: Path, folder: Path, plan: Plan, kind: str, step: int) -> None:
     """Computes and stores one cell."""
     Cells(results, runs.open_run(folder), plan).cell(kind, step)
@@ -196,7 +201,7 @@ def work(results: Path, folder: Path, plan: Plan, kind: str, step: int) -> None:
 def work_rllc(results: Path, folder: Path, plan: Plan, step: int, heads: list[Head]) -> None:
     """Computes and stores the rLLC cells of heads of one layer, but for those that are there by now."""
     on = bench.bench(folder, plan)
-    missing = [head for head in heads if store.read(results, llc_key(on, step, head)) is None]
+    missing = missing_heads(results, on, step, heads)
     for head, dataset in measure.measure_rllc(on, step, missing).items() if missing else ():
         store.keep(results, llc_key(on, step, head), dataset)
 

@@ -96,8 +96,8 @@ class Comparison:
         of = self.first.of
         heads = [parse_head(card.head) for card in (self.first, self.second)]
         keys = [cells.llc_key(of.cells.on, of.step, head) for head in heads]
-        missing = [head for head, key in zip(heads, keys, strict=True) if store.read(of.cells.folder, key) is None]
-        of.compute([cells.rllc_task(of.cells, of.step, sorted(set(missing)))] if missing else [], "draws of both heads")
+        missing = cells.missing_heads(of.cells.folder, of.cells.on, of.step, sorted(set(heads)))
+        of.compute([cells.rllc_task(of.cells, of.step, missing)] if missing else [], "draws of both heads")
         found = [store.read(of.cells.folder, key) for key in keys]
         if any(one is None for one in found):
             raise ValueError("learning coefficients cannot be sampled")

@@ -8,7 +8,6 @@ import os
 import torch
 
 VARIABLE = "DEVCIRCUITS_DEVICE"  # of a process; workers on other machines inherit it from their shell
-NAMES = ("cpu", "cuda")
 
 
 def own() -> torch.device:
