@@ -1,1 +1,1 @@
-"""Interventions on heads and paths, and their effects; how an attention-only model runs."""
+"""Interventions on heads and paths, and their effects; how a model runs as functions of its weights."""

@@ -1,24 +1,30 @@
-"""An attention-only HookedTransformer as pure functions of its weights, equal to its own forward up to fp32 rounding.
+"""A HookedTransformer as pure functions of its weights, equal to its own forward up to fp32 rounding.
 
-Weights are the model's own parameters by their own names (`dict(model.named_parameters())`), so that any of them can be
-replaced, sliced to one head, or differentiated. Positions may be shortformer (added to what queries and keys read,
-after the layer norm) or standard (added to the residual stream); normalization LN, LNPre or none.
+Weights are the model's own parameters by their own names (`weights_of`), so that any of them can be replaced, sliced to
+one head, or differentiated. Positions may be shortformer (added to what queries and keys read, after the layer norm),
+standard (added to the residual stream) or rotary; layers may have MLPs, after attention or beside it.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformer, HookedTransformerConfig
+from transformer_lens.utilities.architectures import POST_NORM_ARCHITECTURES
 
+from ablations import mlp
 from ablations.attend import block_attention
+from ablations.rotary import Rotary, turned
 
 Weights = Mapping[str, Tensor]
 Residual = Float[Tensor, "batch pos d_model"]
 HeadVectors = Float[Tensor, "batch pos head d_head"]
+Via = Literal["q", "k", "v"]
+SIN, COS = "rotary.sin", "rotary.cos"  # [n_ctx, rotary_dim]: not parameters, but weights here
+LOGIT_BYTES = 2**29
 
 
 class Readings(NamedTuple):
@@ -27,6 +33,7 @@ class Readings(NamedTuple):
     query: Residual
     key: Residual
     value: Residual
+    rotary: Rotary | None = None  # by which queries and keys are turned
 
 
 class HeadWeights(NamedTuple):
@@ -44,13 +51,16 @@ class HeadWeights(NamedTuple):
 def unsupported(cfg: HookedTransformerConfig) -> str:
     """Why this model does not run as these functions; empty when it does."""
     checks = {
-        "it has MLPs (attn_only=False)": not cfg.attn_only,
-        f"normalization_type {cfg.normalization_type!r}": cfg.normalization_type not in (None, "LN", "LNPre"),
+        f"normalization_type {cfg.normalization_type!r}": cfg.normalization_type
+        not in (None, "LN", "LNPre", "RMS", "RMSPre"),
         f"positions {cfg.positional_embedding_type!r}": cfg.positional_embedding_type
-        not in ("standard", "shortformer"),
+        not in ("standard", "shortformer", "rotary"),
+        "rotary positions that depend on the length of the text": cfg.use_dynamic_ntk_rope,
         "grouped keys and values": cfg.n_key_value_heads not in (None, cfg.n_heads),
         "local or bidirectional attention": cfg.use_local_attn or cfg.attention_dir != "causal",
         "final_rms or a post-embedding norm": cfg.final_rms or cfg.post_embedding_ln,
+        "norms of what attention and MLPs write": cfg.use_normalization_before_and_after
+        or cfg.original_architecture in POST_NORM_ARCHITECTURES,
         "soft caps or scores scaled by layer": cfg.attn_scores_soft_cap > 0
         or cfg.output_logits_soft_cap > 0
         or cfg.scale_attn_by_inverse_layer_idx,
@@ -61,22 +71,39 @@ def unsupported(cfg: HookedTransformerConfig) -> str:
         or cfg.use_attention_sinks,
         "logits of another vocabulary": cfg.d_vocab_out != cfg.d_vocab,
     }
-    return next((reason for reason, holds in checks.items() if holds), "")
+    return mlp.unsupported(cfg) or next((reason for reason, holds in checks.items() if holds), "")
+
+
+def beyond_attention(cfg: HookedTransformerConfig) -> str:
+    """Why this is no attention-only model with positions in vectors and layer norms, if any; empty when it is one."""
+    checks = {
+        "it has MLPs (attn_only=False)": not cfg.attn_only,
+        f"normalization_type {cfg.normalization_type!r}": cfg.normalization_type not in (None, "LN", "LNPre"),
+        f"positions {cfg.positional_embedding_type!r}": cfg.positional_embedding_type == "rotary",
+    }
+    return next((reason for reason, holds in checks.items() if holds), "") or unsupported(cfg)
 
 
 def check_supported(cfg: HookedTransformerConfig) -> None:
     """Raises ValueError for a model that does not run as these functions."""
     if reason := unsupported(cfg):
         raise ValueError(
-            f"not an attention-only model these functions can run: {reason}; for any model there are the hooks of "
-            "heads, paths and patching"
+            f"not a model these functions can run: {reason}; for any model there are the hooks of heads, paths and "
+            "patching"
         )
 
 
 def weights_of(model: HookedTransformer) -> dict[str, Tensor]:
-    """The model's parameters by name, detached, not copied; raises ValueError for one these functions cannot run."""
-    check_supported(model.cfg)
-    return {name: parameter.detach() for name, parameter in model.named_parameters()}
+    """The model's parameters by name, detached, not copied, with the sines and cosines of rotary positions; raises
+    ValueError for one these functions cannot run.
+    """
+    cfg = model.cfg
+    check_supported(cfg)
+    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    if cfg.positional_embedding_type == "rotary":
+        table = model.blocks[0].attn.calculate_sin_cos_rotary(cfg.rotary_dim, cfg.n_ctx, cfg.rotary_base, cfg.dtype)
+        weights[SIN], weights[COS] = (angles.to(weights["embed.W_E"].device) for angles in table)
+    return weights
 
 
 def head_weights(weights: Weights, layer: int) -> HeadWeights:
@@ -84,6 +111,11 @@ def head_weights(weights: Weights, layer: int) -> HeadWeights:
     if f"blocks.{layer}.attn._W_K" in weights:
         raise ValueError(f"heads of layer {layer} share keys and values: each needs its own here")
     return HeadWeights(*(weights[f"blocks.{layer}.attn.{name}"] for name in HeadWeights._fields))
+
+
+def rows_at_once(cfg: HookedTransformerConfig, length: int, most: int = 16) -> int:
+    """Rows of this length, at most so many, whose logits fit into LOGIT_BYTES; one at least."""
+    return max(1, min(most, LOGIT_BYTES // (length * cfg.d_vocab * 4)))
 
 
 def check_context(cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"]) -> None:
@@ -114,6 +146,8 @@ def embed(weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tensor, 
     """
     check_supported(cfg)
     check_context(cfg, tokens)
+    if cfg.positional_embedding_type == "rotary" and SIN not in weights:
+        raise ValueError(f"no {SIN} among the weights of a model with rotary positions: take them by weights_of(model)")
     residual = F.embedding(tokens, weights["embed.W_E"])
     if cfg.positional_embedding_type == "standard":
         residual = residual + weights["pos_embed.W_pos"][: tokens.shape[1]]
@@ -124,6 +158,8 @@ def normalize(weights: Weights, cfg: HookedTransformerConfig, name: str, residua
     """Layer norm `name` ("blocks.0.ln1", "ln_final") of a residual stream [..., d_model]."""
     if cfg.normalization_type is None:
         return residual
+    if "RMS" in cfg.normalization_type:
+        return normalize_as(weights, cfg, name, residual, like=residual)
     return F.layer_norm(residual, residual.shape[-1:], weights.get(f"{name}.w"), weights.get(f"{name}.b"), cfg.eps)
 
 
@@ -131,11 +167,18 @@ def normalize_as(weights: Weights, cfg: HookedTransformerConfig, name: str, resi
     """Layer norm `name` of a residual stream, with the scale of another one: the frozen norm of path patching."""
     if cfg.normalization_type is None:
         return residual
-    scale = (like.var(-1, unbiased=False, keepdim=True) + cfg.eps).sqrt()
-    normalized = (residual - residual.mean(-1, keepdim=True)) / scale
+    scale = (centred(cfg, like).square().mean(-1, keepdim=True) + cfg.eps).sqrt()
+    normalized = centred(cfg, residual) / scale
     if f"{name}.w" in weights:
-        normalized = normalized * weights[f"{name}.w"] + weights[f"{name}.b"]
-    return normalized
+        normalized = normalized * weights[f"{name}.w"]
+    return normalized + weights[f"{name}.b"] if f"{name}.b" in weights else normalized
+
+
+def centred(cfg: HookedTransformerConfig, residual: Tensor) -> Tensor:
+    """A residual stream, or weights that write to it [..., d_model], without the mean that a layer norm removes."""
+    if cfg.normalization_type is None or "RMS" in cfg.normalization_type:
+        return residual
+    return residual - residual.mean(-1, keepdim=True)
 
 
 def readings(weights: Weights, cfg: HookedTransformerConfig, layer: int, residual: Residual) -> Readings:
@@ -145,10 +188,18 @@ def readings(weights: Weights, cfg: HookedTransformerConfig, layer: int, residua
 
 def placed(weights: Weights, cfg: HookedTransformerConfig, normalized: Residual) -> Readings:
     """A normalized residual stream, with the positions of a shortformer where they belong."""
+    length = normalized.shape[1]
     if cfg.positional_embedding_type != "shortformer":
-        return Readings(normalized, normalized, normalized)
-    positioned = normalized + weights["pos_embed.W_pos"][: normalized.shape[1]]
+        return Readings(normalized, normalized, normalized, rotary(weights, cfg, length))
+    positioned = normalized + weights["pos_embed.W_pos"][:length]
     return Readings(positioned, positioned, normalized)
+
+
+def rotary(weights: Weights, cfg: HookedTransformerConfig, length: int) -> Rotary | None:
+    """By what queries and keys of the first positions are turned; None without rotary positions."""
+    if cfg.positional_embedding_type != "rotary":
+        return None
+    return Rotary(weights[SIN][:length], weights[COS][:length], cfg.rotary_adjacent_pairs)
 
 
 def project(read: Residual, weight: Tensor, bias: Tensor) -> HeadVectors:
@@ -156,6 +207,13 @@ def project(read: Residual, weight: Tensor, bias: Tensor) -> HeadVectors:
     heads, d_model, d_head = weight.shape
     flat = read @ weight.transpose(0, 1).reshape(d_model, heads * d_head)
     return flat.unflatten(-1, (heads, d_head)) + bias.to(flat.dtype)
+
+
+def received(read: Readings, via: Via, weight: Tensor, bias: Tensor) -> HeadVectors:
+    """Queries, keys or values of heads that read this."""
+    side = {"q": read.query, "k": read.key, "v": read.value}[via]
+    vectors = project(side, weight, bias)
+    return vectors if via == "v" else turned(vectors, read.rotary)
 
 
 def attend(query: HeadVectors, key: HeadVectors, value: HeadVectors, attn_scale: float) -> HeadVectors:
@@ -208,9 +266,8 @@ def patterns(query: HeadVectors, key: HeadVectors, attn_scale: float) -> Float[T
 
 def head_z(heads: HeadWeights, read: Readings, attn_scale: float) -> HeadVectors:
     """z of these heads."""
-    query = project(read.query, heads.W_Q, heads.b_Q)
-    key = project(read.key, heads.W_K, heads.b_K)
-    return attend(query, key, project(read.value, heads.W_V, heads.b_V), attn_scale)
+    query, key = received(read, "q", heads.W_Q, heads.b_Q), received(read, "k", heads.W_K, heads.b_K)
+    return attend(query, key, received(read, "v", heads.W_V, heads.b_V), attn_scale)
 
 
 def write(z: HeadVectors, W_O: Float[Tensor, "head d_head d_model"]) -> Residual:
@@ -218,17 +275,24 @@ def write(z: HeadVectors, W_O: Float[Tensor, "head d_head d_model"]) -> Residual
     return z.flatten(-2) @ W_O.flatten(0, 1)
 
 
-def layer_write(weights: Weights, cfg: HookedTransformerConfig, layer: int, residual: Residual) -> Residual:
-    """What a whole layer adds to the residual stream, b_O included."""
-    heads = head_weights(weights, layer)
-    z = head_z(heads, readings(weights, cfg, layer, residual), cfg.attn_scale)
-    return write(z, heads.W_O) + weights[f"blocks.{layer}.attn.b_O"]
+def after_layer(
+    weights: Weights, cfg: HookedTransformerConfig, layer: int, residual: Residual, z: HeadVectors
+) -> Residual:
+    """The residual stream after a layer whose heads have these z: what they write, b_O, and what its MLP writes."""
+    after = residual + write(z, weights[f"blocks.{layer}.attn.W_O"]) + weights[f"blocks.{layer}.attn.b_O"]
+    if cfg.attn_only:
+        return after
+    read = normalize(weights, cfg, f"blocks.{layer}.ln2", residual if cfg.parallel_attn_mlp else after)
+    return after + mlp.mlp_write(weights, cfg, layer, read)
 
 
 def run_layers(weights: Weights, cfg: HookedTransformerConfig, residual: Residual, start: int, stop: int) -> Residual:
     """The residual stream after layers start, ..., stop - 1."""
     for layer in range(start, stop):
-        residual = residual + layer_write(weights, cfg, layer, residual)
+        read = readings(weights, cfg, layer, residual)
+        residual = after_layer(
+            weights, cfg, layer, residual, head_z(head_weights(weights, layer), read, cfg.attn_scale)
+        )
     return residual
 
 
@@ -239,11 +303,11 @@ def last_residual(
     layer = cfg.n_layers - 1
     residual = run_layers(weights, cfg, embed(weights, cfg, tokens), 0, layer)
     heads, read = head_weights(weights, layer), readings(weights, cfg, layer, residual)
-    query = project(read.query[:, -1:], heads.W_Q, heads.b_Q).transpose(1, 2)
-    key, value = project(read.key, heads.W_K, heads.b_K), project(read.value, heads.W_V, heads.b_V)
+    query = received(read._replace(query=read.query[:, -1:]), "q", heads.W_Q, heads.b_Q).transpose(1, 2)
+    key, value = received(read, "k", heads.W_K, heads.b_K), received(read, "v", heads.W_V, heads.b_V)
     pattern = (query @ key.permute(0, 2, 3, 1) / cfg.attn_scale).softmax(-1)
     z = (pattern @ value.transpose(1, 2)).transpose(1, 2)
-    return residual[:, -1:] + write(z, heads.W_O) + weights[f"blocks.{layer}.attn.b_O"]
+    return after_layer(weights, cfg, layer, residual[:, -1:], z)
 
 
 def unembed(weights: Weights, cfg: HookedTransformerConfig, residual: Tensor) -> Tensor:

@@ -15,10 +15,10 @@ from torch import Tensor
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 from transformer_lens.hook_points import HookPoint
 
+from ablations.attention import Via
 from ablations.heads import Hook, Interventions, z_hook
 from ablations.names import Head, all_heads, check_head, head_name, parse_head
 
-Via = Literal["q", "k", "v"]
 VIAS: tuple[Via, ...] = ("q", "k", "v")
 LayerNorm = Literal["recompute", "freeze"]
 Source = Head | str  # a head, "embed", "pos_embed" (where positions are in the residual stream), or "b_O" of all layers
@@ -84,12 +84,12 @@ def check_layer_norm(layer_norm: str) -> None:
 
 
 def named_sources(cfg: HookedTransformerConfig) -> tuple[str, ...]:
-    """What writes to the residual stream of an attention-only model, apart from heads."""
+    """What writes to the residual stream, apart from heads (and MLPs, which are no sources)."""
     return ("embed", "pos_embed", "b_O") if cfg.positional_embedding_type == "standard" else ("embed", "b_O")
 
 
 def sources_of(target: Head | str, cfg: HookedTransformerConfig) -> list[Source]:
-    """All that a target reads in an attention-only model; together they are its residual stream."""
+    """All paths' sources that a target reads: its residual stream, apart from what MLPs write."""
     layers = cfg.n_layers if isinstance(target, str) else target[0]
     return [*named_sources(cfg), *(head for head in all_heads(cfg) if head[0] < layers)]
 

@@ -1,4 +1,4 @@
-"""Removed heads and cut paths of an attention-only model, re-running only what they change.
+"""Removed heads and cut paths, re-running only what they change.
 
 The clean run is computed once and shared: a change starts at the first layer it touches. Equal to the hooks of
 `heads.replace` and `paths.cut` on the same model up to rounding, and many times faster.
@@ -39,7 +39,7 @@ class Run(NamedTuple):
     values: Mapping[Source, Tensor]
     layer_norm: LayerNorm
     readings: dict[tuple[int, frozenset[Source]], Readings]  # of a layer whose residual stream is clean, less sources
-    projected: dict[tuple[Head, Via], HeadZ]  # clean queries, keys and values of one head
+    received: dict[tuple[Head, Via], HeadZ]  # clean queries, keys and values of one head
 
 
 def clean_run(weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"]) -> Clean:
@@ -48,7 +48,7 @@ def clean_run(weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tens
     for layer in range(cfg.n_layers):
         heads = attention.head_weights(weights, layer)
         z.append(attention.head_z(heads, attention.readings(weights, cfg, layer, residuals[-1]), cfg.attn_scale))
-        residuals.append(residuals[-1] + attention.write(z[-1], heads.W_O) + weights[f"blocks.{layer}.attn.b_O"])
+        residuals.append(attention.after_layer(weights, cfg, layer, residuals[-1], z[-1]))
     return Clean(tokens, residuals, z)
 
 
@@ -58,8 +58,8 @@ def patterns(
     """Attention probabilities of a layer in the clean run."""
     heads = attention.head_weights(weights, layer)
     read = attention.readings(weights, cfg, layer, clean.residuals[layer])
-    query = attention.project(read.query, heads.W_Q, heads.b_Q)
-    key = attention.project(read.key, heads.W_K, heads.b_K)
+    query = attention.received(read, "q", heads.W_Q, heads.b_Q)
+    key = attention.received(read, "k", heads.W_K, heads.b_K)
     return attention.patterns(query, key, cfg.attn_scale)
 
 
@@ -90,14 +90,13 @@ def final_streams(run: Run, change: Change) -> tuple[Residual, Residual]:
     first = first_layer(change, cfg)
     residual, z = clean.residuals[first], list(clean.z)
     for layer in range(first, cfg.n_layers):
-        heads = attention.head_weights(run.weights, layer)
         if layer > first:
             read = attention.readings(run.weights, cfg, layer, residual)
-            z[layer] = attention.head_z(heads, read, cfg.attn_scale)
+            z[layer] = attention.head_z(attention.head_weights(run.weights, layer), read, cfg.attn_scale)
         z[layer] = z[layer].clone()
         for head, value in changed_heads(run, change, layer, residual, z).items():
             z[layer][:, :, head] = value
-        residual = residual + attention.write(z[layer], heads.W_O) + run.weights[f"blocks.{layer}.attn.b_O"]
+        residual = attention.after_layer(run.weights, cfg, layer, residual, z[layer])
     to_output = list(dict.fromkeys(path.source for path in change.cuts if path.target == OUTPUT))
     if not to_output:
         return residual, residual
@@ -126,18 +125,17 @@ def _z_with_cuts(run: Run, target: Head, cuts: list[Path], residual: Residual, z
     heads = HeadWeights(*(w[head : head + 1] for w in attention.head_weights(run.weights, layer)))
     shared = residual is run.clean.residuals[layer]  # nothing before this layer is changed
 
-    def project(via: Via, name: str, weight: Tensor, bias: Tensor) -> Tensor:
+    def received(via: Via, weight: Tensor, bias: Tensor) -> Tensor:
         sources = frozenset(path.source for path in cuts if path.via == via)
         if sources or not shared:
-            return attention.project(getattr(_missing(run, layer, sources, residual, z, shared), name), weight, bias)
-        if (target, via) not in run.projected:
-            read = getattr(_missing(run, layer, sources, residual, z, shared), name)
-            run.projected[target, via] = attention.project(read, weight, bias)
-        return run.projected[target, via]
+            return attention.received(_missing(run, layer, sources, residual, z, shared), via, weight, bias)
+        if (target, via) not in run.received:
+            read = _missing(run, layer, sources, residual, z, shared)
+            run.received[target, via] = attention.received(read, via, weight, bias)
+        return run.received[target, via]
 
-    query = project("q", "query", heads.W_Q, heads.b_Q)
-    key = project("k", "key", heads.W_K, heads.b_K)
-    value = project("v", "value", heads.W_V, heads.b_V)
+    query, key = received("q", heads.W_Q, heads.b_Q), received("k", heads.W_K, heads.b_K)
+    value = received("v", heads.W_V, heads.b_V)
     return attention.attend(query, key, value, run.cfg.attn_scale)[:, :, 0]
 
 

@@ -7,6 +7,7 @@ ln_final's w and b, and d the centred change that their new z make:
     logits = (c W' + d W') / sigma(c + d) + b',    d W' = dz (W_O W')
 
 so c W' and the products W_O W' are shared, and a change costs a product of rank d_head in place of one of rank d_model.
+(Not where an MLP reads what these heads write: such changes are run to the end.)
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
-from ablations import rerun
+from ablations import attention, rerun
 from ablations.attention import Weights, check_tokens
 from ablations.changes import Change, check_change, first_layer
 from ablations.names import Head
@@ -77,9 +78,10 @@ def blocks(
     if rows_at_once < 1:
         raise ValueError(f"rows_at_once={rows_at_once}: it must be at least 1")
     check_tokens(cfg, tokens)
+    size = attention.rows_at_once(cfg, tokens.shape[1], rows_at_once)
     with torch.no_grad():
-        for start in range(0, len(tokens), rows_at_once):
-            rows = slice(start, min(start + rows_at_once, len(tokens)))
+        for start in range(0, len(tokens), size):
+            rows = slice(start, min(start + size, len(tokens)))
             clean = rerun.clean_run(weights, cfg, tokens[rows])
             runs = [rerun.prepare(weights, cfg, clean, values, layer_norm) for values in substitutes(rows)]
             shared = _shared(runs[0])
@@ -113,7 +115,7 @@ def _shared(run: Run) -> Shared:
     weights, cfg, clean = run.weights, run.cfg, run.clean
     unembedding, bias = weights["unembed.W_U"], weights["unembed.b_U"]
     if "ln_final.w" in weights:
-        bias = bias + weights["ln_final.b"] @ unembedding
+        bias = bias + weights["ln_final.b"] @ unembedding if "ln_final.b" in weights else bias
         unembedding = weights["ln_final.w"][:, None] * unembedding
     centred = _centred(cfg, clean.residuals[-1])
     return Shared(centred, centred @ unembedding, unembedding, bias, clean.tokens[:, 1:].flatten())
@@ -125,7 +127,8 @@ def _changed_losses(
     cfg, last = run.cfg, run.cfg.n_layers - 1
     ended = dict.fromkeys(path.source for path in change.cuts if path.target == OUTPUT)
     to_output = [source for source in ended if not isinstance(source, str)]
-    if first_layer(change, cfg) < last or len(to_output) < len(ended):
+    into_mlp = first_layer(change, cfg) == last and not (cfg.attn_only or cfg.parallel_attn_mlp)
+    if first_layer(change, cfg) < last or into_mlp or len(to_output) < len(ended):
         cut, scaled_as = (_centred(cfg, stream) for stream in rerun.final_streams(run, change))
         return _cross_entropy(cut, shared.unembedding, _inverse_scale(cfg, scaled_as), shared)
     changed = rerun.changed_heads(run, change, last, run.clean.residuals[last], run.clean.z)
@@ -154,8 +157,7 @@ def _moved(
     columns, rows = [centred.new_zeros(len(centred), 0)], [shared.unembedding.new_zeros(0, len(shared.bias))]
     for (layer, head), dz in moves.items():
         if (layer, head) not in writes:
-            W_O = run.weights[f"blocks.{layer}.attn.W_O"][head]
-            W_O = W_O if run.cfg.normalization_type is None else W_O - W_O.mean(-1, keepdim=True)
+            W_O = attention.centred(run.cfg, run.weights[f"blocks.{layer}.attn.W_O"][head])
             writes[layer, head] = W_O, W_O @ shared.unembedding
         W_O, to_vocab = writes[layer, head]
         columns.append(dz[:, :-1].flatten(0, 1))
@@ -170,8 +172,7 @@ def _unchanged(cfg: HookedTransformerConfig, shared: Shared) -> Float[Tensor, " 
 
 def _centred(cfg: HookedTransformerConfig, stream: Tensor) -> Float[Tensor, "token d_model"]:
     """A final residual stream at the predicting tokens, without its mean where the norm removes it."""
-    flat = stream[:, :-1].flatten(0, 1)
-    return flat if cfg.normalization_type is None else flat - flat.mean(-1, keepdim=True)
+    return attention.centred(cfg, stream[:, :-1].flatten(0, 1))
 
 
 def _inverse_scale(cfg: HookedTransformerConfig, centred: Tensor) -> Float[Tensor, "token one"]:

@@ -23,6 +23,7 @@ from ablations.attention import Weights
 from ablations.changes import Change
 from ablations.names import all_heads
 from ablations.paths import OUTPUT, VIAS, Path, Source, all_paths, check_path
+from ablations.rotary import turned
 from circuits import answer_tests
 from circuits.tasks import Task, logit_difference
 
@@ -247,10 +248,12 @@ def _gradients(
             normalized = attention.normalize(weights, cfg, f"blocks.{layer}.ln1", residual[:, :, None] + shift)
             if name != "v" and cfg.positional_embedding_type == "shortformer":
                 normalized = normalized + weights["pos_embed.W_pos"][: residual.shape[1], None]
-            read.append(torch.einsum("bphd,hde->bphe", normalized, weight) + bias)
+            vectors = torch.einsum("bphd,hde->bphe", normalized, weight) + bias
+            read.append(vectors if name == "v" else turned(vectors, attention.rotary(weights, cfg, residual.shape[1])))
         query, key, value = read
-        z = attention.attend(query, key, value, cfg.attn_scale)
-        residual = residual + attention.write(z, heads.W_O) + weights[f"blocks.{layer}.attn.b_O"]
+        residual = attention.after_layer(
+            weights, cfg, layer, residual, attention.attend(query, key, value, cfg.attn_scale)
+        )
     shifts[cfg.n_layers, OUTPUT] = torch.zeros_like(residual, requires_grad=True)
     total = metric(attention.unembed(weights, cfg, residual + shifts[cfg.n_layers, OUTPUT])).sum()
     return dict(zip(shifts, torch.autograd.grad(total, list(shifts.values())), strict=True))

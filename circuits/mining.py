@@ -30,10 +30,10 @@ class Rates(NamedTuple):
 def mine(text: Text, vocabulary: int, fewest: int, most: int) -> tuple[Patterns, Rates]:
     """Of n-grams and of skip n-grams, and of each length, the `most` with the highest log-likelihood ratios in a text.
 
-    fewest: hits that a pattern needs. Raises ValueError where vocabulary^5 is more than an int64 holds.
+    fewest: hits that a pattern needs. Raises ValueError where vocabulary^4 is more than an int64 holds.
     """
-    if vocabulary ** (LONGEST + 1) >= 2**63:
-        raise ValueError(f"a vocabulary of {vocabulary}: at most {int(2 ** (63 / (LONGEST + 1)))} tokens can be mined")
+    if vocabulary**LONGEST >= 2**63:
+        raise ValueError(f"a vocabulary of {vocabulary}: at most {int(2 ** (63 / LONGEST))} tokens can be mined")
     found = [_frequent(text, vocabulary, offsets, fewest) for offsets in FAMILIES]
     every = Patterns(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
     rates = rate(text, every, vocabulary)
@@ -149,9 +149,11 @@ def _frequent(text: Text, vocabulary: int, offsets: tuple[int, ...], fewest: int
     """All patterns with these offsets that have so many hits."""
     place, columns = _shifted(text, offsets)
     target = text.tokens.ravel()[place].astype(np.int64)
-    keys, counts = np.unique(_keys([*columns, target], vocabulary, len(place)), return_counts=True)
+    contexts, rank, seen = np.unique(_keys(columns, vocabulary, len(place)), return_inverse=True, return_counts=True)
+    often = seen[rank] >= fewest
+    keys, counts = np.unique(rank[often] * vocabulary + target[often], return_counts=True)
     keys = keys[counts >= fewest]
-    context, found = keys // vocabulary, np.zeros((2, len(keys), LONGEST), dtype=np.int64)
+    context, found = contexts[keys // vocabulary], np.zeros((2, len(keys), LONGEST), dtype=np.int64)
     for column, offset in reversed(list(enumerate(offsets))):
         found[0, :, column], found[1, :, column] = offset, context % vocabulary
         context //= vocabulary

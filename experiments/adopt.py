@@ -17,10 +17,10 @@ from tokenizers import Tokenizer
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from ablations import attention
-from experiments import corpora, runs, tensorfile
-from experiments.tokenizer import plain
+from experiments import corpora, runs, state_dicts, tensorfile
+from experiments.tokenizer import padded, plain
 
-ARCHITECTURE = (
+ALWAYS = (
     *("n_layers", "d_model", "n_ctx", "d_head", "n_heads", "d_vocab", "attn_only", "act_fn", "eps", "attn_scale"),
     *("normalization_type", "positional_embedding_type"),
 )
@@ -40,7 +40,8 @@ def adopt(
 ) -> runs.Run:
     """Writes models of one architecture, by training step, as a run in a new folder; the models stay as they are.
 
-    checkpoints: attention-only models; pairs are taken one by one, so that they need not all fit into memory.
+    checkpoints: of any kind that `attention.unsupported` does not name; pairs are taken one by one, so that they need
+    not all fit into memory.
     tokenizer: a `tokenizers.Tokenizer` or a fast tokenizer of transformers; bos: the token that rows of text start
     with (default: what the tokenizer says, or <|endoftext|>). corpus: what the run is measured and sampled on, best
     the text it was trained on. tokens_per_step: batch size times context in training, the unit of figures' axes.
@@ -57,7 +58,7 @@ def adopt(
     if first is None:
         raise ValueError("no checkpoints: give at least one model and its step")
     config = _config(first[1].cfg, n_ctx, corpus, tokens_per_step)
-    own = plain(tokenizer, bos)
+    own = padded(plain(tokenizer, bos), config["model"]["d_vocab"])
     config["corpus"]["fingerprint"] = _fingerprints(config, own)
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
@@ -77,11 +78,8 @@ def adopt(
 def _config(cfg: HookedTransformerConfig, n_ctx: int | None, corpus: str, tokens_per_step: int) -> dict:
     """What config.json says, but for the text's fingerprints; raises ValueError for a model that cannot be a run's."""
     if reason := attention.unsupported(cfg):
-        raise ValueError(
-            f"a run's model is attention-only, and this one is not: {reason}; call llc, ablations and circuits on it "
-            "themselves"
-        )
-    model = {name: getattr(cfg, name) for name in ARCHITECTURE} | {"attn_scale": float(cfg.attn_scale)}
+        raise ValueError(f"a run of such models cannot be measured: {reason}; llc and ablations take them themselves")
+    model = _architecture(cfg)
     if n_ctx is not None and not 2 <= n_ctx <= cfg.n_ctx:
         raise ValueError(f"n_ctx={n_ctx}: it must be at least 2 and at most the model's {cfg.n_ctx}")
     model["n_ctx"] = n_ctx or cfg.n_ctx
@@ -93,6 +91,13 @@ def _config(cfg: HookedTransformerConfig, n_ctx: int | None, corpus: str, tokens
         "model": model,
         "corpus": {"name": corpus},
     }
+
+
+def _architecture(cfg: HookedTransformerConfig) -> dict[str, Any]:
+    """What a model computes, as config.json says it: ALWAYS, and what does not follow from that."""
+    always = {name: getattr(cfg, name) for name in ALWAYS} | {"attn_scale": float(cfg.attn_scale)}
+    usual = state_dicts.facts(HookedTransformerConfig(**always, device="cpu"))
+    return always | {name: value for name, value in state_dicts.facts(cfg).items() if value != usual[name]}
 
 
 def _fingerprints(config: dict, tokenizer: Tokenizer) -> dict[str, str]:
@@ -118,11 +123,12 @@ def _write(folder: Path, step: int, model: HookedTransformer, expected: dict) ->
     """One checkpoint; raises ValueError for a step that is none or there twice, and for another architecture."""
     if not isinstance(step, int) or step < 0 or runs.checkpoint_path(folder, step).exists():
         raise ValueError(f"step {step!r}: steps are whole numbers from 0, each once")
-    for name in ARCHITECTURE:
-        found = getattr(model.cfg, name)
-        if found != expected[name] and name != "n_ctx":
+    found = _architecture(model.cfg)
+    for name in {**found, **expected}:
+        if found.get(name) != expected.get(name) and name != "n_ctx":
             raise ValueError(
-                f"step {step}: {name} is {found}, not {expected[name]}: a run's models differ in weights alone"
+                f"step {step}: {name} is {found.get(name)}, not {expected.get(name)}: a run's models differ in weights "
+                "alone"
             )
     weights = {name: parameter.detach().cpu().float() for name, parameter in model.named_parameters()}
     if "pos_embed.W_pos" in weights:

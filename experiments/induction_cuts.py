@@ -16,7 +16,7 @@ from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
 from ablations import attention, rerun, substitutes, tables
-from ablations.attention import Weights
+from ablations.attention import HeadWeights, Weights
 from ablations.changes import Change
 from ablations.names import Head, head_name, parse_head
 from ablations.paths import VIAS, Path
@@ -30,7 +30,6 @@ from experiments.store import cached
 
 METHODS = ("mean", "resample")
 SEQUENCES = 64  # of repeated random tokens
-READ = ("q", "k")  # inputs that attention depends on
 
 
 def table(found: Cells, step: int) -> xr.Dataset:
@@ -65,13 +64,13 @@ def matching_attention(
     }
     for number, (sources, via) in enumerate(cuts):
         for layer, head in targets:
-            heads = attention.head_weights(weights, layer)
+            heads = HeadWeights(*(w[head : head + 1] for w in attention.head_weights(weights, layer)))
             residual = clean.residuals[layer]
             cut = residual - sum((written[source] for source in sources), torch.zeros(()))
-            query, key = (cut if via == name else residual for name in READ)
-            q = attention.readings(weights, cfg, layer, query).query @ heads.W_Q[head] + heads.b_Q[head]
-            k = attention.readings(weights, cfg, layer, key).key @ heads.W_K[head] + heads.b_K[head]
-            pattern = attention.patterns(q[:, :, None], k[:, :, None], cfg.attn_scale)
+            read = {name: attention.readings(weights, cfg, layer, cut if via == name else residual) for name in "qk"}
+            query = attention.received(read["q"], "q", heads.W_Q, heads.b_Q)
+            key = attention.received(read["k"], "k", heads.W_K, heads.b_K)
+            pattern = attention.patterns(query, key, cfg.attn_scale)
             found[number] += scores.prefix_matching(pattern, period)[:, 0] / len(targets)
     return found
 

@@ -1,6 +1,6 @@
 """The measurements of the main job: each is one cell per checkpoint, computed from a run, a plan and a step alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -32,29 +32,35 @@ def measure_scores(on: Bench, step: int) -> xr.Dataset:
     """
     model = bench.model(on.run.folder, step)
     cfg = model.cfg
-    losses, patterns = _losses_and_patterns(model, on.text.tokens)
+    losses, by_head = _scored(
+        model,
+        on.text,
+        {
+            "previous_token": lambda patterns, rows: scores.previous_token(patterns),
+            "current_token": lambda patterns, rows: scores.current_token(patterns),
+            "duplicate_token_text": lambda patterns, rows: scores.attention_to(patterns, scores.duplicate_keys(rows)),
+            "following_token_text": lambda patterns, rows: scores.attention_to(patterns, scores.following_keys(rows)),
+        },
+    )
     late, early = slice(-(cfg.n_ctx // 8), None), slice(cfg.n_ctx // 8, cfg.n_ctx * 3 // 16)
     icl = clustered(scores.in_context_learning(losses, early, late).numpy(), on.text.clusters)
     loss = clustered(losses.mean(1).numpy(), on.text.clusters)
-    by_head = {
-        "previous_token": _by_head(scores.previous_token, patterns, on.text.clusters),
-        "current_token": _by_head(scores.current_token, patterns, on.text.clusters),
-    }
-    by_head["duplicate_token_text"] = _to_keys(scores.duplicate_keys, patterns, on.text)
-    by_head["following_token_text"] = _to_keys(scores.following_keys, patterns, on.text)
-    matching = on.matching(on.plan.score_sequences)
-    _, patterns = _losses_and_patterns(model, matching.tokens)
-    by_head["prefix_matching"] = _by_head(
-        lambda p: scores.prefix_matching(p, on.plan.matching_period), patterns, matching.clusters
+    _, of_matching = _scored(
+        model,
+        on.matching(on.plan.score_sequences),
+        {
+            "prefix_matching": lambda patterns, rows: scores.prefix_matching(patterns, on.plan.matching_period),
+            "duplicate_token": lambda patterns, rows: scores.attention_to(patterns, scores.duplicate_keys(rows)),
+        },
     )
-    by_head["duplicate_token"] = _to_keys(scores.duplicate_keys, patterns, matching)
+    by_head |= of_matching
     once = on.random(on.plan.score_sequences, on.plan.matching_period)
     copied = copying.copying(attention.weights_of(model), cfg, once.tokens).flatten(1).numpy()
     by_head["copying"] = [clustered(column, once.clusters) for column in copied.T]
     gains = []
     for text in TEXTS:
         sequences = on.repeated(text, on.plan.score_sequences)
-        losses, _ = _losses_and_patterns(model, sequences.tokens)
+        losses, _ = _scored(model, sequences, {})
         gains.append(clustered(scores.copy_gain(losses, on.plan.period).numpy(), sequences.clusters))
     data: dict = {}
     for name, estimates in by_head.items():
@@ -180,30 +186,31 @@ def _in_gauge(model: HookedTransformer, name: str) -> HookedTransformer:
     return gauge.balanced(model) if name == "balanced" else gauge.random_gauge(model, int(name.removeprefix("random ")))
 
 
-def _losses_and_patterns(
-    model: HookedTransformer, tokens: Tensor, rows_at_once: int = 16
-) -> tuple[Tensor, list[Tensor]]:
-    """Token losses, and the attention patterns of every layer."""
+def _scored(
+    model: HookedTransformer, on: Sequences, wanted: Mapping[str, Callable[[Tensor, Tensor], Tensor]]
+) -> tuple[Tensor, dict[str, list[Estimate]]]:
+    """Token losses, and scores of every head; wanted: of the patterns of some heads, and the rows of tokens.
+
+    Patterns are held of one layer and some rows at a time.
+    """
     weights, cfg = attention.weights_of(model), model.cfg
-    losses, patterns = [], []
+    losses: list[Tensor] = []
+    parts: dict[str, list[Tensor]] = {name: [] for name in wanted}
     with torch.no_grad():
-        for rows in tokens.split(rows_at_once):
+        for rows in on.tokens.split(attention.rows_at_once(cfg, on.tokens.shape[1])):
             clean = rerun.clean_run(weights, cfg, rows)
             losses.append(attention.token_losses(weights, cfg, clean.residuals[-1], rows))
-            of_layers = [rerun.patterns(weights, cfg, clean, layer) for layer in range(cfg.n_layers)]
-            patterns.append(torch.cat(of_layers, dim=1))
-    return torch.cat(losses), patterns
-
-
-def _by_head(score: Callable[[Tensor], Tensor], patterns: list[Tensor], clusters: np.ndarray) -> list[Estimate]:
-    per_sequence = torch.cat([score(group) for group in patterns]).numpy()
-    return [clustered(column, clusters) for column in per_sequence.T]
-
-
-def _to_keys(keys: Callable[[Tensor], Tensor], patterns: list[Tensor], on: Sequences) -> list[Estimate]:
-    parts = on.tokens.split(len(patterns[0]))
-    by_row = [scores.attention_to(group, keys(rows)) for group, rows in zip(patterns, parts, strict=True)]
-    return [clustered(column, on.clusters) for column in torch.cat(by_row).numpy().T]
+            of_layers: dict[str, list[Tensor]] = {name: [] for name in wanted}
+            for layer in range(cfg.n_layers) if wanted else ():
+                patterns = rerun.patterns(weights, cfg, clean, layer)
+                for name, score in wanted.items():
+                    of_layers[name].append(score(patterns, rows))
+            for name, scored in of_layers.items():
+                parts[name].append(torch.cat(scored, dim=1))
+    by_head = {name: torch.cat(of_rows).numpy().T for name, of_rows in parts.items()}
+    return torch.cat(losses), {
+        name: [clustered(column, on.clusters) for column in columns] for name, columns in by_head.items()
+    }
 
 
 def _estimates(

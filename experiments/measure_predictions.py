@@ -27,27 +27,27 @@ def measure_predictions(on: Bench, step: int) -> xr.Dataset:
     weights, cfg, bos = attention.weights_of(model), model.cfg, corpora.bos(on.run.tokenizer)
     tokens, documents = on.text.tokens, on.text_documents[:, 1:]
     losses: list[Tensor] = []
-    first: list[Tensor] = []
+    bigrams, of_bigrams = _bigrams(on.run.folder, on.plan), []
+    after = tokens[:BIGRAM_ROWS, :-1].numpy()
+    known = (after != bos) & (np.diff(bigrams.indptr)[after] > 0)
     with torch.no_grad():
-        for rows in tokens.split(BIGRAM_ROWS):
+        for number in torch.arange(len(tokens)).split(attention.rows_at_once(cfg, tokens.shape[1], BIGRAM_ROWS)):
+            rows = tokens[number]
             final = attention.run_layers(weights, cfg, attention.embed(weights, cfg, rows), 0, cfg.n_layers)
             losses.append(attention.token_losses(weights, cfg, final, rows))
-            first = first or [attention.unembed(weights, cfg, final[:, :-1]).log_softmax(-1)]
+            first = number[number < BIGRAM_ROWS]
+            predicted = attention.unembed(weights, cfg, final[: len(first), :-1]).log_softmax(-1)
+            chosen = known[first]
+            of_bigrams.append(ngrams.bigram_losses(predicted[torch.from_numpy(chosen)], after[first][chosen], bigrams))
     table = _common(on.run.folder, on.plan)
     by_token = torch.cat(losses).double().numpy()
     found = []
     for n in LENGTHS:
         at = ngrams.ends(tokens.numpy(), table[n], n, bos, cfg.d_vocab)
         found.append(ngrams.score(by_token, at, documents))
-    after = tokens[:BIGRAM_ROWS, :-1].numpy().ravel()
-    bigrams = _bigrams(on.run.folder, on.plan)
-    known = (after != bos) & (np.diff(bigrams.indptr)[after] > 0)
-    log_probabilities = first[0].flatten(0, 1)[torch.from_numpy(known)]
-    bigram = ngrams.bigram_losses(log_probabilities, after[known], bigrams)
-    clusters = documents[:BIGRAM_ROWS].ravel()[known]
     data: dict = {"ngram_score": ("n", [e.value for e in found]), "ngram_score_se": ("n", [e.se for e in found])}
-    for name, values in bigram.items():
-        estimate = clustered(values, clusters)
+    for name in of_bigrams[0]:
+        estimate = clustered(np.concatenate([part[name] for part in of_bigrams]), documents[:BIGRAM_ROWS][known])
         data |= {f"bigram_{name}": ((), estimate.value), f"bigram_{name}_se": ((), estimate.se)}
     return xr.Dataset(data, {"n": list(LENGTHS)})
 

@@ -125,7 +125,7 @@ def open_run(reference: str | Path) -> Run:
                 f"context {config['preset']['n_ctx']} is longer than the model's {run.model_config().n_ctx}"
             )
         if reason := attention.unsupported(run.model_config()):
-            raise ValueError(f"not an attention-only model: {reason}")
+            raise ValueError(f"its model cannot be measured: {reason}")
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"run {str(reference)!r} cannot be opened ({error}): its config.json or checkpoints are not whole"

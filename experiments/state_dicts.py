@@ -85,7 +85,7 @@ def architecture(weights: Mapping[str, Tensor], said: Mapping[str, object], what
     """The configuration of a model with these weights: sizes by their shapes, and what is said (`facts`) beside them.
 
     Raises ValueError where weights leave open what is not said: how positions work, the norm where it has no weights,
-    and everything else of a model with MLPs. What TransformerLens has a default for (eps, the scale of attention) is
+    and the activation of MLPs. What TransformerLens has a default for (eps, the scale of attention) is
     that default unless it is said.
     """
     layers = [int(match[1]) for name in weights if (match := re.match(r"blocks\.(\d+)\.", name))]
@@ -95,10 +95,12 @@ def architecture(weights: Mapping[str, Tensor], said: Mapping[str, object], what
     seen: dict[str, object] = {"n_layers": max(layers) + 1, "d_vocab": weights[MARK].shape[0]}
     seen |= dict(zip(("n_heads", "d_model", "d_head"), query.shape, strict=True))
     seen["attn_only"] = not any(".mlp." in name for name in weights)
+    if "blocks.0.mlp.W_in" in weights:
+        seen |= {"d_mlp": weights["blocks.0.mlp.W_in"].shape[-1], "gated_mlp": "blocks.0.mlp.W_gate" in weights}
     if "pos_embed.W_pos" in weights:
         seen["n_ctx"] = weights["pos_embed.W_pos"].shape[0]
-    if {"blocks.0.ln1.w", "blocks.0.ln1.b"} <= weights.keys():
-        seen["normalization_type"] = "LN"
+    if "blocks.0.ln1.w" in weights:
+        seen["normalization_type"] = "LN" if "blocks.0.ln1.b" in weights else "RMS"
     asked = ["n_ctx", "normalization_type", "positional_embedding_type", *([] if seen["attn_only"] else ["act_fn"])]
     if missing := [name for name in asked if name not in seen | dict(said)]:
         raise ValueError(

@@ -80,6 +80,16 @@ def plain(tokenizer: Any, bos: str | None = None) -> Tokenizer:
     return copy
 
 
+def padded(tokenizer: Tokenizer, d_vocab: int) -> Tokenizer:
+    """The same with tokens that no text has, where the model has up to 1% more: vocabularies are made multiples of
+    something. Others stay as they are.
+    """
+    missing = d_vocab - tokenizer.get_vocab_size()
+    if 0 < missing <= d_vocab // 100:
+        tokenizer.add_special_tokens([f"<|padding {number}|>" for number in range(d_vocab - missing, d_vocab)])
+    return tokenizer
+
+
 def starts_with(tokenizer: Tokenizer) -> str:
     """The token that the tokenizer itself puts before a text (as its post-processor); <|endoftext|> without one."""
     if not tokenizer.num_special_tokens_to_add(False):

@@ -98,7 +98,7 @@ def _general_because(model: HookedTransformer, restriction: Restriction, whole_l
     """
     if path == "general":
         return "asked for"
-    reason = attention.unsupported(model.cfg) or ("" if restriction.head else "not a single head")
+    reason = attention.beyond_attention(model.cfg) or ("" if restriction.head else "not a single head")
     reason = reason or (f"{whole_loss} needs all predictions at once" if whole_loss else "")
     if reason and path == "fast":
         raise ValueError(f"{restriction.name} cannot take the fast path: {reason}; leave the choice to path='auto'")

@@ -67,7 +67,9 @@ class Others(NamedTuple):
 
 
 def layer(weights: Weights, cfg: HookedTransformerConfig, number: int, *, bf16: bool = False) -> Layer:
-    """Raises ValueError for weights these functions cannot run (`attention.weights_of`)."""
+    """Raises ValueError for models these functions cannot run (`attention.beyond_attention`)."""
+    if reason := attention.beyond_attention(cfg):
+        raise ValueError(f"the loss of a head alone is not computed here: {reason}; sample by engine.sample")
     if number == cfg.n_layers - 1:
         reader, bias, norm = weights["unembed.W_U"], weights["unembed.b_U"], "ln_final"
     else:

@@ -106,7 +106,7 @@ def predictor(model: HookedTransformer) -> Callable[[Mapping[str, Tensor], Token
     Attention-only models run as pure functions of their weights, others through `torch.func.functional_call`.
     """
     cfg = model.cfg
-    if attention.unsupported(cfg):
+    if attention.beyond_attention(cfg):
 
         def general(weights: Mapping[str, Tensor], tokens: Tokens) -> Predictions:
             return torch.func.functional_call(model, dict(weights), (tokens,))[:, :-1]

@@ -3,7 +3,6 @@ forward and hooks say, and what cannot be said of them is refused.
 """
 
 import copy
-import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -12,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from transformer_lens import HookedTransformer
 
-from ablations import attention, closeup, effects, heads, patching, rerun, substitutes, tables
-from ablations.changes import parse_change
+from ablations import attention, effects, heads, patching
 from ablations.paths import Path, cut, parse_path
 from circuits import composition, copying, discover, graph, hooked, multigrams, scores, tasks
 from circuits.context_gain import log_probabilities
@@ -330,19 +328,83 @@ def test_weights_in_other_gauges() -> None:
         gauge.balanced(pythia())
 
 
-PATTERN = multigrams.Patterns(np.array([[1, 0]]), np.array([[3, 0]]), np.array([4]))
 TASK = tasks.Task("test", TOKENS, OTHERS, TOKENS[:, 0], TOKENS[:, 1])
 
 
-def test_discovery_by_hooks_is_that_of_attention_only_models() -> None:
-    model = make_model()
-    weights, paths = attention.weights_of(model), discover.candidates(model.cfg)
-    fast, hooked_ones = discover.exact(weights, model.cfg, TASK, paths), hooked.exact(model, TASK, paths)
+@pytest.mark.parametrize("make", [make_model, *MODELS.values()], ids=["attention only", *MODELS])
+def test_discovery_by_functions_is_that_by_hooks(make) -> None:
+    model = make()
+    paths = discover.candidates(model.cfg)
+    fast = discover.exact(attention.weights_of(model), model.cfg, TASK, paths)
+    hooked_ones = hooked.exact(model, TASK, paths)
     assert hooked_ones.paths == fast.paths
     for name in ("effect", "clean", "corrupted"):
         np.testing.assert_allclose(getattr(hooked_ones, name), getattr(fast, name), atol=2e-5)
     np.testing.assert_allclose(hooked_ones.p, fast.p, atol=1e-3)
     assert np.abs(fast.effect).max() > 0.1
+    assert np.abs(fast.effect[1:] - fast.effect[:-1]).max() > 0.05, "negative control: another path"
+
+
+@every_model
+def test_attributions_are_gradients_of_the_models_own(make) -> None:
+    """EAP of every path, by TransformerLens's split inputs and its backward pass."""
+    model = make()
+    paths = discover.candidates(model.cfg)
+    found = discover.attribution(attention.weights_of(model), model.cfg, TASK, paths)
+    model.set_use_split_qkv_input(True)
+    gradients: dict[str, torch.Tensor] = {}
+
+    def keep(gradient: torch.Tensor, hook: object) -> None:
+        gradients[hook.name] = gradient.clone()  # type: ignore[attr-defined]
+
+    names = [f"blocks.{layer}.hook_{via}_input" for layer in range(2) for via in "qkv"]
+    model.requires_grad_(True)
+    with model.hooks(bwd_hooks=[(name, keep) for name in [*names, "blocks.1.hook_resid_post"]]):
+        tasks.logit_difference(TASK, model(TASK.clean)[:, -1:]).sum().backward()
+    with torch.no_grad():
+        clean, corrupted = (model.run_with_cache(tokens)[1] for tokens in (TASK.clean, TASK.corrupted))
+    for number, path in enumerate(paths):
+        if path.source == "embed":
+            change = corrupted["resid_pre", 0] - clean["resid_pre", 0]
+        else:
+            layer, head = path.source
+            change = (corrupted["z", layer] - clean["z", layer])[:, :, head] @ model.W_O[layer, head]
+        if path.target == "output":
+            gradient = gradients["blocks.1.hook_resid_post"]
+        else:
+            gradient = gradients[f"blocks.{path.target[0]}.hook_{path.via}_input"][:, :, path.target[1]]
+        own = (gradient * change).sum((1, 2)).detach().numpy()
+        np.testing.assert_allclose(found.effect[number], own, rtol=1e-3, atol=1e-4)
+    assert np.abs(found.effect[1:] - found.effect[:-1]).max() > 0.05, "negative control: another path"
+
+
+@every_model
+def test_copying(make) -> None:
+    model, row = make(), torch.arange(3, 15)[None]
+    found = copying.copying(attention.weights_of(model), model.cfg, row)
+    with torch.no_grad():
+        _, cache = model.run_with_cache(row)
+    gain = model.ln_final.w if hasattr(model.ln_final, "w") else torch.ones(24)
+    unembedding = gain[:, None] * model.W_U
+    unembedding = unembedding - unembedding.mean(0)
+    unembedding = unembedding - unembedding.mean(1, keepdim=True)
+    raised = (cache["z", 1][0, :, 2] @ model.W_O[1, 2] @ unembedding)[:, row[0]].clamp(min=0)
+    attended = (cache["pattern", 1][0, 2] * raised).sum()
+    assert found[0, 1, 2] == pytest.approx((4 * attended / (attended + raised.sum()) - 1).item(), abs=1e-5)
+    assert found[0, 1, 1] != pytest.approx(found[0, 1, 2].item(), abs=1e-3), "negative control: another head"
+
+
+@every_model
+def test_gains_of_contexts(make) -> None:
+    model = make()
+    pattern = multigrams.Patterns(np.array([[3, 1, 0, 0]]), np.array([[7, 9, 0, 0]]), np.array([4]))
+    found = log_probabilities(attention.weights_of(model), model.cfg, TOKENS, pattern)
+    text = TOKENS.clone()
+    text[:, -3], text[:, -1] = 7, 9
+    with torch.no_grad():
+        own, other = (model(rows)[:, -1].log_softmax(-1)[:, 4].mean().item() for rows in (text, TOKENS))
+    assert found.item() == pytest.approx(own, abs=1e-4)
+    assert abs(own - other) > 1e-2, "negative control: without the context"
 
 
 @every_model
@@ -372,44 +434,6 @@ def test_paths_are_found_in_models_with_mlps(make) -> None:
     assert sum(1 for _ in graph.records(whole)) == len(paths)
     with pytest.raises(ValueError, match="take paths from heads or from embed"):
         hooked.exact(model, TASK, [Path("b_O", (1, 0), "q")])
-
-
-ZEROS = substitutes.zeros(gpt2().cfg)
-ONE = [parse_change("L0H0")]
-REFUSED = {
-    "weights": lambda model, w, cfg: attention.weights_of(model),
-    "logits": lambda model, w, cfg: attention.logits(w, cfg, TOKENS),
-    "a clean run": lambda model, w, cfg: rerun.clean_run(w, cfg, TOKENS),
-    "tables": lambda model, w, cfg: list(tables.blocks(w, cfg, TOKENS, ONE, ZEROS)),
-    "a close-up": lambda model, w, cfg: closeup.close_up(w, cfg, TOKENS[0], 5, ONE[0], [{}]),
-    "substitutes": lambda model, w, cfg: substitutes.mean_z(w, cfg, TOKENS),
-    "donors": lambda model, w, cfg: substitutes.pool(w, cfg, TOKENS, np.zeros((6, 12), int)),
-    "copying": lambda model, w, cfg: copying.copying(w, cfg, TOKENS),
-    "context gains": lambda model, w, cfg: log_probabilities(w, cfg, TOKENS, PATTERN),
-    "discovery": lambda model, w, cfg: discover.exact(w, cfg, TASK, discover.candidates(cfg)[:2]),
-    "attribution": lambda model, w, cfg: discover.attribution(w, cfg, TASK, discover.candidates(cfg)[:2]),
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-@every_model
-def test_what_needs_an_attention_only_model_says_so(make, name) -> None:
-    model = make()
-    with pytest.raises(
-        ValueError, match=r"not an attention-only model these functions can run: it has MLPs"
-    ) as refusal:
-        REFUSED[name](model, weights_of(model), model.cfg)
-    assert "\n" not in str(refusal.value)
-    own = make_model()
-    REFUSED[name](own, weights_of(own), own.cfg)  # negative control
-
-
-def test_attention_of_other_kinds_is_refused() -> None:
-    kinds = {"use_attn_scale": False, "attn_scores_soft_cap": 5.0, "use_qk_norm": True, "d_vocab_out": 7}
-    for name, value in kinds.items():
-        config = dataclasses.replace(make_model().cfg, **{name: value})
-        assert attention.unsupported(config)
-    assert not attention.unsupported(dataclasses.replace(make_model().cfg))
 
 
 def shared_heads(**overrides: object) -> HookedTransformer:

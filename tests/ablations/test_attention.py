@@ -85,7 +85,7 @@ def test_residual_is_the_sum_of_its_parts() -> None:
 
 
 def test_unsupported_models_are_refused(model, tokens) -> None:
-    with pytest.raises(ValueError, match="MLPs"):
-        attention.weights_of(make_model(attn_only=False, act_fn="gelu", d_mlp=8))
+    with pytest.raises(ValueError, match="scores that are not scaled"):
+        attention.weights_of(make_model(use_attn_scale=False))
     with pytest.raises(ValueError, match="context of 20"):
         attention.logits(attention.weights_of(model), model.cfg, tokens.repeat(1, 2))

@@ -233,8 +233,21 @@ def test_a_text_without_patterns_gives_none() -> None:
     assert found.offsets.shape == (0, LONGEST)
     assert mining.tested(text, found, rates.best, 41).shape == (0,)
     assert [len(column) for column in mining.completions(text, found, 41)] == [0, 0]
-    with pytest.raises(ValueError, match="at most 6208 tokens can be mined"):
-        mining.mine(text, 7000, 2, 10)
+    with pytest.raises(ValueError, match="at most 55108 tokens can be mined"):
+        mining.mine(text, 55_109, 2, 10)
+
+
+def test_numbers_of_tokens_do_not_matter() -> None:
+    text = random_text(3)
+    spread = np.array([5, 50_000, 55_107])
+    found, rates = mining.mine(text, 3, 2, 50)
+    far, far_rates = mining.mine(text._replace(tokens=spread[text.tokens]), 55_108, 2, 50)
+    assert len(found.targets) > 20
+    assert np.array_equal(far.offsets, found.offsets) and np.array_equal(far.targets, spread[found.targets])
+    assert np.array_equal(far.tokens[found.offsets > 0], spread[found.tokens[found.offsets > 0]])
+    assert np.array_equal(far_rates.hits, rates.hits)
+    swapped, _ = mining.mine(text._replace(tokens=spread[text.tokens[::-1]]), 55_108, 2, 50)
+    assert not np.array_equal(swapped.targets, far.targets), "negative control: another text"
 
 
 def test_most_is_of_each_kind_and_length() -> None:

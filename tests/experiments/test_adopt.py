@@ -86,6 +86,18 @@ def test_a_run_of_ones_own_models(given: dict) -> None:
         {"positional_embedding_type": "standard", "normalization_type": "LNPre", "n_layers": 3},
         {"normalization_type": None, "attn_scale": 1.0},
         {"eps": 1e-2, "n_heads": 2},
+        {"positional_embedding_type": "standard", "attn_only": False, "act_fn": "gelu_new", "d_mlp": 17},
+        {
+            "positional_embedding_type": "rotary",
+            "rotary_dim": 4,
+            "rotary_adjacent_pairs": True,
+            "rotary_base": 500,
+            "attn_only": False,
+            "act_fn": "gelu",
+            "parallel_attn_mlp": True,
+        },
+        {"normalization_type": "RMS", "attn_only": False, "gated_mlp": True, "act_fn": "silu"},
+        {"positional_embedding_type": "rotary", "use_yarn_rope": True, "yarn_factor": 4.0},
     ],
     ids=str,
 )
@@ -138,18 +150,22 @@ def with_file(folder: Path) -> Path:
     return folder
 
 
-ROTARY = {"positional_embedding_type": "rotary", "rotary_dim": 2}
+ALIBI = {"positional_embedding_type": "alibi"}
+MLP = {"attn_only": False, "d_mlp": 8, "act_fn": "gelu"}
+WIDE = MLP | {"d_mlp": 16}
 BAD: dict[str, tuple[Callable[[dict], dict], str]] = {
     "none": (lambda given: {"checkpoints": {}}, "no checkpoints: give at least one model"),
     "a folder": (lambda given: {"folder": with_file(given["folder"])}, "is there already: give a new folder"),
-    "MLPs": (lambda given: {"checkpoints": {1: model_at(1, attn_only=False, d_mlp=8, act_fn="gelu")}}, "it has MLPs"),
-    "rotary": (lambda given: {"checkpoints": {1: model_at(1, **ROTARY)}}, "positions 'rotary'"),
+    "shared keys": (lambda given: {"checkpoints": {1: model_at(1, n_key_value_heads=1)}}, "grouped keys and values"),
+    "alibi": (lambda given: {"checkpoints": {1: model_at(1, **ALIBI)}}, "positions 'alibi'"),
+    "two MLPs": (lambda given: {"checkpoints": {1: model_at(1, **MLP), 2: model_at(2, **WIDE)}}, "d_mlp is 16, not 8"),
+    "an MLP": (lambda given: {"checkpoints": {1: model_at(1), 2: model_at(2, **MLP)}}, "attn_only is False, not True"),
     "two widths": (lambda given: {"checkpoints": {1: model_at(1), 2: model_at(2, d_head=8)}}, "d_head is 8, not 6"),
     "NaN": (lambda given: {"checkpoints": {1: model_at(1), 2: spoiled(np.nan)}}, "step 2: embed.W_E is not finite"),
     "a step twice": (lambda given: {"checkpoints": [(1, model_at(1)), (1, model_at(2))]}, "step 1: steps are whole"),
     "a step below 0": (lambda given: {"checkpoints": {-1: model_at(1)}}, "step -1: steps are whole numbers from 0"),
     "more in it": (lambda given: {"checkpoints": {1: hooked()}}, "the run would predict other than the model"),
-    "vocabulary": (lambda given: {"checkpoints": {1: model_at(1, d_vocab=401)}}, "has 400 tokens, the model 401"),
+    "vocabulary": (lambda given: {"checkpoints": {1: model_at(1, d_vocab=405)}}, "has 400 tokens, the model 405"),
     "tokenizer": (lambda given: {"tokenizer": "gpt2"}, "str is no Tokenizer"),
     "corpus": (lambda given: {"corpus": "nonsense"}, "unknown corpus 'nonsense'"),
     "tokens a step": (lambda given: {"tokens_per_step": 0}, "tokens_per_step=0: it must be at least 1"),
