@@ -1,7 +1,8 @@
 """Which paths carry a task: exact effects of all of them, their gradient approximations, and how sure one can be.
 
 A path's effect is metric(clean run in which the path alone carries what its source writes on the corrupted prompt) -
-metric(clean run), by prompt; negative: the path carries the task. At this size the exact effects of all paths are
+metric(clean run), by prompt; negative: the path carries the task. Paths are direct ones: MLPs, where there are any, are
+no sources, and what one between two heads passes on stays as it is. At this size the exact effects of all paths are
 cheap, so they are the method, and what approximations are held against. EAP (Syed et al. 2023, arXiv:2310.10348) takes
 the gradient of the metric with respect to what the target reads, times the change in what the source writes; EAP-IG
 (Hanna et al. 2024, arXiv:2403.17806) the mean of that gradient on the way from the corrupted to the clean embeddings.
@@ -42,8 +43,10 @@ class Effects(NamedTuple):
 
 
 class Circuit(NamedTuple):
-    """How well a set of paths does the task; 0 is the run in which every path is patched (the corrupted one), 1 the
-    clean one.
+    """How well a set of paths does the task; 0 is the run in which every path is patched, 1 the clean one.
+
+    With every path patched, an attention-only model does what it does on corrupted prompts; MLPs are part of no path,
+    so what goes through them is left as it is, in both runs.
     """
 
     faithfulness: float  # with all other paths patched

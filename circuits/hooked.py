@@ -1,7 +1,6 @@
-"""Discovery on any `HookedTransformer`: what `discover.exact` measures, by hooks, one forward a path.
+"""Discovery by hooks, one forward a path: what `discover.exact` measures, on models that it cannot run.
 
-Paths are direct ones between heads, from the token embedding and to the output, as in attention-only models. MLPs are
-no sources, and what one between two heads passes on stays as it is. `discover.significant`, `graph.circuit_graph` and
+`discover.significant`, `graph.circuit_graph` and
 `graph.found_part` take the result.
 """
 

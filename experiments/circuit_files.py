@@ -25,6 +25,7 @@ def sentences(found: Discovered) -> list[str]:
         f"these alone {quality.faithfulness:.2f}, of all others {quality.completeness:.2f}; of random circuits as "
         f"large {_spread(random.faithfulness)}, of all paths but theirs {_spread(random.completeness)}; without one of "
         f"its paths a random circuit loses {_spread(random.minimality)} ({len(random.faithfulness)} draws)",
+        *([found.note] if found.note else []),
     ]
 
 

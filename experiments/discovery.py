@@ -30,6 +30,7 @@ class Discovered(NamedTuple):
     quality: Circuit  # of the paths that were found
     random: RandomCircuits  # as large
     text_tokens: int  # that overlaps are of; 0 where there is no text for them
+    note: str  # `Run.path_note`
 
 
 def compute(cells: Cells, task: str, step: int, steps: Sequence[int], executor: Executor) -> None:
@@ -70,6 +71,7 @@ def discover_circuit(cells: Cells, name: str, step: int, types: Mapping[str, str
         quality=discover.evaluate(weights, cfg, task, chosen),
         random=discover.random_circuits(weights, cfg, task, len(chosen), RANDOM, cells.plan.seed),
         text_tokens=tokens,
+        note=cells.run.path_note,
     )
 
 

@@ -185,11 +185,12 @@ def _paths(of: HeadCard) -> str:
         if len(part):
             drawn = image(head_paths.draw(part, other), f"what cutting each path {words} costs, with 95% intervals")
             parts.append(f"<div><h3>Paths {words}</h3>{drawn}</div>")
-    direct = frame[frame.via == ""].iloc[0]
+    direct, note = frame[frame.via == ""].iloc[0], of.of.cells.run.path_note
     said = (
         f"<p>Its own path to the output: <b>{interval(direct.effect, direct.effect_se)}</b> nats per token of held-out "
         "text.</p><p class=quiet>One path at a time is cut: the source's mean stands in for its output, and the layer "
-        "norm is recomputed. Bars: 95% intervals, by document above, by sequence below. Positive: the path helps.</p>"
+        "norm is recomputed. Bars: 95% intervals, by document above, by sequence below. Positive: the path helps."
+        f"{f' {html.escape(note)}.' if note else ''}</p>"
     )
     return f"<div class=side>{''.join(parts)}<div class=wide>{said}</div></div>{_numbers(frame)}"
 

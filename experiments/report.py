@@ -90,11 +90,12 @@ def _head(cells: Cells, note: str) -> str:
     run, preset = cells.run, cells.run.config["preset"]
     model = run.config["model"]
     tokens = float(tokens_seen(run, run.steps[-1]))
+    kind = "attention only" if run.model_config().attn_only else "with MLPs"
     made = "adopted" if run.config["seed"] is None else f"{preset['name']} preset, seed {run.config['seed']}"
     lines = [
         f"{model['n_layers']} layers, {model['n_heads']} heads of width {model['d_head']} each, "
         f"d_model {model['d_model']}, "
-        f"attention only, {made}; {tokens:.0f} million training tokens, "
+        f"{kind}, {made}; {tokens:.0f} million training tokens, "
         f"{len(run.steps)} checkpoints, measured on held-out text of the corpus {cells.plan.corpus}."
     ]
     if note:

@@ -59,6 +59,13 @@ class Run:
     def model_config(self) -> HookedTransformerConfig:
         return HookedTransformerConfig(**self.config["model"], device="cpu")
 
+    @property
+    def path_note(self) -> str:
+        """What paths leave out in models with MLPs, without a full stop; empty for attention-only ones."""
+        if self.model_config().attn_only:
+            return ""
+        return "The model has MLPs: what a head tells others through them is part of no path, and stays when one is cut"
+
     def check_step(self, step: int) -> None:
         """Raises ValueError when there is no checkpoint at this step."""
         if step not in self.steps:

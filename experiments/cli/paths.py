@@ -43,6 +43,8 @@ def run(arguments: argparse.Namespace) -> None:
     for name in ranked.change.values[: arguments.top].tolist():
         at = ranked.sel(change=name)
         print(f"{name:16}{float(at.effect):>9.4f} ({float(at.effect_se):.4f})")
+    if opened.path_note:
+        print(opened.path_note)
     table = path_effects.table(found)
     for path in report.write_table_and_figure(cells, "path_effects", table, path_effects.draw(table)):
         print(f"wrote {path}")

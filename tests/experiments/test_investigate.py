@@ -2,7 +2,6 @@
 
 import base64
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,33 +17,13 @@ from circuits import composition
 from experiments import card_style, cells, head_types, runs, store, survey, swept, tensorfile
 from experiments.__main__ import main
 from experiments.investigate import Investigation
-from experiments.plan import default_plan
-from llc.settings import QUICK
 from tests.conftest import make_model
 
-SMALL = {
-    "study.FEW": 2,
-    "head_pairs.PATH_TOKENS": 2000,
-    "head_overlap.TOKENS": 3000,
-    "token_kinds.MINED_TOKENS": 60_000,
-    "token_kinds.MOST": 20,
-    "text_attention.SHOWN": 12,
-}
-FEWER = {"llc": replace(QUICK, num_draws=16, num_burnin=4), "score_sequences": 8, "path_sequences": 8}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small() -> Iterator[None]:
-    """Less of everything; learning coefficients at the first and the last checkpoint."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in SMALL.items():
-            patch.setattr(f"experiments.{name}", value)
-        patch.setattr("experiments.plan.default_plan", lambda *sizes: replace(default_plan(*sizes), **FEWER))
-        yield
+pytestmark = pytest.mark.usefixtures("small")
 
 
 @pytest.fixture(scope="module")
-def inv(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Investigation:
+def inv(small: None, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Investigation:
     out = tmp_path_factory.mktemp("investigated") / "out"
     return Investigation(trained / "runs/tiny-seed0", out=out, tokens=1500)
 

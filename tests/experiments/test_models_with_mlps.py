@@ -1,0 +1,138 @@
+"""Runs, cards and verbs of randomly initialised models with MLPs: what they say is what the model's own hooks say."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformer_lens import HookedTransformer
+
+from ablations import effects, heads
+from ablations.effects import clustered
+from ablations.paths import cut, parse_path
+from circuits import discover, hooked
+from experiments import head_pairs, runs, survey, task_sets
+from experiments.adopt import adopt
+from experiments.investigate import Investigation
+from tests.conftest import make_model, only_once
+from tests.experiments.conftest import command, finish
+
+pytestmark = pytest.mark.usefixtures("small")
+
+NOTE = "The model has MLPs: what a head tells others through them is part of no path"
+GPT2 = {"attn_only": False, "act_fn": "gelu_new", "d_mlp": 96, "positional_embedding_type": "standard"}
+PYTHIA = GPT2 | {"positional_embedding_type": "rotary", "rotary_dim": 2, "parallel_attn_mlp": True, "act_fn": "gelu"}
+SHAPES = {"gpt2": GPT2, "pythia": PYTHIA | {"n_layers": 3, "n_heads": 2}}
+
+
+def model_of(shape: str, run: runs.Run, seed: int = 0) -> HookedTransformer:
+    """With a few more tokens than the run's tokenizer, as vocabularies are padded."""
+    sizes = {"n_ctx": run.config["model"]["n_ctx"], "d_vocab": run.config["model"]["d_vocab"] + 3}
+    return make_model(seed, **(sizes | SHAPES[shape])).requires_grad_(False)
+
+
+@pytest.fixture(scope="module", params=SHAPES)
+def own(request: pytest.FixtureRequest, small: None, trained: Path, corpus_file: Path, tmp_path_factory) -> tuple:
+    """A model, and the investigation of it."""
+    run = runs.open_run(trained / "runs/tiny-seed0")
+    model = model_of(request.param, run)
+    out = tmp_path_factory.mktemp(request.param) / "out"
+    about = {"corpus": f"text:{corpus_file}", "tokenizer": run.tokenizer, "out": out, "tokens": 1500}
+    return model, Investigation(model, **about)
+
+
+def surveyed(inv: Investigation, asked: survey.Survey) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+    """The rows of a pass, which of their predicted tokens count, and the documents of these."""
+    rows = survey.surveyed(asked, inv.snapshot.cells.on)
+    tokens = rows.batch(slice(None))
+    counted = tokens[:, 1:].numpy() != runs.corpora.bos(rows.tokenizer)
+    return tokens, counted, np.asarray(rows.documents)[:, 1:][counted]
+
+
+def test_a_card_has_all_its_parts(own: tuple) -> None:
+    _, inv = own
+    page = inv["L1H1"]._repr_html_()
+    assert "Not measured" not in page and NOTE in page and "into L1H1, from each earlier head" in page
+    assert ("out of L1H1" in page) == (inv.snapshot.cfg.n_layers == 3)
+    assert np.isfinite(inv["L1H1"].rllc.value).all() and inv["L1H1"].rllc.step.values.tolist() == [0]
+    overview = inv._repr_html_()
+    assert all(f"<b>{name}</b>" in overview for name in inv.snapshot.heads) and "Not measured" not in overview
+    assert "L1H0 and L1H1" in inv.compare("L1H0", "L1H1")._repr_html_()
+
+
+def test_effects_are_those_of_hooks(own: tuple) -> None:
+    model, inv = own
+    reference = inv.snapshot.cells.on.reference
+    asked = inv.snapshot.effects
+    tokens, counted, documents = surveyed(inv, asked)
+    removed = effects.token_effects(model, tokens, heads.mean(model, [(1, 1)], reference)).numpy()[counted]
+    expected = clustered(removed, documents)
+    found = survey.means(inv.snapshot.cells, asked).sel(change="L1H1")
+    assert float(found.effect) == pytest.approx(expected.value, rel=1e-3, abs=1e-6)
+    assert float(found.effect_se) == pytest.approx(expected.se, rel=1e-3)
+    other = effects.token_effects(model, tokens, heads.mean(model, [(1, 0)], reference)).numpy()[counted]
+    assert clustered(other, documents).value != pytest.approx(expected.value, rel=1e-2), "negative control"
+
+
+def test_paths_are_those_of_hooks(own: tuple) -> None:
+    model, inv = own
+    frame = inv["L1H1"].paths
+    tokens, counted, documents = surveyed(inv, head_pairs.path_survey(inv.snapshot, "L1H1"))
+    values = heads.mean_z(model, [(0, 0), (1, 1)], inv.snapshot.cells.on.reference)
+    for via, name in (("q", "L0H0->L1H1.q"), ("v", "L0H0->L1H1.v"), ("", "L1H1->output")):
+        interventions = cut(model, [parse_path(name)], values)
+        cost = effects.token_effects(model, tokens, interventions).numpy()[counted]
+        row = frame[(frame.source == name.split("->")[0]) & (frame.via == via)].iloc[0]
+        assert row.effect == pytest.approx(clustered(cost, documents).value, rel=5e-3, abs=2e-6)
+    assert len(frame.effect.round(6).unique()) > len(frame) / 2, "negative control: paths differ"
+
+
+def test_attention_is_the_models_own(own: tuple) -> None:
+    model, inv = own
+    found = inv["L1H1"].on("def f(x): return x + 1").attention
+    start = inv.run.tokenizer.token_to_id("<|endoftext|>")
+    row = [start, *inv.run.tokenizer.encode("def f(x): return x + 1").ids][:12]
+    pattern = model.run_with_cache(torch.tensor(row)[None])[1]["pattern", 1][0].double().numpy()
+    np.testing.assert_allclose(found.attention, pattern[1], atol=1e-6)
+    assert np.abs(found.attention - pattern[0]).max() > 1e-3, "negative control: another head's"
+
+
+def test_a_circuit_is_that_of_hooks(own: tuple) -> None:
+    model, inv = own
+    circuit = inv.circuit("induction")
+    task, paths = task_sets.task("induction", inv.snapshot.cells), discover.candidates(model.cfg)
+    expected = hooked.exact(model, task, paths)
+    found = circuit.found.table.effect.values
+    np.testing.assert_allclose(found, expected.effect.mean(1), atol=2e-4)
+    assert np.abs(found[1:] - found[:-1]).max() > 1e-2, "negative control: another path"
+    assert NOTE in circuit._repr_html_()
+
+
+VERBS = {
+    "reproduce": ["reproduce"],
+    "types": ["types"],
+    "circuit": ["circuit", "--task", "brackets", "--formation"],
+    "paths": ["paths"],
+    "ablate": ["ablate", "L0H0", "L1H0+L2H1", "L0H0->L1H1.k"],
+    "affected": ["affected", "L2H0"],
+    "calibrate": ["calibrate", "L1H0", "--lr", "1e-3", "--localization", "200", "--nbeta", "10"],
+    "investigate": ["investigate", "L1H0"],
+}
+
+
+@pytest.fixture(scope="module")
+def adopted(trained: Path, corpus_file: Path, shared: Path) -> Path:
+    tiny, folder = runs.open_run(trained / "runs/tiny-seed0"), shared / "rotary"
+    with only_once(folder) as first:
+        if first:
+            models = {step: model_of("pythia", tiny, step) for step in (0, 20)}
+            adopt(folder, models, tiny.tokenizer, corpus=f"text:{corpus_file}", tokens_per_step=4096)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb(verb: str, adopted: Path, tmp_path: Path) -> None:
+    out = finish(command(*VERBS[verb], "--run", str(adopted), "--out", "results", "--workers", "1", cwd=tmp_path))
+    assert list((tmp_path / "results").rglob("*"))
+    assert (NOTE in out) == (verb in ("paths", "circuit"))
