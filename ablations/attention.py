@@ -74,16 +74,6 @@ def unsupported(cfg: HookedTransformerConfig) -> str:
     return mlp.unsupported(cfg) or next((reason for reason, holds in checks.items() if holds), "")
 
 
-def beyond_attention(cfg: HookedTransformerConfig) -> str:
-    """Why this is no attention-only model with positions in vectors and layer norms, if any; empty when it is one."""
-    checks = {
-        "it has MLPs (attn_only=False)": not cfg.attn_only,
-        f"normalization_type {cfg.normalization_type!r}": cfg.normalization_type not in (None, "LN", "LNPre"),
-        f"positions {cfg.positional_embedding_type!r}": cfg.positional_embedding_type == "rotary",
-    }
-    return next((reason for reason, holds in checks.items() if holds), "") or unsupported(cfg)
-
-
 def check_supported(cfg: HookedTransformerConfig) -> None:
     """Raises ValueError for a model that does not run as these functions."""
     if reason := unsupported(cfg):
@@ -279,11 +269,22 @@ def after_layer(
     weights: Weights, cfg: HookedTransformerConfig, layer: int, residual: Residual, z: HeadVectors
 ) -> Residual:
     """The residual stream after a layer whose heads have these z: what they write, b_O, and what its MLP writes."""
-    after = residual + write(z, weights[f"blocks.{layer}.attn.W_O"]) + weights[f"blocks.{layer}.attn.b_O"]
+    return after_mlp(weights, cfg, layer, residual, after_heads(weights, layer, residual, z))
+
+
+def after_heads(weights: Weights, layer: int, residual: Residual, z: HeadVectors) -> Residual:
+    """The residual stream with what a layer's heads write, and b_O."""
+    return residual + write(z, weights[f"blocks.{layer}.attn.W_O"]) + weights[f"blocks.{layer}.attn.b_O"]
+
+
+def after_mlp(
+    weights: Weights, cfg: HookedTransformerConfig, layer: int, before: Residual, residual: Residual
+) -> Residual:
+    """A residual stream with what a layer's MLP, if any, adds to it; before: the stream before the layer."""
     if cfg.attn_only:
-        return after
-    read = normalize(weights, cfg, f"blocks.{layer}.ln2", residual if cfg.parallel_attn_mlp else after)
-    return after + mlp.mlp_write(weights, cfg, layer, read)
+        return residual
+    read = normalize(weights, cfg, f"blocks.{layer}.ln2", before if cfg.parallel_attn_mlp else residual)
+    return residual + mlp.mlp_write(weights, cfg, layer, read)
 
 
 def run_layers(weights: Weights, cfg: HookedTransformerConfig, residual: Residual, start: int, stop: int) -> Residual:

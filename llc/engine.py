@@ -1,5 +1,5 @@
-"""Chains of many restrictions on the same minibatches: a fast path for heads of attention-only models and a general
-one for everything else, with one interface and the same numbers.
+"""Chains of many restrictions on the same minibatches: a fast path for single heads and a general one for everything
+else, with one interface and the same numbers.
 
 Fast: the chains of a head advance together, and the heads of a layer share one run of the model's own weights on each
 minibatch, in pieces that fit the cache (minibatch.py, head_loss.py). General: chains.py.
@@ -77,7 +77,7 @@ def sample(
         for head, one in of_layer.items():
             named, key_bias = attrs | {"restriction": one.name}, one.key_bias(model.cfg)
             recorders[head] = Recorder(one.flat(weights), kernel, settings, seed, named, key_bias)
-        layer = head_loss.layer(weights, model.cfg, number, bf16=precision == "bf16")
+        layer = head_loss.layer(attention.weights_of(model), model.cfg, number, bf16=precision == "bf16")
         together = room(layer, drawn.shape[1], tokens.shape[1], settings.num_chains, memory)
         for rows in drawn:
             _draw(recorders, Minibatch(layer, tokens[rows].to(layer.reader.device), rows, loss, together))
@@ -98,7 +98,7 @@ def _general_because(model: HookedTransformer, restriction: Restriction, whole_l
     """
     if path == "general":
         return "asked for"
-    reason = attention.beyond_attention(model.cfg) or ("" if restriction.head else "not a single head")
+    reason = attention.unsupported(model.cfg) or ("" if restriction.head else "not a single head")
     reason = reason or (f"{whole_loss} needs all predictions at once" if whole_loss else "")
     if reason and path == "fast":
         raise ValueError(f"{restriction.name} cannot take the fast path: {reason}; leave the choice to path='auto'")

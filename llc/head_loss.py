@@ -5,8 +5,9 @@ next layer's queries, keys and values) is linear up to the norm's scale s of eac
 
     read = s (center(r) W) + bias = s (base + z (center(W_O) W)) + bias,    base = center(r without the head) W
 
-so that base is shared and the product with W costs d_head, not d_model, forward and backward, for every chain.
-Nothing upstream of the head is computed again, and no frozen weight gets a gradient.
+so that base is shared and the product with W costs d_head, not d_model, forward and backward, for every chain. Where
+the layer's own MLP reads next, there is no such product, and W has no columns. Nothing upstream of the head is computed
+again, and no frozen weight gets a gradient.
 """
 
 from typing import NamedTuple
@@ -17,15 +18,15 @@ from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
 from ablations import attention
-from ablations.attention import HeadVectors, HeadWeights, Readings, Residual, Weights
+from ablations.attention import HeadVectors, HeadWeights, Readings, Residual, Rotary, Weights, turned
 from llc.cross_entropy import Held, cross_entropy, held
 from llc.losses import SoftTargets, Targets, Tokens
 from llc.scaled_product import scaled_product
 
 
 class Layer(NamedTuple):
-    """A layer whose heads vary, and what reads the residual stream after it: logits, or the next layer's queries
-    (scaled), keys and values side by side."""
+    """A layer whose heads vary, and what reads the residual stream after them: logits, the next layer's queries
+    (scaled), keys and values side by side, or the layer's own MLP (`reader` is empty)."""
 
     weights: Weights
     cfg: HookedTransformerConfig
@@ -36,8 +37,12 @@ class Layer(NamedTuple):
     bf16: bool  # whether the products with the vocabulary take rounded factors
 
     @property
-    def last(self) -> bool:
-        return self.number == self.cfg.n_layers - 1
+    def into_mlp(self) -> bool:
+        return not (self.cfg.attn_only or self.cfg.parallel_attn_mlp)
+
+    @property
+    def into_logits(self) -> bool:
+        return self.number == self.cfg.n_layers - 1 and not self.into_mlp
 
 
 class Part(NamedTuple):
@@ -46,7 +51,7 @@ class Part(NamedTuple):
 
     read: Readings
     z: HeadVectors  # of every head of the layer
-    after: Float[Tensor, "token d_model"]  # residual stream after the layer
+    after: Float[Tensor, "token d_model"]  # residual stream after the layer, but for an MLP that reads the heads
     base: Float[Tensor, "token read"]  # center(after) W
     against: Held
     loss: Float[Tensor, " one"]  # with the model's own weights
@@ -62,14 +67,17 @@ class Varied(NamedTuple):
 class Others(NamedTuple):
     """A part without one head of the layer."""
 
-    residual: Float[Tensor, "token d_model"]  # after the layer
+    residual: Float[Tensor, "token d_model"]  # as `Part.after`
     base: Float[Tensor, "token read"]  # center(residual) W
 
 
 def layer(weights: Weights, cfg: HookedTransformerConfig, number: int, *, bf16: bool = False) -> Layer:
-    """Raises ValueError for models these functions cannot run (`attention.beyond_attention`)."""
-    if reason := attention.beyond_attention(cfg):
-        raise ValueError(f"the loss of a head alone is not computed here: {reason}; sample by engine.sample")
+    """Raises ValueError for a model these functions cannot run (`attention.weights_of`)."""
+    attention.check_supported(cfg)
+    nothing = weights["unembed.W_U"][:, :0]
+    unread = Layer(weights, cfg, number, nothing, nothing[0], nothing, bf16)
+    if unread.into_mlp:
+        return unread._replace(folded=weights[f"blocks.{number}.attn.W_O"] @ nothing)
     if number == cfg.n_layers - 1:
         reader, bias, norm = weights["unembed.W_U"], weights["unembed.b_U"], "ln_final"
     else:
@@ -77,14 +85,16 @@ def layer(weights: Weights, cfg: HookedTransformerConfig, number: int, *, bf16: 
         scale = 1 / float(cfg.attn_scale)
         flat = [w.transpose(0, 1).flatten(1) for w in (scale * heads.W_Q, heads.W_K, heads.W_V)]
         reader, bias = torch.cat(flat, 1), torch.cat([b.flatten() for b in (scale * heads.b_Q, heads.b_K, heads.b_V)])
-        positions = weights["pos_embed.W_pos"] * (cfg.positional_embedding_type == "shortformer")
-        bias = bias + torch.cat([positions @ flat[0], positions @ flat[1], 0 * positions @ flat[2]], 1)
+        bias = bias.expand(cfg.n_ctx, -1)
+        if cfg.positional_embedding_type == "shortformer":
+            positions = weights["pos_embed.W_pos"]
+            bias = bias + torch.cat([positions @ flat[0], positions @ flat[1], 0 * positions @ flat[2]], 1)
     if f"{norm}.b" in weights:
         bias = bias + weights[f"{norm}.b"] @ reader
     if f"{norm}.w" in weights:
         reader = weights[f"{norm}.w"][:, None] * reader
-    folded = _centered(cfg, weights[f"blocks.{number}.attn.W_O"]) @ reader
-    return Layer(weights, cfg, number, reader, bias, folded, bf16)
+    folded = attention.centred(cfg, weights[f"blocks.{number}.attn.W_O"]) @ reader
+    return unread._replace(reader=reader, bias=bias, folded=folded)
 
 
 def part(of: Layer, tokens: Tokens, prepared: Targets | SoftTargets) -> Part:
@@ -95,15 +105,18 @@ def part(of: Layer, tokens: Tokens, prepared: Targets | SoftTargets) -> Part:
         read = attention.readings(weights, cfg, number, residual)
         own = attention.head_weights(weights, number)
         z = attention.head_z(own, read, cfg.attn_scale)
-        after = residual + attention.write(z, own.W_O) + weights[f"blocks.{number}.attn.b_O"]
+        if of.into_mlp:
+            after = attention.after_heads(weights, number, residual, z)
+        else:
+            after = attention.after_layer(weights, cfg, number, residual, z)
         flat = _tokens(of, after)
-        base = _centered(cfg, flat) @ of.reader
-        against = held(prepared, of.bias if of.last else weights["unembed.b_U"])
-        if of.last:
+        base = attention.centred(cfg, flat) @ of.reader
+        against = held(prepared, of.bias if of.into_logits else weights["unembed.b_U"])
+        if of.into_logits:
             nothing = flat.new_empty(1, len(flat), 0)
             loss = cross_entropy(nothing, nothing.new_empty(0, base.shape[1]), _scale(cfg, flat[None]), against, base)
         else:
-            loss = _unembedded(of, attention.run_layers(weights, cfg, after, number + 1, cfg.n_layers)[None], against)
+            loss = _unembedded(of, _later(of, after)[None], against)
         return Part(read, z, flat, base, against, loss)
 
 
@@ -112,7 +125,7 @@ def varied(of: Layer, head: int, positions: Float[Tensor, "chain dim"]) -> Varie
     shapes = [w.shape[1:] for w in attention.head_weights(of.weights, of.number)]
     parts = positions.split([shape.numel() for shape in shapes], 1)
     weights = HeadWeights(*(part.view(-1, *shape) for part, shape in zip(parts, shapes, strict=True)))
-    return Varied(weights, _centered(of.cfg, weights.W_O) @ of.reader)
+    return Varied(weights, attention.centred(of.cfg, weights.W_O) @ of.reader)
 
 
 def without(of: Layer, on: Part, head: int) -> Others:
@@ -129,17 +142,34 @@ def loss(of: Layer, on: Part, others: Others, head: Varied) -> Float[Tensor, " c
     # [row, pos, chain, d_head] -> [chain, token, d_head]
     z = _tokens(of, attention.head_z(head.weights, on.read, cfg.attn_scale).movedim(2, 0))
     residual = torch.baddbmm(others.residual.expand(len(z), -1, -1), z, head.weights.W_O)
-    scale = _scale(cfg, residual)
-    if of.last:
-        return cross_entropy(z, head.folded, scale, on.against, others.base, bf16=of.bf16)
     rows, length = on.z.shape[:2]
+    if of.into_mlp:
+        final = _later(of, residual.view(len(z) * rows, length, -1))
+        return _unembedded(of, final.unflatten(0, (len(z), rows)), on.against)
+    scale = _scale(cfg, residual)
+    if of.into_logits:
+        return cross_entropy(z, head.folded, scale, on.against, others.base, bf16=of.bf16)
     seen = scaled_product(z, head.folded, scale, others.base, of.bias[:length])
     qkv = seen.view(len(z) * rows, length, 3, cfg.n_heads, cfg.d_head)
-    after = f"blocks.{of.number + 1}.attn"
-    written = attention.write(attention.attend_packed(qkv), weights[f"{after}.W_O"])
-    residual = residual.view_as(written) + written + weights[f"{after}.b_O"]
+    next_z = _attended(qkv, attention.rotary(weights, cfg, length))
+    residual = attention.after_layer(weights, cfg, of.number + 1, residual.view(len(z) * rows, length, -1), next_z)
     residual = attention.run_layers(weights, cfg, residual, of.number + 2, cfg.n_layers)
     return _unembedded(of, residual.unflatten(0, (len(z), rows)), on.against)
+
+
+def _attended(qkv: Float[Tensor, "batch pos 3 head d_head"], rotary: Rotary | None) -> HeadVectors:
+    if rotary is None:
+        return attention.attend_packed(qkv)
+    query, key, value = qkv.unbind(2)
+    return attention.attend(turned(query, rotary), turned(key, rotary), value, 1.0)
+
+
+def _later(of: Layer, residual: Residual) -> Residual:
+    """The final residual stream, of that after the layer's heads."""
+    weights, cfg = of.weights, of.cfg
+    if of.into_mlp:
+        residual = attention.after_mlp(weights, cfg, of.number, residual, residual)
+    return attention.run_layers(weights, cfg, residual, of.number + 1, cfg.n_layers)
 
 
 def _unembedded(of: Layer, residual: Float[Tensor, "chain row pos d_model"], against: Held) -> Float[Tensor, " chain"]:
@@ -149,15 +179,11 @@ def _unembedded(of: Layer, residual: Float[Tensor, "chain row pos d_model"], aga
 
 def _tokens(of: Layer, values: Float[Tensor, "*chain row pos d"]) -> Float[Tensor, "*chain token d"]:
     """Rows and positions as one axis, without the last position where the logits are read next."""
-    return (values[..., :-1, :] if of.last else values).flatten(-3, -2)
-
-
-def _centered(cfg: HookedTransformerConfig, residual: Tensor) -> Tensor:
-    return residual if cfg.normalization_type is None else residual - residual.mean(-1, keepdim=True)
+    return (values[..., :-1, :] if of.into_logits else values).flatten(-3, -2)
 
 
 def _scale(cfg: HookedTransformerConfig, residual: Residual) -> Float[Tensor, "chain token"] | None:
     """What a norm multiplies a centered token with; None without norms."""
     if cfg.normalization_type is None:
         return None
-    return (_centered(cfg, residual).square().mean(-1) + cfg.eps).rsqrt()
+    return (attention.centred(cfg, residual).square().mean(-1) + cfg.eps).rsqrt()

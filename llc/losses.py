@@ -106,7 +106,7 @@ def predictor(model: HookedTransformer) -> Callable[[Mapping[str, Tensor], Token
     Attention-only models run as pure functions of their weights, others through `torch.func.functional_call`.
     """
     cfg = model.cfg
-    if attention.beyond_attention(cfg):
+    if attention.unsupported(cfg) or not cfg.attn_only or cfg.positional_embedding_type == "rotary":
 
         def general(weights: Mapping[str, Tensor], tokens: Tokens) -> Predictions:
             return torch.func.functional_call(model, dict(weights), (tokens,))[:, :-1]

@@ -33,9 +33,10 @@ class Room:
 def room(layer: Layer, rows: int, length: int, chains: int, memory: int | None = None) -> Room:
     """For a minibatch of so many rows of this length. memory: bytes; half for what is kept, half for a group."""
     cfg, item, device = layer.cfg, layer.reader.element_size(), layer.reader.device
-    heads = 1 if layer.last else cfg.n_heads
+    heads = 1 if layer.into_logits else cfg.n_heads
     patterns = 0 if device.type == "cuda" else length  # its attention never holds them
-    one = item * length * (heads * patterns + 8 * heads * cfg.d_head + 8 * cfg.d_model)  # a row of a chain
+    hidden = 0 if cfg.attn_only or layer.into_logits else 4 * int(cfg.d_mlp or 0)
+    one = item * length * (heads * patterns + 8 * heads * cfg.d_head + 8 * cfg.d_model + hidden)  # a row of a chain
     kept = 2 * item * rows * length * layer.reader.shape[1]  # with and without a head
     work, keep = CACHE, KEPT
     if device.type == "cuda":

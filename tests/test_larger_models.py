@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import xarray as xr
 from transformer_lens import HookedTransformer
 
 from ablations import attention, effects, heads, patching
@@ -93,7 +94,7 @@ def test_chains_are_those_of_the_models_own_gradients(make) -> None:
     found = engine.sample(model, TOKENS, [*VARIED, "full"], settings=SHORT, seed=3)
     for restriction in VARIED:
         trace = found[restriction]
-        assert trace.attrs["path"] == "general: it has MLPs (attn_only=False)"
+        assert trace.attrs["path"] == ("fast, fp32" if restriction == "L1H0" else "general: not a single head")
         np.testing.assert_allclose(trace.loss[0][:5], walked(model, restriction, 5, 3, SHORT.nbeta), rtol=2e-5)
     cold = walked(model, "L1H0", 5, 3, 0.0)
     assert np.abs(found["L1H0"].loss[0][:5].values - cold)[1:].max() > 1e-4, "negative control: they feel no loss"
@@ -118,8 +119,22 @@ def test_health_of_a_head(make) -> None:
 
 
 def test_the_fast_path_is_refused() -> None:
-    with pytest.raises(ValueError, match="L0H0 cannot take the fast path: it has MLPs"):
-        engine.sample(gpt2(), TOKENS, ["L0H0"], settings=SHORT, seed=0, path="fast")
+    with pytest.raises(ValueError, match="L0H0 cannot take the fast path: scores that are not scaled"):
+        engine.sample(gpt2(use_attn_scale=False), TOKENS, ["L0H0"], settings=SHORT, seed=0, path="fast")
+
+
+@every_model
+@pytest.mark.parametrize("loss", [losses.next_token(), losses.kl_to(gpt2(7))], ids=["next token", "KL"])
+def test_paths_give_the_same_chains(make, loss: losses.Loss) -> None:
+    """The fast one by our functions, the general one by TransformerLens's forward."""
+    model, names = make(), ["L0H1", "L1H2"]
+    fast, slow, other = (
+        engine.sample(model, TOKENS, names, settings=SHORT, seed=seed, loss=loss, path=path)
+        for seed, path in ((3, "fast"), (3, "general"), (4, "general"))
+    )
+    for name in names:
+        xr.testing.assert_allclose(fast[name].drop_attrs(), slow[name].drop_attrs(), rtol=1e-3, atol=1e-4)
+        assert np.abs(other[name].loss - slow[name].loss).max() > 1e-3, "negative control: other draws"
 
 
 def test_a_reference_of_another_kind() -> None:

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="a folder of state dicts named by step, OWNER/NAME (timaeus/tetrahedron-3m-og), or attn-only-1l to 4l",
+        help="a folder of state dicts named by step, OWNER/NAME on the hub, or a name like attn-only-2l or pythia-70m",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the new run, such as runs/NAME")
     parser.add_argument(

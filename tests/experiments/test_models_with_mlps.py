@@ -111,7 +111,7 @@ def test_a_circuit_is_that_of_hooks(own: tuple) -> None:
 VERBS = {
     "reproduce": ["reproduce"],
     "types": ["types"],
-    "circuit": ["circuit", "--task", "brackets", "--formation"],
+    "circuit": ["circuit", "--task", "induction", "--formation"],
     "paths": ["paths"],
     "ablate": ["ablate", "L0H0", "L1H0+L2H1", "L0H0->L1H1.k"],
     "affected": ["affected", "L2H0"],

@@ -59,6 +59,9 @@ def test_paths_give_the_same_chains(layer: int, loss: losses.Loss) -> None:
         assert np.abs(other.loss - slow.loss).max() > 1e-3
 
 
+GPT2 = {"attn_only": False, "act_fn": "gelu_new", "d_mlp": 32, "positional_embedding_type": "standard"}
+PYTHIA = GPT2 | {"positional_embedding_type": "rotary", "rotary_dim": 2, "parallel_attn_mlp": True, "act_fn": "gelu"}
+LLAMA = {"parallel_attn_mlp": False, "normalization_type": "RMS", "gated_mlp": True, "act_fn": "silu"}
 MODELS = {
     "LN": {},
     "LNPre": {"normalization_type": "LNPre"},
@@ -69,6 +72,15 @@ MODELS = {
     "four layers": {"n_layers": 4, "normalization_type": "LNPre", "positional_embedding_type": "standard"},
     "one predicted token": {"length": 2},
     "several blocks of queries": {"n_ctx": 200, "length": 150},
+    "gpt2": GPT2,
+    "gpt2, four layers": GPT2 | {"n_layers": 4, "normalization_type": "LNPre"},
+    "pythia": PYTHIA,
+    "pythia, four layers": PYTHIA | {"n_layers": 4},
+    "gpt-j": PYTHIA | {"rotary_adjacent_pairs": True, "rotary_dim": 4, "act_fn": "gelu_new"},
+    "llama": PYTHIA | LLAMA | {"n_layers": 3},
+    "parallel, RMS": PYTHIA | LLAMA | {"parallel_attn_mlp": True, "n_layers": 3, "normalization_type": "RMSPre"},
+    "rotary": {"positional_embedding_type": "rotary", "rotary_dim": 6, "n_layers": 3},
+    "solu": GPT2 | {"act_fn": "solu_ln"},
 }
 
 
@@ -81,7 +93,7 @@ def test_losses_and_gradients_are_exact(overrides: dict) -> None:
     tokens, rows, loss = torch.randint(50, (3, length)), np.arange(3), losses.next_token()
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
     for layer in range(model.cfg.n_layers):
-        shared = head_loss.layer(weights, model.cfg, layer)
+        shared = head_loss.layer(attention.weights_of(model), model.cfg, layer)
         pieces = [Minibatch(shared, tokens, rows, loss, Room(*room)) for room in ((1, 1, False), (2, 3, True))]
         center = loss.mean(model(tokens)[:, :-1], loss.prepare(tokens, rows)).item()
         for head in range(model.cfg.n_heads):
@@ -119,10 +131,8 @@ def test_other_models_and_restrictions_take_the_general_path() -> None:
     assert forced.attrs["path"] == "general: asked for"
     xr.testing.assert_allclose(forced, found["L1H2"], rtol=1e-3, atol=1e-4)
     others = {
-        "general: it has MLPs (attn_only=False)": {"attn_only": False, "act_fn": "gelu", "d_mlp": 16},
-        "general: normalization_type 'RMS'": {"normalization_type": "RMS"},
-        "general: positions 'rotary'": {"positional_embedding_type": "rotary", "rotary_dim": 6},
         "general: soft caps or scores scaled by layer": {"scale_attn_by_inverse_layer_idx": True},
+        "general: scores that are not scaled": GPT2 | {"use_attn_scale": False},
     }
     for reason, overrides in others.items():
         other = make_model(1, **overrides)
@@ -280,7 +290,7 @@ def test_bad_inputs_are_named(model) -> None:
     with pytest.raises(ValueError, match=r"embed.W_E is not finite"):
         engine.sample(model, torch.zeros(2, 5, dtype=torch.int64), ["L0H0"], settings=SHORT, seed=0)
     with pytest.raises(ValueError, match="can run"):
-        attention.weights_of(make_model(attn_only=False, act_fn="gelu", d_mlp=16))
+        attention.weights_of(make_model(n_key_value_heads=1))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
