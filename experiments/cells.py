@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +215,14 @@ def _name(plan: Plan, kind: str, step: int) -> str:
 
 
 def _weights(folder: Path, step: int) -> str:
-    return hashlib.sha256(runs.checkpoint_path(folder, step).read_bytes()).hexdigest()[:16]
+    path = runs.checkpoint_path(folder, step)
+    return _digest(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _digest(path: Path, changed: int) -> str:
+    """Every cell's key asks for it, and large checkpoints take a second to read."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def _relevant(plan: Plan, kind: str) -> dict:

@@ -22,9 +22,7 @@ from llc.estimate import mean_error, rises
 NAMES = {
     "effect": "loss without it (its mean in its place), nats per token",
     "rllc": "learning coefficient (rLLC)",
-    "previous_token": "attention to the token before",
-    "current_token": "attention to the token itself",
-    "prefix_matching": "attention to what followed its token before",
+    **ATTENTION,
 }
 UNKNOWN = Estimate(float("nan"), float("nan"))
 

@@ -13,14 +13,10 @@ from experiments.figures import head_curve, head_paths
 from experiments.figures.style import TWO_SIDED, VIA_NAMES
 from experiments.figures.types import KIND_COLORS
 from experiments.head_card import HeadCard
+from experiments.head_types import ATTENTION
 from llc import settings
 
 STRONG = 3.0  # standard deviations above the baseline at which a composition is named
-LOOKS = {
-    "previous_token": "attention to the token before",
-    "current_token": "attention to the token itself",
-    "prefix_matching": "attention to what followed its token before, random tokens that repeat",
-}
 _RULES = """
 .hits { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)); gap: 0 1.6rem }
 .hit { min-width: 0 }
@@ -66,7 +62,7 @@ def _evidence(of: HeadCard) -> str:
     rows = [
         ["loss without it (its mean in its place), nats per token", interval(float(at.effect), float(at.effect_se), 4)]
     ]
-    rows += [[label, interval(float(at[name]), float(at[f"{name}_se"]))] for name, label in LOOKS.items()]
+    rows += [[label, interval(float(at[name]), float(at[f"{name}_se"]))] for name, label in ATTENTION.items()]
     known = [f"{int(at.learned[n])} of {int(types.multigrams[n])} {sort}s" for n, sort in enumerate(at.sort.values)]
     rows.append(["multigrams of the model that it has learned", html.escape(", ".join(known))])
     kind, why = html.escape(at.type.item()), html.escape(at.why.item())

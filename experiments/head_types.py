@@ -24,7 +24,11 @@ from experiments.cells import Cells
 from experiments.piece import Piece
 from experiments.survey import Survey
 
-ATTENTION = ("previous_token", "current_token", "prefix_matching")
+ATTENTION = {
+    "previous_token": "attention to the token before",
+    "current_token": "attention to the token itself",
+    "prefix_matching": "attention to what followed its token before, random tokens that repeat",
+}
 STRONG, RAREFIED_TO = 0.05, 200
 TOKENS = 500_000  # of held-out text, or all where there are fewer
 JOINT_TOKENS = 50_000  # of text on which sets of heads are removed
@@ -143,7 +147,9 @@ def _alike(found: Cells, step: int) -> dict[str, tuple[str, ...]]:
     """Heads that attend as others of the first layer do, with these others and themselves."""
     scores = found.cell("scores", step)
     heads = [parse_head(name) for name in scores.restriction.values.tolist()]
-    looks = [dict(zip(heads, scores[score].values.tolist(), strict=True)) for score in ATTENTION[:2]]
+    looks = [
+        dict(zip(heads, scores[score].values.tolist(), strict=True)) for score in ("previous_token", "current_token")
+    ]
     groups = classify.alike(*looks)
     return {head_name(h): tuple(map(head_name, group)) for h, group in groups.items() if len(group) > 1}
 

@@ -24,6 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    from dataclasses import replace
+
     from experiments import bracket_table, circuit_files, discovery, head_types, path_tables, runs, task_sets
     from experiments.cli.shared import chosen_step, open_cells, open_executor
 
@@ -33,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.task not in task_sets.TASKS:
         raise ValueError(f"unknown task {arguments.task!r}: choose one of {', '.join(task_sets.TASKS)}")
     step = chosen_step(opened, arguments)
-    cells = open_cells(arguments)
+    cells = replace(open_cells(arguments), committed=True)  # what is known of the bundled runs' heads
     steps = path_tables.formation_steps(cells) if arguments.formation else []
     with open_executor(arguments) as executor:
         discovery.compute(cells, arguments.task, step, steps, executor)
