@@ -1,7 +1,6 @@
 """Discovery by hooks, one forward a path: what `discover.exact` measures, on models that it cannot run.
 
-`discover.significant`, `graph.circuit_graph` and
-`graph.found_part` take the result.
+`discover.significant`, `graph.circuit_graph` and `graph.found_part` take the result.
 """
 
 from collections.abc import Sequence

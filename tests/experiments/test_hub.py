@@ -22,7 +22,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from ablations import attention
 from experiments import corpora, documents, hub, state_dicts, tokenizer
+from experiments.adopt import adopt
 from tests.conftest import make_model
 
 TOKENS = torch.arange(12)[None] * 3
@@ -306,7 +308,7 @@ def in_transformers_cache(cache: Path, name: str, model: PreTrainedModel, revisi
 
 
 @pytest.mark.parametrize("name", ["gpt2-small", "pythia-70m"])
-def test_models_of_transformers_from_the_cache(name: str, hf_cache: Path) -> None:
+def test_models_of_transformers_from_the_cache(name: str, hf_cache: Path, tmp_path: Path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         if name == "gpt2-small":
@@ -327,6 +329,12 @@ def test_models_of_transformers_from_the_cache(name: str, hf_cache: Path) -> Non
         torch.testing.assert_close(model(TOKENS), given.eval()(TOKENS).logits, rtol=1e-4, atol=1e-5)
         assert (model(TOKENS) - given(TOKENS.flip(1)).logits).abs().max() > 1e-2
     assert corpora.bos(found.tokenizer()) == 0
+    with (tmp_path / "words.jsonl").open("w") as file:
+        file.writelines(json.dumps({"text": f"w{n % 49} w{n % 7} " * 20}) + "\n" for n in range(300))
+    about = {"corpus": f"text:{tmp_path / 'words.jsonl'}", "tokens_per_step": 1}
+    run = adopt(tmp_path / "run", {step: model}, found.tokenizer(), **about)
+    again = attention.logits(attention.weights_of(run.model(step)), run.model_config(), TOKENS)
+    torch.testing.assert_close(again, given(TOKENS).logits, rtol=1e-4, atol=1e-5)
 
 
 # what a tokenizer says of the token that starts a text
