@@ -123,6 +123,7 @@ def test_the_fast_path_is_refused() -> None:
         engine.sample(gpt2(use_attn_scale=False), TOKENS, ["L0H0"], settings=SHORT, seed=0, path="fast")
 
 
+@pytest.mark.slow
 @every_model
 @pytest.mark.parametrize("loss", [losses.next_token(), losses.kl_to(gpt2(7))], ids=["next token", "KL"])
 def test_paths_give_the_same_chains(make, loss: losses.Loss) -> None:

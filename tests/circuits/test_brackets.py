@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from circuits import brackets, closers, tasks
@@ -95,7 +95,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(tree=TREES, line=st.booleans())
 def test_generated_expressions_have_the_structure_they_were_made_with(tree: object, line: bool) -> None:
     text, truth = rendered(tree, 0, "", 0)
@@ -104,10 +104,11 @@ def test_generated_expressions_have_the_structure_they_were_made_with(tree: obje
     assert brackets.closers(source).known == len(source)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(tree=TREES, cut=st.integers(0, 200))
 def test_a_beginning_has_the_closers_of_the_whole(tree: object, cut: int) -> None:
     text, truth = rendered(tree, 0, "", 0)
+    assume(not text[:cut].endswith("b''"))  # whole by itself: an empty string, not the first quotes of a longer one
     beginning = brackets.closers(text[:cut])
     assert beginning.known <= len(text[:cut])
     kept = [c for c in truth if c[0] < beginning.known]

@@ -54,6 +54,7 @@ def test_training_writes_two_runs_that_open(trained: Path) -> None:
         assert history[-1]["step"] == 60
 
 
+@pytest.mark.slow
 def test_killed_training_ends_in_the_same_bits(trained: Path, tmp_path: Path, corpus_file: Path) -> None:
     """Kills fall at seeded steps: the process stops itself there, in the middle of an update."""
     script = (

@@ -31,7 +31,7 @@ def model_of(shape: str, run: runs.Run, seed: int = 0) -> HookedTransformer:
     return make_model(seed, **(sizes | SHAPES[shape])).requires_grad_(False)
 
 
-@pytest.fixture(scope="module", params=SHAPES)
+@pytest.fixture(scope="module", params=[pytest.param("gpt2", marks=pytest.mark.slow), "pythia"])
 def own(request: pytest.FixtureRequest, small: None, trained: Path, corpus_file: Path, tmp_path_factory) -> tuple:
     """A model, and the investigation of it."""
     run = runs.open_run(trained / "runs/tiny-seed0")

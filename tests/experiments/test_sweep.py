@@ -111,6 +111,7 @@ def test_workers_that_die_are_replaced_and_their_work_is_done_again(tmp_path: Pa
     assert sum(counts.values()) <= 8 + 2  # a neighbour that was in flight may be done twice
 
 
+@pytest.mark.slow
 def test_a_piece_that_kills_its_workers_fails_alone(tmp_path: Path) -> None:
     work = [*pieces(tmp_path, 4), *pieces(tmp_path, 1, die, "killer")]
     with workers.pool(2) as running, pytest.raises(PiecesFailed, match=r"killer0: BrokenProcessPool|killer0.*died"):
@@ -132,6 +133,7 @@ def test_a_group_that_runs_out_of_memory_is_done_in_parts(function, executor, tm
         sweep.run([*pieces(tmp_path, 2), group._replace(parts=())], running, "test")
 
 
+@pytest.mark.slow
 def test_each_gpu_is_one_process_own(tmp_path: Path) -> None:
     with workers.pool(8, ("cuda:0", "cuda:1")) as running:
         sweep.run(pieces(tmp_path, 6, tell_device), running, "test")

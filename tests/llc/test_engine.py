@@ -82,9 +82,16 @@ MODELS = {
     "rotary": {"positional_embedding_type": "rotary", "rotary_dim": 6, "n_layers": 3},
     "solu": GPT2 | {"act_fn": "solu_ln"},
 }
+SLOW = ("gpt2, four layers", "pythia, four layers", "gpt-j", "parallel, RMS", "solu")
 
 
-@pytest.mark.parametrize("overrides", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        pytest.param(overrides, marks=[pytest.mark.slow] if name in SLOW else [], id=name)
+        for name, overrides in MODELS.items()
+    ],
+)
 def test_losses_and_gradients_are_exact(overrides: dict) -> None:
     """In double precision, at random places, for every head, in pieces of every size."""
     overrides = {"n_ctx": 20, "length": 12} | overrides

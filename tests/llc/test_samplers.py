@@ -69,6 +69,7 @@ def test_quadrature_against_gamma_functions() -> None:
         quadrature.posterior(power((1, 1, 1)), torch.zeros(3), flat, half_width=3.0)
 
 
+@pytest.mark.slow
 def test_sgld_and_mala_agree_on_a_deep_linear_network() -> None:
     """Below a hundred parameters MALA is the reference: a 2-2-2 network at its deepest point of rank 1."""
     target = torch.tensor([[1.0, 0.0], [0.0, 0.0]], dtype=torch.float64)
