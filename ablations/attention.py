@@ -103,6 +103,16 @@ def head_weights(weights: Weights, layer: int) -> HeadWeights:
     return HeadWeights(*(weights[f"blocks.{layer}.attn.{name}"] for name in HeadWeights._fields))
 
 
+def one_head(weights: Weights, layer: int, head: int) -> HeadWeights:
+    """One head alone, the head axis kept."""
+    return HeadWeights(*(weight[head : head + 1] for weight in head_weights(weights, layer)))
+
+
+def mlp_reads_heads(cfg: HookedTransformerConfig) -> bool:
+    """Whether a layer's MLP reads what its heads write; no MLP does, or one beside attention."""
+    return not (cfg.attn_only or cfg.parallel_attn_mlp)
+
+
 def rows_at_once(cfg: HookedTransformerConfig, length: int, most: int = 16) -> int:
     """Rows of this length, at most so many, whose logits fit into LOGIT_BYTES; one at least."""
     return max(1, min(most, LOGIT_BYTES // (length * cfg.d_vocab * 4)))

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
 from ablations import attention
-from ablations.attention import HeadWeights, Readings, Residual, Weights
+from ablations.attention import Readings, Residual, Weights
 from ablations.changes import Change, first_layer
 from ablations.names import Head
 from ablations.paths import OUTPUT, LayerNorm, Path, Source, Via, check_layer_norm
@@ -122,7 +122,7 @@ def changed_heads(
 def _z_with_cuts(run: Run, target: Head, cuts: list[Path], residual: Residual, z: list[Tensor]) -> HeadZ:
     """z of one target head whose queries, keys and values miss the sources that are cut from each."""
     layer, head = target
-    heads = HeadWeights(*(w[head : head + 1] for w in attention.head_weights(run.weights, layer)))
+    heads = attention.one_head(run.weights, layer, head)
     shared = residual is run.clean.residuals[layer]  # nothing before this layer is changed
 
     def received(via: Via, weight: Tensor, bias: Tensor) -> Tensor:

@@ -127,7 +127,7 @@ def _changed_losses(
     cfg, last = run.cfg, run.cfg.n_layers - 1
     ended = dict.fromkeys(path.source for path in change.cuts if path.target == OUTPUT)
     to_output = [source for source in ended if not isinstance(source, str)]
-    into_mlp = first_layer(change, cfg) == last and not (cfg.attn_only or cfg.parallel_attn_mlp)
+    into_mlp = first_layer(change, cfg) == last and attention.mlp_reads_heads(cfg)
     if first_layer(change, cfg) < last or into_mlp or len(to_output) < len(ended):
         cut, scaled_as = (_centred(cfg, stream) for stream in rerun.final_streams(run, change))
         return _cross_entropy(cut, shared.unembedding, _inverse_scale(cfg, scaled_as), shared)

@@ -2,8 +2,8 @@
 
     python benchmarks/larger.py
 
-takes six minutes on one idle core and writes benchmarks/results/larger.json. The models are GPT-2-shaped (an MLP after
-attention, learned positions) and Pythia-shaped (an MLP beside it, rotary positions), of four layers and randomly
+takes a quarter of an hour on one core and writes benchmarks/results/larger.json. The models are GPT-2-shaped (an MLP
+after attention, learned positions) and Pythia-shaped (an MLP beside it, rotary positions), of four layers and randomly
 initialised, on random tokens: times do not depend on weights. Everything in turns, on one thread.
 """
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
 from ablations import attention, rerun, substitutes, tables
-from ablations.attention import HeadWeights, Weights
+from ablations.attention import Weights
 from ablations.changes import Change
 from ablations.names import Head, head_name, parse_head
 from ablations.paths import VIAS, Path
@@ -64,7 +64,7 @@ def matching_attention(
     }
     for number, (sources, via) in enumerate(cuts):
         for layer, head in targets:
-            heads = HeadWeights(*(w[head : head + 1] for w in attention.head_weights(weights, layer)))
+            heads = attention.one_head(weights, layer, head)
             residual = clean.residuals[layer]
             cut = residual - sum((written[source] for source in sources), torch.zeros(()))
             read = {name: attention.readings(weights, cfg, layer, cut if via == name else residual) for name in "qk"}

@@ -38,7 +38,7 @@ class Layer(NamedTuple):
 
     @property
     def into_mlp(self) -> bool:
-        return not (self.cfg.attn_only or self.cfg.parallel_attn_mlp)
+        return attention.mlp_reads_heads(self.cfg)
 
     @property
     def into_logits(self) -> bool:

@@ -15,6 +15,10 @@ from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 torch.set_num_threads(1)
 
+# What `make_model` takes for models with MLPs of these shapes.
+GPT2 = {"attn_only": False, "act_fn": "gelu_new", "d_mlp": 32, "positional_embedding_type": "standard"}
+PYTHIA = GPT2 | {"positional_embedding_type": "rotary", "rotary_dim": 2, "parallel_attn_mlp": True, "act_fn": "gelu"}
+
 
 def make_model(seed: int = 0, dtype: torch.dtype = torch.float32, **overrides: object) -> HookedTransformer:
     """A random attention-only model whose biases and norms are not trivial."""

@@ -24,7 +24,7 @@ from llc.fisher_trace import fisher_trace
 from llc.hessian_trace import hessian_trace, parameters, random_signs
 from llc.restrict import parse
 from llc.trace import generator
-from tests.conftest import make_model
+from tests.conftest import GPT2, PYTHIA, make_model
 from tests.llc.conftest import SHORT, settings
 
 TOKENS = torch.randint(50, (6, 12), generator=torch.Generator().manual_seed(1))
@@ -32,13 +32,11 @@ OTHERS = TOKENS.flip(0)
 
 
 def gpt2(seed: int = 0, **overrides: object) -> HookedTransformer:
-    shape = {"attn_only": False, "act_fn": "gelu_new", "d_mlp": 32, "positional_embedding_type": "standard"}
-    return make_model(seed, **(shape | overrides))
+    return make_model(seed, **(GPT2 | overrides))
 
 
 def pythia(seed: int = 0, **overrides: object) -> HookedTransformer:
-    rotary = {"positional_embedding_type": "rotary", "rotary_dim": 2, "parallel_attn_mlp": True, "act_fn": "gelu"}
-    return gpt2(seed, **(rotary | overrides))
+    return make_model(seed, **(PYTHIA | overrides))
 
 
 MODELS: dict[str, Callable[..., HookedTransformer]] = {

@@ -12,13 +12,11 @@ from transformer_lens import HookedTransformer
 from ablations import attention, closeup, effects, heads, rerun, substitutes, tables
 from ablations.changes import Change, change_name, parse_change
 from ablations.paths import cut
-from tests.conftest import make_model
+from tests.conftest import GPT2, PYTHIA, make_model
 
 TOKENS = torch.randint(50, (6, 12), generator=torch.Generator().manual_seed(1))
 OTHERS = TOKENS.flip(0)
 
-GPT2 = {"attn_only": False, "act_fn": "gelu_new", "d_mlp": 32, "positional_embedding_type": "standard"}
-PYTHIA = GPT2 | {"positional_embedding_type": "rotary", "rotary_dim": 2, "parallel_attn_mlp": True, "act_fn": "gelu"}
 KINDS: dict[str, dict] = {
     "gpt2": GPT2,
     "pythia": PYTHIA,

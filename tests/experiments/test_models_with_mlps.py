@@ -11,18 +11,16 @@ from ablations import effects, heads
 from ablations.effects import clustered
 from ablations.paths import cut, parse_path
 from circuits import discover, hooked
-from experiments import head_pairs, runs, survey, task_sets
+from experiments import corpora, head_pairs, runs, survey, task_sets
 from experiments.adopt import adopt
 from experiments.investigate import Investigation
-from tests.conftest import make_model, only_once
+from tests.conftest import GPT2, PYTHIA, make_model, only_once
 from tests.experiments.conftest import command, finish
 
 pytestmark = pytest.mark.usefixtures("small")
 
 NOTE = "The model has MLPs: what a head tells others through them is part of no path"
-GPT2 = {"attn_only": False, "act_fn": "gelu_new", "d_mlp": 96, "positional_embedding_type": "standard"}
-PYTHIA = GPT2 | {"positional_embedding_type": "rotary", "rotary_dim": 2, "parallel_attn_mlp": True, "act_fn": "gelu"}
-SHAPES = {"gpt2": GPT2, "pythia": PYTHIA | {"n_layers": 3, "n_heads": 2}}
+SHAPES = {"gpt2": GPT2 | {"d_mlp": 96}, "pythia": PYTHIA | {"d_mlp": 96, "n_layers": 3, "n_heads": 2}}
 
 
 def model_of(shape: str, run: runs.Run, seed: int = 0) -> HookedTransformer:
@@ -45,7 +43,7 @@ def surveyed(inv: Investigation, asked: survey.Survey) -> tuple[torch.Tensor, np
     """The rows of a pass, which of their predicted tokens count, and the documents of these."""
     rows = survey.surveyed(asked, inv.snapshot.cells.on)
     tokens = rows.batch(slice(None))
-    counted = tokens[:, 1:].numpy() != runs.corpora.bos(rows.tokenizer)
+    counted = tokens[:, 1:].numpy() != corpora.bos(rows.tokenizer)
     return tokens, counted, np.asarray(rows.documents)[:, 1:][counted]
 
 

@@ -12,7 +12,7 @@ from llc.chains import Observable, minibatches, one_by_one, sample
 from llc.estimate import llc
 from llc.minibatch import Minibatch, Room
 from llc.restrict import parse
-from tests.conftest import make_model
+from tests.conftest import GPT2, PYTHIA, make_model
 from tests.llc.conftest import SHORT, settings
 
 
@@ -59,8 +59,6 @@ def test_paths_give_the_same_chains(layer: int, loss: losses.Loss) -> None:
         assert np.abs(other.loss - slow.loss).max() > 1e-3
 
 
-GPT2 = {"attn_only": False, "act_fn": "gelu_new", "d_mlp": 32, "positional_embedding_type": "standard"}
-PYTHIA = GPT2 | {"positional_embedding_type": "rotary", "rotary_dim": 2, "parallel_attn_mlp": True, "act_fn": "gelu"}
 LLAMA = {"parallel_attn_mlp": False, "normalization_type": "RMS", "gated_mlp": True, "act_fn": "silu"}
 MODELS = {
     "LN": {},
