@@ -1,5 +1,5 @@
 """Sizes a model can be trained at: tiny (tests, seconds), synthetic (a language whose patterns are known, minutes),
-mini (the bundled default) and paper (arXiv:2410.02984).
+mini (the bundled default), small (the paper's layer geometry at a constant learning rate) and paper (arXiv:2410.02984).
 """
 
 from dataclasses import asdict, dataclass
@@ -33,6 +33,7 @@ class Preset:
     precision: Literal["bf16", "fp32"]  # of the matrix products in training; weights and optimizer are fp32
     order: Literal["sampled", "sequential"]  # rows drawn with replacement, or in the order of the corpus, once
     checkpoints: tuple[int, ...]  # steps
+    trajectory: tuple[int, ...] = ()  # further steps whose weights are kept in float16, for paths in function space
 
     def record(self) -> dict:
         """As plain JSON values."""
@@ -72,6 +73,12 @@ MINI_CHECKPOINTS = (
     20_000,
     24_000,
     28_000,
+)
+
+# Dense through the transition that forms the induction circuit (20 to 35 million tokens).
+SMALL_CHECKPOINTS = (
+    *(0, 100, 200, 400, 800, 1600, 2600, 3600, 4800, 5400, 6000, 6600, 7200, 7800, 8400),
+    *(9600, 11_000, 13_000, 16_000, 20_000),
 )
 
 SYNTHETIC_CHECKPOINTS = (0, 25, 50, 100, 200, 400, 700, 1000, 1300, 1700, 2200, 3000, 4000)
@@ -144,6 +151,29 @@ PRESETS = {
             precision="fp32",
             order="sampled",
             checkpoints=SYNTHETIC_CHECKPOINTS,
+        ),
+        Preset(
+            name="small",
+            corpus="python",
+            tokenizer="train",
+            code_share=0.3,
+            d_vocab=1024,
+            n_ctx=256,
+            d_model=256,
+            n_heads=8,
+            d_head=32,
+            steps=20_000,
+            batch_size=16,
+            lr=2e-3,
+            warmup_steps=200,
+            decay_share=0.0,
+            betas=(0.9, 0.99),
+            weight_decay=0.05,
+            max_grad_norm=1.0,
+            precision="bf16",
+            order="sampled",
+            checkpoints=SMALL_CHECKPOINTS,
+            trajectory=(0, 10, 20, 50, 100, *range(200, 20_001, 200)),
         ),
         Preset(
             name="paper",

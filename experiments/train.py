@@ -25,6 +25,7 @@ from experiments.tokenizer import new_tokenizer
 log = logging.getLogger(__name__)
 
 SAVE_EVERY = 500  # steps between two resumable states
+TRAJECTORY = "trajectory"  # folder of a run, of the weights at the preset's further steps
 HISTORY_EVERY = 100  # steps that one entry of the history averages
 
 Losses = tuple[list[dict], list[float]]  # the history so far, and the losses of its next entry
@@ -86,6 +87,8 @@ def train(preset: Preset, seed: int, n_layers: int, folder: Path, device: str = 
     for step in range(start, preset.steps):
         if step in preset.checkpoints:
             runs.write_checkpoint(folder, step, model)
+        if step in preset.trajectory:
+            runs.write_checkpoint(folder / TRAJECTORY, step, model, np.float16)
         if step % SAVE_EVERY == 0 and step > start:
             _save(folder, step, model, optimizer, (history, recent))
         loss = _update(model, optimizer, data.batch(preset, seed, step), preset, step)
@@ -99,6 +102,8 @@ def train(preset: Preset, seed: int, n_layers: int, folder: Path, device: str = 
     bar.close()
     _save(folder, preset.steps, model, optimizer, (history, recent))
     runs.write_checkpoint(folder, preset.steps, model)
+    if preset.steps in preset.trajectory:
+        runs.write_checkpoint(folder / TRAJECTORY, preset.steps, model, np.float16)
     tensorfile.write_json(folder / "history.json", history)
     return runs.open_run(folder)
 

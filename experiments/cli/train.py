@@ -10,7 +10,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset",
         required=True,
-        help="tiny (seconds), synthetic (minutes), mini (about an hour on 2 cores) or paper (a GPU)",
+        help="tiny (seconds), synthetic (minutes), mini, small (about an hour each) or paper (a GPU)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of initialisation and data order (default: %(default)s)")
     parser.add_argument("--layers", type=int, action="append", help="1 or 2; repeatable (default: both, 2 first)")
