@@ -8,9 +8,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
-from ablations import attention, rerun
-from ablations.attention import Weights
+from ablations import forward, rerun
 from ablations.changes import Change, check_change, reader
+from ablations.forward import Weights
 from ablations.paths import LayerNorm
 from ablations.substitutes import Values
 
@@ -55,5 +55,5 @@ def close_up(
 def _log_probabilities(
     weights: Weights, cfg: HookedTransformerConfig, stream: Tensor, scaled_as: Tensor, pos: int
 ) -> Float[Tensor, " vocab"]:
-    normalized = attention.normalize_as(weights, cfg, "ln_final", stream[0, pos], like=scaled_as[0, pos])
+    normalized = forward.normalize_as(weights, cfg, "ln_final", stream[0, pos], like=scaled_as[0, pos])
     return (normalized @ weights["unembed.W_U"] + weights["unembed.b_U"]).log_softmax(-1)

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
-from ablations.attention import check_tokens
+from ablations.forward import check_tokens
 from ablations.names import Head, check_head
 
 Hook = Callable[..., Tensor | None]

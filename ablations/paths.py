@@ -15,7 +15,7 @@ from torch import Tensor
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 from transformer_lens.hook_points import HookPoint
 
-from ablations.attention import Via
+from ablations.forward import Via
 from ablations.heads import Hook, Interventions, z_hook
 from ablations.names import Head, all_heads, check_head, head_name, parse_head
 

@@ -13,9 +13,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
-from ablations import attention
-from ablations.attention import Readings, Residual, Weights
+from ablations import forward
 from ablations.changes import Change, first_layer
+from ablations.forward import Readings, Residual, Weights
 from ablations.names import Head
 from ablations.paths import OUTPUT, LayerNorm, Path, Source, Via, check_layer_norm
 
@@ -44,11 +44,11 @@ class Run(NamedTuple):
 
 def clean_run(weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"]) -> Clean:
     """Runs the model and keeps what changes share."""
-    residuals, z = [attention.embed(weights, cfg, tokens)], []
+    residuals, z = [forward.embed(weights, cfg, tokens)], []
     for layer in range(cfg.n_layers):
-        heads = attention.head_weights(weights, layer)
-        z.append(attention.head_z(heads, attention.readings(weights, cfg, layer, residuals[-1]), cfg.attn_scale))
-        residuals.append(attention.after_layer(weights, cfg, layer, residuals[-1], z[-1]))
+        heads = forward.head_weights(weights, layer)
+        z.append(forward.head_z(heads, forward.readings(weights, cfg, layer, residuals[-1]), cfg.attn_scale))
+        residuals.append(forward.after_layer(weights, cfg, layer, residuals[-1], z[-1]))
     return Clean(tokens, residuals, z)
 
 
@@ -56,11 +56,11 @@ def patterns(
     weights: Weights, cfg: HookedTransformerConfig, clean: Clean, layer: int
 ) -> Float[Tensor, "batch head query key"]:
     """Attention probabilities of a layer in the clean run."""
-    heads = attention.head_weights(weights, layer)
-    read = attention.readings(weights, cfg, layer, clean.residuals[layer])
-    query = attention.received(read, "q", heads.W_Q, heads.b_Q)
-    key = attention.received(read, "k", heads.W_K, heads.b_K)
-    return attention.patterns(query, key, cfg.attn_scale)
+    heads = forward.head_weights(weights, layer)
+    read = forward.readings(weights, cfg, layer, clean.residuals[layer])
+    query = forward.received(read, "q", heads.W_Q, heads.b_Q)
+    key = forward.received(read, "k", heads.W_K, heads.b_K)
+    return forward.patterns(query, key, cfg.attn_scale)
 
 
 def prepare(
@@ -91,12 +91,12 @@ def final_streams(run: Run, change: Change) -> tuple[Residual, Residual]:
     residual, z = clean.residuals[first], list(clean.z)
     for layer in range(first, cfg.n_layers):
         if layer > first:
-            read = attention.readings(run.weights, cfg, layer, residual)
-            z[layer] = attention.head_z(attention.head_weights(run.weights, layer), read, cfg.attn_scale)
+            read = forward.readings(run.weights, cfg, layer, residual)
+            z[layer] = forward.head_z(forward.head_weights(run.weights, layer), read, cfg.attn_scale)
         z[layer] = z[layer].clone()
         for head, value in changed_heads(run, change, layer, residual, z).items():
             z[layer][:, :, head] = value
-        residual = attention.after_layer(run.weights, cfg, layer, residual, z[layer])
+        residual = forward.after_layer(run.weights, cfg, layer, residual, z[layer])
     to_output = list(dict.fromkeys(path.source for path in change.cuts if path.target == OUTPUT))
     if not to_output:
         return residual, residual
@@ -122,21 +122,21 @@ def changed_heads(
 def _z_with_cuts(run: Run, target: Head, cuts: list[Path], residual: Residual, z: list[Tensor]) -> HeadZ:
     """z of one target head whose queries, keys and values miss the sources that are cut from each."""
     layer, head = target
-    heads = attention.one_head(run.weights, layer, head)
+    heads = forward.one_head(run.weights, layer, head)
     shared = residual is run.clean.residuals[layer]  # nothing before this layer is changed
 
     def received(via: Via, weight: Tensor, bias: Tensor) -> Tensor:
         sources = frozenset(path.source for path in cuts if path.via == via)
         if sources or not shared:
-            return attention.received(_missing(run, layer, sources, residual, z, shared), via, weight, bias)
+            return forward.received(_missing(run, layer, sources, residual, z, shared), via, weight, bias)
         if (target, via) not in run.received:
             read = _missing(run, layer, sources, residual, z, shared)
-            run.received[target, via] = attention.received(read, via, weight, bias)
+            run.received[target, via] = forward.received(read, via, weight, bias)
         return run.received[target, via]
 
     query, key = received("q", heads.W_Q, heads.b_Q), received("k", heads.W_K, heads.b_K)
     value = received("v", heads.W_V, heads.b_V)
-    return attention.attend(query, key, value, run.cfg.attn_scale)[:, :, 0]
+    return forward.attend(query, key, value, run.cfg.attn_scale)[:, :, 0]
 
 
 def _missing(
@@ -148,10 +148,10 @@ def _missing(
     weights, cfg, name = run.weights, run.cfg, f"blocks.{layer}.ln1"
     cut = residual - _written(run, z, sorted(sources, key=str), layer) if sources else residual
     if run.layer_norm == "recompute" or not sources:
-        normalized = attention.normalize(weights, cfg, name, cut)
+        normalized = forward.normalize(weights, cfg, name, cut)
     else:
-        normalized = attention.normalize_as(weights, cfg, name, cut, like=residual)
-    found = attention.placed(weights, cfg, normalized)
+        normalized = forward.normalize_as(weights, cfg, name, cut, like=residual)
+    found = forward.placed(weights, cfg, normalized)
     if shared:
         run.readings[layer, sources] = found
     return found

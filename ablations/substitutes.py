@@ -14,7 +14,7 @@ from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
 from ablations import rerun
-from ablations.attention import Weights
+from ablations.forward import Weights
 from ablations.heads import other_rows
 from ablations.names import Head, all_heads
 

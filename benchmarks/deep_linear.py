@@ -37,7 +37,7 @@ from scipy.optimize import curve_fit
 from torch import Tensor
 from tqdm import tqdm
 
-from experiments import tensorfile
+from experiments.storage import tensorfile
 from llc import mala
 from llc.chains import sample_function
 from llc.closed_form import Coefficient, deep_linear

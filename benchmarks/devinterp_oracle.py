@@ -21,8 +21,9 @@ from devinterp.slt.sampling import sample
 from devinterp.slt.weight_restrictions import create_param_masks
 from tqdm import tqdm
 
-from experiments import runs, tensorfile
-from experiments.workers import pool
+from experiments import runs
+from experiments.jobs.executors import pool
+from experiments.storage import tensorfile
 
 OUT = Path(__file__).parent / "results" / "devinterp_oracle.json"
 RUN, STEPS, HEADS, SEEDS = "mini-seed0", (6000, 28000), ("L0H1", "L0H5", "L1H2", "L1H4"), range(8)

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import torch
 
-from ablations import attention
+from ablations import forward
 from circuits import composition
-from experiments import runs, tensorfile
+from experiments import runs
+from experiments.storage import tensorfile
 
 OUT = Path(__file__).parent / "results" / "discovery.json"
 VERBS = {
@@ -27,7 +28,7 @@ VERBS = {
 
 def composition_seconds() -> float:
     model = runs.open_run("mini-seed0").model(28000)
-    weights = attention.weights_of(model)
+    weights = forward.weights_of(model)
     start = time.perf_counter()
     composition.composition(weights, model.cfg)
     composition.random_baseline(model.cfg)

@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 
 from ablations.names import all_heads, head_name
-from experiments import presets, tensorfile
+from experiments.runs import presets
+from experiments.storage import tensorfile
 from llc import engine
 from llc.settings import PAPER
 

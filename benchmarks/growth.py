@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
-from experiments import tensorfile
+from experiments.storage import tensorfile
 from llc import engine
 from llc.settings import Settings
 

@@ -28,9 +28,12 @@ from typing import NamedTuple
 import psutil
 import torch
 
-from experiments import journal, presets, runs, sweep, tensorfile, train, workers
-from experiments.cells import Cells
-from experiments.plan import default_plan
+from experiments import runs
+from experiments.jobs import job_log, runner
+from experiments.measurements.plan import default_plan
+from experiments.results.cells import Cells
+from experiments.runs import presets, train
+from experiments.storage import tensorfile
 from llc.settings import QUICK
 
 OUT = Path(__file__).parent / "results" / "kills.json"
@@ -48,12 +51,12 @@ def job(results: Path, run: Path, mode: str, address: str) -> None:
     plan = default_plan(opened.config["preset"]["corpus"], opened.config["preset"]["n_ctx"])
     cells = Cells(results, opened, replace(plan, llc=SETTINGS, sampled_rows=256))
     executors: dict[str, Callable[[], AbstractContextManager]] = {
-        "in-process": lambda: nullcontext(workers.Here()),
-        "two workers": lambda: workers.pool(2),
-        "Dask": lambda: workers.dask(address),
+        "in-process": lambda: nullcontext(executors.Here()),
+        "two workers": lambda: executors.pool(2),
+        "Dask": lambda: executors.dask(address),
     }
     with executors[mode]() as executor:
-        sweep.run(cells.tasks(KINDS), executor, mode)
+        runner.run(cells.tasks(KINDS), executor, mode)
 
 
 @dataclass
@@ -179,7 +182,7 @@ def _target(
 
 def _wait_for_work(results: Path, process: subprocess.Popen) -> None:
     """Until the sweep tells that it began."""
-    log = results / journal.NAME
+    log = results / job_log.NAME
     before, limit = log.stat().st_size if log.exists() else 0, time.monotonic() + START
     while process.poll() is None and not (log.exists() and log.stat().st_size > before):
         if time.monotonic() > limit:
@@ -190,7 +193,7 @@ def _wait_for_work(results: Path, process: subprocess.Popen) -> None:
 def _begun_again(results: Path) -> int:
     """Pieces that a sweep was to do although one before it had reported them as done."""
     done, again = set[str](), 0
-    for line in (results / journal.NAME).read_text().splitlines():
+    for line in (results / job_log.NAME).read_text().splitlines():
         event = json.loads(line)
         if event["event"] == "done":
             done.add(event["piece"])

@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
-from ablations import attention, effects, substitutes, tables
+from ablations import changed_losses, effects, forward, substitutes
 from ablations.changes import Change
 from ablations.paths import all_paths, cut
-from experiments import tensorfile
+from experiments.storage import tensorfile
 from llc import engine
 from llc.settings import Settings
 
@@ -53,14 +53,14 @@ def sampling(model: HookedTransformer, tokens: torch.Tensor, layer: int) -> dict
 
 def cutting(model: HookedTransformer, tokens: torch.Tensor) -> dict:
     """All paths at once against one hooked forward a path; seconds of a path."""
-    weights, cfg = attention.weights_of(model), model.cfg
+    weights, cfg = forward.weights_of(model), model.cfg
     every = all_paths(cfg)
     some = every[:: len(every) // HOOKED]
     values = substitutes.mean_z(weights, cfg, tokens)
 
     def ours() -> None:
         changes = [Change(cuts=(path,)) for path in every]
-        list(tables.blocks(weights, cfg, tokens[:ROWS], changes, substitutes.fixed(values)))
+        list(changed_losses.blocks(weights, cfg, tokens[:ROWS], changes, substitutes.fixed(values)))
 
     def hooked() -> None:
         for path in some:

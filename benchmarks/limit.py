@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from experiments import runs, tensorfile
+from experiments import runs
+from experiments.storage import tensorfile
 from llc import head_loss, restrict
 from llc.losses import next_token
 from llc.minibatch import Minibatch, room

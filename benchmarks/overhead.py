@@ -17,8 +17,12 @@ from pathlib import Path
 
 import torch
 
-from experiments import bench, plan, runs, sweep, tensorfile
-from experiments.cells import Cells, rllc_task
+from experiments import runs
+from experiments.jobs import runner
+from experiments.measurements import inputs as bench
+from experiments.measurements import plan
+from experiments.results.cells import Cells, rllc_task
+from experiments.storage import tensorfile
 from llc import engine
 from llc.settings import QUICK
 
@@ -73,7 +77,7 @@ def _bare(on: bench.Bench, step: int, heads: list[tuple[int, int]]) -> float:
 def _swept(cells: Cells, step: int, heads: list[tuple[int, int]]) -> float:
     """Seconds of a sweep from an empty folder."""
     start = time.perf_counter()
-    sweep.run_here([rllc_task(cells, step, [head]) for head in heads], "overhead")
+    runner.run_here([rllc_task(cells, step, [head]) for head in heads], "overhead")
     return time.perf_counter() - start
 
 

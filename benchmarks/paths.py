@@ -22,14 +22,16 @@ import torch
 from scipy import stats
 from transformer_lens.tools.analysis.direct_path_patching import get_act_patch_direct_path
 
-from ablations import attention, effects, substitutes, tables
+from ablations import changed_losses, effects, forward, substitutes
 from ablations.changes import Change
 from ablations.paths import all_paths, cut, path_name
-from experiments import runs, survey, tensorfile
-from experiments.cells import Cells
-from experiments.plan import default_plan
-from experiments.survey import Survey
-from experiments.workers import pool
+from experiments import runs
+from experiments.heldout import ablation_pass
+from experiments.heldout.ablation_pass import Survey
+from experiments.jobs.executors import pool
+from experiments.measurements.plan import default_plan
+from experiments.results.cells import Cells
+from experiments.storage import tensorfile
 
 OUT = Path(__file__).parent / "results" / "paths.json"
 ROWS, REPEATS, HOOKED = 16, 5, 8  # rows of text, turns, paths that our hooks and TransformerLens run in each turn
@@ -52,7 +54,7 @@ def in_turns(works: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
 
 def speed(model, tokens: torch.Tensor, donors: torch.Tensor) -> list[dict]:  # type: ignore[no-untyped-def]
     """One path's time: ours among all, our hooks, TransformerLens 3.9."""
-    weights, cfg = attention.weights_of(model), model.cfg
+    weights, cfg = forward.weights_of(model), model.cfg
     paths = all_paths(cfg)
     changes = [Change(cuts=(path,)) for path in paths]
     values = substitutes.mean_z(weights, cfg, donors)
@@ -70,7 +72,7 @@ def speed(model, tokens: torch.Tensor, donors: torch.Tensor) -> list[dict]:  # t
             )
 
     works: dict[str, Callable[[], object]] = {
-        "ours": lambda: list(tables.blocks(weights, cfg, tokens, changes, substitutes.fixed(values))),
+        "ours": lambda: list(changed_losses.blocks(weights, cfg, tokens, changes, substitutes.fixed(values))),
         "hooks": hooked,
         "transformer-lens 3.9": transformer_lens,
     }
@@ -92,13 +94,14 @@ def _loss(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
 
 def layer_norms(model, tokens: torch.Tensor, donors: torch.Tensor) -> dict:  # type: ignore[no-untyped-def]
     """What freezing the target's layer norm changes in the table of mean effects."""
-    weights, cfg = attention.weights_of(model), model.cfg
+    weights, cfg = forward.weights_of(model), model.cfg
     paths = all_paths(cfg)
     changes = [Change(cuts=(path,)) for path in paths]
     means = substitutes.means(weights, cfg, donors)
     exact, frozen = (
         np.concatenate(
-            [block.effect.mean(2) for block in tables.blocks(weights, cfg, tokens, changes, means, layer_norm)], axis=1
+            [block.effect.mean(2) for block in changed_losses.blocks(weights, cfg, tokens, changes, means, layer_norm)],
+            axis=1,
         ).mean(1)
         for layer_norm in ("recompute", "freeze")
     )
@@ -120,16 +123,16 @@ def whole_table(run: runs.Run, workers: int) -> dict:
     what = tuple(path_name(path) for path in all_paths(run.model_config()))
     with tempfile.TemporaryDirectory() as folder:
         cells = Cells(Path(folder), run, default_plan("python", run.config["model"]["n_ctx"]))
-        asked = survey.check(Survey(what, run.steps[-1], TOKENS, "mean"), cells.on)
+        asked = ablation_pass.check(Survey(what, run.steps[-1], TOKENS, "mean"), cells.on)
         seconds = timed(lambda: _survey(cells, asked, workers))
-        count = survey.means(cells, asked).attrs["tokens"]
+        count = ablation_pass.means(cells, asked).attrs["tokens"]
     case = f"all {len(what)} paths over {count} tokens, {workers} processes started"
     return {"case": case, "ours": seconds, "unit": "seconds", "target": 60.0, "met": seconds < 60}
 
 
 def _survey(cells: Cells, asked: Survey, workers: int) -> None:
     with pool(workers) as executor:
-        survey.compute(cells, [asked], executor)
+        ablation_pass.compute(cells, [asked], executor)
 
 
 def main() -> None:

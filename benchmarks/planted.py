@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
-from ablations import attention
+from ablations import forward
 from circuits import classify, discover, planted, planted_evidence
 from circuits.planted import Plant
 from circuits.tasks import accuracy
-from experiments import tensorfile
+from experiments.storage import tensorfile
 
 OUT = Path(__file__).parent / "results" / "planted.json"
 NOISES, DRAWS, NULL_DRAWS = (0.0, 0.05, 0.1, 0.2), 10, 100
@@ -27,7 +27,7 @@ NOISES, DRAWS, NULL_DRAWS = (0.0, 0.05, 0.1, 0.2), 10, 100
 
 def areas(plant: Plant) -> dict[str, float]:
     """Worst of the plant's tasks, by method; edges of which any one is enough are scored as a set instead."""
-    weights, cfg = attention.weights_of(plant.model), plant.model.cfg
+    weights, cfg = forward.weights_of(plant.model), plant.model.cfg
     paths = discover.candidates(cfg)
     kept = [number for number, path in enumerate(paths) if path not in plant.redundant]
     worst = dict.fromkeys(("exact", "EAP", "EAP-IG"), 1.0)
@@ -85,7 +85,7 @@ def false_findings(make, layer_norm: bool) -> int:  # type: ignore[no-untyped-de
     counts: dict[str, int] = {}
     for seed in range(NULL_DRAWS):
         plant = make(layer_norm, 0.1, seed, removed=True)
-        weights, cfg = attention.weights_of(plant.model), plant.model.cfg
+        weights, cfg = forward.weights_of(plant.model), plant.model.cfg
         for task in plant.tasks:
             found = discover.exact(weights, cfg, task, discover.candidates(cfg))
             counts[task.name] = counts.get(task.name, 0) + bool(discover.significant(found.p).any())

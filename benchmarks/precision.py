@@ -27,8 +27,9 @@ from scipy import stats
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from experiments import runs, tensorfile
-from experiments.workers import pool
+from experiments import runs
+from experiments.jobs.executors import pool
+from experiments.storage import tensorfile
 from llc import engine
 from llc.estimate import llc
 from llc.settings import PAPER

@@ -33,7 +33,9 @@ from devinterp.slt.weight_restrictions import create_param_masks
 from devinterp_oracle import KEPT
 from transformer_lens import HookedTransformer
 
-from experiments import presets, runs, tensorfile
+from experiments import runs
+from experiments.runs import presets
+from experiments.storage import tensorfile
 from llc import engine
 from llc.estimate import llc
 from llc.settings import PAPER

@@ -18,27 +18,19 @@ import torch
 from jaxtyping import Bool, Float
 from scipy import stats
 
-from ablations import attention, effects, substitutes, tables
+from ablations import changed_losses, effects, forward, substitutes
 from ablations.changes import parse_change
-from circuits import mining, multigrams, patterns
+from circuits import mining, multigrams, token_kinds
 from circuits.classify import PREFIX_MATCHING
 from circuits.multigrams import Patterns
-from experiments import (
-    head_types,
-    presets,
-    runs,
-    structure,
-    survey,
-    synthetic,
-    synthetic_truth,
-    tensorfile,
-    token_kinds,
-    train,
-)
-from experiments.cells import Cells
-from experiments.corpora import Corpus
-from experiments.plan import default_plan
-from experiments.synthetic_text import KINDS, Written
+from experiments import runs
+from experiments.corpora.corpus import Corpus, bracket_rows, synthetic_language, synthetic_truth
+from experiments.corpora.synthetic_text import KINDS, Written
+from experiments.heldout import ablation_pass, head_types, labelled_tokens
+from experiments.measurements.plan import default_plan
+from experiments.results.cells import Cells
+from experiments.runs import presets, train
+from experiments.storage import tensorfile
 
 OUT = Path(__file__).parent / "results" / "synthetic.json"
 RUNS, RESULTS = Path("runs"), Path("results")
@@ -55,10 +47,10 @@ def is_of(labels: Written, *kinds: str) -> Bool[np.ndarray, "row pos"]:
     return np.isin(labels.kind, [KINDS.index(kind) for kind in kinds])
 
 
-def groups(planted: synthetic.Truth, labels: Written) -> dict[str, Bool[np.ndarray, "row pos"]]:
+def groups(planted: synthetic_language.Truth, labels: Written) -> dict[str, Bool[np.ndarray, "row pos"]]:
     """Tokens by what was due there: a target of each kind of pattern, a copied word, a new one, or anything."""
     kinds, due = np.array([pattern.kind for pattern in planted.patterns] + [""]), is_of(labels, "target", "miss")
-    found = {kind: due & (kinds[labels.pattern] == kind) for kind in synthetic.CONTEXTS}
+    found = {kind: due & (kinds[labels.pattern] == kind) for kind in synthetic_language.CONTEXTS}
     return found | {kind: is_of(labels, kind) for kind in ("copy", "new")} | {"all": labels.kind >= 0}
 
 
@@ -76,9 +68,9 @@ def excess(loss: np.ndarray, labels: Written, at: np.ndarray) -> effects.Estimat
 
 def floors(found: Cells, one_layer: runs.Run) -> Iterator[dict]:
     """No model can be better than the language is; a trained one is not much worse where it has learned."""
-    rows = survey.text(found.on).part(slice(0, 400))
+    rows = ablation_pass.text(found.on).part(slice(0, 400))
     labels = synthetic_truth.labels(rows)
-    at, last = groups(synthetic.truth(synthetic.parse(rows.name)), labels), found.run.steps[-1]
+    at, last = groups(synthetic_language.truth(synthetic_language.parse(rows.name)), labels), found.run.steps[-1]
     trained, shallow, untrained = (
         losses(run, step, rows) for run, step in ((found.run, last), (one_layer, last), (found.run, 0))
     )
@@ -111,15 +103,15 @@ def other_targets(planted: Patterns) -> Patterns:
     return planted._replace(targets=np.random.default_rng(0).permutation(planted.targets))
 
 
-def mined(found: Cells, planted: synthetic.Truth) -> Iterator[dict]:
+def mined(found: Cells, planted: synthetic_language.Truth) -> Iterator[dict]:
     """Patterns of the text: all planted ones, and, of those mined, how many hold in text that was not mined."""
-    table = token_kinds.mined(found)
-    every = token_kinds.as_patterns(table)
-    for kind in synthetic.CONTEXTS:
-        wanted = synthetic.as_patterns(p for p in planted.patterns if p.kind == kind)
+    table = labelled_tokens.mined(found)
+    every = labelled_tokens.as_patterns(table)
+    for kind in synthetic_language.CONTEXTS:
+        wanted = synthetic_language.as_patterns(p for p in planted.patterns if p.kind == kind)
         value, control = share_found(wanted, every), share_found(other_targets(wanted), every)
         yield row(f"mining: recall of {kind}s", value, control, "1; control below 0.2", value == 1 and control < 0.2)
-    held_out = token_kinds.text(found.on.train.part(slice(20_000, 27_000)))
+    held_out = labelled_tokens.text(found.on.train.part(slice(20_000, 27_000)))
     shares = []
     for chosen in (every, other_targets(every)):
         rates = mining.rate(held_out, chosen, len(table.token))
@@ -132,11 +124,11 @@ def mined(found: Cells, planted: synthetic.Truth) -> Iterator[dict]:
 def structures(rows: Corpus) -> Iterator[dict]:
     """What needs no model: repeats and closers."""
     labels, generator = synthetic_truth.labels(rows), np.random.default_rng(0)
-    repeated, copied = patterns.repeats(rows.batch(slice(None)).numpy()), is_of(labels, "copy")
+    repeated, copied = token_kinds.repeats(rows.batch(slice(None)).numpy()), is_of(labels, "copy")
     recall, shuffled = repeated[copied].mean(), repeated[generator.permuted(copied, axis=1)].mean()
     value = f"{recall:.3f}, precision {copied[repeated].mean():.3f}"
     yield row("repeats: recall of copied words", value, round(float(shuffled), 3), "1", recall == 1 and shuffled < 0.5)
-    closes, written = structure.of_rows(rows).kind >= 0, is_of(labels, "closer")
+    closes, written = bracket_rows.of_rows(rows).kind >= 0, is_of(labels, "closer")
     agreed, chance = (closes == written).mean(), (closes == generator.permuted(written, axis=1)).mean()
     yield row("closers: agreement", float(agreed), float(chance), "1", agreed == 1 and chance < 1)
 
@@ -145,9 +137,9 @@ def truth_effects(found: Cells) -> tuple[Corpus, Written, np.ndarray]:
     """Effect [head, row, pos] of removing each head, on rows of the training text, with their labels."""
     run, rows = found.run, found.on.train.part(CHECKED)
     model, names = run.model(run.steps[-1]), head_types.asked(found, run.steps[-1], TOKENS).what
-    weights, changes = attention.weights_of(model), [parse_change(name) for name in names]
+    weights, changes = forward.weights_of(model), [parse_change(name) for name in names]
     means = substitutes.means(weights, model.cfg, found.on.reference)
-    blocks = tables.blocks(weights, model.cfg, rows.batch(slice(None)), changes, means)
+    blocks = changed_losses.blocks(weights, model.cfg, rows.batch(slice(None)), changes, means)
     effect = torch.cat([block.effect for block in blocks], 1).double().numpy()
     return rows, synthetic_truth.labels(rows), np.pad(effect, ((0, 0), (0, 0), (1, 0)))
 
@@ -171,36 +163,36 @@ def induction(found: Cells, labels: Written, effect: np.ndarray) -> Iterator[dic
     yield row("induction: rank correlation of both", ranks, chance, "0.7", ranks > 0.7 > chance)
 
 
-def known(found: Cells, planted: synthetic.Truth) -> Iterator[dict]:
+def known(found: Cells, planted: synthetic_language.Truth) -> Iterator[dict]:
     """Planted patterns among the multigrams of the model: of those with enough completions in the text.
 
     The free place of a skip pattern always holds a plain word here. `context_gain` fills it with any token of other
     documents, after which these models no longer predict the target: so skip patterns are expected to be missed.
     """
     asked = head_types.asked(found, found.run.steps[-1], TOKENS)
-    table, wanted = head_types.table(found, asked), synthetic.as_patterns(planted.patterns)
+    table, wanted = head_types.table(found, asked), synthetic_language.as_patterns(planted.patterns)
     has = Patterns(*(table[name].values for name in ("offsets", "tokens", "target")))
-    text = token_kinds.text(survey.surveyed(asked, found.on))
+    text = labelled_tokens.text(ablation_pass.surveyed(asked, found.on))
     numbers, places = mining.completions(text, wanted, found.run.config["model"]["d_vocab"])
-    kept, scored = survey.kept(found, asked), np.zeros(text.tokens.shape, dtype=bool)
+    kept, scored = ablation_pass.kept(found, asked), np.zeros(text.tokens.shape, dtype=bool)
     scored[kept.row.values, kept.pos.values] = True
     often = np.bincount(numbers[scored.ravel()[places]], minlength=len(wanted.targets)) >= multigrams.FEWEST
     kinds = np.array([pattern.kind for pattern in planted.patterns])
-    for kind in synthetic.CONTEXTS:
+    for kind in synthetic_language.CONTEXTS:
         some = wanted.take(np.flatnonzero(often & (kinds == kind)))
         value, control = (share_found(these, has) for these in (some, other_targets(some)))
         case = f"known multigrams: recall of {len(some.targets)} {kind}s with {multigrams.FEWEST} completions"
         yield row(case, round(value, 3), round(control, 3), "0.9; control below 0.2", value > 0.9 and control < 0.2)
 
 
-def learned(found: Cells, planted: synthetic.Truth, labels: Written, effect: np.ndarray) -> Iterator[dict]:
+def learned(found: Cells, planted: synthetic_language.Truth, labels: Written, effect: np.ndarray) -> Iterator[dict]:
     """Which head learned which planted pattern, by `head_types` on held-out text and by the truth on other text.
 
     Effects of head and pattern beyond what the head has on all patterns and all heads on the pattern.
     """
     table = head_types.table(found, head_types.asked(found, found.run.steps[-1], TOKENS))
     has = Patterns(*(table[name].values for name in ("offsets", "tokens", "target")))
-    at, hit = index_in(synthetic.as_patterns(planted.patterns), has), is_of(labels, "target")
+    at, hit = index_in(synthetic_language.as_patterns(planted.patterns), has), is_of(labels, "target")
     q = table.multigram_q.values
     both = [n for n, place in enumerate(at) if place >= 0 and np.isfinite(q[:, place]).all()]
     truth = np.stack([effect[:, hit & (labels.pattern == number)].mean(1) for number in both], axis=1)
@@ -229,9 +221,9 @@ def onsets(found: Cells) -> Iterator[dict]:
     """When what is learned: the loss on each kind of token is half-way from the unigram's to the language's entropy,
     and the best score of a head half-way to its last.
     """
-    rows, steps = survey.text(found.on).part(slice(0, 200)), found.run.steps
-    labels, unigram = synthetic_truth.labels(rows), -token_kinds.mined(found).log_unigram.values
-    at = groups(synthetic.truth(synthetic.parse(rows.name)), labels)
+    rows, steps = ablation_pass.text(found.on).part(slice(0, 200)), found.run.steps
+    labels, unigram = synthetic_truth.labels(rows), -labelled_tokens.mined(found).log_unigram.values
+    at = groups(synthetic_language.truth(synthetic_language.parse(rows.name)), labels)
     loss = np.stack([losses(found.run, step, rows) for step in steps])
     when = {
         name: reached(steps, loss[:, mask].mean(1), unigram[labels.tokens[mask]].mean(), floor(labels, mask))
@@ -257,8 +249,8 @@ def floor(labels: Written, at: np.ndarray) -> float:
 
 
 def parts(found: Cells, one_layer: runs.Run) -> Iterator[dict]:
-    planted = synthetic.truth(synthetic.parse(found.plan.corpus))
-    yield from structures(survey.text(found.on).part(slice(0, 400)))
+    planted = synthetic_language.truth(synthetic_language.parse(found.plan.corpus))
+    yield from structures(ablation_pass.text(found.on).part(slice(0, 400)))
     yield from mined(found, planted)
     yield from floors(found, one_layer)
     yield from onsets(found)

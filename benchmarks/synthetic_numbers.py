@@ -18,10 +18,14 @@ import torch
 from scipy import stats
 
 from ablations import effects
-from experiments import presets, runs, survey, synthetic_truth, tensorfile, train
-from experiments.cells import Cells
-from experiments.plan import default_plan
-from experiments.synthetic_text import KINDS
+from experiments import runs
+from experiments.corpora import synthetic_truth
+from experiments.corpora.synthetic_text import KINDS
+from experiments.heldout import ablation_pass
+from experiments.measurements.plan import default_plan
+from experiments.results.cells import Cells
+from experiments.runs import presets, train
+from experiments.storage import tensorfile
 
 OUT = Path(__file__).parent / "results" / "synthetic_numbers.json"
 NUMBERS, STEPS = (0, 16, 64, 256), 700
@@ -36,7 +40,7 @@ def trained(number: int) -> runs.Run:
 
 def excess(found: Cells, step: int) -> float | None:
     """Of the loss over the language's entropy where a trigram's target is due, in nats; None without trigrams."""
-    rows = survey.text(found.on).part(slice(0, 200))
+    rows = ablation_pass.text(found.on).part(slice(0, 200))
     labels = synthetic_truth.labels(rows)
     due = np.isin(labels.kind, [KINDS.index("target"), KINDS.index("miss")])[:, 1:]
     loss = effects.token_losses(found.run.model(step), rows.batch(slice(None))).double().numpy()

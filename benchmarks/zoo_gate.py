@@ -14,8 +14,11 @@ from typing import NamedTuple
 import torch
 
 from ablations.names import Head, all_heads
-from experiments import bench, measure, runs, tensorfile
-from experiments.plan import default_plan
+from experiments import runs
+from experiments.measurements import inputs as bench
+from experiments.measurements import kinds as measure
+from experiments.measurements.plan import default_plan
+from experiments.storage import tensorfile
 
 OUT = Path(__file__).parent / "results" / "zoo_gate.json"
 

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float
 from transformer_lens import HookedTransformerConfig
 
-from ablations.attention import Weights
 from ablations.effects import Estimate
+from ablations.forward import Weights
 from ablations.names import all_heads, head_name, parse_head
 from ablations.overlap import Shared
 from circuits import composition

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
-from ablations.attention import Weights, head_weights
+from ablations.forward import Weights, head_weights
 
 VIAS = ("q", "k", "v")
 

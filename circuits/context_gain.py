@@ -10,8 +10,8 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
-from ablations import attention
-from ablations.attention import Weights
+from ablations import forward
+from ablations.forward import Weights
 from circuits import multigrams
 from circuits.multigrams import FAMILIES, KEPT, LONGEST, Patterns
 
@@ -96,5 +96,5 @@ def _predicted(
     text = windows.repeat(len(offsets), 1, 1)
     context, column = (offsets > 0).nonzero(as_tuple=True)
     text[context, :, length - offsets[context, column]] = tokens[context, column][:, None]
-    logits = attention.unembed(weights, cfg, attention.last_residual(weights, cfg, text.flatten(0, 1)))[:, 0]
+    logits = forward.unembed(weights, cfg, forward.last_residual(weights, cfg, text.flatten(0, 1)))[:, 0]
     return F.log_softmax(logits, -1).view(len(offsets), count, -1)

@@ -5,8 +5,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
-from ablations import attention, rerun
-from ablations.attention import Weights
+from ablations import forward, rerun
+from ablations.forward import Weights
 from circuits.scores import direct_unembedding
 
 
@@ -27,7 +27,7 @@ def copying(
     of_tokens = direct_unembedding(weights, cfg).T[tokens]
     found = []
     for layer in range(cfg.n_layers):
-        written = torch.einsum("bqhd,hdm->bhqm", clean.z[layer], attention.head_weights(weights, layer).W_O)
+        written = torch.einsum("bqhd,hdm->bhqm", clean.z[layer], forward.head_weights(weights, layer).W_O)
         raised = torch.einsum("bhqm,bkm->bhqk", written, of_tokens).relu()
         attended = (rerun.patterns(weights, cfg, clean, layer) * raised).sum((-1, -2))
         both = attended + raised.sum((-1, -2))

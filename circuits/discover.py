@@ -19,9 +19,9 @@ from scipy import stats
 from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
-from ablations import attention, rerun
-from ablations.attention import Weights
+from ablations import forward, rerun
 from ablations.changes import Change
+from ablations.forward import Weights
 from ablations.names import all_heads
 from ablations.paths import OUTPUT, VIAS, Path, Source, all_paths, check_path
 from ablations.rotary import turned
@@ -204,7 +204,7 @@ def check_task(task: Task, cfg: HookedTransformerConfig) -> None:
         answers = f"{len(task.right)} right and {len(task.wrong)} wrong answers"
         raise ValueError(f"{len(task.clean)} prompts, {answers}: give one of each for every prompt")
     for tokens in (task.clean, task.corrupted, task.right[:, None], task.wrong[:, None]):
-        attention.check_tokens(cfg, tokens)
+        forward.check_tokens(cfg, tokens)
 
 
 def _prepared(
@@ -216,7 +216,7 @@ def _prepared(
     values: dict[Source, Tensor] = {(layer, head): corrupted.z[layer][:, :, head] for layer, head in all_heads(cfg)}
     values["embed"] = F.embedding(task.corrupted, weights["embed.W_E"])
     of_clean, of_corrupted = (
-        metric(task, attention.unembed(weights, cfg, run.residuals[-1][:, -1:])) for run in (clean, corrupted)
+        metric(task, forward.unembed(weights, cfg, run.residuals[-1][:, -1:])) for run in (clean, corrupted)
     )
     return rerun.prepare(weights, cfg, clean, values), of_clean, of_corrupted
 
@@ -230,7 +230,7 @@ def _effects(
 
 def _logits(run: rerun.Run, change: Change) -> Float[Tensor, "prompt last vocab"]:
     """After the last token alone, which is where a task's answer is."""
-    return attention.unembed(run.weights, run.cfg, rerun.final_residual(run, change)[:, -1:])
+    return forward.unembed(run.weights, run.cfg, rerun.final_residual(run, change)[:, -1:])
 
 
 def _gradients(
@@ -239,7 +239,7 @@ def _gradients(
     """Gradient of the metric with respect to heads' inputs, by via [prompt, pos, head, d_model], and to the output."""
     shifts: dict[tuple[int, str], Tensor] = {}
     for layer in range(cfg.n_layers):
-        heads = attention.head_weights(weights, layer)
+        heads = forward.head_weights(weights, layer)
         read: list[Tensor] = []  # queries, keys, values
         for name, weight, bias in (
             ("q", heads.W_Q, heads.b_Q),
@@ -248,17 +248,15 @@ def _gradients(
         ):
             shift = residual.new_zeros(*residual.shape[:2], cfg.n_heads, cfg.d_model, requires_grad=True)
             shifts[layer, name] = shift
-            normalized = attention.normalize(weights, cfg, f"blocks.{layer}.ln1", residual[:, :, None] + shift)
+            normalized = forward.normalize(weights, cfg, f"blocks.{layer}.ln1", residual[:, :, None] + shift)
             if name != "v" and cfg.positional_embedding_type == "shortformer":
                 normalized = normalized + weights["pos_embed.W_pos"][: residual.shape[1], None]
             vectors = torch.einsum("bphd,hde->bphe", normalized, weight) + bias
-            read.append(vectors if name == "v" else turned(vectors, attention.rotary(weights, cfg, residual.shape[1])))
+            read.append(vectors if name == "v" else turned(vectors, forward.rotary(weights, cfg, residual.shape[1])))
         query, key, value = read
-        residual = attention.after_layer(
-            weights, cfg, layer, residual, attention.attend(query, key, value, cfg.attn_scale)
-        )
+        residual = forward.after_layer(weights, cfg, layer, residual, forward.attend(query, key, value, cfg.attn_scale))
     shifts[cfg.n_layers, OUTPUT] = torch.zeros_like(residual, requires_grad=True)
-    total = metric(attention.unembed(weights, cfg, residual + shifts[cfg.n_layers, OUTPUT])).sum()
+    total = metric(forward.unembed(weights, cfg, residual + shifts[cfg.n_layers, OUTPUT])).sum()
     return dict(zip(shifts, torch.autograd.grad(total, list(shifts.values())), strict=True))
 
 

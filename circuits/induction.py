@@ -12,13 +12,13 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
-from ablations.attention import Weights
+from ablations.changed_losses import effects
 from ablations.changes import Change
 from ablations.effects import Estimate, clustered
+from ablations.forward import Weights
 from ablations.names import Head
 from ablations.paths import VIAS, Path, Via
 from ablations.substitutes import Substitutes
-from ablations.tables import effects
 from circuits.scores import copy_gain
 
 
@@ -62,5 +62,5 @@ def set_cuts(
 
 
 def negative_copy_gain(losses: Float[Tensor, "batch predicted"]) -> Float[Tensor, " batch"]:
-    """The cost of losing the copy gain, for `ablations.tables.effects` on one copy after another."""
+    """The cost of losing the copy gain, for `ablations.changed_losses.effects` on one copy after another."""
     return -copy_gain(losses, (losses.shape[1] + 1) // 2)

@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
-from ablations import attention, rerun
+from ablations import forward, rerun
 from ablations.changes import Change
 from ablations.effects import Estimate, clustered
 from ablations.names import Head, all_heads
-from circuits import classify, patterns, planted, scores
+from circuits import classify, planted, scores, token_kinds
 from circuits.classify import Evidence
 from circuits.planted import Plant
 from circuits.tasks import Task
@@ -36,7 +36,7 @@ def evidence(plant: Plant) -> dict[Head, Evidence]:
         others = tuple(other for other in groups.get(head, ()) if other != head)
         given = _estimate(_effects(runs, (head, *others)) - _effects(runs, others)) if others else None
         top = np.argsort(-own, kind="stable")[:MOST_AFFECTED]
-        shares = {kind: float((kinds[top] == kind).mean()) for kind in patterns.KINDS}
+        shares = {kind: float((kinds[top] == kind).mean()) for kind in token_kinds.KINDS}
         found[head] = Evidence(_estimate(own), *looks[head], shares, every, given)
     return found
 
@@ -62,14 +62,14 @@ def _looks(plant: Plant, head: Head) -> tuple[float, float, float]:
 
 
 def _patterns(plant: Plant, tokens: torch.Tensor, layer: int) -> torch.Tensor:
-    weights, cfg = attention.weights_of(plant.model), plant.model.cfg
+    weights, cfg = forward.weights_of(plant.model), plant.model.cfg
     with torch.no_grad():
         return rerun.patterns(weights, cfg, rerun.clean_run(weights, cfg, tokens), layer)
 
 
 def _runs(plant: Plant) -> list[tuple[Task, list[rerun.Run]]]:
     """By task, its clean run with z of other prompts for what is removed, as many times as there are draws."""
-    weights, cfg, found = attention.weights_of(plant.model), plant.model.cfg, []
+    weights, cfg, found = forward.weights_of(plant.model), plant.model.cfg, []
     for task in plant.tasks:
         with torch.no_grad():
             clean = rerun.clean_run(weights, cfg, task.clean)
@@ -89,5 +89,5 @@ def _effects(runs: list[tuple[Task, list[rerun.Run]]], removed: tuple[Head, ...]
 
 
 def _losses(run: rerun.Run, task: Task, change: Change) -> torch.Tensor:
-    logits = attention.unembed(run.weights, run.cfg, rerun.final_residual(run, change)[:, -1:])[:, 0]
+    logits = forward.unembed(run.weights, run.cfg, rerun.final_residual(run, change)[:, -1:])[:, 0]
     return -logits.log_softmax(-1)[torch.arange(len(task.right)), task.right]

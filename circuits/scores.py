@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
-from ablations.attention import Weights, head_weights
+from ablations.forward import Weights, head_weights
 from circuits.composition import folded
 
 Patterns = Float[Tensor, "batch head query key"]

@@ -8,7 +8,7 @@ import warnings
 from concurrent.futures import BrokenExecutor
 from importlib import import_module
 
-from experiments.piece import PiecesFailed
+from experiments.jobs.job import PiecesFailed
 
 VERBS = (
     "reproduce",

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
-from ablations.attention import check_tokens
+from ablations.forward import check_tokens
 from llc import sgld
 from llc.kernel import Evaluate, Kernel, PerChain, Positions
 from llc.losses import Loss, Tokens, predictor

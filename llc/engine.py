@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from transformer_lens import HookedTransformer
 
-from ablations import attention
+from ablations import forward
 from llc import chains, head_loss, restrict, sgld
 from llc.chains import batches, check_inputs, described
 from llc.kernel import Kernel
@@ -77,7 +77,7 @@ def sample(
         for head, one in of_layer.items():
             named, key_bias = attrs | {"restriction": one.name}, one.key_bias(model.cfg)
             recorders[head] = Recorder(one.flat(weights), kernel, settings, seed, named, key_bias)
-        layer = head_loss.layer(attention.weights_of(model), model.cfg, number, bf16=precision == "bf16")
+        layer = head_loss.layer(forward.weights_of(model), model.cfg, number, bf16=precision == "bf16")
         together = room(layer, drawn.shape[1], tokens.shape[1], settings.num_chains, memory)
         for rows in drawn:
             _draw(recorders, Minibatch(layer, tokens[rows].to(layer.reader.device), rows, loss, together))
@@ -98,7 +98,7 @@ def _general_because(model: HookedTransformer, restriction: Restriction, whole_l
     """
     if path == "general":
         return "asked for"
-    reason = attention.unsupported(model.cfg) or ("" if restriction.head else "not a single head")
+    reason = forward.unsupported(model.cfg) or ("" if restriction.head else "not a single head")
     reason = reason or (f"{whole_loss} needs all predictions at once" if whole_loss else "")
     if reason and path == "fast":
         raise ValueError(f"{restriction.name} cannot take the fast path: {reason}; leave the choice to path='auto'")

@@ -17,8 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
-from ablations import attention
-from ablations.attention import HeadVectors, HeadWeights, Readings, Residual, Rotary, Weights, turned
+from ablations import forward
+from ablations.forward import HeadVectors, HeadWeights, Readings, Residual, Rotary, Weights, turned
 from llc.cross_entropy import Held, cross_entropy, held
 from llc.losses import SoftTargets, Targets, Tokens
 from llc.scaled_product import scaled_product
@@ -38,7 +38,7 @@ class Layer(NamedTuple):
 
     @property
     def into_mlp(self) -> bool:
-        return attention.mlp_reads_heads(self.cfg)
+        return forward.mlp_reads_heads(self.cfg)
 
     @property
     def into_logits(self) -> bool:
@@ -72,8 +72,8 @@ class Others(NamedTuple):
 
 
 def layer(weights: Weights, cfg: HookedTransformerConfig, number: int, *, bf16: bool = False) -> Layer:
-    """Raises ValueError for a model these functions cannot run (`attention.weights_of`)."""
-    attention.check_supported(cfg)
+    """Raises ValueError for a model these functions cannot run (`forward.weights_of`)."""
+    forward.check_supported(cfg)
     nothing = weights["unembed.W_U"][:, :0]
     unread = Layer(weights, cfg, number, nothing, nothing[0], nothing, bf16)
     if unread.into_mlp:
@@ -81,7 +81,7 @@ def layer(weights: Weights, cfg: HookedTransformerConfig, number: int, *, bf16: 
     if number == cfg.n_layers - 1:
         reader, bias, norm = weights["unembed.W_U"], weights["unembed.b_U"], "ln_final"
     else:
-        heads, norm = attention.head_weights(weights, number + 1), f"blocks.{number + 1}.ln1"
+        heads, norm = forward.head_weights(weights, number + 1), f"blocks.{number + 1}.ln1"
         scale = 1 / float(cfg.attn_scale)
         flat = [w.transpose(0, 1).flatten(1) for w in (scale * heads.W_Q, heads.W_K, heads.W_V)]
         reader, bias = torch.cat(flat, 1), torch.cat([b.flatten() for b in (scale * heads.b_Q, heads.b_K, heads.b_V)])
@@ -93,7 +93,7 @@ def layer(weights: Weights, cfg: HookedTransformerConfig, number: int, *, bf16: 
         bias = bias + weights[f"{norm}.b"] @ reader
     if f"{norm}.w" in weights:
         reader = weights[f"{norm}.w"][:, None] * reader
-    folded = attention.centred(cfg, weights[f"blocks.{number}.attn.W_O"]) @ reader
+    folded = forward.centred(cfg, weights[f"blocks.{number}.attn.W_O"]) @ reader
     return unread._replace(reader=reader, bias=bias, folded=folded)
 
 
@@ -101,16 +101,16 @@ def part(of: Layer, tokens: Tokens, prepared: Targets | SoftTargets) -> Part:
     """Runs rows of a minibatch with the model's own weights."""
     weights, cfg, number = of.weights, of.cfg, of.number
     with torch.no_grad():
-        residual = attention.run_layers(weights, cfg, attention.embed(weights, cfg, tokens), 0, number)
-        read = attention.readings(weights, cfg, number, residual)
-        own = attention.head_weights(weights, number)
-        z = attention.head_z(own, read, cfg.attn_scale)
+        residual = forward.run_layers(weights, cfg, forward.embed(weights, cfg, tokens), 0, number)
+        read = forward.readings(weights, cfg, number, residual)
+        own = forward.head_weights(weights, number)
+        z = forward.head_z(own, read, cfg.attn_scale)
         if of.into_mlp:
-            after = attention.after_heads(weights, number, residual, z)
+            after = forward.after_heads(weights, number, residual, z)
         else:
-            after = attention.after_layer(weights, cfg, number, residual, z)
+            after = forward.after_layer(weights, cfg, number, residual, z)
         flat = _tokens(of, after)
-        base = attention.centred(cfg, flat) @ of.reader
+        base = forward.centred(cfg, flat) @ of.reader
         against = held(prepared, of.bias if of.into_logits else weights["unembed.b_U"])
         if of.into_logits:
             nothing = flat.new_empty(1, len(flat), 0)
@@ -122,10 +122,10 @@ def part(of: Layer, tokens: Tokens, prepared: Targets | SoftTargets) -> Part:
 
 def varied(of: Layer, head: int, positions: Float[Tensor, "chain dim"]) -> Varied:
     """Chains' parameters for one head, differentiable in the positions; once for all parts of a minibatch."""
-    shapes = [w.shape[1:] for w in attention.head_weights(of.weights, of.number)]
+    shapes = [w.shape[1:] for w in forward.head_weights(of.weights, of.number)]
     parts = positions.split([shape.numel() for shape in shapes], 1)
     weights = HeadWeights(*(part.view(-1, *shape) for part, shape in zip(parts, shapes, strict=True)))
-    return Varied(weights, attention.centred(of.cfg, weights.W_O) @ of.reader)
+    return Varied(weights, forward.centred(of.cfg, weights.W_O) @ of.reader)
 
 
 def without(of: Layer, on: Part, head: int) -> Others:
@@ -140,7 +140,7 @@ def loss(of: Layer, on: Part, others: Others, head: Varied) -> Float[Tensor, " c
     """The mean loss of these rows with each chain's parameters for the head; differentiable in them."""
     weights, cfg = of.weights, of.cfg
     # [row, pos, chain, d_head] -> [chain, token, d_head]
-    z = _tokens(of, attention.head_z(head.weights, on.read, cfg.attn_scale).movedim(2, 0))
+    z = _tokens(of, forward.head_z(head.weights, on.read, cfg.attn_scale).movedim(2, 0))
     residual = torch.baddbmm(others.residual.expand(len(z), -1, -1), z, head.weights.W_O)
     rows, length = on.z.shape[:2]
     if of.into_mlp:
@@ -151,29 +151,29 @@ def loss(of: Layer, on: Part, others: Others, head: Varied) -> Float[Tensor, " c
         return cross_entropy(z, head.folded, scale, on.against, others.base, bf16=of.bf16)
     seen = scaled_product(z, head.folded, scale, others.base, of.bias[:length])
     qkv = seen.view(len(z) * rows, length, 3, cfg.n_heads, cfg.d_head)
-    next_z = _attended(qkv, attention.rotary(weights, cfg, length))
-    residual = attention.after_layer(weights, cfg, of.number + 1, residual.view(len(z) * rows, length, -1), next_z)
-    residual = attention.run_layers(weights, cfg, residual, of.number + 2, cfg.n_layers)
+    next_z = _attended(qkv, forward.rotary(weights, cfg, length))
+    residual = forward.after_layer(weights, cfg, of.number + 1, residual.view(len(z) * rows, length, -1), next_z)
+    residual = forward.run_layers(weights, cfg, residual, of.number + 2, cfg.n_layers)
     return _unembedded(of, residual.unflatten(0, (len(z), rows)), on.against)
 
 
 def _attended(qkv: Float[Tensor, "batch pos 3 head d_head"], rotary: Rotary | None) -> HeadVectors:
     if rotary is None:
-        return attention.attend_packed(qkv)
+        return forward.attend_packed(qkv)
     query, key, value = qkv.unbind(2)
-    return attention.attend(turned(query, rotary), turned(key, rotary), value, 1.0)
+    return forward.attend(turned(query, rotary), turned(key, rotary), value, 1.0)
 
 
 def _later(of: Layer, residual: Residual) -> Residual:
     """The final residual stream, of that after the layer's heads."""
     weights, cfg = of.weights, of.cfg
     if of.into_mlp:
-        residual = attention.after_mlp(weights, cfg, of.number, residual, residual)
-    return attention.run_layers(weights, cfg, residual, of.number + 1, cfg.n_layers)
+        residual = forward.after_mlp(weights, cfg, of.number, residual, residual)
+    return forward.run_layers(weights, cfg, residual, of.number + 1, cfg.n_layers)
 
 
 def _unembedded(of: Layer, residual: Float[Tensor, "chain row pos d_model"], against: Held) -> Float[Tensor, " chain"]:
-    final = attention.normalize(of.weights, of.cfg, "ln_final", residual[:, :, :-1])
+    final = forward.normalize(of.weights, of.cfg, "ln_final", residual[:, :, :-1])
     return cross_entropy(final.flatten(1, 2), of.weights["unembed.W_U"], None, against, bf16=of.bf16)
 
 
@@ -186,4 +186,4 @@ def _scale(cfg: HookedTransformerConfig, residual: Residual) -> Float[Tensor, "c
     """What a norm multiplies a centered token with; None without norms."""
     if cfg.normalization_type is None:
         return None
-    return (attention.centred(cfg, residual).square().mean(-1) + cfg.eps).rsqrt()
+    return (forward.centred(cfg, residual).square().mean(-1) + cfg.eps).rsqrt()

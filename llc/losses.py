@@ -15,7 +15,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
-from ablations import attention
+from ablations import forward
 
 Tokens = Int64[Tensor, "row pos"]
 Predictions = Float[Tensor, "batch predicted vocab"]
@@ -106,7 +106,7 @@ def predictor(model: HookedTransformer) -> Callable[[Mapping[str, Tensor], Token
     Attention-only models run as pure functions of their weights, others through `torch.func.functional_call`.
     """
     cfg = model.cfg
-    if attention.unsupported(cfg) or not cfg.attn_only or cfg.positional_embedding_type == "rotary":
+    if forward.unsupported(cfg) or not cfg.attn_only or cfg.positional_embedding_type == "rotary":
 
         def general(weights: Mapping[str, Tensor], tokens: Tokens) -> Predictions:
             return torch.func.functional_call(model, dict(weights), (tokens,))[:, :-1]
@@ -114,7 +114,7 @@ def predictor(model: HookedTransformer) -> Callable[[Mapping[str, Tensor], Token
         return general
 
     def attention_only(weights: Mapping[str, Tensor], tokens: Tokens) -> Predictions:
-        residual = attention.run_layers(weights, cfg, attention.embed(weights, cfg, tokens), 0, cfg.n_layers)
-        return attention.unembed(weights, cfg, residual[:, :-1])
+        residual = forward.run_layers(weights, cfg, forward.embed(weights, cfg, tokens), 0, cfg.n_layers)
+        return forward.unembed(weights, cfg, residual[:, :-1])
 
     return attention_only

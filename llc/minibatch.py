@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ablations.attention import HeadWeights
+from ablations.forward import HeadWeights
 from llc import head_loss
 from llc.head_loss import Layer, Others, Part, Varied
 from llc.kernel import PerChain, Positions

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
-from ablations.attention import HeadWeights
+from ablations.forward import HeadWeights
 from ablations.names import Head, check_head, head_name, parse_head
 
 Weights = Mapping[str, Tensor]

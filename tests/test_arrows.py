@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ALLOWED = {
     "ablations": set(),
-    "llc": {"ablations.attention", "ablations.names"},
+    "llc": {"ablations.forward", "ablations.names"},
     "circuits": {"ablations"},
     "experiments": {"ablations", "llc", "circuits"},
 }

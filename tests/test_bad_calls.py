@@ -11,18 +11,34 @@ import torch
 import xarray as xr
 from jaxtyping import TypeCheckError
 
-from ablations import affected, attention, changes, effects, heads, names, patching, paths, rerun, substitutes, tables
+from ablations import (
+    affected,
+    changed_losses,
+    changes,
+    effects,
+    forward,
+    heads,
+    names,
+    patching,
+    paths,
+    rerun,
+    substitutes,
+)
 from circuits import discover, graph, scores, tasks
 from circuits.tasks import Task
-from experiments import corpora, plan, presets, runs, store, synthetic, tensorfile, train
-from experiments.survey import Survey
+from experiments import corpora, runs
+from experiments.corpora import synthetic_language
+from experiments.heldout.ablation_pass import Survey
+from experiments.measurements import plan
+from experiments.runs import presets, train
+from experiments.storage import store, tensorfile
 from llc import calibrate, chains, engine, gauge, losses, restrict
 from llc.settings import QUICK, from_json, natural_nbeta
 from tests.conftest import make_model
 
 SHORT = replace(QUICK, num_draws=6, num_burnin=1)
 MODEL = make_model()
-CFG, WEIGHTS = MODEL.cfg, attention.weights_of(MODEL)
+CFG, WEIGHTS = MODEL.cfg, forward.weights_of(MODEL)
 TOKENS = torch.randint(50, (4, 16), generator=torch.Generator().manual_seed(1))
 EMPTY = TOKENS[:0]
 LONG = torch.zeros(2, 21, dtype=torch.int64)
@@ -56,7 +72,7 @@ def patched(clean=TOKENS, corrupted=TOKENS, sets=((PATH,),), **more) -> object:
 
 
 def blocks(tokens=TOKENS, what=CHANGE, values=ZEROS, **more: object) -> object:
-    return list(tables.blocks(WEIGHTS, CFG, tokens, what, values, **more))
+    return list(changed_losses.blocks(WEIGHTS, CFG, tokens, what, values, **more))
 
 
 def exact(task: Task = TASK, chosen=EVERY[:2]) -> object:
@@ -237,7 +253,7 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
         "seed=-1",
     ),
     "a seed beyond 64 bits": (lambda: train.train(presets.get("tiny"), 2**70, 2, Path("/nowhere/run")), "seed="),
-    "a language of nonsense": (lambda: synthetic.parse("synthetic:nonsense=1"), "nonsense"),
+    "a language of nonsense": (lambda: synthetic_language.parse("synthetic:nonsense=1"), "nonsense"),
     "a plan of no rows": (lambda: planned(text_rows=0), "text_rows=0"),
     "a plan of fewer": (lambda: planned(sampled_rows=-4), "sampled_rows=-4"),
     "a plan of a short context": (lambda: plan.default_plan("python", 2), "matching_period=0"),
@@ -274,15 +290,16 @@ def test_negative_control_the_same_calls_with_good_values() -> None:
 
 @pytest.mark.parametrize("change", [{"method": "noise"}, {"layer_norm": "ignore"}, {"step": 7}, {"what": ("L9H9",)}])
 def test_a_survey_of_what_is_not_there(change: dict, tmp_path: Path) -> None:
-    from experiments import bench, survey
+    from experiments.heldout import ablation_pass
+    from experiments.measurements import inputs as bench
 
     on = bench.bench(runs.open_run("mini-seed0").folder, plan.default_plan("python", 256))
     with pytest.raises((ValueError, TypeCheckError), match=r"method|layer_norm|no checkpoint|no head"):
-        survey.check(replace(Survey(("L0H0",), 28_000, 100), **change), on)
+        ablation_pass.check(replace(Survey(("L0H0",), 28_000, 100), **change), on)
 
 
 def test_rows_of_a_corpus(corpus_file: Path) -> None:
-    from experiments.tokenizer import train_tokenizer
+    from experiments.corpora.tokenizer import train_tokenizer
 
     tokenizer = train_tokenizer(f"text:{corpus_file}", 300)
     corpus = corpora.load(f"text:{corpus_file}", tokenizer=tokenizer, n_ctx=64, split="test")

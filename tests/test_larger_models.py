@@ -12,9 +12,9 @@ import torch.nn.functional as F
 import xarray as xr
 from transformer_lens import HookedTransformer
 
-from ablations import attention, effects, heads, patching
+from ablations import effects, forward, heads, patching
 from ablations.paths import Path, cut, parse_path
-from circuits import composition, copying, discover, graph, hooked, multigrams, scores, tasks
+from circuits import composition, copying, discover, discover_hooks, graph, multigrams, scores, tasks
 from circuits.context_gain import log_probabilities
 from llc import calibrate, engine, gauge, losses
 from llc.chains import minibatches
@@ -349,8 +349,8 @@ TASK = tasks.Task("test", TOKENS, OTHERS, TOKENS[:, 0], TOKENS[:, 1])
 def test_discovery_by_functions_is_that_by_hooks(make) -> None:
     model = make()
     paths = discover.candidates(model.cfg)
-    fast = discover.exact(attention.weights_of(model), model.cfg, TASK, paths)
-    hooked_ones = hooked.exact(model, TASK, paths)
+    fast = discover.exact(forward.weights_of(model), model.cfg, TASK, paths)
+    hooked_ones = discover_hooks.exact(model, TASK, paths)
     assert hooked_ones.paths == fast.paths
     for name in ("effect", "clean", "corrupted"):
         np.testing.assert_allclose(getattr(hooked_ones, name), getattr(fast, name), atol=2e-5)
@@ -364,7 +364,7 @@ def test_attributions_are_gradients_of_the_models_own(make) -> None:
     """EAP of every path, by TransformerLens's split inputs and its backward pass."""
     model = make()
     paths = discover.candidates(model.cfg)
-    found = discover.attribution(attention.weights_of(model), model.cfg, TASK, paths)
+    found = discover.attribution(forward.weights_of(model), model.cfg, TASK, paths)
     model.set_use_split_qkv_input(True)
     gradients: dict[str, torch.Tensor] = {}
 
@@ -395,7 +395,7 @@ def test_attributions_are_gradients_of_the_models_own(make) -> None:
 @every_model
 def test_copying(make) -> None:
     model, row = make(), torch.arange(3, 15)[None]
-    found = copying.copying(attention.weights_of(model), model.cfg, row)
+    found = copying.copying(forward.weights_of(model), model.cfg, row)
     with torch.no_grad():
         _, cache = model.run_with_cache(row)
     gain = model.ln_final.w if hasattr(model.ln_final, "w") else torch.ones(24)
@@ -412,7 +412,7 @@ def test_copying(make) -> None:
 def test_gains_of_contexts(make) -> None:
     model = make()
     pattern = multigrams.Patterns(np.array([[3, 1, 0, 0]]), np.array([[7, 9, 0, 0]]), np.array([4]))
-    found = log_probabilities(attention.weights_of(model), model.cfg, TOKENS, pattern)
+    found = log_probabilities(forward.weights_of(model), model.cfg, TOKENS, pattern)
     text = TOKENS.clone()
     text[:, -3], text[:, -1] = 7, 9
     with torch.no_grad():
@@ -426,7 +426,7 @@ def test_paths_are_found_in_models_with_mlps(make) -> None:
     """One path into keys and one to the output, recomputed from the residual stream by hand."""
     model = make()
     paths = discover.candidates(model.cfg)
-    found = hooked.exact(model, TASK, paths)
+    found = discover_hooks.exact(model, TASK, paths)
     with torch.no_grad():
         clean, cache = model.run_with_cache(TASK.clean)
         _, other = model.run_with_cache(TASK.corrupted)
@@ -447,7 +447,7 @@ def test_paths_are_found_in_models_with_mlps(make) -> None:
     whole = graph.circuit_graph(model.cfg, found, discover.significant(found.p))
     assert sum(1 for _ in graph.records(whole)) == len(paths)
     with pytest.raises(ValueError, match="take paths from heads or from embed"):
-        hooked.exact(model, TASK, [Path("b_O", (1, 0), "q")])
+        discover_hooks.exact(model, TASK, [Path("b_O", (1, 0), "q")])
 
 
 def shared_heads(**overrides: object) -> HookedTransformer:

@@ -85,7 +85,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(built: Path) -> None:
     assert {name for name in names if ".dist-info/" not in name} == expected
     assert {f"{package}/py.typed" for package in PACKAGES} <= names
     assert {f"experiments/zoo/{run}/config.json" for run in RUNS} <= names
-    assert any(name.startswith("experiments/swept/cells/") for name in names)
+    assert any(name.startswith("experiments/results/committed_sweep/cells/") for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert wrong(names) == []
 

@@ -13,12 +13,12 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from experiments.cells import Cells
 from experiments.claims import coordination, nested_brackets
 from experiments.claims.coordination import Pairs
-from experiments.claims.permutation import p_value
+from experiments.claims.study import SURVIVAL, Study, middle_step
 from experiments.claims.verdict import Claim, Control, Finding, Verdict, opposite, verdict
-from experiments.study import SURVIVAL, Study, middle_step
+from experiments.results.cells import Cells
+from experiments.statistics.permutation import p_value
 
 CLAIM = Claim(
     number=9,

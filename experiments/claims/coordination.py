@@ -10,12 +10,12 @@ from jaxtyping import Bool, Float, Int
 
 from ablations import overlap
 from ablations.names import parse_head
-from experiments.cells import Cells
-from experiments.claims.overlap_change import DRAWS, Change, Snapshot, changed, correlation
-from experiments.claims.permutation import maximum_test, p_value, permuted, smallest_detectable
+from experiments.claims.study import SURVIVAL, Study, middle_step
 from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
-from experiments.interaction import SHARE
-from experiments.study import SURVIVAL, Study, middle_step
+from experiments.heldout.path_overlap import SHARE
+from experiments.results.cells import Cells
+from experiments.statistics.overlap_change import DRAWS, Change, Snapshot, changed, correlation
+from experiments.statistics.permutation import maximum_test, p_value, permuted, smallest_detectable
 
 CLAIM = Claim(
     number=7,

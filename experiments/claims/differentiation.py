@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from experiments.cells import Cells
-from experiments.claims.clusters import Method, RandTest, Scaling, cluster, summed_rand
-from experiments.claims.permutation import permuted, smallest_detectable
+from experiments.claims.study import MAIN, SURVIVAL, Study
 from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
-from experiments.study import MAIN, SURVIVAL, Study
+from experiments.results.cells import Cells
+from experiments.statistics.clusters import Method, RandTest, Scaling, cluster, summed_rand
+from experiments.statistics.permutation import permuted, smallest_detectable
 
 CLAIM = Claim(
     number=2,

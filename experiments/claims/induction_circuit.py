@@ -8,9 +8,9 @@ from jaxtyping import Float
 from scipy import stats
 
 from circuits import classify
-from experiments.cells import Cells
+from experiments.claims.study import SURVIVAL, Study
 from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
-from experiments.study import SURVIVAL, Study
+from experiments.results.cells import Cells
 
 CLAIM = Claim(
     number=11,

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from experiments.cells import Cells
 from experiments.claims.differentiation import SHUFFLES, survival
-from experiments.claims.partial import Partial, partial_spearman
-from experiments.claims.permutation import permuted, smallest_detectable
+from experiments.claims.study import MAIN, RANDOM, SURVIVAL, Study
 from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
-from experiments.study import MAIN, RANDOM, SURVIVAL, Study
+from experiments.results.cells import Cells
+from experiments.statistics.partial import Partial, partial_spearman
+from experiments.statistics.permutation import permuted, smallest_detectable
 
 CLAIM = Claim(
     number=3,

@@ -18,11 +18,11 @@ from scipy import stats
 
 from ablations.names import parse_head
 from circuits import mining, multigrams
-from experiments import known_multigrams, survey, token_kinds
-from experiments.cells import Cells
 from experiments.claims.coordination import halves
+from experiments.claims.study import SURVIVAL, Study, middle_step, surveyed
 from experiments.claims.verdict import Claim, Control, Finding, Verdict, opposite, verdict
-from experiments.study import SURVIVAL, Study, middle_step, surveyed
+from experiments.heldout import ablation_pass, labelled_tokens, model_multigrams
+from experiments.results.cells import Cells
 
 CLAIM = Claim(
     number=10,
@@ -106,8 +106,8 @@ def moving(study: Study, cells: Cells) -> Moving:
     """Of the multigrams that the model has at the early snapshot."""
     middle = middle_step(cells.run)
     wanted = surveyed(cells, middle)
-    known = token_kinds.as_patterns(known_multigrams.table(cells, wanted))
-    text = token_kinds.text(survey.surveyed(wanted, cells.on))
+    known = labelled_tokens.as_patterns(model_multigrams.table(cells, wanted))
+    text = labelled_tokens.text(ablation_pass.surveyed(wanted, cells.on))
     numbers, places = mining.completions(text, known, cells.run.config["model"]["d_vocab"])
     early, late = study.effects(cells, middle), study.effects(cells)
     token_of = np.full(text.tokens.size, -1)
@@ -116,7 +116,7 @@ def moving(study: Study, cells: Cells) -> Moving:
     tokens, numbers = token_of[places[inside]], numbers[inside]
     effect = np.stack([kept.effect.values[:, tokens].astype(np.float64) for kept in (early, late)])
     document, half = early.document.values[tokens], halves(early.document.values)[tokens]
-    said = [token_kinds.describe(known, number, cells.on) for number in range(len(known.targets))]
+    said = [labelled_tokens.describe(known, number, cells.on) for number in range(len(known.targets))]
     return Moving(cells.run.name, early.change.values.tolist(), effect, numbers, document, half, known.targets, said)
 
 

@@ -10,12 +10,12 @@ from jaxtyping import Bool, Float, Int64
 from scipy import stats
 
 from ablations.effects import clustered
-from experiments.bracket_closers import CLEAN, GROUPS
-from experiments.cells import Cells
-from experiments.claims.matching import adjusted, contrast, matched
-from experiments.claims.permutation import permuted
+from experiments.claims.study import SURVIVAL, Study, middle_step
 from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
-from experiments.study import SURVIVAL, Study, middle_step
+from experiments.results.cells import Cells
+from experiments.statistics.matching import adjusted, contrast, matched
+from experiments.statistics.permutation import permuted
+from experiments.tasks.closer_odds import CLEAN, GROUPS
 
 CLOSERS, DOCUMENTS = 100, 30
 CLAIM = Claim(

@@ -12,13 +12,13 @@ import xarray as xr
 from jaxtyping import Float
 from scipy import stats
 
-from experiments.cells import Cells
 from experiments.claims.differentiation import SHUFFLES, survival
 from experiments.claims.memorisation import strata
-from experiments.claims.partial import Prediction, accuracy_difference
-from experiments.claims.permutation import permuted
+from experiments.claims.study import MAIN, SURVIVAL, Study
 from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
-from experiments.study import MAIN, SURVIVAL, Study
+from experiments.results.cells import Cells
+from experiments.statistics.partial import Prediction, accuracy_difference
+from experiments.statistics.permutation import permuted
 
 CLAIM = Claim(
     number=12,

@@ -11,10 +11,10 @@ import xarray as xr
 
 from experiments.claims.differentiation import SHUFFLES, survival
 from experiments.claims.memorisation import FINAL_WAYS, SMALLEST, control, covariates, joined, strata, summary
-from experiments.claims.partial import Partial, adjusted_difference
-from experiments.claims.permutation import permuted, smallest_detectable
+from experiments.claims.study import Study
 from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
-from experiments.study import Study
+from experiments.statistics.partial import Partial, adjusted_difference
+from experiments.statistics.permutation import permuted, smallest_detectable
 
 CLAIM = Claim(
     number=4,

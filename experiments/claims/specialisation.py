@@ -7,11 +7,11 @@ import xarray as xr
 from jaxtyping import Bool, Float, Shaped
 from scipy import stats
 
-from experiments.cells import Cells
 from experiments.claims.differentiation import survival
-from experiments.claims.permutation import cluster_bootstrap, permutation_test, smallest_detectable
+from experiments.claims.study import CODE, MAIN, SURVIVAL, Study
 from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
-from experiments.study import CODE, MAIN, SURVIVAL, Study
+from experiments.results.cells import Cells
+from experiments.statistics.permutation import cluster_bootstrap, permutation_test, smallest_detectable
 
 CLAIM = Claim(
     number=5,

@@ -9,10 +9,10 @@ import xarray as xr
 from jaxtyping import Float, Int64
 from scipy import stats
 
-from experiments.cells import Cells
-from experiments.claims.onsets import Crossing, crossing
+from experiments.claims.study import SURVIVAL, Study
 from experiments.claims.verdict import Claim, Control, Finding, verdict
-from experiments.study import SURVIVAL, Study
+from experiments.results.cells import Cells
+from experiments.statistics.onsets import Crossing, crossing
 
 CLAIM = Claim(
     number=1,

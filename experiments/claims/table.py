@@ -5,7 +5,6 @@ import math
 from pathlib import Path
 from types import ModuleType
 
-from experiments import tensorfile
 from experiments.claims import (
     composition,
     coordination,
@@ -20,8 +19,9 @@ from experiments.claims import (
     stages,
     transfer,
 )
+from experiments.claims.study import Study
 from experiments.claims.verdict import Finding
-from experiments.study import Study
+from experiments.storage import tensorfile
 
 log = logging.getLogger(__name__)
 

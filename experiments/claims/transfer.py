@@ -7,8 +7,8 @@ import xarray as xr
 from jaxtyping import Float
 
 from experiments.claims.differentiation import survival
+from experiments.claims.study import MAIN, RELATIVE, SURVIVAL, Study
 from experiments.claims.verdict import Claim, Control, Finding, verdict
-from experiments.study import MAIN, RELATIVE, SURVIVAL, Study
 
 CLAIM = Claim(
     number=6,

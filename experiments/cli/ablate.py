@@ -6,7 +6,7 @@ HELP = "what removing heads, sets of heads or paths costs on held-out text (zero
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from experiments.cli.shared import add_run_arguments, add_survey_arguments
+    from experiments.cli.opening import add_run_arguments, add_survey_arguments
 
     parser.add_argument(
         "what", metavar="HEAD", nargs="+", help="L1H3 or 1:3; L0H1+L1H3 for both at once; 'L0H5->L1H4.k' for a path"
@@ -17,9 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from ablations.changes import change_name, check_change, parse_change
-    from experiments import runs, survey
-    from experiments.cli.shared import chosen_step, open_cells, survey_text
-    from experiments.survey import METHODS, Survey
+    from experiments import runs
+    from experiments.cli.opening import chosen_step, open_cells, survey_text
+    from experiments.heldout import ablation_pass
+    from experiments.heldout.ablation_pass import METHODS, Survey
 
     opened = runs.open_run(arguments.run)
     cfg = opened.model_config()
@@ -28,7 +29,7 @@ def run(arguments: argparse.Namespace) -> None:
     asked = [Survey(what, step, 0, method, arguments.layer_norm) for method in METHODS]
     cells = open_cells(arguments, layers=1)
     asked = survey_text(cells, arguments, asked)
-    found = [survey.means(cells, one) for one in asked]
+    found = [ablation_pass.means(cells, one) for one in asked]
     print(
         f"loss rise at step {step} over {found[0].attrs['tokens']} tokens of {found[0].attrs['documents']} held-out "
         "documents, nats per token, with its standard error (by document); positive: what is removed helps"

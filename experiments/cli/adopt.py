@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from transformer_lens import HookedTransformer
 
-    from experiments.hub import Checkpoints
+    from experiments.runs.hub import Checkpoints
 
 HELP = "write a run from checkpoints trained elsewhere (a folder, or a name on the Hugging Face hub)"
 
@@ -38,9 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from contextlib import closing
 
-    from experiments import adopt, hub
-    from experiments.cli.shared import check_out
-    from experiments.tokenizer import pretrained
+    from experiments.cli.opening import check_out
+    from experiments.corpora.tokenizer import pretrained
+    from experiments.runs import adopt, hub
 
     check_out(arguments.out)
     found = hub.checkpoints(arguments.source)

@@ -6,7 +6,7 @@ HELP = "the tokens of held-out text that removing a head (or a path) affects mos
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from experiments.cli.shared import add_run_arguments, add_survey_arguments
+    from experiments.cli.opening import add_run_arguments, add_survey_arguments
 
     parser.add_argument("what", metavar="HEAD", help="L1H4, L0H1+L0H5, or a path: 'L0H5->L1H4.k'")
     parser.add_argument(
@@ -22,25 +22,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from ablations.changes import change_name, check_change, parse_change, reader
-    from experiments import affected_lists, interaction, runs, survey
-    from experiments.cli.shared import chosen_step, open_cells, survey_text
-    from experiments.survey import Survey
+    from experiments import runs
+    from experiments.cli.opening import chosen_step, open_cells, survey_text
+    from experiments.heldout import ablation_pass, path_overlap
+    from experiments.heldout.ablation_pass import Survey
+    from experiments.pages import affected_files
 
     opened = runs.open_run(arguments.run)
     if arguments.top < 1:
         raise ValueError(f"--top {arguments.top}: a list holds at least one token")
     change = check_change(parse_change(arguments.what), opened.model_config())
     reader(change)
-    name, others = change_name(change), interaction.parts(change)
+    name, others = change_name(change), path_overlap.parts(change)
     step = chosen_step(opened, arguments)
     asked = Survey((name, *others), step, 0, arguments.method, arguments.layer_norm, lists=True, keep=bool(others))
     cells = open_cells(arguments, layers=1)
     (asked,) = survey_text(cells, arguments, [asked])
-    means = survey.means(cells, asked).sel(change=name)
-    lists = affected_lists.compute(cells, asked, name, arguments.top)
-    lead = affected_lists.lead(cells, asked, name, means)
+    means = ablation_pass.means(cells, asked).sel(change=name)
+    lists = affected_files.compute(cells, asked, name, arguments.top)
+    lead = affected_files.lead(cells, asked, name, means)
     if others:
-        lead += interaction.sentences(cells, asked, name, others)
-    print(affected_lists.as_text(lists, lead))
-    for path in affected_lists.write(cells, name, lists, lead):
+        lead += path_overlap.sentences(cells, asked, name, others)
+    print(affected_files.as_text(lists, lead))
+    for path in affected_files.write(cells, name, lists, lead):
         print(f"wrote {path}")

@@ -6,7 +6,7 @@ HELP = "find the paths that carry a task: exact effects of all, false discoverie
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from experiments.cli.shared import add_run_arguments
+    from experiments.cli.opening import add_run_arguments
 
     parser.add_argument(
         "--task", default="induction", help="induction, brackets, quotes or skipgram (default: %(default)s)"
@@ -26,23 +26,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from experiments import bracket_table, circuit_files, discovery, head_types, path_tables, runs, task_sets
-    from experiments.cli.shared import chosen_step, open_cells, open_executor
+    from experiments import runs
+    from experiments.cli.opening import chosen_step, open_cells, open_executor
+    from experiments.heldout import head_types
+    from experiments.pages import circuit_files
+    from experiments.tasks import bracket_effects, discovery, path_effects, task_prompts
 
     opened = runs.open_run(arguments.run)
     if arguments.top < 1:
         raise ValueError(f"--top {arguments.top}: at least one path is printed")
-    if arguments.task not in task_sets.TASKS:
-        raise ValueError(f"unknown task {arguments.task!r}: choose one of {', '.join(task_sets.TASKS)}")
+    if arguments.task not in task_prompts.TASKS:
+        raise ValueError(f"unknown task {arguments.task!r}: choose one of {', '.join(task_prompts.TASKS)}")
     step = chosen_step(opened, arguments)
     cells = replace(open_cells(arguments), committed=True)  # what is known of the bundled runs' heads
-    steps = path_tables.formation_steps(cells) if arguments.formation else []
+    steps = path_effects.formation_steps(cells) if arguments.formation else []
     with open_executor(arguments) as executor:
         discovery.compute(cells, arguments.task, step, steps, executor)
     found = discovery.discover_circuit(cells, arguments.task, step, head_types.labels(cells, step))
     print(circuit_files.as_text(found, arguments.top))
     if arguments.task == "brackets":
-        print("\n".join(bracket_table.sentences(bracket_table.table(cells, step))))
+        print("\n".join(bracket_effects.sentences(bracket_effects.table(cells, step))))
     formed = circuit_files.formation(cells, arguments.task) if arguments.formation else None
     for path in circuit_files.write(cells, found, arguments.top, formed):
         print(f"wrote {path}")

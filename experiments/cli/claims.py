@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 HELP = "test the paper's twelve findings on several runs: statistic, interval, null, controls, and one word for each"
 
 if TYPE_CHECKING:
-    from experiments.study import Study
+    from experiments.claims.study import Study
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from experiments.cli.shared import add_study_arguments
+    from experiments.cli.opening import add_study_arguments
 
     add_study_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from experiments.cli.shared import open_study
+    from experiments.cli.opening import open_study
 
     make(open_study(arguments), arguments)
 
@@ -25,9 +25,9 @@ def make(opened: "Study", arguments: argparse.Namespace) -> None:
     """Computes what is missing, prints the table, and writes it as JSON and into a page with the paper's figures."""
     from pathlib import Path
 
-    from experiments import claims_page, study
-    from experiments.claims import table
-    from experiments.cli.shared import open_executor
+    from experiments.claims import study, table
+    from experiments.cli.opening import open_executor
+    from experiments.pages import claims_page
 
     with open_executor(arguments) as executor:
         study.compute(opened, executor)

@@ -6,7 +6,7 @@ HELP = "all that is known of one head on one page: type, learning coefficient, a
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from experiments.cli.shared import add_run_arguments
+    from experiments.cli.opening import add_run_arguments
 
     parser.add_argument("head", metavar="HEAD", help="L1H4 or 1:4")
     parser.add_argument("--step", type=int, help="checkpoint (default: the last)")
@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from experiments.cli.shared import check_out, open_executor
-    from experiments.investigate import Investigation
+    from experiments.cli.opening import check_out, open_executor
+    from experiments.investigate.investigation import Investigation
 
     check_out(arguments.out)
     with open_executor(arguments) as executor:

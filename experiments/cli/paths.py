@@ -6,7 +6,7 @@ HELP = "what cutting each path between heads (through q, k and v), and from head
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from experiments.cli.shared import add_run_arguments, add_survey_arguments
+    from experiments.cli.opening import add_run_arguments, add_survey_arguments
 
     parser.add_argument(
         "--method",
@@ -20,20 +20,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from experiments import report, runs, survey
-    from experiments.cli.shared import chosen_step, open_cells, survey_text
-    from experiments.figures import path_effects
-    from experiments.survey import Survey
+    from experiments import runs
+    from experiments.cli.opening import chosen_step, open_cells, survey_text
+    from experiments.heldout import ablation_pass
+    from experiments.heldout.ablation_pass import Survey
+    from experiments.pages import report
+    from experiments.plots import path_map
 
     opened = runs.open_run(arguments.run)
     if arguments.top < 1:
         raise ValueError(f"--top {arguments.top}: at least one path is printed")
     step = chosen_step(opened, arguments)
-    what = path_effects.every_path(opened.model_config())
+    what = path_map.every_path(opened.model_config())
     asked = Survey(what, step, 0, arguments.method, arguments.layer_norm)
     cells = open_cells(arguments)
     (asked,) = survey_text(cells, arguments, [asked])
-    found = survey.means(cells, asked)
+    found = ablation_pass.means(cells, asked)
     ranked = found.isel(change=abs(found.effect).argsort()[::-1].values)
     print(
         f"loss rise when one path is cut ({arguments.method} in its place, layer norm {arguments.layer_norm}) at step "
@@ -45,6 +47,6 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"{name:16}{float(at.effect):>9.4f} ({float(at.effect_se):.4f})")
     if opened.path_note:
         print(opened.path_note)
-    table = path_effects.table(found)
-    for path in report.write_table_and_figure(cells, "path_effects", table, path_effects.draw(table)):
+    table = path_map.table(found)
+    for path in report.write_table_and_figure(cells, "path_effects", table, path_map.draw(table)):
         print(f"wrote {path}")

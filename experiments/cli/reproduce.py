@@ -8,11 +8,11 @@ HELP = (
 )
 
 if TYPE_CHECKING:
-    from experiments.cells import Cells
+    from experiments.results.cells import Cells
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from experiments.cli.shared import add_run_arguments
+    from experiments.cli.opening import add_run_arguments
 
     parser.add_argument(
         "--all",
@@ -23,8 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from experiments import figures, induction_tokens, report, summary
-    from experiments.cli.shared import compute, open_cells, open_executor
+    from experiments import figures
+    from experiments.cli.opening import compute, open_cells, open_executor
+    from experiments.heldout import induction_tokens
+    from experiments.pages import report, summary
 
     cells = open_cells(arguments)
     note = cells.run.corpus_note(cells.on.corpus)
@@ -48,9 +50,9 @@ def run(arguments: argparse.Namespace) -> None:
 def _all(arguments: argparse.Namespace, measured: "Cells") -> None:
     from dataclasses import replace
 
+    from experiments.claims.study import Study
     from experiments.cli import claims
-    from experiments.cli.shared import DEFAULT_RUN, open_study
-    from experiments.study import Study
+    from experiments.cli.opening import DEFAULT_RUN, open_study
 
     several = argparse.Namespace(**vars(arguments) | {"run": None if arguments.run == DEFAULT_RUN else [arguments.run]})
     opened = open_study(several).cells

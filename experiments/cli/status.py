@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 HELP = "how far the sweeps of a results folder are, running or stopped: done, missing, failed, time left"
 
 if TYPE_CHECKING:
-    from experiments.journal import Entry, Sweep
+    from experiments.jobs.job_log import Entry, Sweep
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,35 +18,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from experiments import journal
+    from experiments.jobs import job_log
 
-    folders = arguments.folder or sorted(path.parent for path in Path("results").glob(f"**/{journal.NAME}"))
+    folders = arguments.folder or sorted(path.parent for path in Path("results").glob(f"**/{job_log.NAME}"))
     if not folders:
         raise ValueError("no sweep has written into results/: give a folder, or start one")
     for folder in folders:
-        if not (folder / journal.NAME).is_file():
-            raise ValueError(f"{folder} has no {journal.NAME}: give the results folder of a run")
-        entries, sweeps = journal.read(folder)
-        for sweep in journal.latest(sweeps):
+        if not (folder / job_log.NAME).is_file():
+            raise ValueError(f"{folder} has no {job_log.NAME}: give the results folder of a run")
+        entries, sweeps = job_log.read(folder)
+        for sweep in job_log.latest(sweeps):
             print(f"{folder}: {_line(sweep, entries)}")
         for entry in entries.values():
             if entry.state == "failed":
                 print(f"  failed: {entry.name}: {entry.error}")
             elif arguments.pieces and entry.state == "missing":
                 print(f"  missing: {entry.name}")
-        print(f"  every piece, its seconds and its memory: {journal.write_manifest(folder)}")
+        print(f"  every piece, its seconds and its memory: {job_log.write_manifest(folder)}")
 
 
 def _line(sweep: "Sweep", entries: "dict[str, Entry]") -> str:
     """One sweep in words."""
     import time
 
-    from experiments import journal
+    from experiments.jobs import job_log
 
     states = [entries[name].state for name in sweep.pieces]
     count = ", ".join(f"{states.count(state)} {state}" for state in ("done", "missing", "failed") if state in states)
     state = f"running (process {sweep.pid} on {sweep.host})" if sweep.running else "over" if sweep.over else "stopped"
-    left = journal.seconds_left(sweep, entries, time.time() if sweep.running else sweep.last)
+    left = job_log.seconds_left(sweep, entries, time.time() if sweep.running else sweep.last)
     time_left = f", {_clock(left)} left" if left and "missing" in states else ""
     return f"{sweep.description}, {state}: {count} of {len(states)} pieces{time_left}"
 

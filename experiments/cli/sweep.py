@@ -6,7 +6,7 @@ HELP = "sample every head of some runs in all the ways that the claims ask for, 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from experiments.cli.shared import add_study_arguments
+    from experiments.cli.opening import add_study_arguments
 
     parser.add_argument(
         "--commit", action="store_true", help="also write the tables beside the bundled runs, where --all reads them"
@@ -17,8 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from experiments import study
-    from experiments.cli.shared import open_executor, open_study
+    from experiments.claims import study
+    from experiments.cli.opening import open_executor, open_study
 
     opened = open_study(arguments)
     computed = study.Study(tuple(replace(cells, committed=False) for cells in opened.cells))

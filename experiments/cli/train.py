@@ -24,8 +24,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     import torch
 
-    from experiments import presets, train
-    from experiments.cli.shared import check_out
+    from experiments.cli.opening import check_out
+    from experiments.runs import presets, train
 
     preset = presets.get(arguments.preset)
     check_out(arguments.out)

@@ -6,7 +6,7 @@ HELP = "what each head is (previous-token, induction, multigram, bracket, ...), 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from experiments.cli.shared import add_run_arguments
+    from experiments.cli.opening import add_run_arguments
 
     parser.add_argument("--step", type=int, help="checkpoint (default: the last)")
     parser.add_argument("--tokens", type=int, help="of held-out text (default: 500000, or all where there are fewer)")
@@ -14,8 +14,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from experiments import head_types, runs, type_files
-    from experiments.cli.shared import chosen_step, open_cells, open_executor
+    from experiments import runs
+    from experiments.cli.opening import chosen_step, open_cells, open_executor
+    from experiments.heldout import head_types
+    from experiments.pages import type_files
 
     opened = runs.open_run(arguments.run)
     step = chosen_step(opened, arguments)

@@ -7,11 +7,11 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments.cells import Cells, tokens_seen
-from experiments.figures import style
-from experiments.plan import Plan
-from experiments.runs import Run
-from experiments.study import MAIN, Study, in_way
+from experiments.claims.study import MAIN, Study, in_way
+from experiments.measurements.plan import Plan
+from experiments.plots import style
+from experiments.results.cells import Cells, tokens_seen
+from experiments.runs.run import Run
 
 TITLE = "Other measures"
 CAPTION = (
@@ -34,7 +34,7 @@ MEASURES = {
 
 def prepare(cells: Cells, executor: Executor) -> None:
     """Samples what is missing."""
-    from experiments import study
+    from experiments.claims import study
 
     study.compute_ways(cells, (MAIN,), executor)
     study.compute_curvature(cells, executor)

@@ -8,14 +8,14 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments import head_types
-from experiments.cells import Cells, tokens_seen
 from experiments.claims import differentiation
 from experiments.claims.differentiation import METHODS, SCALINGS, Group
-from experiments.figures import style
-from experiments.plan import Plan
-from experiments.runs import Run
-from experiments.study import MAIN, Study, surveyed
+from experiments.claims.study import MAIN, Study, surveyed
+from experiments.heldout import head_types
+from experiments.measurements.plan import Plan
+from experiments.plots import style
+from experiments.results.cells import Cells, tokens_seen
+from experiments.runs.run import Run
 
 TITLE = "Clusters of learning coefficients and types of heads"
 CAPTION = (
@@ -37,7 +37,7 @@ LINES = ("-", "--", ":", "-.")
 
 def prepare(cells: Cells, executor: Executor) -> None:
     """Samples and surveys what is missing."""
-    from experiments import study
+    from experiments.claims import study
 
     study.compute_ways(cells, (MAIN,), executor)
     head_types.compute(cells, surveyed(cells), executor)

@@ -6,10 +6,10 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments.cells import Cells, tokens_seen
-from experiments.figures import style
-from experiments.plan import Plan
-from experiments.runs import Run
+from experiments.measurements.plan import Plan
+from experiments.plots import style
+from experiments.results.cells import Cells, tokens_seen
+from experiments.runs.run import Run
 
 TITLE = "Composition"
 CAPTION = (

@@ -7,11 +7,11 @@ from pathlib import Path
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments.cells import Cells, tokens_seen
-from experiments.figures import style
-from experiments.plan import Plan
-from experiments.runs import Run
-from experiments.study import MAIN, texts
+from experiments.claims.study import MAIN, texts
+from experiments.measurements.plan import Plan
+from experiments.plots import style
+from experiments.results.cells import Cells, tokens_seen
+from experiments.runs.run import Run
 
 TITLE = "The whole model on other texts"
 CAPTION = (
@@ -25,7 +25,7 @@ NEEDS = ()
 
 def prepare(cells: Cells, executor: Executor) -> None:
     """Samples what is missing."""
-    from experiments import study
+    from experiments.claims import study
 
     study.compute_full(cells, executor)
 

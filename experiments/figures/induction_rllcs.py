@@ -7,11 +7,11 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments.cells import Cells, tokens_seen
-from experiments.figures import style
-from experiments.plan import Plan
-from experiments.runs import Run
-from experiments.study import CODE, MAIN, in_way
+from experiments.claims.study import CODE, MAIN, in_way
+from experiments.measurements.plan import Plan
+from experiments.plots import style
+from experiments.results.cells import Cells, tokens_seen
+from experiments.runs.run import Run
 
 TITLE = "On the training text and on code"
 CAPTION = (
@@ -25,7 +25,7 @@ NEEDS = ("circuit",)  # kinds of cells; the rLLCs are computed, or read, by `pre
 
 def prepare(cells: Cells, executor: Executor) -> None:
     """Samples what is missing."""
-    from experiments import study
+    from experiments.claims import study
 
     study.compute_ways(cells, (MAIN, CODE), executor)
 

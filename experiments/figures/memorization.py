@@ -9,14 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments import head_types
-from experiments.cells import Cells
 from experiments.claims import memorisation
-from experiments.figures import style
+from experiments.claims.study import MAIN, Study, middle_step, surveyed
 from experiments.figures.clustering import MARKERS
-from experiments.plan import Plan
-from experiments.runs import Run
-from experiments.study import MAIN, Study, middle_step, surveyed
+from experiments.heldout import head_types
+from experiments.measurements.plan import Plan
+from experiments.plots import style
+from experiments.results.cells import Cells
+from experiments.runs.run import Run
 
 TITLE = "Memorisation"
 CAPTION = (
@@ -34,7 +34,7 @@ LAYER_COLORS = (style.COLORS[0], style.COLORS[1], style.COLORS[2], style.COLORS[
 
 def prepare(cells: Cells, executor: Executor) -> None:
     """Samples and surveys what is missing."""
-    from experiments import study
+    from experiments.claims import study
 
     study.compute_ways(cells, (MAIN,), executor)
     for step in (middle_step(cells.run), cells.run.steps[-1]):

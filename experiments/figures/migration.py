@@ -8,13 +8,13 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments import head_types
-from experiments.cells import Cells
 from experiments.claims import migration
-from experiments.figures import style
-from experiments.plan import Plan
-from experiments.runs import Run
-from experiments.study import Study, middle_step, surveyed
+from experiments.claims.study import Study, middle_step, surveyed
+from experiments.heldout import head_types
+from experiments.measurements.plan import Plan
+from experiments.plots import style
+from experiments.results.cells import Cells
+from experiments.runs.run import Run
 
 TITLE = "Multigrams that move between layers"
 CAPTION = (

@@ -8,11 +8,11 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.cells import Cells, tokens_seen
-from experiments.figures import style
-from experiments.plan import Plan
-from experiments.runs import Run
-from experiments.study import MAIN, RELATIVE, in_way
+from experiments.claims.study import MAIN, RELATIVE, in_way
+from experiments.measurements.plan import Plan
+from experiments.plots import style
+from experiments.results.cells import Cells, tokens_seen
+from experiments.runs.run import Run
 
 TITLE = "Relative to the one-layer model"
 CAPTION = (
@@ -26,7 +26,7 @@ NEEDS = ("circuit",)  # kinds of cells; the rLLCs are computed, or read, by `pre
 
 def prepare(cells: Cells, executor: Executor) -> None:
     """Samples what is missing."""
-    from experiments import study
+    from experiments.claims import study
 
     study.compute_ways(cells, (MAIN, RELATIVE), executor)
 

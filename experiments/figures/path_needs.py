@@ -8,12 +8,12 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments import sweep
-from experiments.cells import Cells, tokens_seen
-from experiments.figures import style
-from experiments.plan import Plan
-from experiments.runs import Run
-from experiments.study import Study, bracket_task, few_steps
+from experiments.claims.study import Study, bracket_task, few_steps
+from experiments.jobs import runner
+from experiments.measurements.plan import Plan
+from experiments.plots import style
+from experiments.results.cells import Cells, tokens_seen
+from experiments.runs.run import Run
 
 TITLE = "Which paths brackets need"
 CAPTION = (
@@ -31,7 +31,7 @@ GROUP_NAMES = {"nested": "nested brackets", "unnested": "other brackets", "quote
 
 def prepare(cells: Cells, executor: Executor) -> None:
     """Cuts all paths at some checkpoints."""
-    sweep.run([bracket_task(cells, step) for step in few_steps(cells)], executor, cells.run.name)
+    runner.run([bracket_task(cells, step) for step in few_steps(cells)], executor, cells.run.name)
 
 
 def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:

@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from experiments.cells import Cells, tokens_seen
-from experiments.figures import style
-from experiments.plan import Plan
-from experiments.runs import Run
-from experiments.study import BALANCED, MAIN, RANDOM, RECALIBRATED, Study, in_way
+from experiments.claims.study import BALANCED, MAIN, RANDOM, RECALIBRATED, Study, in_way
+from experiments.measurements.plan import Plan
+from experiments.plots import style
+from experiments.results.cells import Cells, tokens_seen
+from experiments.runs.run import Run
 
 TITLE = "Regime and gauge"
 CAPTION = (
@@ -37,7 +37,7 @@ WAYS = {
 
 def prepare(cells: Cells, executor: Executor) -> None:
     """Samples what is missing."""
-    from experiments import study
+    from experiments.claims import study
 
     study.compute_ways(cells, WAYS, executor)
     study.compute_curvature(cells, executor)

@@ -10,14 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments import sweep
-from experiments.cells import Cells, tokens_seen
 from experiments.claims import stages
-from experiments.claims.onsets import critical_points
-from experiments.figures import style
-from experiments.plan import Plan
-from experiments.runs import Run
-from experiments.study import MAIN, texts
+from experiments.claims.study import MAIN, texts
+from experiments.jobs import runner
+from experiments.measurements.plan import Plan
+from experiments.plots import style
+from experiments.results.cells import Cells, tokens_seen
+from experiments.runs.run import Run
+from experiments.statistics.onsets import critical_points
 
 TITLE = "Stages of learning"
 CAPTION = (
@@ -37,7 +37,7 @@ CRITICAL = "#D55E00"
 
 def prepare(cells: Cells, executor: Executor) -> None:
     """Samples what is missing of the whole model's coefficient."""
-    sweep.run(_sampled(cells).tasks(("full",)), executor, cells.run.name)
+    runner.run(_sampled(cells).tasks(("full",)), executor, cells.run.name)
 
 
 def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:

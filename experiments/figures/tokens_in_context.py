@@ -13,13 +13,14 @@ from matplotlib.figure import Figure
 
 from ablations import affected
 from ablations.affected import Hits
-from experiments import corpora, head_types, survey
-from experiments.cells import Cells
-from experiments.figures import style
-from experiments.figures.types import KIND_COLORS
-from experiments.plan import Plan
-from experiments.runs import Run
-from experiments.study import Study, middle_step, surveyed
+from experiments import corpora
+from experiments.claims.study import Study, middle_step, surveyed
+from experiments.heldout import ablation_pass, head_types
+from experiments.measurements.plan import Plan
+from experiments.plots import style
+from experiments.plots.head_types import KIND_COLORS
+from experiments.results.cells import Cells
+from experiments.runs.run import Run
 
 TITLE = "Tokens in context"
 CAPTION = (
@@ -112,7 +113,7 @@ def _rows(axis: Axes, count: int) -> None:
 
 
 def _examples(study: Study, cells: Cells, step: int) -> xr.Dataset:
-    kept, rows = study.effects(cells, step), survey.surveyed(surveyed(cells, step), cells.on)
+    kept, rows = study.effects(cells, step), ablation_pass.surveyed(surveyed(cells, step), cells.on)
     tokens, end = np.asarray(rows.tokens).astype(np.int64), corpora.bos(rows.tokenizer)
     names = kept.change.values.tolist()
     before, said = np.full((2, len(names), SHOWN), "", dtype=object)

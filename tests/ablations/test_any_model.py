@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from transformer_lens import HookedTransformer
 
-from ablations import attention, closeup, effects, heads, rerun, substitutes, tables
+from ablations import changed_losses, closeup, effects, forward, heads, rerun, substitutes
 from ablations.changes import Change, change_name, parse_change
 from ablations.paths import cut
 from tests.conftest import GPT2, PYTHIA, make_model
@@ -49,19 +49,19 @@ def made(kind: str, **more: object) -> HookedTransformer:
 @every_kind
 def test_functions_equal_the_models_own_forward(kind: str) -> None:
     model = made(kind)
-    weights, cfg = attention.weights_of(model), model.cfg
+    weights, cfg = forward.weights_of(model), model.cfg
     with torch.no_grad():
         logits, cache = model.run_with_cache(TOKENS)
         clean = rerun.clean_run(weights, cfg, TOKENS)
-    torch.testing.assert_close(attention.logits(weights, cfg, TOKENS), logits, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(forward.logits(weights, cfg, TOKENS), logits, rtol=1e-4, atol=1e-4)
     for layer in range(cfg.n_layers):
         torch.testing.assert_close(clean.z[layer], cache["z", layer], rtol=1e-4, atol=1e-5)
         patterns = rerun.patterns(weights, cfg, clean, layer)
         torch.testing.assert_close(patterns, cache["pattern", layer], rtol=1e-4, atol=1e-5)
-    last = attention.last_residual(weights, cfg, TOKENS)
+    last = forward.last_residual(weights, cfg, TOKENS)
     torch.testing.assert_close(last[:, 0], clean.residuals[-1][:, -1], rtol=1e-4, atol=1e-5)
     attn = "blocks.1.attn.W_Q"
-    other = attention.logits({**weights, attn: 1.1 * weights[attn]}, cfg, TOKENS)
+    other = forward.logits({**weights, attn: 1.1 * weights[attn]}, cfg, TOKENS)
     assert (other - logits).abs().max() > 1e-3, "negative control: other queries"
 
 
@@ -69,10 +69,10 @@ def test_functions_equal_the_models_own_forward(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["gpt2", "pythia", "llama"])
 def test_every_weight_of_an_mlp_counts(kind: str, without: str) -> None:
     model = made(kind)
-    weights = attention.weights_of(model)
+    weights = forward.weights_of(model)
     other = {**weights, without: torch.randn(weights[without].shape, generator=torch.Generator().manual_seed(3))}
-    found = attention.logits(other, model.cfg, TOKENS)
-    assert (found - attention.logits(weights, model.cfg, TOKENS)).abs().max() > 1e-2
+    found = forward.logits(other, model.cfg, TOKENS)
+    assert (found - forward.logits(weights, model.cfg, TOKENS)).abs().max() > 1e-2
     with torch.no_grad():
         dict(model.named_parameters())[without].copy_(other[without])
         torch.testing.assert_close(found, model(TOKENS), rtol=1e-4, atol=1e-4)
@@ -81,11 +81,11 @@ def test_every_weight_of_an_mlp_counts(kind: str, without: str) -> None:
 def test_rotary_tables_are_asked_for() -> None:
     model = made("pythia")
     with pytest.raises(ValueError, match=r"no rotary.sin among the weights.*take them by weights_of"):
-        attention.logits(dict(model.named_parameters()), model.cfg, TOKENS)
-    swapped = attention.weights_of(model)
-    swapped[attention.SIN], swapped[attention.COS] = swapped[attention.COS], swapped[attention.SIN]
+        forward.logits(dict(model.named_parameters()), model.cfg, TOKENS)
+    swapped = forward.weights_of(model)
+    swapped[forward.SIN], swapped[forward.COS] = swapped[forward.COS], swapped[forward.SIN]
     with torch.no_grad():
-        assert (attention.logits(swapped, model.cfg, TOKENS) - model(TOKENS)).abs().max() > 1e-3
+        assert (forward.logits(swapped, model.cfg, TOKENS) - model(TOKENS)).abs().max() > 1e-3
 
 
 CHANGES = [
@@ -105,10 +105,10 @@ def by_hooks(model: HookedTransformer, change: Change, values: dict, layer_norm:
 @pytest.mark.parametrize("layer_norm", ["recompute", "freeze"])
 def test_tables_are_what_hooks_say(kind: str, layer_norm) -> None:
     model = made(kind)
-    weights, cfg = attention.weights_of(model), model.cfg
+    weights, cfg = forward.weights_of(model), model.cfg
     changes = [parse_change(text) for text in CHANGES]
     means = substitutes.mean_z(weights, cfg, OTHERS)
-    (block,) = tables.blocks(weights, cfg, TOKENS, changes, substitutes.fixed(means), layer_norm)
+    (block,) = changed_losses.blocks(weights, cfg, TOKENS, changes, substitutes.fixed(means), layer_norm)
     torch.testing.assert_close(block.clean, effects.token_losses(model, TOKENS), rtol=1e-4, atol=1e-4)
     expected = [by_hooks(model, change, means, layer_norm) for change in changes]
     for number, change in enumerate(changes):
@@ -123,7 +123,7 @@ def test_tables_are_what_hooks_say(kind: str, layer_norm) -> None:
 @every_kind
 def test_own_z_in_place_changes_nothing(kind: str) -> None:
     model = made(kind)
-    weights, cfg = attention.weights_of(model), model.cfg
+    weights, cfg = forward.weights_of(model), model.cfg
     with torch.no_grad():
         clean = rerun.clean_run(weights, cfg, TOKENS)
         own = {(layer, head): clean.z[layer][:, :, head] for layer in range(2) for head in range(3)}
@@ -137,7 +137,7 @@ def test_own_z_in_place_changes_nothing(kind: str) -> None:
 @every_kind
 def test_a_close_up(kind: str) -> None:
     model, change, pos = made(kind), parse_change("L0H1->L1H2.k"), 7
-    weights, cfg = attention.weights_of(model), model.cfg
+    weights, cfg = forward.weights_of(model), model.cfg
     means = substitutes.mean_z(weights, cfg, OTHERS)
     seen = closeup.close_up(weights, cfg, TOKENS[2], pos, change, [means])
     with torch.no_grad():
@@ -165,9 +165,9 @@ REFUSED: dict[str, dict] = {
 }
 ONE = parse_change("L0H0")
 CALLS: list[Callable] = [
-    lambda w, cfg: attention.logits(w, cfg, TOKENS),
+    lambda w, cfg: forward.logits(w, cfg, TOKENS),
     lambda w, cfg: rerun.clean_run(w, cfg, TOKENS),
-    lambda w, cfg: list(tables.blocks(w, cfg, TOKENS, [ONE], substitutes.zeros(cfg))),
+    lambda w, cfg: list(changed_losses.blocks(w, cfg, TOKENS, [ONE], substitutes.zeros(cfg))),
     lambda w, cfg: closeup.close_up(w, cfg, TOKENS[0], 5, ONE, [{}]),
     lambda w, cfg: substitutes.mean_z(w, cfg, TOKENS),
     lambda w, cfg: substitutes.pool(w, cfg, TOKENS, np.zeros((6, 12), int)),
@@ -185,4 +185,4 @@ def test_models_of_other_kinds_are_refused(reason: str) -> None:
         call(weights, model.cfg)  # negative control
     model.cfg = cfg
     with pytest.raises(ValueError, match="not a model these functions can run: "):
-        attention.weights_of(model)
+        forward.weights_of(model)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ablations import attention, effects, heads, substitutes
+from ablations import effects, forward, heads, substitutes
 from ablations.names import all_heads, check_head, head_name, parse_head
 from tests.conftest import make_model
 
@@ -59,7 +59,7 @@ def test_interventions_concatenate(model) -> None:
 def test_means_agree_with_the_functional_run(by_position: bool) -> None:
     model = make_model(7, torch.float64)
     hooked = heads.mean_z(model, all_heads(model.cfg), TOKENS, by_position)
-    functional = substitutes.mean_z(attention.weights_of(model), model.cfg, TOKENS, by_position, rows_at_once=2)
+    functional = substitutes.mean_z(forward.weights_of(model), model.cfg, TOKENS, by_position, rows_at_once=2)
     for head, value in hooked.items():
         assert value.shape == ((11, 6) if by_position else (6,))
         torch.testing.assert_close(functional[head], value, rtol=1e-10, atol=1e-10)
@@ -84,7 +84,7 @@ def test_donors_are_rows_of_other_documents_and_depend_on_seed_and_row_alone() -
 def test_resamples_are_the_donors_values(model) -> None:
     documents = np.repeat(np.arange(6)[:, None], 11, axis=1)
     text = torch.cat([TOKENS, DONORS])
-    weights = attention.weights_of(model)
+    weights = forward.weights_of(model)
     donors = substitutes.pool(weights, model.cfg, text, documents, rows_at_once=4)
     draws = substitutes.resamples(donors, documents, 2, seed=4)(slice(2, 5))
     chosen = heads.other_rows(documents, documents, seed=4, draws=2)[2:5]

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from ablations import attention, effects, heads, rerun
+from ablations import effects, forward, heads, rerun
 from ablations.changes import Change, check_change
 from ablations.paths import OUTPUT, VIAS, Path, all_paths, check_path, cut, parse_path, path_name, sources_of
 from tests.conftest import make_model
@@ -37,11 +37,11 @@ def by_hand(model, path: Path, value: torch.Tensor, layer_norm: str = "recompute
 
 
 def logits_of(model, residual: torch.Tensor) -> torch.Tensor:
-    return attention.token_losses(attention.weights_of(model), model.cfg, residual, TOKENS)
+    return forward.token_losses(forward.weights_of(model), model.cfg, residual, TOKENS)
 
 
 def prepared(model, values=None, layer_norm: str = "recompute") -> rerun.Run:
-    weights = attention.weights_of(model)
+    weights = forward.weights_of(model)
     clean = rerun.clean_run(weights, model.cfg, TOKENS)
     return rerun.prepare(weights, model.cfg, clean, values or {}, layer_norm)
 
@@ -91,8 +91,8 @@ def test_sets_of_cuts_and_heads_equal_the_hooks(n_layers, positions, normalizati
         cuts.append(Path("pos_embed", (1, 0), "k"))
     run = prepared(model, means, layer_norm)
     stream, scaled_as = rerun.final_streams(run, Change(cuts=tuple(cuts)))
-    weights = attention.weights_of(model)
-    normalized = attention.normalize_as(weights, model.cfg, "ln_final", stream, like=scaled_as)
+    weights = forward.weights_of(model)
+    normalized = forward.normalize_as(weights, model.cfg, "ln_final", stream, like=scaled_as)
     ours = normalized @ weights["unembed.W_U"] + weights["unembed.b_U"]
     hooked = effects.run(model, TOKENS, cut(model, cuts, means, layer_norm))
     torch.testing.assert_close(ours, hooked, rtol=1e-10, atol=1e-10)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ablations import attention, effects, heads, substitutes, tables
+from ablations import changed_losses, effects, forward, heads, substitutes
 from ablations.changes import Change
 from ablations.paths import OUTPUT, Path, all_paths, cut
 from tests.conftest import make_model
@@ -17,7 +17,7 @@ TOKENS = torch.randint(50, (5, 11), generator=torch.Generator().manual_seed(5))
 @pytest.mark.parametrize("normalization", ["LN", "LNPre", None])
 def test_every_change_costs_what_its_hooks_cost(n_layers: int, normalization: str | None, layer_norm: str) -> None:
     model = make_model(4, torch.float64, n_layers=n_layers, normalization_type=normalization)
-    weights = attention.weights_of(model)
+    weights = forward.weights_of(model)
     changes = [Change(cuts=(path,)) for path in all_paths(model.cfg)]
     last = n_layers - 1
     into_last = (Path((0, 0), (last, 1), "k"), Path((0, 2), (last, 1), "q"), Path((0, 2), (last, 0), "v"))
@@ -33,7 +33,9 @@ def test_every_change_costs_what_its_hooks_cost(n_layers: int, normalization: st
     ]
     values = substitutes.mean_z(weights, model.cfg, TOKENS)
     found = list(
-        tables.blocks(weights, model.cfg, TOKENS, changes, substitutes.fixed(values), layer_norm, rows_at_once=2)
+        changed_losses.blocks(
+            weights, model.cfg, TOKENS, changes, substitutes.fixed(values), layer_norm, rows_at_once=2
+        )
     )
     assert [block.rows for block in found] == [slice(0, 2), slice(2, 4), slice(4, 5)]
     changed = torch.cat([block.changed for block in found], dim=1)
@@ -50,40 +52,40 @@ def test_every_change_costs_what_its_hooks_cost(n_layers: int, normalization: st
 
 
 def test_the_unchanged_run_costs_nothing_bit_for_bit(model) -> None:
-    weights = attention.weights_of(model)
+    weights = forward.weights_of(model)
     own = substitutes.pool(weights, model.cfg, TOKENS, np.zeros((5, 11), dtype=int)).z
 
     def themselves(rows: slice) -> list[substitutes.Values]:
         return [{(layer, head): own[layer][rows, :, head] for layer in range(2) for head in range(3)}]
 
     changes = [Change(heads=((1, 0), (1, 2))), Change(cuts=(Path((0, 1), (1, 2), "k"),)), Change()]
-    for block in tables.blocks(weights, model.cfg, TOKENS, changes, themselves, rows_at_once=5):
+    for block in changed_losses.blocks(weights, model.cfg, TOKENS, changes, themselves, rows_at_once=5):
         assert block.effect.abs().max() < 1e-6
         assert (block.effect[2] == 0).all()
     zeros = substitutes.zeros(model.cfg)
-    (removed,) = tables.blocks(weights, model.cfg, TOKENS, changes, zeros, rows_at_once=5)
+    (removed,) = changed_losses.blocks(weights, model.cfg, TOKENS, changes, zeros, rows_at_once=5)
     assert removed.effect[0].abs().max() > 1e-3
 
 
 def test_effects_are_means_over_draws(model) -> None:
-    weights = attention.weights_of(model)
+    weights = forward.weights_of(model)
     values = [substitutes.mean_z(weights, model.cfg, TOKENS[:k]) for k in (1, 3)]
     changes = [Change(heads=((0, 1),)), Change(cuts=(Path((0, 1), (1, 2), "v"),))]
 
     def cost(losses: torch.Tensor) -> torch.Tensor:
         return losses.mean(1)
 
-    both = tables.effects(weights, model.cfg, TOKENS, changes, cost, lambda rows: list(values))
-    alone = [tables.effects(weights, model.cfg, TOKENS, changes, cost, substitutes.fixed(v)) for v in values]
+    both = changed_losses.effects(weights, model.cfg, TOKENS, changes, cost, lambda rows: list(values))
+    alone = [changed_losses.effects(weights, model.cfg, TOKENS, changes, cost, substitutes.fixed(v)) for v in values]
     np.testing.assert_allclose(both, np.mean(alone, axis=0), atol=1e-6)
     assert not np.allclose(alone[0], alone[1], atol=1e-6)
 
 
 def test_a_path_that_is_named_twice_is_cut_once(model) -> None:
-    weights = attention.weights_of(model)
+    weights = forward.weights_of(model)
     for path in (Path((0, 1), (1, 2), "k"), Path((0, 1), OUTPUT), Path("embed", OUTPUT)):
         changes = [Change(cuts=(path,)), Change(cuts=(path, path))]
-        (block,) = tables.blocks(weights, model.cfg, TOKENS, changes, substitutes.zeros(model.cfg))
+        (block,) = changed_losses.blocks(weights, model.cfg, TOKENS, changes, substitutes.zeros(model.cfg))
         assert torch.equal(block.changed[0], block.changed[1])
         hooked = [effects.token_losses(model, TOKENS, cut(model, change.cuts)) for change in changes]
         assert torch.equal(*hooked)
@@ -100,9 +102,9 @@ def test_a_path_that_is_named_twice_is_cut_once(model) -> None:
     ],
 )
 def test_bad_input_is_refused(model, changes, tokens, message: str) -> None:
-    weights = attention.weights_of(model)
+    weights = forward.weights_of(model)
     with pytest.raises(ValueError, match=message):
-        list(tables.blocks(weights, model.cfg, tokens, changes, substitutes.zeros(model.cfg)))
+        list(changed_losses.blocks(weights, model.cfg, tokens, changes, substitutes.zeros(model.cfg)))
 
 
 def test_clustered_error_is_right_for_correlated_units() -> None:

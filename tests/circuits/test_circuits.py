@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ablations import attention, substitutes
+from ablations import forward, substitutes
 from circuits import classify, composition, induction, scores
 from tests.conftest import make_model
 from tests.planted import LENGTH, VOCABULARY, planted_induction
@@ -60,7 +60,7 @@ def test_random_rows_are_distinct_middle_tokens() -> None:
 @pytest.mark.parametrize(("via", "mode"), [("q", "Q"), ("k", "K"), ("v", "V")])
 def test_raw_composition_equals_transformer_lens(via: str, mode: str) -> None:
     model = make_model(2, torch.float64, n_layers=3)
-    ours = composition.composition(attention.weights_of(model), model.cfg, "raw")[..., composition.VIAS.index(via)]
+    ours = composition.composition(forward.weights_of(model), model.cfg, "raw")[..., composition.VIAS.index(via)]
     theirs = model.all_composition_scores(mode)
     pairs = [(0, 1), (0, 2), (1, 2)]
     for source, target in pairs:
@@ -71,8 +71,8 @@ def test_raw_composition_equals_transformer_lens(via: str, mode: str) -> None:
 
 def test_folded_composition_equals_transformer_lens_with_folded_weights() -> None:
     model = make_model(2, torch.float64, positional_embedding_type="standard")  # TransformerLens folds no shortformer
-    ours = composition.composition(attention.weights_of(model), model.cfg)
-    raw = composition.composition(attention.weights_of(model), model.cfg, "raw")
+    ours = composition.composition(forward.weights_of(model), model.cfg)
+    raw = composition.composition(forward.weights_of(model), model.cfg, "raw")
     model.process_weights_(fold_ln=True, center_writing_weights=False, center_unembed=False)
     for number, mode in enumerate("QKV"):
         theirs = model.all_composition_scores(mode)[0, :, 1]
@@ -83,7 +83,7 @@ def test_folded_composition_equals_transformer_lens_with_folded_weights() -> Non
 def test_random_heads_score_the_baseline() -> None:
     model = make_model(0, d_model=96, d_head=12, n_heads=8)
     base = composition.random_baseline(model.cfg)
-    found = composition.composition(attention.weights_of(model), model.cfg, "raw")[0, :, 1]
+    found = composition.composition(forward.weights_of(model), model.cfg, "raw")[0, :, 1]
     assert base.mean == pytest.approx(96**-0.5, rel=0.05)
     assert abs(found.mean().item() - base.mean) < 0.1 * base.sd * 3
     assert base.sd < 0.2 * base.mean
@@ -111,7 +111,7 @@ def rotated_scores(model, source: int, target: int, via: int, draws: int, seed: 
 @pytest.mark.parametrize("via", [0, 1, 2])
 def test_the_spectral_baseline_is_what_random_turns_give(via: int) -> None:
     model = make_model(2, torch.float64)
-    mean, sd = composition.spectral_baseline(attention.weights_of(model), model.cfg)
+    mean, sd = composition.spectral_baseline(forward.weights_of(model), model.cfg)
     drawn = rotated_scores(model, 1, 2, via, 4000).detach().numpy()
     assert abs(drawn.mean() - float(mean)) < 4 * drawn.std() / 4000**0.5
     expected = float(sd[0, 1, 1, 2, via])
@@ -127,7 +127,7 @@ def test_principal_cosines_find_a_shared_subspace() -> None:
         model.blocks[1].ln1.w.fill_(1.0)
         first.W_O -= first.W_O.mean(-1, keepdim=True)  # the mean is not read, so it is not written
         second.W_K[2, :, :3] = first.W_O[1, :3].T
-    found = composition.principal_cosines(attention.weights_of(model), model.cfg)
+    found = composition.principal_cosines(forward.weights_of(model), model.cfg)
     assert (found[0, 1, 1, 2, 1, :3] > 1 - 1e-9).all()
     assert (found[0, 1, 1, 2, 1, 3:] < 0.99).all()
     assert (found[0, 1, 1, 2, [0, 2]] < 0.99).all()  # negative control: the other readings share nothing
@@ -139,7 +139,7 @@ def test_principal_cosines_find_a_shared_subspace() -> None:
 def test_positions_are_told_apart() -> None:
     model = make_model(2, torch.float64)
     attn = model.blocks[1].attn
-    found = composition.position_composition(attention.weights_of(model), model.cfg)
+    found = composition.position_composition(forward.weights_of(model), model.cfg)
     q, k = attn.W_Q[1], attn.W_K[1]
     for side, matrix in enumerate((q @ k.T, k @ q.T)):
         expected = ((model.W_pos @ matrix).norm() / (model.W_pos.norm() * matrix.norm())).detach()
@@ -147,7 +147,7 @@ def test_positions_are_told_apart() -> None:
     assert found[1, 1, 0] != found[1, 1, 1]
     with pytest.raises(ValueError, match="only a shortformer"):
         standard = make_model(2, positional_embedding_type="standard")
-        composition.position_composition(attention.weights_of(standard), standard.cfg)
+        composition.position_composition(forward.weights_of(standard), standard.cfg)
 
 
 def test_heads_are_chosen_by_score() -> None:
@@ -159,7 +159,7 @@ def test_heads_are_chosen_by_score() -> None:
 
 def test_the_planted_circuit_has_the_whole_effect() -> None:
     model = planted_induction()
-    weights, period = attention.weights_of(model), LENGTH // 2
+    weights, period = forward.weights_of(model), LENGTH // 2
     generator = np.random.default_rng(0)
     rows = torch.from_numpy(np.stack([generator.permutation(VOCABULARY)[:period] for _ in range(24)]))
     tokens = scores.repeated(rows)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformer_lens import HookedTransformer
 
-from ablations import attention, rerun
+from ablations import forward, rerun
 from circuits import context_gain, planted
 from circuits.multigrams import FAMILIES, LONGEST, Patterns
 from tests.conftest import make_model
@@ -46,7 +46,7 @@ def test_log_probabilities_are_those_of_literal_runs(windows: torch.Tensor, monk
     targets = [9, 8, 7, 6, 5, 4, 3, 44, 45]
     before = windows.clone()
     found = context_gain.log_probabilities(
-        attention.weights_of(model), model.cfg, windows, padded(contexts, targets)
+        forward.weights_of(model), model.cfg, windows, padded(contexts, targets)
     ).numpy()
     expected = [literal(model, windows, context, target) for context, target in zip(contexts, targets, strict=True)]
     np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -57,7 +57,7 @@ def test_log_probabilities_are_those_of_literal_runs(windows: torch.Tensor, monk
 
 def test_the_best_part_is_the_best_of_all_parts(windows: torch.Tensor) -> None:
     model, targets = make_model(), list(range(len(CONTEXTS)))
-    found = context_gain.best_of_parts(attention.weights_of(model), model.cfg, windows, padded(CONTEXTS, targets))
+    found = context_gain.best_of_parts(forward.weights_of(model), model.cfg, windows, padded(CONTEXTS, targets))
     assert found[0] == -np.inf, "nothing is less than no context"
     for number, context in enumerate(CONTEXTS[1:], 1):
         parts = [dict(kept) for n in range(len(context)) for kept in combinations(context.items(), n)]
@@ -67,7 +67,7 @@ def test_the_best_part_is_the_best_of_all_parts(windows: torch.Tensor) -> None:
 
 def test_windows_must_be_longer_than_contexts(windows: torch.Tensor) -> None:
     model, far = make_model(), padded([{16: 7}], [1])
-    weights = attention.weights_of(model)
+    weights = forward.weights_of(model)
     assert context_gain.log_probabilities(weights, model.cfg, windows, far).shape == (1,)
     with pytest.raises(ValueError, match="windows of 16 tokens: a context reaches 16 back"):
         context_gain.log_probabilities(weights, model.cfg, windows[:, :16], far)
@@ -81,7 +81,7 @@ def smallest(model: HookedTransformer, windows: torch.Tensor, text: torch.Tensor
     aims = np.array(targets, dtype=np.int64)
     gain = clean[np.arange(len(aims)), aims] - log_unigram[aims]
     before = text.flip(1)[:, :16].numpy()
-    weights = attention.weights_of(model)
+    weights = forward.weights_of(model)
     numbers = context_gain.smallest(weights, model.cfg, windows, before, aims, gain, log_unigram)
     return [FAMILIES[number] if number >= 0 else None for number in numbers]
 
@@ -141,10 +141,10 @@ def test_what_is_predicted_without_any_context_completes_nothing(windows: torch.
 @pytest.mark.parametrize("positions", ["shortformer", "standard"])
 def test_the_last_residual_is_that_of_a_whole_run(tokens: torch.Tensor, normalization, positions: str) -> None:
     model = make_model(dtype=torch.float64, normalization_type=normalization, positional_embedding_type=positions)
-    weights = attention.weights_of(model)
+    weights = forward.weights_of(model)
     with torch.no_grad():
         whole = rerun.clean_run(weights, model.cfg, tokens).residuals[-1]
-        last = attention.last_residual(weights, model.cfg, tokens)
+        last = forward.last_residual(weights, model.cfg, tokens)
     assert last.dtype == torch.float64
     torch.testing.assert_close(last, whole[:, -1:], atol=1e-10, rtol=0)
     assert float((last - whole[:, -2:-1]).abs().max()) > 1e-2

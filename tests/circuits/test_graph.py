@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 from transformer_lens import HookedTransformerConfig
 
-from ablations import attention, overlap
+from ablations import forward, overlap
 from ablations.effects import Estimate
 from circuits import annotate, composition, discover, graph, planted, tasks
 
@@ -17,7 +17,7 @@ from circuits import annotate, composition, discover, graph, planted, tasks
 @pytest.fixture(scope="module")
 def measured():
     plant = planted.induction(noise=0.05)
-    weights, cfg, task = attention.weights_of(plant.model), plant.model.cfg, plant.tasks[0]
+    weights, cfg, task = forward.weights_of(plant.model), plant.model.cfg, plant.tasks[0]
     paths = discover.candidates(cfg)
     effects = discover.exact(weights, cfg, task, paths)
     return plant, effects, graph.circuit_graph(cfg, effects, discover.significant(effects.p))
@@ -131,7 +131,7 @@ def test_graphs_of_several_steps_come_from_one_table(measured) -> None:
 
 def test_composition_stands_at_paths_between_heads(measured) -> None:
     plant, _, whole = measured
-    weights, cfg = attention.weights_of(plant.model), plant.model.cfg
+    weights, cfg = forward.weights_of(plant.model), plant.model.cfg
     annotated = annotate.with_composition(whole, weights, cfg)
     assert "composition" not in whole.edges["L0H1", "L1H2"]["k"]
     between = [(source, target, via) for source, target, via, at in graph.records(annotated) if "composition" in at]

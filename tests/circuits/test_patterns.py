@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import comb
 
-from circuits import patterns, rarefaction
+from circuits import rarefaction, token_kinds
 
 
 def literal(tokens: np.ndarray) -> np.ndarray:
@@ -21,19 +21,19 @@ def literal(tokens: np.ndarray) -> np.ndarray:
 def test_repeats_are_pairs_from_earlier_in_the_row(vocabulary: int) -> None:
     tokens = np.random.default_rng(vocabulary).integers(vocabulary, size=(20, 15)).astype(np.uint16)
     expected = literal(tokens)
-    assert (patterns.repeats(tokens) == expected).all()
+    assert (token_kinds.repeats(tokens) == expected).all()
     assert 0 < expected.mean() < 1
 
 
 def test_a_pair_does_not_repeat_itself() -> None:
     tokens = np.array([[5, 5, 5, 5, 1], [1, 2, 5, 1, 2], [1, 2, 1, 2, 0]])
-    assert patterns.repeats(tokens).astype(int).tolist() == [[0, 0, 0, 1, 0], [0, 0, 0, 0, 1], [0, 0, 0, 1, 0]]
-    assert not patterns.repeats(np.array([[1, 2, 3], [1, 2, 3]])).any(), "rows are apart"
+    assert token_kinds.repeats(tokens).astype(int).tolist() == [[0, 0, 0, 1, 0], [0, 0, 0, 0, 1], [0, 0, 0, 1, 0]]
+    assert not token_kinds.repeats(np.array([[1, 2, 3], [1, 2, 3]])).any(), "rows are apart"
 
 
 def test_tokens_of_no_kind_are_a_kind() -> None:
     kinds = np.array([[True, False, True, False], [True, True, False, False]])
-    assert patterns.with_none(kinds).tolist() == [*kinds.tolist(), [False, False, False, True]]
+    assert token_kinds.with_none(kinds).tolist() == [*kinds.tolist(), [False, False, False, True]]
 
 
 COUNTS = np.array([7, 1, 0, 3, 1, 2])

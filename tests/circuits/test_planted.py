@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from ablations import attention, patching, rerun
+from ablations import forward, patching, rerun
 from ablations.changes import Change
 from ablations.names import all_heads
 from ablations.paths import Path
@@ -18,7 +18,7 @@ NAMES = [plant.__name__ for plant in PLANTS]
 
 
 def found_edges(plant: Plant, task: Task) -> discover.Effects:
-    weights = attention.weights_of(plant.model)
+    weights = forward.weights_of(plant.model)
     return discover.exact(weights, plant.model.cfg, task, discover.candidates(plant.model.cfg))
 
 
@@ -37,7 +37,7 @@ def test_a_plant_does_its_tasks_through_its_edges_alone(make, layer_norm: bool) 
         with torch.no_grad():
             assert accuracy(task, plant.model(task.clean)) == 1
             assert accuracy(task, plant.model(task.corrupted)) < 0.2
-        weights = attention.weights_of(plant.model)
+        weights = forward.weights_of(plant.model)
         circuit = discover.evaluate(weights, plant.model.cfg, task, sorted(edges, key=str))
         assert circuit.faithfulness == pytest.approx(1, abs=0.02)
         assert circuit.completeness == pytest.approx(0, abs=0.02)
@@ -79,7 +79,7 @@ def test_exact_effects_rank_true_edges_first(make, layer_norm: bool, noise: floa
 @pytest.mark.parametrize("make", PLANTS, ids=NAMES)
 def test_true_edges_pass_the_false_discovery_control(make) -> None:
     plant = make(True, 0.05)
-    cfg, weights = plant.model.cfg, attention.weights_of(plant.model)
+    cfg, weights = plant.model.cfg, forward.weights_of(plant.model)
     paths = discover.candidates(cfg)
     for task, edges in zip(plant.tasks, plant.edges, strict=True):
         passed = discover.significant(discover.exact(weights, cfg, task, paths).p)
@@ -125,7 +125,7 @@ def test_attribution_is_the_derivative_of_a_patch() -> None:
     """EAP is the slope of the metric as a path's value moves a little towards the corrupted one."""
     plant = planted.shared(True, 0.2)
     cfg, task = plant.model.cfg, plant.tasks[1]
-    weights = {name: weight.double() for name, weight in attention.weights_of(plant.model).items()}
+    weights = {name: weight.double() for name, weight in forward.weights_of(plant.model).items()}
     paths = discover.candidates(cfg)
     slopes = discover.attribution(weights, cfg, task, paths)
     clean, corrupted = (rerun.clean_run(weights, cfg, tokens) for tokens in (task.clean, task.corrupted))
@@ -135,7 +135,7 @@ def test_attribution_is_the_derivative_of_a_patch() -> None:
         values: dict[Source, torch.Tensor] = {(at, head): z[at][:, :, head] for at, head in all_heads(cfg)}
         values["embed"] = clean.residuals[0] + step * (corrupted.residuals[0] - clean.residuals[0])
         stream = rerun.final_residual(rerun.prepare(weights, cfg, clean, values), Change(cuts=(path,)))
-        return logit_difference(task, attention.unembed(weights, cfg, stream))
+        return logit_difference(task, forward.unembed(weights, cfg, stream))
 
     for number in (0, 7, 20, 45, 50, *(paths.index(path) for path in plant.edges[1])):
         slope = (moved(paths[number], 1e-5) - moved(paths[number], -1e-5)) / 2e-5
@@ -146,7 +146,7 @@ def test_attribution_is_the_derivative_of_a_patch() -> None:
 def test_gradients_along_the_way_see_what_one_gradient_misses() -> None:
     """Hard attention is flat at the clean prompts: EAP ranks true edges below others, EAP-IG does not."""
     plant = planted.brackets(False, 0.05)
-    weights, cfg, task = attention.weights_of(plant.model), plant.model.cfg, plant.tasks[0]
+    weights, cfg, task = forward.weights_of(plant.model), plant.model.cfg, plant.tasks[0]
     paths = discover.candidates(cfg)
     eap, ig = (discover.attribution(weights, cfg, task, paths, steps=steps) for steps in (1, discover.IG_STEPS))
     assert area_under_curve(plant, plant.edges[0], eap) < 0.9
@@ -157,7 +157,7 @@ def test_gradients_along_the_way_see_what_one_gradient_misses() -> None:
 
 def test_bad_input_is_refused() -> None:
     plant = planted.induction()
-    weights, cfg, task = attention.weights_of(plant.model), plant.model.cfg, plant.tasks[0]
+    weights, cfg, task = forward.weights_of(plant.model), plant.model.cfg, plant.tasks[0]
     with pytest.raises(ValueError, match="make both as many and as long"):
         discover.exact(weights, cfg, task._replace(corrupted=task.corrupted[:, :5]), [])
     with pytest.raises(ValueError, match="is not a path"):
@@ -179,7 +179,7 @@ def swapped(task: Task, seed: int) -> Task:
 def test_swapped_answers_are_not_found() -> None:
     """A circuit that is there does not do a task that is not: relabelling over the vocabulary alone finds it anyway."""
     plant = planted.brackets(True, 0.05)
-    cfg, weights = plant.model.cfg, attention.weights_of(plant.model)
+    cfg, weights = plant.model.cfg, forward.weights_of(plant.model)
     paths, found = discover.candidates(cfg), {"both": 0, "relabelling": 0}
     for seed in range(4):
         task = swapped(plant.tasks[0], seed)

@@ -13,7 +13,7 @@ from transformer_lens.head_detector import (
     get_previous_token_head_detection_pattern,
 )
 
-from ablations import attention
+from ablations import forward
 from circuits import copying, ngrams, scores
 from tests.conftest import make_model
 
@@ -112,7 +112,7 @@ def test_an_untrained_model_attends_as_evenly_as_chance() -> None:
 @pytest.mark.parametrize("normalization", ["LN", None])
 def test_copying_is_that_of_the_whole_matrix(normalization: str | None) -> None:
     model = make_model(1, torch.float64, normalization_type=normalization)
-    weights = attention.weights_of(model)
+    weights = forward.weights_of(model)
     found = scores.ov_copying(weights, model.cfg)
     layer, head = 1, 2
     attn, gain, final = model.blocks[layer].attn, torch.ones(model.cfg.d_model), torch.ones(model.cfg.d_model)
@@ -136,13 +136,13 @@ def test_a_head_that_says_what_it_reads_copies_and_its_opposite_does_not() -> No
         model.unembed.W_U.copy_(code.T)
         for block, sign in zip(model.blocks, (1, -1), strict=True):
             block.attn.W_V[0], block.attn.W_O[0] = torch.eye(16), sign * torch.eye(16)
-    found = scores.ov_copying(attention.weights_of(model), model.cfg)
+    found = scores.ov_copying(forward.weights_of(model), model.cfg)
     assert found.flatten().tolist() == pytest.approx([1, -1], abs=1e-6)
 
 
 def test_random_weights_do_not_copy() -> None:
     models = [make_model(seed, d_model=48, d_vocab=200) for seed in range(10)]
-    found = torch.stack([scores.ov_copying(attention.weights_of(model), model.cfg) for model in models])
+    found = torch.stack([scores.ov_copying(forward.weights_of(model), model.cfg) for model in models])
     assert abs(float(found.mean())) < 3 * float(found.std()) / found.numel() ** 0.5
     assert float(found.std()) < 0.4
 
@@ -160,7 +160,7 @@ def one_hot_head(query: float, write: float) -> torch.Tensor:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(values.get(name, torch.zeros(())))
-    return copying.copying(attention.weights_of(model), model.cfg, torch.tensor([[5, 9, 2, 20, 7, 11]]))
+    return copying.copying(forward.weights_of(model), model.cfg, torch.tensor([[5, 9, 2, 20, 7, 11]]))
 
 
 def test_what_a_head_raises_is_what_it_attends_to() -> None:
@@ -176,7 +176,7 @@ def test_what_a_head_raises_is_what_it_attends_to() -> None:
 def test_an_untrained_model_copies_no_more_than_chance() -> None:
     tokens = torch.stack([torch.randperm(50, generator=torch.Generator().manual_seed(row))[:20] for row in range(16)])
     model = make_model(0)
-    found = copying.copying(attention.weights_of(model), model.cfg, tokens)
+    found = copying.copying(forward.weights_of(model), model.cfg, tokens)
     assert found.shape == (16, 2, 3)
     share = (1 + found) / (3 - found)  # a / t
     assert 0.02 < float(share.mean()) < 0.1

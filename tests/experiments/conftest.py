@@ -12,19 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from experiments.plan import default_plan
+from experiments.measurements.plan import default_plan
 from llc.settings import QUICK
 from tests.conftest import only_once
 
 ROOT = Path(__file__).parents[2]
 
 SMALL = {
-    "study.FEW": 2,
-    "head_pairs.PATH_TOKENS": 2000,
-    "head_overlap.TOKENS": 3000,
-    "token_kinds.MINED_TOKENS": 60_000,
-    "token_kinds.MOST": 20,
-    "text_attention.SHOWN": 12,
+    "claims.study.FEW": 2,
+    "investigate.head_pairs.PATH_TOKENS": 2000,
+    "heldout.head_overlap.TOKENS": 3000,
+    "heldout.labelled_tokens.MINED_TOKENS": 60_000,
+    "heldout.labelled_tokens.MOST": 20,
+    "investigate.text_attention.SHOWN": 12,
 }
 FEWER = {"llc": replace(QUICK, num_draws=16, num_burnin=4), "score_sequences": 8, "path_sequences": 8}
 
@@ -35,7 +35,9 @@ def small() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in SMALL.items():
             patch.setattr(f"experiments.{name}", value)
-        patch.setattr("experiments.plan.default_plan", lambda *sizes: replace(default_plan(*sizes), **FEWER))
+        patch.setattr(
+            "experiments.measurements.plan.default_plan", lambda *sizes: replace(default_plan(*sizes), **FEWER)
+        )
         yield
 
 

@@ -11,10 +11,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformer_lens import HookedTransformer
 from transformers import PreTrainedTokenizerFast
 
-from experiments import corpora, runs, tensorfile
+from experiments import corpora, runs
 from experiments.__main__ import main
-from experiments.adopt import adopt
-from experiments.tokenizer import BOS
+from experiments.corpora.tokenizer import BOS
+from experiments.runs.adopt import adopt
+from experiments.storage import tensorfile
 from tests.conftest import make_model, only_once
 from tests.experiments.conftest import command, finish
 

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from experiments import runs, tensorfile, workers
+from experiments import runs
 from experiments.__main__ import main
-from experiments.tokenizer import train_tokenizer
+from experiments.corpora.tokenizer import train_tokenizer
+from experiments.jobs import executors
+from experiments.storage import tensorfile
 
 RUN = ("--run", "tiny-seed0")
 ABLATE = ("ablate", "L0H0", "--tokens", "200")
@@ -47,7 +49,7 @@ def refused(capsys: pytest.CaptureFixture, message: str, *arguments: str) -> Non
 def place(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder for results, beside the trained runs; nobody waits long for a scheduler."""
     monkeypatch.chdir(trained)
-    monkeypatch.setattr(workers, "PATIENCE", "1s")
+    monkeypatch.setattr(executors, "PATIENCE", "1s")
     return tmp_path / "results"
 
 

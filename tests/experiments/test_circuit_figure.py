@@ -12,7 +12,7 @@ from matplotlib.patches import PathPatch
 from transformer_lens import HookedTransformerConfig
 
 from circuits import annotate, discover, graph
-from experiments.figures import circuit, circuit_layout, inline
+from experiments.plots import circuit, circuit_layout, render
 
 
 def made_up(layers: int, heads: int, count: int, seed: int = 0) -> nx.DiGraph:
@@ -88,8 +88,8 @@ def test_paths_go_around_other_nodes() -> None:
 
 
 def test_svgs_stand_together_in_one_page() -> None:
-    first = inline.svg(circuit.draw(made_up(2, 4, 9), "one"), "L0H1 & the <rest>")
-    second = inline.svg(circuit.draw(made_up(2, 4, 9, seed=1), "two"), "another")
+    first = render.svg(circuit.draw(made_up(2, 4, 9), "one"), "L0H1 & the <rest>")
+    second = render.svg(circuit.draw(made_up(2, 4, 9, seed=1), "two"), "another")
     for text in (first, second):
         assert text.startswith("<svg") and text.endswith("</svg>")
         assert not re.search(r"<\?xml|<!DOCTYPE|<metadata", text)
@@ -101,4 +101,4 @@ def test_svgs_stand_together_in_one_page() -> None:
     assert root[0].text == "L0H1 & the <rest>"
     shared = set(re.findall(r'\bid="([^"]+)"', first)) & set(re.findall(r'\bid="([^"]+)"', second))
     assert shared == set()
-    assert first == inline.svg(circuit.draw(made_up(2, 4, 9), "one"), "L0H1 & the <rest>")
+    assert first == render.svg(circuit.draw(made_up(2, 4, 9), "one"), "L0H1 & the <rest>")

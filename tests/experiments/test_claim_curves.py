@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from experiments.claims import clusters, onsets
-from experiments.claims.onsets import Crossing
+from experiments.statistics import clusters, onsets
+from experiments.statistics.onsets import Crossing
 
 STEPS = np.array([0, *range(100, 2000, 100), *range(2000, 10_000, 400)])
 CLOCK = np.log1p(STEPS)

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from experiments.claims import partial, permutation
 from experiments.claims.verdict import Claim, Control, Finding, opposite, plain, verdict
+from experiments.statistics import partial, permutation
 
 
 def share_below(p: list[float], level: float) -> float:

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments import plan, runs
-from experiments.cells import Cells
-from experiments.claims import clusters, differentiation, memorisation, other_measures, permutation, simplicity
-from experiments.claims import partial as adjusted
+from experiments import runs
+from experiments.claims import differentiation, memorisation, other_measures, simplicity
 from experiments.claims.differentiation import Group
+from experiments.claims.study import MAIN, RANDOM, Study
 from experiments.claims.verdict import Finding
 from experiments.figures import clustering, memorization
-from experiments.study import MAIN, RANDOM, Study
+from experiments.measurements import plan
+from experiments.results.cells import Cells
+from experiments.statistics import clusters, permutation
+from experiments.statistics import partial as adjusted
 
 STEPS = np.array([0, 200, 800, 3600, 8400, 28000])
 KINDS = np.array(["current-token", "multigram", "multigram", "multigram", "induction", "induction"])

@@ -10,17 +10,18 @@ from scipy import stats
 
 from ablations import overlap
 from experiments import runs
-from experiments.cells import Cells
-from experiments.claims import composition, coordination, migration, overlap_change
+from experiments.claims import composition, coordination, migration
 from experiments.claims.composition import Scores
 from experiments.claims.coordination import Effects
 from experiments.claims.migration import Moving
+from experiments.claims.study import Study
 from experiments.claims.verdict import Finding
 from experiments.figures import migration as migration_figure
 from experiments.figures import tokens_in_context
-from experiments.figures.types import KIND_COLORS
-from experiments.plan import default_plan
-from experiments.study import Study
+from experiments.measurements.plan import default_plan
+from experiments.plots.head_types import KIND_COLORS
+from experiments.results.cells import Cells
+from experiments.statistics import overlap_change
 
 HEADS = ["L0H0", "L0H1", "L0H2", "L1H0", "L1H1", "L1H2"]
 TOKENS, DOCUMENTS = 12_000, 60
@@ -246,7 +247,11 @@ def test_claims_and_figures_read_a_run(
     trained: Path, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Passes of 3,000 tokens, and multigrams of little text; types would take long and are not what is tested."""
-    for name, value in {"head_types.TOKENS": 3000, "token_kinds.MINED_TOKENS": 60_000, "token_kinds.MOST": 20}.items():
+    for name, value in {
+        "heldout.head_types.TOKENS": 3000,
+        "heldout.labelled_tokens.MINED_TOKENS": 60_000,
+        "heldout.labelled_tokens.MOST": 20,
+    }.items():
         monkeypatch.setattr(f"experiments.{name}", value)
     run = runs.open_run(trained / "runs/tiny-seed0")
     cells = Cells(tmp_path, run, default_plan(f"text:{corpus_file}", 64))

@@ -9,20 +9,23 @@ import torch
 import xarray as xr
 from transformer_lens import HookedTransformer
 
-from ablations import attention, rerun
+from ablations import forward, rerun
 from ablations.names import Head
 from ablations.paths import Path as Route
 from ablations.paths import cut
 from circuits import scores
-from experiments import bracket_closers, bracket_table, induction_cuts, plan, runs
-from experiments.bench import Bench
-from experiments.cells import Cells
-from experiments.claims import induction_circuit, matching, nested_brackets, stages
+from experiments import runs
+from experiments.claims import induction_circuit, nested_brackets, stages
 from experiments.claims.induction_circuit import Cuts
 from experiments.claims.nested_brackets import Closers
 from experiments.claims.stages import Curves
 from experiments.figures import path_needs
 from experiments.figures import stages as stages_figure
+from experiments.measurements import plan
+from experiments.measurements.inputs import Bench
+from experiments.results.cells import Cells
+from experiments.statistics import matching
+from experiments.tasks import bracket_effects, closer_odds, induction_cuts
 
 RUN = runs.open_run("mini-seed0")
 STEPS = np.array([0, 100, 200, 400, 800, 1600, 2600, 3600, 4800, 6000, 7200, 8400, 9600, 11000, 13000, 16000, 28000])
@@ -257,7 +260,7 @@ def test_both_methods_must_agree() -> None:
 @pytest.mark.parametrize("via", ["q", "k", "v"])
 def test_attention_under_a_cut_is_that_of_the_hooked_model(model: HookedTransformer, via: str) -> None:
     tokens = torch.randint(50, (3, 8), generator=torch.Generator().manual_seed(2)).repeat(1, 2)
-    weights, cfg = attention.weights_of(model), model.cfg
+    weights, cfg = forward.weights_of(model), model.cfg
     sources: tuple[Head, ...] = ((0, 0), (0, 2))
     values = {(0, head): torch.randn(6, generator=torch.Generator().manual_seed(head)) for head in range(3)}
     with torch.no_grad():
@@ -279,12 +282,12 @@ def test_attention_under_a_cut_is_that_of_the_hooked_model(model: HookedTransfor
 def test_single_closers_average_to_the_table(
     corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bracket_table, "ROWS", 3)
+    monkeypatch.setattr(bracket_effects, "ROWS", 3)
     asked = plan.default_plan(f"text:{corpus_file}", 256)
     cells = Cells(tmp_path, RUN, asked)
     last = RUN.steps[-1]
-    table = bracket_table.table(cells, last, 15_300)
-    single = bracket_closers.table(cells, last, 15_300, 3)
+    table = bracket_effects.table(cells, last, 15_300)
+    single = closer_odds.table(cells, last, 15_300, 3)
     nested = single.isel(closer=np.flatnonzero(single.group.values == 0)).log_odds
     lost = (nested.sel(change="clean") - nested).mean("closer").values[1:]
     np.testing.assert_allclose(table.lost.sel(group="nested").values, lost, atol=1e-5)

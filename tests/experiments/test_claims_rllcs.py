@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments import plan, runs, store, swept
-from experiments.cells import Cells
+from experiments import runs
 from experiments.claims import specialisation, table, transfer
 from experiments.claims.specialisation import Heads
-from experiments.study import BALANCED, MAIN, RELATIVE, Study
+from experiments.claims.study import BALANCED, MAIN, RELATIVE, Study
+from experiments.measurements import plan
+from experiments.results import committed
+from experiments.results.cells import Cells
+from experiments.storage import store
 
 STEPS = [0, 100, 400, 1600, 6400, 28000]
 SURVIVES = {"recalibrated settings": "yes", "balanced gauge": "no"}
@@ -159,18 +162,18 @@ def test_other_layers_do_not_specialise(code: list[float], induction: list[int],
 
 
 def test_the_sweep_is_read_for_its_own_key_only(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(swept, "FOLDER", tmp_path)
+    monkeypatch.setattr(committed, "FOLDER", tmp_path)
     key = {"kind": "swept_rllc", "run": "one", "step": 10, "weights": ["ab"], "plan": {"llc": {"nbeta": 30.0}}}
     values = xr.Dataset(
         {"value": (("step",), [1.0]), "trace_loss": (("step", "draw"), np.ones((1, 5)))}, {"step": [10]}
     )
-    path = swept.write(key, values)
+    path = committed.write(key, values)
     assert path.is_relative_to(tmp_path)
-    found = swept.read(key)
+    found = committed.read(key)
     assert found is not None
     assert list(found.data_vars) == ["value"]
     for changed in ({"weights": ["cd"]}, {"plan": {"llc": {"nbeta": 10.0}}}, {"kind": "swept_full"}):
-        assert swept.read(key | changed) is None
+        assert committed.read(key | changed) is None
     assert store.read(tmp_path, key) is not None
 
 

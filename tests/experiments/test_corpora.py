@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from experiments import corpora, documents, python_sources, train
-from experiments import tokenizer as tokenizer_of
-from experiments.presets import get
+from experiments import corpora
+from experiments.corpora import documents, python_sources
+from experiments.corpora import tokenizer as tokenizer_of
+from experiments.runs import train
+from experiments.runs.presets import get
 
 MODULE = '''"""The module's text."""
 import os  # a comment

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments import presets, runs, store, tensorfile
-from experiments.tokenizer import train_tokenizer
+from experiments import runs
+from experiments.corpora.tokenizer import train_tokenizer
+from experiments.runs import presets
+from experiments.storage import store, tensorfile
 
 KEY = {"kind": "test", "run": "a", "step": 3}
 

@@ -10,7 +10,9 @@ import pytest
 import xarray as xr
 from safetensors.numpy import save
 
-from experiments import presets, runs, store, tensorfile
+from experiments import runs
+from experiments.runs import presets
+from experiments.storage import store, tensorfile
 
 TRIALS = 100
 KEY = {"kind": "test", "run": "a", "step": 3}

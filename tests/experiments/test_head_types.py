@@ -11,11 +11,13 @@ from scipy import stats
 
 from circuits import classify, multigrams
 from circuits.multigrams import LONGEST, Patterns
-from experiments import corpora, head_types, runs, survey, token_kinds, type_files
+from experiments import corpora, runs
 from experiments.__main__ import main
-from experiments.cells import Cells
-from experiments.figures import types as picture
-from experiments.plan import default_plan
+from experiments.heldout import ablation_pass, head_types, labelled_tokens
+from experiments.measurements.plan import default_plan
+from experiments.pages import type_files
+from experiments.plots import head_types as picture
+from experiments.results.cells import Cells
 
 TOKENS = 1500
 
@@ -102,7 +104,7 @@ def test_the_verb_writes_what_it_says_in_the_same_bits(
     assert ((shares >= 0) & (shares <= 1)).all()
     assert (shares.sum(1) >= 1 - 1e-6).all(), "a token may be of several kinds, and is of none or more"
 
-    mined = token_kinds.mined(here)
+    mined = labelled_tokens.mined(here)
     assert 50 < mined.sizes["pattern"] < mined.attrs["candidates"]
     assert (mined.rate > mined.best).all()
     assert np.exp(mined.log_unigram.values).sum() == pytest.approx(1)
@@ -136,11 +138,11 @@ def test_bad_input_is_one_line(
 def test_an_untrained_model_on_text_without_code_or_patterns(
     trained: Path, tmp_path: Path, prose_file: Path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(token_kinds, "FEWEST", 0.9)  # more hits than any pattern has
+    monkeypatch.setattr(labelled_tokens, "FEWEST", 0.9)  # more hits than any pattern has
     here = cells_of(trained, tmp_path, prose_file)
     wanted = head_types.asked(here, 0, TOKENS)
     table = head_types.table(here, wanted)
-    assert token_kinds.mined(here).sizes["pattern"] == 0
+    assert labelled_tokens.mined(here).sizes["pattern"] == 0
     assert table.multigrams.values.tolist() == [0, 0]
     assert not table.learned.values.any()
     assert table.type.values.tolist().count("inactive") >= 6
@@ -216,7 +218,7 @@ def test_patterns_are_said_in_the_order_of_the_text(trained: Path, tmp_path: Pat
     a, b, c = (on.run.tokenizer.token_to_id(letter) for letter in "abc")
     offsets = np.array([[1, 0, 0, 0], [1, 2, 0, 0], [1, 5, 0, 0], [3, 0, 0, 0], [2, 4, 0, 0]])
     tokens = np.where(offsets > 0, [a, b, 0, 0], 0)
-    said = [token_kinds.describe(Patterns(offsets, tokens, np.full(5, c)), number, on) for number in range(5)]
+    said = [labelled_tokens.describe(Patterns(offsets, tokens, np.full(5, c)), number, on) for number in range(5)]
     assert said == [
         "'a' -> 'c'",
         "'b' 'a' -> 'c'",
@@ -227,8 +229,8 @@ def test_patterns_are_said_in_the_order_of_the_text(trained: Path, tmp_path: Pat
 
 
 def test_the_text_takes_out_what_other_heads_can_serve(trained: Path, tmp_path: Path, code_file: Path) -> None:
-    rows = survey.text(cells_of(trained, tmp_path, code_file).on).part(slice(0, 30))
-    text = token_kinds.text(rows)
+    rows = ablation_pass.text(cells_of(trained, tmp_path, code_file).on).part(slice(0, 30))
+    text = labelled_tokens.text(rows)
     decoded = [[rows.tokenizer.decode([int(token)], skip_special_tokens=False) for token in row] for row in rows.tokens]
     for row in range(30):
         pairs: list[tuple[int, int]] = []

@@ -22,9 +22,11 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from ablations import attention
-from experiments import corpora, documents, hub, state_dicts, tokenizer
-from experiments.adopt import adopt
+from ablations import forward
+from experiments import corpora
+from experiments.corpora import documents, tokenizer
+from experiments.runs import hub, state_dicts
+from experiments.runs.adopt import adopt
 from tests.conftest import make_model
 
 TOKENS = torch.arange(12)[None] * 3
@@ -333,7 +335,7 @@ def test_models_of_transformers_from_the_cache(name: str, hf_cache: Path, tmp_pa
         file.writelines(json.dumps({"text": f"w{n % 49} w{n % 7} " * 20}) + "\n" for n in range(300))
     about = {"corpus": f"text:{tmp_path / 'words.jsonl'}", "tokens_per_step": 1}
     run = adopt(tmp_path / "run", {step: model}, found.tokenizer(), **about)
-    again = attention.logits(attention.weights_of(run.model(step)), run.model_config(), TOKENS)
+    again = forward.logits(forward.weights_of(run.model(step)), run.model_config(), TOKENS)
     torch.testing.assert_close(again, given(TOKENS).logits, rtol=1e-4, atol=1e-5)
 
 

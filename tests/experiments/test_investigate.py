@@ -14,9 +14,13 @@ import xarray as xr
 
 from ablations.effects import clustered
 from circuits import composition
-from experiments import card_style, cells, head_types, runs, store, survey, swept, tensorfile
+from experiments import runs
 from experiments.__main__ import main
-from experiments.investigate import Investigation
+from experiments.heldout import ablation_pass, head_types
+from experiments.investigate.investigation import Investigation
+from experiments.pages import html as shell
+from experiments.results import cells, committed
+from experiments.storage import store, tensorfile
 from tests.conftest import make_model
 
 pytestmark = pytest.mark.usefixtures("small")
@@ -114,8 +118,8 @@ def test_text_is_escaped(inv: Investigation) -> None:
     text = '<script>alert("x")</script> & <b>'
     page = inv["L1H2"].on(text)._repr_html_()
     assert "<script" not in page and "<|endoftext|>" not in page and "&lt;|endoftext|&gt;" in page
-    assert card_style.section("a < b", lambda: "").startswith("<h2>a &lt; b")
-    assert ".devcircuits-card, .devcircuits-card p {" in card_style.scoped("&, p { color: red }")
+    assert shell.section("a < b", lambda: "").startswith("<h2>a &lt; b")
+    assert ".devcircuits-card, .devcircuits-card p {" in shell.scoped("&, p { color: red }")
 
 
 def test_attention_is_the_models_own(inv: Investigation) -> None:
@@ -136,7 +140,7 @@ def test_attention_is_the_models_own(inv: Investigation) -> None:
 
 def test_two_heads_are_compared_on_the_same(inv: Investigation) -> None:
     found = inv.compare("L1H0", "L1H1")
-    effect = survey.kept(inv.snapshot.cells, inv.snapshot.effects)
+    effect = ablation_pass.kept(inv.snapshot.cells, inv.snapshot.effects)
     values = effect.effect.sel(change=["L1H0", "L1H1"]).values.astype(float)
     expected = clustered(values[0] - values[1], effect.document.values)
     row = found.table.loc["effect"]
@@ -235,7 +239,7 @@ def test_a_model_of_ones_own_becomes_a_run(trained: Path, tmp_path: Path, corpus
 def test_committed_types_are_read_where_they_are_of_the_same(
     inv: Investigation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(swept, "FOLDER", tmp_path / "swept")
+    monkeypatch.setattr(committed, "FOLDER", tmp_path / "swept")
     there = inv.snapshot.cells
     wanted = head_types.asked(there, 60, 1500)
     made = head_types.table(there, wanted)
@@ -250,12 +254,12 @@ def test_committed_types_are_read_where_they_are_of_the_same(
     assert head_types.known(replace(elsewhere, committed=False), wanted) is None
     for other in (head_types.asked(there, 30, 1500), head_types.asked(there, 60, 1600)):
         assert head_types.known(elsewhere, other) is None
-    monkeypatch.setattr("experiments.cells._weights", lambda folder, step: "others")
+    monkeypatch.setattr("experiments.results.cells._weights", lambda folder, step: "others")
     assert head_types.known(elsewhere, wanted) is None
 
 
 def test_the_bundled_types_are_of_the_bundled_weights() -> None:
-    files = sorted((swept.FOLDER / "cells").glob("swept_types_*"))
+    files = sorted((committed.FOLDER / "cells").glob("swept_types_*"))
     assert len(files) == 3
     for number, file in enumerate(files):
         arrays, metadata = tensorfile.read(file)

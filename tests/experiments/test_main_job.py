@@ -14,10 +14,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from experiments import bench, runs, store
+from experiments import runs
 from experiments.__main__ import main
-from experiments.cells import llc_key
-from experiments.plan import default_plan
+from experiments.measurements import inputs as bench
+from experiments.measurements.plan import default_plan
+from experiments.results.cells import llc_key
+from experiments.storage import store
 from llc.settings import natural_nbeta
 from tests.experiments.conftest import ROOT, command, finish
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments import bench, runs
-from experiments import measure_curvature as measured
-from experiments.plan import default_plan
+from experiments import runs
+from experiments.measurements import curvature as measured
+from experiments.measurements import inputs as bench
+from experiments.measurements.plan import default_plan
 from llc.fisher_trace import fisher_trace
 from llc.hessian_trace import hessian_trace
 

@@ -10,10 +10,12 @@ from transformer_lens import HookedTransformer
 from ablations import effects, heads
 from ablations.effects import clustered
 from ablations.paths import cut, parse_path
-from circuits import discover, hooked
-from experiments import corpora, head_pairs, runs, survey, task_sets
-from experiments.adopt import adopt
-from experiments.investigate import Investigation
+from circuits import discover, discover_hooks
+from experiments import corpora, runs
+from experiments.heldout import ablation_pass
+from experiments.investigate.investigation import Investigation, head_pairs
+from experiments.runs.adopt import adopt
+from experiments.tasks import task_prompts
 from tests.conftest import GPT2, PYTHIA, make_model, only_once
 from tests.experiments.conftest import command, finish
 
@@ -39,9 +41,9 @@ def own(request: pytest.FixtureRequest, small: None, trained: Path, corpus_file:
     return model, Investigation(model, **about)
 
 
-def surveyed(inv: Investigation, asked: survey.Survey) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+def surveyed(inv: Investigation, asked: ablation_pass.Survey) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
     """The rows of a pass, which of their predicted tokens count, and the documents of these."""
-    rows = survey.surveyed(asked, inv.snapshot.cells.on)
+    rows = ablation_pass.surveyed(asked, inv.snapshot.cells.on)
     tokens = rows.batch(slice(None))
     counted = tokens[:, 1:].numpy() != corpora.bos(rows.tokenizer)
     return tokens, counted, np.asarray(rows.documents)[:, 1:][counted]
@@ -65,7 +67,7 @@ def test_effects_are_those_of_hooks(own: tuple) -> None:
     tokens, counted, documents = surveyed(inv, asked)
     removed = effects.token_effects(model, tokens, heads.mean(model, [(1, 1)], reference)).numpy()[counted]
     expected = clustered(removed, documents)
-    found = survey.means(inv.snapshot.cells, asked).sel(change="L1H1")
+    found = ablation_pass.means(inv.snapshot.cells, asked).sel(change="L1H1")
     assert float(found.effect) == pytest.approx(expected.value, rel=1e-3, abs=1e-6)
     assert float(found.effect_se) == pytest.approx(expected.se, rel=1e-3)
     other = effects.token_effects(model, tokens, heads.mean(model, [(1, 0)], reference)).numpy()[counted]
@@ -98,8 +100,8 @@ def test_attention_is_the_models_own(own: tuple) -> None:
 def test_a_circuit_is_that_of_hooks(own: tuple) -> None:
     model, inv = own
     circuit = inv.circuit("induction")
-    task, paths = task_sets.task("induction", inv.snapshot.cells), discover.candidates(model.cfg)
-    expected = hooked.exact(model, task, paths)
+    task, paths = task_prompts.task("induction", inv.snapshot.cells), discover.candidates(model.cfg)
+    expected = discover_hooks.exact(model, task, paths)
     found = circuit.found.table.effect.values
     np.testing.assert_allclose(found, expected.effect.mean(1), atol=2e-4)
     assert np.abs(found[1:] - found[:-1]).max() > 1e-2, "negative control: another path"

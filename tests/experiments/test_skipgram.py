@@ -8,8 +8,11 @@ import torch
 
 from circuits import tasks
 from circuits.tasks import Task
-from experiments import plan, runs, skipgram_prompts, task_sets, token_kinds
-from experiments.cells import Cells
+from experiments import runs
+from experiments.heldout import labelled_tokens
+from experiments.measurements import plan
+from experiments.results.cells import Cells
+from experiments.tasks import skipgram_prompts, task_prompts
 
 RUN = runs.open_run("mini-seed0")
 
@@ -25,14 +28,14 @@ def task(cells: Cells) -> Task:
         for name, value in {"MINED_TOKENS": 400_000, "MOST": 600, "TESTED_TOKENS": 200_000}.items():
             patch.setattr(token_kinds, name, value)
         patch.setattr(skipgram_prompts, "LEARNED", 0.5)
-        return task_sets.task("skipgram", cells)
+        return task_prompts.task("skipgram", cells)
 
 
 def test_prompts_end_in_a_mined_context_which_is_broken_in_the_corrupted_ones(task: Task, cells: Cells) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"MINED_TOKENS": 400_000, "MOST": 600, "TESTED_TOKENS": 200_000}.items():
             patch.setattr(token_kinds, name, value)
-        every = token_kinds.as_patterns(token_kinds.mined(cells))
+        every = labelled_tokens.as_patterns(labelled_tokens.mined(cells))
     mined = {
         (int(offsets[1]), int(tokens[1]), int(tokens[0]), int(target))
         for offsets, tokens, target in zip(*every, strict=True)
@@ -75,10 +78,10 @@ def test_bad_prompts_are_refused() -> None:
 
 def test_too_few_trigrams_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name, value in {"MINED_TOKENS": 20_000, "MOST": 5, "TESTED_TOKENS": 20_000}.items():
-        monkeypatch.setattr(token_kinds, name, value)
+        monkeypatch.setattr(labelled_tokens, name, value)
     few = Cells(tmp_path, RUN, plan.default_plan("python", 256))
     with pytest.raises(ValueError, match="skip trigrams, 16 are needed"):
-        task_sets.task("skipgram", few)
+        task_prompts.task("skipgram", few)
 
 
 def test_others_differ_from_what_they_replace() -> None:

@@ -16,11 +16,14 @@ from tokenizers import Tokenizer
 from circuits import tasks
 from circuits.brackets import BRACKETS, KINDS, OPENERS
 from circuits.tasks import Task
-from experiments import bracket_prompts, bracket_table, corpora, documents, plan, quote_prompts, runs, structure, survey
-from experiments.bench import Bench
-from experiments.cells import Cells
-from experiments.corpora import Corpus
-from experiments.structure import RowStructure
+from experiments import corpora, runs
+from experiments.corpora.bracket_rows import RowStructure
+from experiments.corpora.corpus import Corpus, bracket_rows, documents
+from experiments.heldout import ablation_pass
+from experiments.measurements import plan
+from experiments.measurements.inputs import Bench
+from experiments.results.cells import Cells
+from experiments.tasks import bracket_effects, bracket_prompts, quote_prompts
 
 RUN = runs.open_run("mini-seed0")
 
@@ -32,12 +35,12 @@ def on(corpus_file: Path) -> Bench:
 
 @pytest.fixture(scope="module")
 def rows(on: Bench) -> Corpus:
-    return survey.text(on).part(slice(0, 100))
+    return ablation_pass.text(on).part(slice(0, 100))
 
 
 @pytest.fixture(scope="module")
 def found(rows: Corpus) -> RowStructure:
-    return structure.of_rows(rows)
+    return bracket_rows.of_rows(rows)
 
 
 def stacked(text: str) -> list[tuple[int, int, str]]:
@@ -106,7 +109,7 @@ def test_bos_closes_nothing_and_places_are_in_the_row(rows: Corpus, found: RowSt
 def test_rows_of_another_text_are_refused(rows: Corpus) -> None:
     shifted = replace(rows, documents=np.asarray(rows.documents) + 1)
     with pytest.raises(ValueError, match="does not encode to the tokens"):
-        structure.of_rows(shifted)
+        bracket_rows.of_rows(shifted)
 
 
 def test_of_code_and_prose_only_code_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +121,7 @@ def test_of_code_and_prose_only_code_is_read(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "fingerprint").write_text("made up")
     monkeypatch.setattr(documents, "folder_of", lambda name: tmp_path)
     both = corpora.load("python", tokenizer=RUN.tokenizer, n_ctx=64, split="test")
-    found = structure.of_rows(both)
+    found = bracket_rows.of_rows(both)
     assert len(both) > 40
     of_prose = np.asarray(both.documents) >= 40
     assert of_prose.any() and not found.known[of_prose].any() and (found.kind[of_prose] == -1).all()
@@ -126,7 +129,7 @@ def test_of_code_and_prose_only_code_is_read(tmp_path: Path, monkeypatch: pytest
     assert found.known[~of_prose & ~is_bos].all()
     assert {KINDS[kind] for kind in np.unique(found.kind[found.kind >= 0])} == {")", "]", "}"}
     only = corpora.load("python:prose", tokenizer=RUN.tokenizer, n_ctx=64, split="test")
-    assert not structure.of_rows(only).known.any()
+    assert not bracket_rows.of_rows(only).known.any()
 
 
 @pytest.fixture(scope="module")
@@ -187,8 +190,8 @@ def test_the_right_answer_closes_the_innermost_bracket(task: Task) -> None:
 def test_prompts_are_the_same_every_time_and_others_with_another_seed(
     on: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = structure.of_rows(survey.text(on).part(slice(0, bracket_prompts.ROWS)))
-    monkeypatch.setattr(structure, "of_rows", lambda rows: read)
+    read = bracket_rows.of_rows(ablation_pass.text(on).part(slice(0, bracket_prompts.ROWS)))
+    monkeypatch.setattr(bracket_rows, "of_rows", lambda rows: read)
     first, again = (bracket_prompts.task(Bench(RUN, on.plan), 128) for _ in range(2))
     other = bracket_prompts.task(Bench(RUN, replace(on.plan, seed=1)), 128)
     assert all((a == b).all() for a, b in zip(first[1:], again[1:], strict=True))
@@ -243,12 +246,12 @@ def test_documents_take_turns() -> None:
 
 
 def test_the_table_tells_what_a_run_has_learned(on: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bracket_table, "ROWS", 6)
-    before, after = (bracket_table.table(Cells(tmp_path, RUN, on.plan), step, 15_300) for step in (0, RUN.steps[-1]))
+    monkeypatch.setattr(bracket_effects, "ROWS", 6)
+    before, after = (bracket_effects.table(Cells(tmp_path, RUN, on.plan), step, 15_300) for step in (0, RUN.steps[-1]))
     assert (after.log_odds > 2).all() and (after.share_right > 0.8).all()
     assert (np.abs(before.log_odds) < 1.5).all()
     assert (after.closers <= after.all_closers).all() and after.attrs["rows"] == 6
     assert after.sizes == {"group": 3, "change": 16 + 64}
     assert after.lost.sel(group="nested").max() > 1
-    lines = bracket_table.sentences(after)
+    lines = bracket_effects.sentences(after)
     assert lines[0].startswith("nested: log-odds of the right closer") and "lost without L" in lines[1]

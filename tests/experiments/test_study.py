@@ -8,12 +8,19 @@ import torch
 import xarray as xr
 
 from ablations.names import Head
-from experiments import device, documents, measure, plan, runs, store, study, swept, workers
-from experiments.bench import Bench
-from experiments.cells import Cells, llc_key
-from experiments.cli.shared import BUNDLED
-from experiments.piece import Piece, PiecesFailed
-from experiments.study import FEW, MAIN, Study
+from experiments import runs
+from experiments.claims import study
+from experiments.claims.study import FEW, MAIN, Study
+from experiments.cli.opening import BUNDLED
+from experiments.corpora import documents
+from experiments.jobs import device, executors
+from experiments.jobs.job import Piece, PiecesFailed
+from experiments.measurements import kinds as measure
+from experiments.measurements import plan
+from experiments.measurements.inputs import Bench
+from experiments.results import committed
+from experiments.results.cells import Cells, llc_key
+from experiments.storage import store
 from llc.settings import MINI, QUICK
 
 SMALL = replace(QUICK, name="SMALL", num_draws=12, num_burnin=4)
@@ -71,7 +78,7 @@ def test_nothing_is_sampled_behind_the_users_back(cells: Cells) -> None:
 def test_a_committed_table_is_read_where_it_is_asked_for_and_is_of_the_same_model(
     cells: Cells, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(swept, "FOLDER", tmp_path / "swept")
+    monkeypatch.setattr(committed, "FOLDER", tmp_path / "swept")
     last = replace(cells, plan=replace(cells.plan, llc_checkpoints=1))
     path = last.write_sweep("rllc")
     assert path.stat().st_size < 100_000
@@ -84,7 +91,7 @@ def test_a_committed_table_is_read_where_it_is_asked_for_and_is_of_the_same_mode
     assert replace(elsewhere, committed=False).tasks(("rllc",))
     for changed in ({"gauge": "balanced"}, {"seed": 1}, {"llc": replace(SMALL, nbeta=10.0)}):
         assert replace(elsewhere, plan=replace(elsewhere.plan, **changed)).tasks(("rllc",)), changed
-    monkeypatch.setattr("experiments.cells._weights", lambda folder, step: "others")
+    monkeypatch.setattr("experiments.results.cells._weights", lambda folder, step: "others")
     assert elsewhere.tasks(("rllc",))
 
 
@@ -171,6 +178,6 @@ def refuse(folder: Path, error: Exception) -> None:
 def test_what_a_text_does_not_allow_is_left_to_the_finding_and_other_failures_are_not(tmp_path: Path) -> None:
     errors = (ValueError("no brackets"), ValueError("no quotes"), RuntimeError("a mistake"))
     pieces = [Piece(refuse, (tmp_path, error), 1.0, str(error)) for error in errors]
-    study._run_possible(pieces[:2], workers.Here(), "test")
+    study._run_possible(pieces[:2], executors.Here(), "test")
     with pytest.raises(PiecesFailed, match="3 of 3 pieces failed"):
-        study._run_possible(pieces, workers.Here(), "test")
+        study._run_possible(pieces, executors.Here(), "test")

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments import device, journal, sweep, workers
 from experiments.__main__ import main
-from experiments.piece import Piece, PiecesFailed
+from experiments.jobs import device, executors, job_log, runner
+from experiments.jobs.job import Piece, PiecesFailed
 
 
 def store(folder: Path, name: str) -> None:
@@ -64,24 +64,24 @@ def done(folder: Path) -> dict[str, int]:
 
 @contextmanager
 def here() -> Iterator[Executor]:
-    yield workers.Here()
+    yield executors.Here()
 
 
 def two() -> AbstractContextManager[Executor]:
-    return workers.pool(2)
+    return executors.pool(2)
 
 
 @pytest.mark.parametrize("executor", [here, two])
 def test_every_piece_is_done_once_and_told(executor, tmp_path: Path) -> None:
     with executor() as running:
-        sweep.run(pieces(tmp_path, 7), running, "test")
-        sweep.run(pieces(tmp_path, 2, first="b"), running, "again")
+        runner.run(pieces(tmp_path, 7), running, "test")
+        runner.run(pieces(tmp_path, 2, first="b"), running, "again")
     assert done(tmp_path) == {f"a{n}": 1 for n in range(7)} | {"b0": 1, "b1": 1}
-    entries, sweeps = journal.read(tmp_path)
+    entries, sweeps = job_log.read(tmp_path)
     assert {entry.state for entry in entries.values()} == {"done"} and len(entries) == 9
     assert all(entry.took is not None and entry.peak_mb and entry.peak_mb > 1 for entry in entries.values())
     assert [one.description for one in sweeps] == ["test", "again"] and all(one.over for one in sweeps)
-    manifest = (tmp_path / journal.MANIFEST).read_text().splitlines()
+    manifest = (tmp_path / job_log.MANIFEST).read_text().splitlines()
     assert manifest[0] == "piece,state,seconds,peak_mb,error" and len(manifest) == 10
 
 
@@ -89,23 +89,23 @@ def test_every_piece_is_done_once_and_told(executor, tmp_path: Path) -> None:
 def test_a_piece_that_fails_does_not_stop_the_others_and_is_tried_again(executor, tmp_path: Path) -> None:
     work = [*pieces(tmp_path, 5), *pieces(tmp_path, 1, fail, "bad")]
     with executor() as running, pytest.raises(PiecesFailed, match=r"1 of 6 pieces failed.*bad0 cannot be done"):
-        sweep.run(work, running, "test")
+        runner.run(work, running, "test")
     assert done(tmp_path) == {f"a{n}": 1 for n in range(5)}
-    assert journal.read(tmp_path)[0]["bad0"].error == "bad0 cannot be done"
+    assert job_log.read(tmp_path)[0]["bad0"].error == "bad0 cannot be done"
     with executor() as running:
-        sweep.run(pieces(tmp_path, 1, store, "bad"), running, "mended")
-    assert journal.read(tmp_path)[0]["bad0"].state == "done"
+        runner.run(pieces(tmp_path, 1, store, "bad"), running, "mended")
+    assert job_log.read(tmp_path)[0]["bad0"].state == "done"
 
 
 def test_input_that_no_piece_can_use_is_a_bad_input(tmp_path: Path) -> None:
     same = [piece._replace(arguments=(tmp_path, "it")) for piece in pieces(tmp_path, 3, fail)]
     with pytest.raises(ValueError, match="it cannot be done"):
-        sweep.run_here(same, "test")
+        runner.run_here(same, "test")
 
 
 def test_workers_that_die_are_replaced_and_their_work_is_done_again(tmp_path: Path) -> None:
-    with workers.pool(2) as running:
-        sweep.run([*pieces(tmp_path, 6), *pieces(tmp_path, 2, die_once, "killed")], running, "test")
+    with executors.pool(2) as running:
+        runner.run([*pieces(tmp_path, 6), *pieces(tmp_path, 2, die_once, "killed")], running, "test")
     counts = done(tmp_path)
     assert set(counts) == {f"a{n}" for n in range(6)} | {"killed0", "killed1"}
     assert sum(counts.values()) <= 8 + 2  # a neighbour that was in flight may be done twice
@@ -114,10 +114,10 @@ def test_workers_that_die_are_replaced_and_their_work_is_done_again(tmp_path: Pa
 @pytest.mark.slow
 def test_a_piece_that_kills_its_workers_fails_alone(tmp_path: Path) -> None:
     work = [*pieces(tmp_path, 4), *pieces(tmp_path, 1, die, "killer")]
-    with workers.pool(2) as running, pytest.raises(PiecesFailed, match=r"killer0: BrokenProcessPool|killer0.*died"):
-        sweep.run(work, running, "test")
+    with executors.pool(2) as running, pytest.raises(PiecesFailed, match=r"killer0: BrokenProcessPool|killer0.*died"):
+        runner.run(work, running, "test")
     assert set(done(tmp_path)) == {f"a{n}" for n in range(4)}
-    assert "worker process died" in journal.read(tmp_path)[0]["killer0"].error
+    assert "worker process died" in job_log.read(tmp_path)[0]["killer0"].error
 
 
 @pytest.mark.parametrize(
@@ -127,21 +127,21 @@ def test_a_piece_that_kills_its_workers_fails_alone(tmp_path: Path) -> None:
 def test_a_group_that_runs_out_of_memory_is_done_in_parts(function, executor, tmp_path: Path) -> None:
     group = Piece(function, (tmp_path, "all"), 4.0, "all", parts=tuple(pieces(tmp_path, 2, store, "half")))
     with executor() as running:
-        sweep.run([*pieces(tmp_path, 2), group], running, "test")
+        runner.run([*pieces(tmp_path, 2), group], running, "test")
     assert set(done(tmp_path)) == {"a0", "a1", "half0", "half1"}
     with executor() as running, pytest.raises(PiecesFailed):  # one that cannot be made smaller
-        sweep.run([*pieces(tmp_path, 2), group._replace(parts=())], running, "test")
+        runner.run([*pieces(tmp_path, 2), group._replace(parts=())], running, "test")
 
 
 @pytest.mark.slow
 def test_each_gpu_is_one_process_own(tmp_path: Path) -> None:
-    with workers.pool(8, ("cuda:0", "cuda:1")) as running:
-        sweep.run(pieces(tmp_path, 6, tell_device), running, "test")
+    with executors.pool(8, ("cuda:0", "cuda:1")) as running:
+        runner.run(pieces(tmp_path, 6, tell_device), running, "test")
     told = [file.read_text().split() for file in tmp_path.glob("a*")]
     assert sorted({name for _, name in told}) == ["cuda:0", "cuda:1"]
     assert len({tuple(pair) for pair in told}) == len({pid for pid, _ in told}) == 2
-    with workers.pool(1) as running:
-        sweep.run(pieces(tmp_path, 1, tell_device, "on the cpu "), running, "test")
+    with executors.pool(1) as running:
+        runner.run(pieces(tmp_path, 1, tell_device, "on the cpu "), running, "test")
     assert len((tmp_path / "on the cpu 0").read_text().split()) == 1
 
 
@@ -157,16 +157,16 @@ def test_a_full_disk_stops_the_sweep_at_once(tmp_path: Path) -> None:
     work = [*pieces(tmp_path, 5), *pieces(tmp_path, 1, fill_the_disk, "z")]
     work[-1] = work[-1]._replace(seconds=100.0)  # the longest are first
     with pytest.raises(OSError, match="no space left"):
-        sweep.run_here(work, "test")
+        runner.run_here(work, "test")
     assert done(tmp_path) == {}
 
 
 def test_status_tells_what_another_process_does(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     work = pieces(tmp_path, 4)
-    log = journal.Journal(work, "sampling")
+    log = job_log.Journal(work, "sampling")
     log.done(work[3], 2.0, 100.0)
     log.failed(work[2], "ValueError: what went wrong")
-    with (tmp_path / journal.NAME).open("a") as file:
+    with (tmp_path / job_log.NAME).open("a") as file:
         file.write('{"event": "done", "swe')  # a process that was killed in the middle of a line
     assert main(["status", str(tmp_path), "--pieces"]) == 0
     said = capsys.readouterr().out
@@ -178,29 +178,29 @@ def test_status_tells_what_another_process_does(tmp_path: Path, capsys: pytest.C
 
 def test_time_left_is_at_the_pace_so_far(tmp_path: Path) -> None:
     work = pieces(tmp_path, 4)  # of 1, 2, 3 and 4 seconds
-    log = journal.Journal(work, "sampling")
-    entries, (one,) = journal.read(tmp_path)
-    assert journal.seconds_left(one, entries, one.began + 10) is None
+    log = job_log.Journal(work, "sampling")
+    entries, (one,) = job_log.read(tmp_path)
+    assert job_log.seconds_left(one, entries, one.began + 10) is None
     log.done(work[3], 8.0, 1.0)
-    entries, (one,) = journal.read(tmp_path)
-    assert journal.seconds_left(one, entries, one.began + 8) == pytest.approx(12)
+    entries, (one,) = job_log.read(tmp_path)
+    assert job_log.seconds_left(one, entries, one.began + 8) == pytest.approx(12)
 
 
 def test_a_stopped_sweep_is_told_from_a_running_one(tmp_path: Path) -> None:
-    journal.Journal(pieces(tmp_path, 1), "sampling")
-    lines = (tmp_path / journal.NAME).read_text()
+    job_log.Journal(pieces(tmp_path, 1), "sampling")
+    lines = (tmp_path / job_log.NAME).read_text()
     pid = os.fork()
     if pid == 0:
         os._exit(0)
     os.waitpid(pid, 0)
     event = json.loads(lines) | {"pid": pid}
-    (tmp_path / journal.NAME).write_text(json.dumps(event) + "\n")
-    assert not journal.read(tmp_path)[1][0].running
+    (tmp_path / job_log.NAME).write_text(json.dumps(event) + "\n")
+    assert not job_log.read(tmp_path)[1][0].running
 
 
 def test_overhead_is_small(tmp_path: Path) -> None:
     """3% of pieces of one second are 30 ms each."""
     work = pieces(tmp_path, 200)
     start = time.perf_counter()
-    sweep.run_here(work, "test")
+    runner.run_here(work, "test")
     assert (time.perf_counter() - start) / 200 < 0.03

@@ -8,14 +8,17 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from circuits import brackets, mining, multigrams, patterns
-from experiments import corpora, documents, presets, structure, synthetic, synthetic_text, synthetic_truth, token_kinds
-from experiments import tokenizer as tokenizer_of
-from experiments.synthetic import SIDE, Pattern, Truth
-from experiments.synthetic_text import KINDS, Written
+from circuits import brackets, mining, multigrams, token_kinds
+from experiments import corpora
+from experiments.corpora import bracket_rows, documents, synthetic_language, synthetic_text, synthetic_truth
+from experiments.corpora import tokenizer as tokenizer_of
+from experiments.corpora.synthetic_language import SIDE, Pattern, Truth
+from experiments.corpora.synthetic_text import KINDS, Written
+from experiments.heldout import labelled_tokens
+from experiments.runs import presets
 
 NAME = "synthetic:documents=1500,repeat_rate=0.08,repeat_length=10"
-LANGUAGE = synthetic.parse(NAME)
+LANGUAGE = synthetic_language.parse(NAME)
 
 
 def of(kind: str) -> int:
@@ -24,7 +27,7 @@ def of(kind: str) -> int:
 
 @pytest.fixture(scope="module")
 def truth() -> Truth:
-    return synthetic.truth(LANGUAGE)
+    return synthetic_language.truth(LANGUAGE)
 
 
 @pytest.fixture(scope="module")
@@ -52,17 +55,20 @@ def z(hits: float, count: float, rate: float) -> float:
 
 
 def test_a_document_depends_on_the_language_and_its_number_alone(truth: Truth, pages: list[Written]) -> None:
-    again = synthetic_text.written(synthetic.truth(synthetic.parse(f"{NAME},seed=0")), 7)
+    again = synthetic_text.written(synthetic_language.truth(synthetic_language.parse(f"{NAME},seed=0")), 7)
     assert all(np.array_equal(a, b) for a, b in zip(again, pages[7], strict=True))
-    others = (synthetic_text.written(truth, 8), synthetic_text.written(synthetic.truth(replace(LANGUAGE, seed=1)), 7))
+    others = (
+        synthetic_text.written(truth, 8),
+        synthetic_text.written(synthetic_language.truth(replace(LANGUAGE, seed=1)), 7),
+    )
     assert all(not np.array_equal(other.tokens, pages[7].tokens) for other in others)
 
 
 def test_another_number_of_patterns_leaves_words_their_roles(truth: Truth) -> None:
-    fewer = synthetic.truth(replace(LANGUAGE, trigrams=0))
+    fewer = synthetic_language.truth(replace(LANGUAGE, trigrams=0))
     assert np.array_equal(fewer.plain, truth.plain)
     assert np.array_equal(fewer.segment, truth.segment)
-    assert not np.array_equal(synthetic.truth(replace(LANGUAGE, seed=1)).plain, truth.plain)
+    assert not np.array_equal(synthetic_language.truth(replace(LANGUAGE, seed=1)).plain, truth.plain)
 
 
 def test_rows_hold_the_documents_token_by_token(rows: corpora.Corpus, truth: Truth) -> None:
@@ -136,9 +142,9 @@ def test_every_pattern_comes_as_often_as_it_says(truth: Truth, joined: Written) 
         assert abs(z(hits, due, language.probability)) < 4
         assert abs(z(hits, due, language.probability / 4)) > 4  # control
     kinds = np.array([pattern.kind for pattern in truth.patterns])
-    for kind in synthetic.CONTEXTS:
+    for kind in synthetic_language.CONTEXTS:
         counts = np.bincount(found.pattern[found.pattern >= 0], minlength=len(kinds))[kinds == kind]
-        length = max(map(max, synthetic.CONTEXTS[kind])) + 1
+        length = max(map(max, synthetic_language.CONTEXTS[kind])) + 1
         assert counts.std() < 4 * length * np.sqrt(counts.mean() / length)
 
 
@@ -146,7 +152,7 @@ def test_what_begins_begins_at_its_rate(joined: Written) -> None:
     """At the first token of a document nothing is under way."""
     first, count = joined.kind[:, 0], len(joined.kind)
     rates = LANGUAGE.rates
-    assert abs(z((first == of("context")).sum(), count, sum(rates[kind] for kind in synthetic.CONTEXTS))) < 4
+    assert abs(z((first == of("context")).sum(), count, sum(rates[kind] for kind in synthetic_language.CONTEXTS))) < 4
     assert abs(z((first == of("new")).sum(), count, rates["repeat"])) < 4
     assert abs(z((first == of("opener")).sum(), count, rates["bracket"])) < 4
     assert abs(z((first == of("opener")).sum(), count, 2 * rates["bracket"])) > 4  # control
@@ -176,7 +182,7 @@ def test_what_is_inside_closes_at_its_rate(joined: Written) -> None:
 def test_what_can_come_first_has_a_probability_of_1_in_all(truth: Truth, joined: Written) -> None:
     """The mean of 1 / p over draws is the number of tokens that can be drawn."""
     first_words = {(pattern.kind, pattern.tokens[0]) for pattern in truth.patterns}
-    support = synthetic.PLAIN + synthetic.SEGMENT + len(first_words) + len(brackets.KINDS)
+    support = synthetic_language.PLAIN + synthetic_language.SEGMENT + len(first_words) + len(brackets.KINDS)
     inverse = np.exp(-joined.log_probability[:, 0])
     error = inverse.std() / np.sqrt(len(inverse))
     assert abs(inverse.mean() - support) < 4 * error
@@ -211,7 +217,7 @@ def test_parts_of_a_context_do_not_give_the_target(truth: Truth, joined: Written
     ],
 )
 def test_what_is_not_asked_for_is_not_there(arguments: str, gone: tuple[str, ...]) -> None:
-    planted = synthetic.truth(synthetic.parse(f"synthetic:{arguments}"))
+    planted = synthetic_language.truth(synthetic_language.parse(f"synthetic:{arguments}"))
     found = np.concatenate([synthetic_text.written(planted, number).kind for number in range(200)])
     for kind in KINDS:
         assert (found == of(kind)).any() == (kind not in gone)
@@ -237,8 +243,8 @@ def test_what_is_not_asked_for_is_not_there(arguments: str, gone: tuple[str, ...
 )
 def test_arguments_that_cannot_be_are_named(arguments: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        language = synthetic.parse(f"synthetic:{arguments}")
-        synthetic.strings(language.words)
+        language = synthetic_language.parse(f"synthetic:{arguments}")
+        synthetic_language.strings(language.words)
 
 
 def test_a_vocabulary_of_another_size_says_how_many_words_it_holds() -> None:
@@ -252,12 +258,15 @@ def test_a_vocabulary_of_another_size_says_how_many_words_it_holds() -> None:
 
 def test_brackets_and_quotes_are_those_that_were_written(rows: corpora.Corpus) -> None:
     some = rows.part(slice(0, 300))
-    found, written = structure.of_rows(some), synthetic_truth.labels(some)
+    found, written = bracket_rows.of_rows(some), synthetic_truth.labels(some)
     assert np.array_equal(found.kind >= 0, written.kind == of("closer"))
     tokens = np.asarray(some.tokens)
     row, pos = np.nonzero(found.kind >= 0)
     opened = tokens[row, found.opener[row, pos]]
-    closers = [1 + synthetic.MARKS.index(synthetic.closing(synthetic.MARKS[token - 1])) for token in opened.tolist()]
+    closers = [
+        1 + synthetic_language.MARKS.index(synthetic_language.closing(synthetic_language.MARKS[token - 1]))
+        for token in opened.tolist()
+    ]
     assert closers == tokens[row, pos].tolist()
     assert found.nested.sum() > 30
     assert set(found.kind[row, pos].tolist()) == {0, 1, 2, 3, 4}
@@ -265,7 +274,7 @@ def test_brackets_and_quotes_are_those_that_were_written(rows: corpora.Corpus) -
 
 def test_copies_are_repeats_and_new_segments_are_none(rows: corpora.Corpus) -> None:
     some = rows.part(slice(0, 300))
-    written, repeats = synthetic_truth.labels(some), patterns.repeats(np.asarray(some.tokens).astype(np.int64))
+    written, repeats = synthetic_truth.labels(some), token_kinds.repeats(np.asarray(some.tokens).astype(np.int64))
     assert repeats[written.kind == of("copy")].all()
     assert repeats[written.kind == of("new")].mean() < 0.01
     shuffled = np.random.default_rng(0).permuted(written.kind, axis=1)
@@ -276,19 +285,19 @@ def found_share(planted: Iterable[Pattern], mined: multigrams.Patterns) -> float
     def key(table: multigrams.Patterns) -> Counter:
         return Counter(map(bytes, np.concatenate([table.offsets, table.tokens, table.targets[:, None]], axis=1)))
 
-    wanted = synthetic.as_patterns(planted)
+    wanted = synthetic_language.as_patterns(planted)
     return (key(wanted) & key(mined)).total() / len(wanted.targets)
 
 
 def test_mining_finds_every_planted_pattern(rows: corpora.Corpus, truth: Truth) -> None:
-    text = token_kinds.text(rows)
+    text = labelled_tokens.text(rows)
     mined, rates = mining.mine(text, rows.tokenizer.get_vocab_size(), fewest=10, most=500)
-    for kind in synthetic.CONTEXTS:
+    for kind in synthetic_language.CONTEXTS:
         planted = [pattern for pattern in truth.patterns if pattern.kind == kind]
         assert found_share(planted, mined) == 1
         targets = np.roll([pattern.target for pattern in planted], 1).tolist()
         shifted = [p._replace(target=target) for p, target in zip(planted, targets, strict=True)]
         assert found_share(shifted, mined) < 0.1  # control: other targets
     strong = mined.take(np.flatnonzero((rates.hits / rates.seen > 0.5) & (rates.hits / rates.seen > 2 * rates.best)))
-    keys = synthetic.as_patterns(truth.patterns)
+    keys = synthetic_language.as_patterns(truth.patterns)
     assert len(strong.targets) == pytest.approx(len(keys.targets), rel=0.1)

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from ablations import attention
+from ablations import forward
 from benchmarks.zoo_gate import bars, bars_of
 from experiments import runs
-from experiments.cli.shared import DEFAULT_RUN
+from experiments.cli.opening import DEFAULT_RUN
 
 BUNDLED = sorted(folder.parent.name for folder in runs.ZOO.glob("*/config.json"))
 
@@ -22,7 +22,7 @@ def test_bundled_runs_open_and_run_as_pure_functions(name: str) -> None:
     assert run.tokenizer.get_vocab_size() == run.config["model"]["d_vocab"]
     model = run.model(run.steps[-1])
     tokens = torch.randint(model.cfg.d_vocab, (2, 64), generator=torch.Generator().manual_seed(0))
-    ours = attention.logits(attention.weights_of(model), model.cfg, tokens)
+    ours = forward.logits(forward.weights_of(model), model.cfg, tokens)
     torch.testing.assert_close(ours, model(tokens), rtol=1e-4, atol=1e-4)
 
 

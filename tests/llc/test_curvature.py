@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from transformer_lens import HookedTransformer
 
-from ablations import attention
+from ablations import forward
 from llc import losses, restrict
 from llc.fisher_trace import drawn, fisher_trace, squared_gradients
 from llc.hessian_trace import hessian_product, hessian_trace, probed
@@ -202,7 +202,7 @@ def test_nothing_but_the_seed_matters_and_nothing_is_changed(small, text) -> Non
 
 def test_float32_is_enough(small, text) -> None:
     single = make_model(**SMALL)
-    for name, weight in attention.weights_of(small).items():
+    for name, weight in forward.weights_of(small).items():
         single.state_dict()[name].copy_(weight)
     for trace in (hessian_trace, fisher_trace):
         rounded, exact = (trace(model, text, HEADS, seed=0) for model in (single, small))

@@ -5,7 +5,7 @@ import pytest
 import torch
 import xarray as xr
 
-from ablations import attention
+from ablations import forward
 from experiments import runs
 from llc import engine, head_loss, losses, mala, rmsprop
 from llc.chains import Observable, minibatches, one_by_one, sample
@@ -98,7 +98,7 @@ def test_losses_and_gradients_are_exact(overrides: dict) -> None:
     tokens, rows, loss = torch.randint(50, (3, length)), np.arange(3), losses.next_token()
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
     for layer in range(model.cfg.n_layers):
-        shared = head_loss.layer(attention.weights_of(model), model.cfg, layer)
+        shared = head_loss.layer(forward.weights_of(model), model.cfg, layer)
         pieces = [Minibatch(shared, tokens, rows, loss, Room(*room)) for room in ((1, 1, False), (2, 3, True))]
         center = loss.mean(model(tokens)[:, :-1], loss.prepare(tokens, rows)).item()
         for head in range(model.cfg.n_heads):
@@ -295,7 +295,7 @@ def test_bad_inputs_are_named(model) -> None:
     with pytest.raises(ValueError, match=r"embed.W_E is not finite"):
         engine.sample(model, torch.zeros(2, 5, dtype=torch.int64), ["L0H0"], settings=SHORT, seed=0)
     with pytest.raises(ValueError, match="can run"):
-        attention.weights_of(make_model(n_key_value_heads=1))
+        forward.weights_of(make_model(n_key_value_heads=1))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ablations import attention
+from ablations import forward
 from llc import restrict
 from llc.settings import PAPER, from_json
 from tests.conftest import make_model
@@ -14,7 +14,7 @@ HEAD = 4 * 24 * 6 + 3 * 6
 
 
 def test_restrictions_select_and_put_back(model) -> None:
-    weights = attention.weights_of(model)
+    weights = forward.weights_of(model)
     head = restrict.parse("1:2", weights, model.cfg)
     assert (head.name, head.dimension) == ("L1H2", HEAD)
     flat = head.flat(weights)
@@ -27,7 +27,7 @@ def test_restrictions_select_and_put_back(model) -> None:
 
 
 def test_sizes_and_names(model) -> None:
-    weights = attention.weights_of(model)
+    weights = forward.weights_of(model)
     sizes = {
         "full": sum(w.numel() for w in weights.values()),
         "L1": 3 * HEAD,
@@ -44,7 +44,7 @@ def test_sizes_and_names(model) -> None:
 
 
 def test_a_restriction_shows_what_it_selects(model) -> None:
-    found = restrict.parse("L0H1", attention.weights_of(model), model.cfg)
+    found = restrict.parse("L0H1", forward.weights_of(model), model.cfg)
     assert f"L0H1: {HEAD} parameters" in str(found)
     assert "blocks.0.attn.W_Q[1]" in str(found)
     assert "b_O" not in str(found)
@@ -56,7 +56,7 @@ def test_a_restriction_shows_what_it_selects(model) -> None:
 )
 def test_unknown_and_double_selections_are_refused(model, wrong: str) -> None:
     with pytest.raises(ValueError, match=r"restriction|twice"):
-        restrict.parse(wrong, attention.weights_of(model), model.cfg)
+        restrict.parse(wrong, forward.weights_of(model), model.cfg)
 
 
 def test_heads_that_share_keys_are_refused_and_their_layer_is_not() -> None:
@@ -68,7 +68,7 @@ def test_heads_that_share_keys_are_refused_and_their_layer_is_not() -> None:
 
 
 def test_key_biases_are_found_where_they_are_free(model) -> None:
-    weights = attention.weights_of(model)
+    weights = forward.weights_of(model)
     found = restrict.parse("L0H1+embed", weights, model.cfg)
     places = found.key_bias(model.cfg)
     assert torch.equal(found.flat(weights)[places], weights["blocks.0.attn.b_K"][1])

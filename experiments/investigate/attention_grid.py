@@ -1,0 +1,76 @@
+"""A text and a head's attention on it as a grid: a line for each token, what follows it, and what the head does there.
+
+The grid is of plain elements, so that every character of the text is the reader's own font's, and stays text.
+"""
+
+import html
+import math
+
+from experiments.investigate.text_attention import TextAttention
+
+RULES = """
+.grid { display: grid; font: 11.5px/16px ui-monospace, Menlo, Consolas, monospace; max-width: 960px; margin: .5rem 0;
+white-space: pre } .grid > * { min-width: 0 } .grid .over { writing-mode: vertical-rl; transform: rotate(180deg);
+line-height: 1; justify-self: center; max-height: 6.2rem; overflow: hidden; text-align: left; padding-top: 3px }
+.grid .name { overflow: hidden; text-overflow: ellipsis; text-align: right; padding-right: 6px }
+.grid .next { overflow: hidden; text-overflow: ellipsis; padding: 0 0 0 8px; color: #555 }
+.grid .head { align-self: end; font: 12px/1.25 system-ui, sans-serif; color: #555; white-space: normal }
+.grid i { border: .5px solid #eee; height: 16px; box-sizing: border-box }
+.grid .bar { position: relative; height: 16px; border-left: 1px solid #888 }
+.grid .bar b { position: absolute; top: 3px; height: 10px; background: #D55E00; left: 0 }
+.grid .bar b.helps { background: #56B4E9 } .grid .bar span { position: absolute; left: 100%; padding-left: 4px }
+"""
+BAR = 46  # pixels, of the largest effect
+
+
+def grid(found: TextAttention) -> str:
+    """Lines are the tokens that look, columns the tokens that are looked at."""
+    head, shown = found.head, [_shown(token) for token in found.tokens]
+    outside = bool((found.earlier > 0.005).any())
+    count = len(shown) + outside
+    over = ["before" if outside else "", *shown][0 if outside else 1 :]
+    cells = ["<div class='head name'>from</div>", *(f"<div class=over>{name}</div>" for name in over)]
+    cells += ["<div class='head next'>token that follows</div>", "<div class=head>loss without it, nats</div>"]
+    largest = max((abs(e) for e in found.effect.tolist() if not math.isnan(e)), default=0.0) or 1.0
+    for number, name in enumerate(shown):
+        weights = found.attention[number, : number + 1].tolist()
+        if outside:
+            weights = [float(found.earlier[number]), *weights]
+        cells.append(f"<div class=name>{name}</div>")
+        cells += [_cell(weight) for weight in weights] + ["<div></div>"] * (count - len(weights))
+        cells.append(f"<div class=next>{_shown(found.following[number])}</div>")
+        cells.append(_bar(float(found.effect[number]), largest))
+    columns = f"minmax(3rem, 6.5rem) repeat({count}, minmax(6px, 18px)) minmax(3.5rem, 7rem) {BAR + 50}px"
+    label = f"attention of {head} from each of {len(shown)} tokens to those before it, and what removing {head} costs"
+    return (
+        f"<p class=quiet>On {html.escape(found.source)}. Each line is a token and where {head} attends from it "
+        "(darker: more; hover for the number); then the token that follows, and how much its loss rises when the "
+        "head's mean stands in for it (orange: the head helps).</p>"
+        f'<div class=grid role=img aria-label="{html.escape(label)}" style="grid-template-columns:{columns}">'
+        + "".join(cells)
+        + "</div>"
+    )
+
+
+def _cell(weight: float) -> str:
+    if weight < 0.005:
+        return "<i></i>"
+    return f'<i style="background:rgba(0,114,178,{weight**0.75:.2f})" title="{weight:.2f}"></i>'
+
+
+def _bar(effect: float, largest: float) -> str:
+    if math.isnan(effect):
+        return "<div></div>"
+    kind = "" if effect >= 0 else " class=helps"
+    width = BAR * abs(effect) / largest
+    number = f'<span style="left:{width:.0f}px">{effect:+.2f}</span>' if abs(effect) >= 0.1 * largest else ""
+    return f'<div class=bar><b{kind} style="width:{width:.1f}px"></b>{number}</div>'
+
+
+def _shown(token: str) -> str:
+    """Spaces at the ends and line breaks are to be seen."""
+    text = token.replace("\n", "⏎").replace("\t", "⇥").replace("\r", "␍")
+    inner = text.strip(" ")
+    left = len(text) - len(text.lstrip(" "))
+    text = "·" * left + inner + "·" * (len(text) - left - len(inner)) if inner else "·" * len(text)
+    return html.escape(text)

@@ -1,0 +1,151 @@
+"""Two heads of a checkpoint side by side, and how they differ, where both were measured on the same."""
+
+import html
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import NamedTuple
+
+import pandas as pd
+import xarray as xr
+
+from ablations.effects import Estimate, clustered
+from ablations.names import parse_head
+from experiments.heldout import ablation_pass, head_overlap
+from experiments.heldout.head_types import ATTENTION
+from experiments.investigate.head_card import HeadCard
+from experiments.pages import html as shell
+from experiments.pages.html import interval
+from experiments.results import cells
+from experiments.storage import store
+from llc import settings
+from llc.estimate import mean_error, rises
+
+NAMES = {
+    "effect": "loss without it (its mean in its place), nats per token",
+    "rllc": "learning coefficient (rLLC)",
+    **ATTENTION,
+}
+UNKNOWN = Estimate(float("nan"), float("nan"))
+
+
+class Row(NamedTuple):
+    """One measure of both, with standard errors; the difference is NaN where it has no error of its own."""
+
+    first: Estimate
+    second: Estimate
+    difference: Estimate = UNKNOWN
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Shows itself as a table; the numbers are in `table`."""
+
+    first: HeadCard
+    second: HeadCard
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """By measure: first, second and their difference, each with its standard error (`_se`).
+
+        Differences are paired: of the loss without the head by document, of rLLCs draw by draw on the same minibatches
+        (within a layer alone). What the run or its text does not allow is left out.
+        """
+        rows = {}
+        looks: dict[str, Callable[[], Row]] = {score: partial(self._look, score) for score in ATTENTION}
+        for measure, measured in ({"effect": self._effect, "rllc": self._rllc} | looks).items():
+            with suppress(ValueError):
+                rows[measure] = measured()
+        columns = [f"{part}{end}" for part in Row._fields for end in ("", "_se")]
+        flat = {measure: [number for estimate in row for number in estimate] for measure, row in rows.items()}
+        return pd.DataFrame.from_dict(flat, orient="index", columns=columns).rename_axis("measure")
+
+    @cached_property
+    def shared(self) -> tuple[float, float]:
+        """Share of the 5% of held-out tokens that each matters most for which are also the other's, and by chance."""
+        of = self.first.of
+        found = head_overlap.removed(of.cells, of.effects)
+        at = of.heads.index(self.first.head), of.heads.index(self.second.head)
+        return float(found.shared.both[at]) / found.size, float(found.shared.chance[at]) / found.size
+
+    def _effect(self) -> Row:
+        of = self.first.of
+        kept = ablation_pass.kept(of.cells, of.effects)
+        first, second = (kept.effect.sel(change=card.head).values.astype(float) for card in (self.first, self.second))
+        return Row(*(clustered(values, kept.document.values) for values in (first, second, first - second)))
+
+    def _rllc(self) -> Row:
+        return self._rllc_paired() if self.first.layer == self.second.layer else self._rllc_apart()
+
+    def _rllc_apart(self) -> Row:
+        """Of heads of two layers, which are not to be compared."""
+        step, found = self.first.of.step, [self.first.rllc, self.second.rllc]
+        if step not in found[0].step.values:
+            raise ValueError(f"learning coefficients are not sampled at step {step}")
+        return Row(*(Estimate(float(one.value.sel(step=step)), float(one.se.sel(step=step))) for one in found))
+
+    def _rllc_paired(self) -> Row:
+        """The draws of both are on the same minibatches."""
+        traces = [one.rename(trace_loss="loss", trace_center_loss="center_loss") for one in self._traced()]
+        how = settings.from_json(traces[0].attrs["settings"])
+        first, second = (how.nbeta * rises(trace)[:, how.num_burnin :] for trace in traces)
+        return Row(*(Estimate(float(one.mean()), mean_error(one)) for one in (first, second, first - second)))
+
+    def _traced(self) -> list[xr.Dataset]:
+        """Of heads of one layer, with their draws, which the committed sweep does not keep."""
+        of = self.first.of
+        heads = [parse_head(card.head) for card in (self.first, self.second)]
+        keys = [cells.llc_key(of.cells.on, of.step, head) for head in heads]
+        missing = cells.missing_heads(of.cells.folder, of.cells.on, of.step, sorted(set(heads)))
+        of.compute([cells.rllc_task(of.cells, of.step, missing)] if missing else [], "draws of both heads")
+        found = [store.read(of.cells.folder, key) for key in keys]
+        if any(one is None for one in found):
+            raise ValueError("learning coefficients cannot be sampled")
+        return [one for one in found if one is not None]
+
+    def _look(self, score: str) -> Row:
+        at = [card.evidence for card in (self.first, self.second)]
+        return Row(*(Estimate(float(one[score]), float(one[f"{score}_se"])) for one in at))
+
+    def _repr_html_(self) -> str:
+        names = self.first.head, self.second.head
+        rows = [["type", *(_type(card) for card in (self.first, self.second)), ""]]
+        for measure, row in self.table.iterrows():
+            parts = [interval(row[part], row[f"{part}_se"]) for part in Row._fields]
+            rows.append([html.escape(NAMES[str(measure)]), *parts])
+        rows.append(["strongest composition", *(_strongest(card) for card in (self.first, self.second)), ""])
+        table = shell.table(("", *names, "difference"), rows, loose=True)
+        return shell.fragment(
+            f"<h1>{names[0]} and {names[1]}</h1><p class=quiet>{html.escape(self.first.of.title)}; with 95% intervals. "
+            "A difference stands where it is paired: of the loss by document, of rLLCs draw by draw on the same "
+            f"minibatches, within a layer alone.</p>{table}{self._overlap()}"
+        )
+
+    def _overlap(self) -> str:
+        try:
+            both, chance = self.shared
+        except ValueError as error:
+            return f"<p>Shared tokens are not measured: {html.escape(str(error).rstrip('.'))}.</p>"
+        return (
+            f"<p>Of the 5% of held-out tokens that each matters most for, {100 * both:.0f}% are also the other's; "
+            f"among like tokens by chance {100 * chance:.0f}%.</p>"
+        )
+
+    def __repr__(self) -> str:
+        return f"Comparison({self.first.head}, {self.second.head} of {self.first.of.title}; .table has the numbers)"
+
+
+def _type(card: HeadCard) -> str:
+    try:
+        return f"<b>{html.escape(card.evidence.type.item())}</b>"
+    except ValueError as error:
+        return f"not measured: {html.escape(str(error))}"
+
+
+def _strongest(card: HeadCard) -> str:
+    try:
+        at = card.composition.iloc[int(card.composition.sds.argmax())]
+    except ValueError as error:
+        return f"not measured: {html.escape(str(error))}"
+    return f"{at.source} to {at.target}, {at.via}: {at.score:.3f} ({at.sds:+.1f} sd)"

@@ -1,0 +1,66 @@
+"""A discovered circuit that shows itself: sentences, the picture, the strongest paths."""
+
+import html
+from dataclasses import dataclass
+from functools import cached_property
+
+import networkx as nx
+import pandas as pd
+
+from experiments.heldout import head_types
+from experiments.investigate.snapshot import Snapshot, one_thread
+from experiments.pages import circuit_files, circuit_page
+from experiments.pages import html as shell
+from experiments.plots import circuit as picture
+from experiments.tasks import discovery, task_prompts
+from experiments.tasks.discovery import Discovered
+
+TOP = 12  # paths in the table
+
+
+@dataclass(frozen=True)
+class FoundCircuit:
+    """Of a task at a checkpoint; discovered when it is first shown or asked for. Raises ValueError for no task."""
+
+    of: Snapshot
+    task: str
+
+    def __post_init__(self) -> None:
+        if self.task not in task_prompts.TASKS:
+            raise ValueError(f"unknown task {self.task!r}: choose one of {', '.join(task_prompts.TASKS)}")
+
+    @cached_property
+    def found(self) -> Discovered:
+        """All that discovery gives; raises ValueError where the text has no prompts for the task."""
+        cells, step = self.of.cells, self.of.step
+        with one_thread():
+            with self.of.executor(float("inf")) as executor:
+                discovery.compute(cells, self.task, step, [], executor)
+            return discovery.discover_circuit(cells, self.task, step, head_types.labels(cells, step))
+
+    @property
+    def graph(self) -> nx.DiGraph:
+        """Every path that was measured, as `circuits.graph` describes it."""
+        return self.found.graph
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row for each path, the largest effect first."""
+        return discovery.frame(self.found)
+
+    def _repr_html_(self) -> str:
+        title = f"{self.of.title}: paths that carry {self.task}"
+        try:
+            found = self.found
+        except ValueError as error:
+            said = f"<p>Not measured: {html.escape(str(error).rstrip('.'))}.</p>"
+            return shell.fragment(f"<h1>{html.escape(title)}</h1>{said}")
+        lines = [f"<p class=quiet>{html.escape(line)}.</p>" for line in circuit_files.sentences(found)]
+        drawn = shell.image(picture.draw(found.graph, ""), f"{title}; width: effect of patching the path")
+        explained = circuit_files.explanation(found, "a 95% interval")
+        rows = circuit_page.table(self.table.head(TOP), explained)
+        below = f"<h2>The strongest paths</h2><div class=scroll>{rows}</div>"
+        return shell.fragment(f"<h1>{html.escape(title)}</h1>{''.join(lines)}{drawn}{below}")
+
+    def __repr__(self) -> str:
+        return f"FoundCircuit({self.task}, {self.of.title}; .graph is a networkx graph, .table a data frame)"

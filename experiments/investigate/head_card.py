@@ -1,0 +1,145 @@
+"""All that is known of one head at one checkpoint, as plain data; each part is computed when it is first asked for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+import xarray as xr
+
+from ablations.names import parse_head
+from experiments.heldout import ablation_pass, affected_tokens
+from experiments.heldout.ablation_pass import Survey
+from experiments.heldout.affected_tokens import Context
+from experiments.investigate import head_pairs, text_attention
+from experiments.investigate.snapshot import Snapshot, one_thread
+from experiments.investigate.text_attention import TextAttention
+from experiments.jobs.job import Piece
+from experiments.storage import tensorfile
+
+TOP = 6  # affected tokens
+
+
+@dataclass(frozen=True)
+class HeadCard:
+    """One head. It shows itself in a notebook; `save` writes the same as a page.
+
+    Every part raises ValueError, in one sentence, where the run or its text does not allow to measure it.
+    """
+
+    of: Snapshot
+    head: str
+    text: str = ""  # that attention is shown on; empty: held-out text where the head matters
+
+    def on(self, text: str) -> "HeadCard":
+        """The same card with the attention on this text; raises ValueError for an empty one."""
+        if not text:
+            raise ValueError("the text is empty: give some to look at")
+        return replace(self, text=text)
+
+    @property
+    def layer(self) -> int:
+        return parse_head(self.head)[0]
+
+    @cached_property
+    def evidence(self) -> xr.Dataset:
+        """What the type rests on, as `head_types.table` has it: type, why, effect (nats per token), attention scores,
+        the kinds of the tokens that it matters most for, and what it does for each multigram of the model.
+        """
+        return self.of.types.sel(restriction=self.head)
+
+    @cached_property
+    def layer_rllc(self) -> xr.Dataset:
+        """value, se, verdict, ... [step, restriction] of all heads of its layer, which it may be compared with."""
+        self.of.compute(self._missing_rllcs(), f"learning coefficients of layer {self.layer}")
+        found = self.of.rllc()
+        return found.isel(restriction=(found.layer == self.layer).values.nonzero()[0])
+
+    @cached_property
+    def rllc(self) -> xr.Dataset:
+        """value, se, verdict, ... [step]: its learning coefficient over training, with the health record."""
+        return self.layer_rllc.sel(restriction=self.head)
+
+    @cached_property
+    def composition(self) -> pd.DataFrame:
+        """source, target, via, score, baseline, sds: `head_pairs.composition`."""
+        self.of.compute(self._missing_composition(), "composition")
+        return head_pairs.composition(self.of, self.head)
+
+    @cached_property
+    def paths(self) -> pd.DataFrame:
+        """source, target, via, effect, effect_se, copy_gain, copy_gain_se: `head_pairs.paths`."""
+        self.of.compute(self._missing_paths(), f"paths of {self.head}")
+        return head_pairs.paths(self.of, self.head)
+
+    @cached_property
+    def contexts(self) -> list[Context]:
+        """The tokens of held-out text that suffer most when the head says what it says in 8 other documents."""
+        self.of.compute(self._missing_affected(), f"tokens that {self.head} matters for")
+        with one_thread():
+            asked = self.affected_survey
+            hits = ablation_pass.hits(self.of.cells, asked, self.head, 1, TOP)
+            return affected_tokens.contexts(self.of.cells.on, asked, self.head, hits)
+
+    @cached_property
+    def affected(self) -> pd.DataFrame:
+        """`contexts` as a table: target, effect (nats) and its standard error over the donors, predictions, ..."""
+        return affected_tokens.frame(self.contexts)
+
+    @cached_property
+    def attention(self) -> TextAttention:
+        """Where it looks from each token of the text, and what removing it costs there."""
+        with one_thread():
+            if self.text:
+                return text_attention.on_text(self.of, self.head, self.text)
+            return text_attention.where_it_matters(self.of, self.head, self.contexts)
+
+    @property
+    def affected_survey(self) -> Survey:
+        """The pass over held-out text that `contexts` are of, the head's output in other documents in its place."""
+        tokens = min(self.of.cells.plan.affected_tokens, ablation_pass.available(self.of.cells.on))
+        return ablation_pass.check(Survey((self.head,), self.of.step, tokens, lists=True), self.of.cells.on)
+
+    def compute(self) -> None:
+        """All that the card shows and that is missing, but for types, with one bar for the time left."""
+        parts = (self._missing_rllcs, self._missing_composition, self._missing_paths, self._missing_affected)
+        self.of.compute([piece for part in parts for piece in _allowed(part)], f"card of {self.head}")
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the card as one page that needs nothing else; returns its path."""
+        from experiments.investigate import head_page
+        from experiments.pages import html as shell
+
+        page = shell.page(f"{self.head} of {self.of.title}", head_page.card(self))
+        tensorfile.write_bytes(Path(path), page.encode())
+        return Path(path)
+
+    def _repr_html_(self) -> str:
+        from experiments.investigate import head_page
+
+        return head_page.card(self)
+
+    def __repr__(self) -> str:
+        return f"HeadCard({self.head} of {self.of.title}: .save(path) writes it as a page)"
+
+    def _missing_rllcs(self) -> list[Piece]:
+        return self.of.missing_rllcs([self.layer])
+
+    def _missing_composition(self) -> list[Piece]:
+        return self.of.missing_cells("composition") if self.of.cfg.n_layers > 1 else []
+
+    def _missing_paths(self) -> list[Piece]:
+        asked = head_pairs.path_survey(self.of, self.head)
+        return [*self.of.missing_cells("paths"), *ablation_pass.missing(self.of.cells, asked)]
+
+    def _missing_affected(self) -> list[Piece]:
+        return ablation_pass.missing(self.of.cells, self.affected_survey)
+
+
+def _allowed(missing: Callable[[], list[Piece]]) -> list[Piece]:
+    """Nothing where the run or its text does not allow it: who reads it says so."""
+    try:
+        return missing()
+    except ValueError:
+        return []

@@ -1,0 +1,208 @@
+"""A head's card as HTML: what it is, when it learned it, where it looks, what it matters for, whom it works with."""
+
+import html
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from experiments.heldout.head_types import ATTENTION
+from experiments.investigate import attention_grid
+from experiments.investigate.head_card import HeadCard
+from experiments.pages import affected_page
+from experiments.pages import html as shell
+from experiments.pages.html import image, interval, section, table
+from experiments.plots import head_curve, head_paths
+from experiments.plots.head_types import KIND_COLORS
+from experiments.plots.style import TWO_SIDED, VIA_NAMES
+from experiments.results.cells import tokens_seen
+from llc import settings
+
+STRONG = 3.0  # standard deviations above the baseline at which a composition is named
+_RULES = """
+.hits { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)); gap: 0 1.6rem }
+.hit { min-width: 0 }
+.kinds { display: flex; height: 1.05rem; width: 100%; border-radius: 3px; overflow: hidden; background: #f3f3f3 }
+.kinds i { display: block; height: 100% } .bars { display: grid; grid-template-columns: auto 1fr; gap: .25rem .7rem;
+align-items: center; font-size: .87rem; margin: .5rem 0 .2rem; max-width: 42rem }
+.key { font-size: .8rem; color: #444 } .key b { display: inline-block; width: .75rem; height: .75rem;
+border-radius: 2px; margin: 0 .3rem 0 .9rem; vertical-align: -.08rem }
+"""
+
+
+def card(of: HeadCard) -> str:
+    """The card as a fragment of HTML; what is missing is computed first."""
+    of.compute()
+    parts = [
+        _head(of),
+        section("What it is", lambda: _evidence(of)),
+        section("When it learned it: learning coefficient over training", lambda: _rllc(of)),
+        section("Where it looks", lambda: attention_grid.grid(of.attention)),
+        section("The tokens it matters most for", lambda: _affected(of)),
+        section("Whose output its weights read, and who reads its own", lambda: _composition(of)),
+        section("What cutting its paths costs", lambda: _paths(of)),
+    ]
+    return shell.fragment("\n".join(parts), _RULES + attention_grid.RULES)
+
+
+def _head(of: HeadCard) -> str:
+    run, cells = of.of.cells.run, of.of.cells
+    try:
+        label = f"<span class=type>{html.escape(of.evidence.type.item())}</span>"
+    except ValueError:  # said below
+        label = ""
+    seen = float(tokens_seen(run, [of.of.step])[0])
+    trained = f" ({seen:.3g} million training tokens)" if seen else ""
+    lines = f"{run.name}, checkpoint {of.of.step}{trained}, corpus {cells.plan.corpus}"
+    note = run.corpus_note(cells.on.corpus)
+    said = f"<p class=quiet><b>Note:</b> {html.escape(note)}.</p>" if note else ""
+    return f"<h1>{of.head}{label}</h1>\n<p class=quiet>{html.escape(lines)}</p>{said}"
+
+
+def _evidence(of: HeadCard) -> str:
+    at, types = of.evidence, of.of.types
+    rows = [
+        ["loss without it (its mean in its place), nats per token", interval(float(at.effect), float(at.effect_se), 4)]
+    ]
+    rows += [[label, interval(float(at[name]), float(at[f"{name}_se"]))] for name, label in ATTENTION.items()]
+    known = [f"{int(at.learned[n])} of {int(types.multigrams[n])} {sort}s" for n, sort in enumerate(at.sort.values)]
+    rows.append(["multigrams of the model that it has learned", html.escape(", ".join(known))])
+    kind, why = html.escape(at.type.item()), html.escape(at.why.item())
+    said = (
+        f"<p class=quiet>On {types.attrs['tokens']} tokens of {types.attrs['documents']} held-out documents, intervals "
+        f"by document. Removing all heads costs {float(types.all_heads):.2f} nats per token.</p>"
+    )
+    numbers = table(("", "with 95% interval"), rows, loose=True)
+    return f"<p><b>{kind[0].upper() + kind[1:]}</b>: {why}.</p>{numbers}{_kinds(at, types)}{said}"
+
+
+def _kinds(at: xr.Dataset, types: xr.Dataset) -> str:
+    """Shares of kinds of tokens as two bars; a token may be of several kinds, so bars are cut to their whole."""
+    names = [str(kind) for kind in types.kind.values]
+
+    def bar(shares: np.ndarray) -> str:
+        whole = max(1.0, float(shares.sum()))
+        pieces = zip(names, (100 * shares / whole).tolist(), shares.tolist(), strict=True)
+        return "<div class=kinds>" + "".join(
+            f'<i style="width:{width:.2f}%;background:{KIND_COLORS[name]}" title="{name}: {100 * share:.0f}%"></i>'
+            for name, width, share in pieces
+        ) + "</div>"  # fmt: skip
+
+    key = "".join(f'<b style="background:{KIND_COLORS[name]}"></b>{html.escape(name)}' for name in names)
+    return (
+        f"<div class=bars><span>the 40 tokens it matters most for</span>{bar(at.affected.values)}"
+        f"<span>all tokens</span>{bar(types.usual.values)}</div><p class=key>{key}</p>"
+    )
+
+
+def _rllc(of: HeadCard) -> str:
+    layer, own, step = of.layer_rllc, of.rllc, of.of.step
+    how = settings.from_json(layer.attrs["settings"])
+    seen = layer.assign_coords(tokens=("step", tokens_seen(of.of.cells.run, layer.step.values)))
+    drawn = head_curve.draw(seen[["value", "se"]], of.head, step, how.name)
+    alt = f"rLLC of {of.head} over training, with 95% intervals, and of the other heads of layer {of.layer}"
+    said = (
+        f"<p class=quiet>Blue: {of.head} with 95% intervals; ringed: this checkpoint; grey: the other heads of layer "
+        f"{of.layer} (compare within a layer only). The rLLC has no unit: nbeta times the mean rise of the loss in "
+        f"nats. {how.name} settings: {html.escape(layer.attrs['kernel'].upper())}, lr {how.lr:g}, localization "
+        f"{how.localization:g}, nbeta {how.nbeta:g}, batch {how.batch_size}, {how.num_chains} chains of "
+        f"{how.num_draws} draws, the first {how.num_burnin} discarded; {html.escape(layer.attrs['loss'])} loss.</p>"
+    )
+    return f"<div class=side><div>{image(drawn, alt)}</div><div class=wide>{_verdict(own, step)}{said}</div></div>"
+
+
+def _verdict(own: xr.Dataset, step: int) -> str:
+    if step not in own.step.values:
+        sampled = ", ".join(map(str, own.step.values.tolist()))
+        return f"<p>Not sampled at step {step}: it is at {sampled}.</p>"
+    at = own.sel(step=step)
+    if not np.isfinite(float(at.value)):
+        return "<p>Not a number: a chain diverged.</p>" if at.verdict.item() else f"<p>Not sampled at step {step}.</p>"
+    words = {
+        "trust": "the health record trusts it",
+        "caution": "the health record asks for caution",
+        "do not trust": "the health record does not trust it",
+    }
+    advice = [f"<p class=quiet>{html.escape(line)}</p>" for line in at.advice.item().splitlines()]
+    regime = f"kappa {float(at.kappa):.2f} ± {TWO_SIDED * float(at.kappa_se):.2f}: {at.regime.item()}"
+    noise = interval(float(at.noise_value), float(at.noise_se), 2)
+    return (
+        f"<p>At this checkpoint <b>{interval(float(at.value), float(at.se), 2)}</b>; {words[at.verdict.item()]}.</p>"
+        + "".join(advice)
+        + f"<p>{html.escape(regime)} (plain noise of the same size gives {noise}).</p>"
+    )
+
+
+def _affected(of: HeadCard) -> str:
+    hits = [affected_page.hit(context, rank) for rank, context in enumerate(of.contexts, start=1)]
+    return (
+        f"<p class=quiet>Of {of.affected_survey.tokens} held-out tokens, those whose loss rises most when {of.head} "
+        "says what it says in 8 other documents: chosen with one half of the donors, printed with the other (95% over "
+        "donors). Blue: where it attends from the token before the marked one.</p>"
+        f"<div class=hits>{''.join(hits) or 'No such token.'}</div>"
+    )
+
+
+def _composition(of: HeadCard) -> str:
+    frame = of.composition
+    into, out = frame[frame.target == of.head], frame[frame.source == of.head]
+    parts = [_pairs(part, other) for part, other in ((into, "source"), (out, "target")) if len(part)]
+    said = (
+        "<p class=quiet>Composition score of the weights, from 0 to 1. By chance it is "
+        f"{float(frame.baseline.iloc[0]):.3f}: the same two matrices, turned against each other at random. In "
+        "brackets, and as shade: by how many standard deviations of that chance it is above (of the squared score). "
+        f"Bold: at least {STRONG:g}.</p>"
+    )
+    return f"<div class=side>{''.join(parts)}<div class=wide>{said}</div></div>"
+
+
+def _pairs(frame: pd.DataFrame, other: str) -> str:
+    """One table for each layer of the other heads."""
+    layers = frame[other].str.partition("H")[0].str[1:]
+    parts = []
+    for layer, part in frame.groupby(layers, sort=False):
+        what = f"It reads from layer {layer}" if other == "source" else f"Read by layer {layer}"
+        rows = [[str(name), *map(_score, rows.to_dict("records"))] for name, rows in part.groupby(other, sort=False)]
+        columns = ("", *(VIA_NAMES[via] for via in part.via.unique()))
+        parts.append(f"<div><h3>{what}</h3>{table(columns, rows)}</div>")
+    return "".join(parts)
+
+
+def _score(row: dict) -> str:
+    shade = min(0.5, 0.02 * max(0.0, row["sds"]))
+    text = f"{row['score']:.3f} ({row['sds']:+.1f})"
+    strong = f"<b>{text}</b>" if row["sds"] >= STRONG else text
+    return f'<span style="background:rgba(0,114,178,{shade:.2f});padding:.1rem .3rem;border-radius:3px">{strong}</span>'
+
+
+def _paths(of: HeadCard) -> str:
+    frame, parts = of.paths, []
+    between = frame[frame.via != ""]
+    for other, words in (("source", f"into {of.head}, from each earlier head"), ("target", f"out of {of.head}")):
+        part = between[(between.target if other == "source" else between.source) == of.head]
+        if len(part):
+            drawn = image(head_paths.draw(part, other), f"what cutting each path {words} costs, with 95% intervals")
+            parts.append(f"<div><h3>Paths {words}</h3>{drawn}</div>")
+    direct, note = frame[frame.via == ""].iloc[0], of.of.cells.run.path_note
+    said = (
+        f"<p>Its own path to the output: <b>{interval(direct.effect, direct.effect_se)}</b> nats per token of held-out "
+        "text.</p><p class=quiet>One path at a time is cut: the source's mean stands in for its output, and the layer "
+        "norm is recomputed. Bars: 95% intervals, by document above, by sequence below. Positive: the path helps."
+        f"{f' {html.escape(note)}.' if note else ''}</p>"
+    )
+    return f"<div class=side>{''.join(parts)}<div class=wide>{said}</div></div>{_numbers(frame)}"
+
+
+def _numbers(frame: pd.DataFrame) -> str:
+    """Every path, the largest effect first, to be unfolded."""
+    ranked = frame.reindex(frame.effect.abs().sort_values(ascending=False).index).to_dict("records")
+    rows = [
+        [_path(at), interval(at["effect"], at["effect_se"], 4), interval(at["copy_gain"], at["copy_gain_se"])]
+        for at in ranked
+    ]
+    columns = ("path", "loss rise, nats per token", "copy gain removed, nats per token")
+    return f"<details><summary>All {len(rows)} paths in numbers</summary>{table(columns, rows)}</details>"
+
+
+def _path(row: dict) -> str:
+    return f"{row['source']} to {row['target']}" + (f", {VIA_NAMES[row['via']]}" if row["via"] else "")

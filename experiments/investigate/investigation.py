@@ -1,0 +1,133 @@
+"""A run looked at head by head, in a notebook or a script: an overview, cards of heads, circuits and comparisons.
+
+    inv = Investigation("mini-seed0")
+    inv                          # the overview
+    inv["L1H4"]                  # the card of a head; inv["L1H4"].on("some text"), .save("L1H4.html"), .paths, ...
+    inv.circuit("induction")     # what carries a task
+    inv.compare("L1H4", "L1H5")
+    inv.at(4800)                 # the same at another checkpoint
+
+Nothing is computed before it is shown or asked for, and nothing twice: all of it is cells of the results folder.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from transformer_lens import HookedTransformer
+
+from ablations.names import check_head, head_name, parse_head
+from experiments import runs
+from experiments.claims.study import MAIN, in_way
+from experiments.investigate import overview
+from experiments.investigate.comparison import Comparison
+from experiments.investigate.found_circuit import FoundCircuit
+from experiments.investigate.head_card import HeadCard
+from experiments.investigate.snapshot import Snapshot
+from experiments.measurements import plan
+from experiments.results.cells import Cells
+from experiments.runs import adopt
+from experiments.runs.run import Run
+from experiments.storage import store
+
+
+class Investigation:
+    """A run at one of its checkpoints. It does not change: `at` gives another one.
+
+    model: a run's name or folder, a run, or a HookedTransformer, which is first written into the results folder as a
+    run with one checkpoint (tokenizer: its own, of `tokenizers` or a fast one of transformers; default: the model's).
+    corpus: as in the command line (default: what the run was trained on; a model needs one). out: results folder
+    (default: results/RUN). step: default the last. tokens: of held-out text that types rest on (default: 500,000, or
+    all where there are fewer). workers: processes for what takes long, or a `concurrent.futures.Executor`; several
+    processes need the guard `if __name__ == "__main__"` in a script, and nothing in a notebook.
+
+    Raises ValueError for a run, corpus or checkpoint that there is not.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Run | HookedTransformer,
+        corpus: str | None = None,
+        *,
+        tokenizer: Any = None,
+        out: str | Path | None = None,
+        step: int | None = None,
+        seed: int = 0,
+        tokens: int | None = None,
+        workers: int | Executor = 1,
+    ) -> None:
+        folder = Path(out) if out else None
+        run = _run(model, tokenizer, corpus, folder)
+        chosen = run.steps[-1] if step is None else step
+        run.check_step(chosen)
+        name = corpus or run.config["preset"]["corpus"]
+        planned = plan.default_plan(name, run.config["model"]["n_ctx"], seed)
+        kept = Cells(folder or Path("results") / run.name, run, planned, committed=True)
+        _ = run.tokenizer, kept.on.corpus  # read, or built, now: what is wrong with them is said here
+        self.snapshot = Snapshot(in_way(kept, MAIN), chosen, tokens, workers)
+
+    @property
+    def run(self) -> Run:
+        return self.snapshot.cells.run
+
+    @property
+    def step(self) -> int:
+        return self.snapshot.step
+
+    @property
+    def heads(self) -> pd.DataFrame:
+        """One row for each head: type, effect, attention scores, rLLC, with standard errors; NaN where not measured."""
+        return overview.frame(self.snapshot)
+
+    def at(self, step: int) -> "Investigation":
+        """The same at another checkpoint; raises ValueError for one that there is not."""
+        self.run.check_step(step)
+        other = object.__new__(Investigation)
+        other.snapshot = replace(self.snapshot, step=step)
+        return other
+
+    def __getitem__(self, head: str) -> HeadCard:
+        """The card of a head, by its name ("L1H4" or "1:4"); raises ValueError for one that the model lacks."""
+        return HeadCard(self.snapshot, head_name(check_head(parse_head(str(head)), self.snapshot.cfg)))
+
+    def __iter__(self) -> Iterator[HeadCard]:
+        return (self[name] for name in self.snapshot.heads)
+
+    def circuit(self, task: str = "induction") -> FoundCircuit:
+        """The paths that carry a task: induction, brackets, quotes or skipgram; raises ValueError for another."""
+        return FoundCircuit(self.snapshot, task)
+
+    def compare(self, head: str, other: str) -> Comparison:
+        """Two heads side by side, with their differences where these have an error; raises ValueError as `[]` does."""
+        return Comparison(self[head], self[other])
+
+    def _repr_html_(self) -> str:
+        return overview.overview(self.snapshot)
+
+    def __repr__(self) -> str:
+        count = f"{len(self.snapshot.heads)} heads, {len(self.run.steps)} checkpoints"
+        return f"Investigation({self.snapshot.title}; {count}, corpus {self.snapshot.cells.plan.corpus})"
+
+
+def _run(model: str | Path | Run | HookedTransformer, tokenizer: Any, corpus: str | None, out: Path | None) -> Run:
+    if isinstance(model, HookedTransformer):
+        tokenizer = tokenizer if tokenizer is not None else model.tokenizer
+        if tokenizer is None or corpus is None:
+            raise ValueError("a model has no text of its own: give its corpus= and tokenizer=")
+        return _adopted(model, tokenizer, corpus, out)
+    if tokenizer is not None:
+        raise ValueError("tokenizer= is of a HookedTransformer: a run has its own, leave it out")
+    return model if isinstance(model, Run) else runs.open_run(model)
+
+
+def _adopted(model: HookedTransformer, tokenizer: Any, corpus: str, out: Path | None) -> Run:
+    """Written beside its results, under a name of its weights and its text: the second time it is there."""
+    arrays = {name: tensor.detach().cpu().float().numpy() for name, tensor in model.named_parameters()}
+    name = f"model-{store.fingerprint(corpus=corpus, **arrays)[:8]}"
+    folder = (out or Path("results") / name) / "run" / name
+    if (folder / "config.json").is_file():
+        return runs.open_run(folder)
+    return adopt.adopt(folder, {0: model}, tokenizer, corpus=corpus, tokens_per_step=1)

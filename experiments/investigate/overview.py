@@ -1,0 +1,88 @@
+"""All heads of a run at a checkpoint: what each is, what it costs to remove it, its learning coefficient."""
+
+import html
+
+import pandas as pd
+
+from experiments.heldout.head_types import ATTENTION
+from experiments.investigate.snapshot import Snapshot
+from experiments.pages import html as shell
+from experiments.pages.html import interval
+
+COLUMNS = ("head", "type", "loss without it", "rLLC", "token before", "itself", "after its repeat", "learned")
+TYPES = ("type", "effect", "effect_se", *(f"{score}{end}" for score in ATTENTION for end in ("", "_se")))
+
+
+def frame(of: Snapshot) -> pd.DataFrame:
+    """By head: type, effect (nats per token), attention scores, learned (multigrams), rllc, verdict; with standard
+    errors; NaN for what this run does not allow to measure.
+    """
+    parts = [part for part in (_types(of), _rllc(of)) if isinstance(part, pd.DataFrame)]
+    found = pd.concat([pd.DataFrame(index=pd.Index(of.heads, name="head")), *parts], axis=1)
+    return found.reindex(columns=[*TYPES, "learned", "rllc", "rllc_se", "verdict"])
+
+
+def overview(of: Snapshot) -> str:
+    """As a fragment of HTML; what is missing is computed first."""
+    types, rllc, run = _types(of), _rllc(of), of.cells.run
+    model, rows = run.config["model"], []
+    found = frame(of)
+    for name, at in found.iterrows():
+        row = [f"<b>{name}</b>", html.escape(_text(at["type"])), _number(at, "effect", 3)]
+        row += [_number(at, "rllc", 2) + _doubt(_text(at["verdict"]))]
+        row += [f"{at[score]:.2f}" if pd.notna(at[score]) else "" for score in ATTENTION]
+        rows.append([*row, f"{at['learned']:.0f}" if pd.notna(at["learned"]) else ""])
+    missing = [html.escape(part.rstrip(".")) for part in (types, rllc) if isinstance(part, str)]
+    said = "".join(f"<p>Not measured: {line}.</p>" for line in missing)
+    llc = of.cells.plan.llc
+    lead = (
+        f"{model['n_layers']} layers of {model['n_heads']} heads, {len(run.steps)} checkpoints (steps "
+        f"{', '.join(map(str, run.steps))}), shown at step {of.step}, corpus {of.cells.plan.corpus}."
+    )
+    notes = (
+        "Intervals: 95%. Loss without it: its mean in its place, nats per token of held-out text. rLLC: "
+        f"{llc.name} settings (nbeta {llc.nbeta:g}, localization {llc.localization:g}), no unit; compare within a "
+        "layer. Then its mean attention (0 to 1) to the token before, to the token itself, and, on random tokens that "
+        "repeat, to what followed the token before; and how many multigrams of the model it has learned."
+    )
+    note = run.corpus_note(of.cells.on.corpus)
+    said += f"<p><b>Note:</b> {html.escape(note)}.</p>" if note else ""
+    body = f"<h1>{html.escape(run.name)}</h1><p class=quiet>{html.escape(lead)}</p>{said}"
+    table = shell.table(COLUMNS, rows, words=(0, 1))
+    return shell.fragment(f"{body}{table}<p class=quiet>{html.escape(notes)}</p>")
+
+
+def _types(of: Snapshot) -> pd.DataFrame | str:
+    """Or why not."""
+    try:
+        found = of.types
+    except ValueError as error:
+        return str(error)
+    table = found[list(TYPES)].to_dataframe().assign(learned=found.learned.sum("sort").values)
+    return table.rename_axis("head")
+
+
+def _rllc(of: Snapshot) -> pd.DataFrame | str:
+    """Or why not."""
+    if of.step not in of.cells.steps("rllc"):
+        return f"learning coefficients at step {of.step}, they are at {', '.join(map(str, of.cells.steps('rllc')))}"
+    try:
+        of.compute(of.missing_rllcs(range(of.cfg.n_layers), [of.step]), "learning coefficients")
+        found = of.rllc().sel(step=of.step)[["value", "se", "verdict"]]
+    except ValueError as error:
+        return str(error)
+    table = found.drop_vars(["layer", "head", "step"]).to_dataframe()
+    return table.rename(columns={"value": "rllc", "se": "rllc_se"}).rename_axis("head")
+
+
+def _number(at: pd.Series, name: str, digits: int) -> str:
+    return interval(float(at[name]), float(at[f"{name}_se"]), digits) if pd.notna(at[name]) else ""
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _doubt(verdict: str) -> str:
+    """Nothing for a number that is to be trusted."""
+    return "" if verdict in ("trust", "") else f" ({html.escape(verdict)})"

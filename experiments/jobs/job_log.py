@@ -1,0 +1,170 @@
+"""What sweeps did in a results folder: an event a line in log.jsonl, appended, so that other processes can follow it.
+
+A manifest for a person to read, one line a piece, is written from it when a sweep begins and when it ends.
+"""
+
+import csv
+import io
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from experiments.jobs.job import Piece
+from experiments.storage import tensorfile
+
+NAME, MANIFEST = "log.jsonl", "manifest.csv"
+State = Literal["missing", "done", "failed"]
+
+
+@dataclass
+class Entry:
+    """A piece, and what became of it when it was last tried."""
+
+    name: str
+    expected: float  # seconds
+    state: State = "missing"
+    took: float | None = None  # seconds
+    peak_mb: float | None = None
+    error: str = ""
+
+
+@dataclass
+class Sweep:
+    """One call of `sweep.run`, as far as it has come."""
+
+    description: str
+    began: float  # seconds since the epoch
+    host: str
+    pid: int
+    pieces: list[str] = field(default_factory=list)
+    last: float = 0.0
+    over: bool = False
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is there; on another machine, whether it has not said that it is over."""
+        return not self.over and (self.host != socket.gethostname() or _exists(self.pid))
+
+
+class Journal:
+    """The log of one sweep, in the folders of its pieces."""
+
+    def __init__(self, tasks: Sequence[Piece], description: str) -> None:
+        self._id = uuid.uuid4().hex[:12]
+        by_folder: dict[Path, list[Piece]] = {}
+        for task in tasks:
+            by_folder.setdefault(task.folder, []).append(task)
+        self._folders = list(by_folder)
+        for folder, pieces in by_folder.items():
+            told = {"description": description, "host": socket.gethostname(), "pid": os.getpid()}
+            self._tell(folder, "sweep", **told, pieces=[[piece.name, round(piece.seconds, 1)] for piece in pieces])
+
+    def done(self, task: Piece, took: float, peak_mb: float) -> None:
+        """Seconds and the most memory of its process."""
+        self._tell(task.folder, "done", piece=task.name, took=round(took, 3), peak_mb=round(peak_mb, 1))
+
+    def failed(self, task: Piece, error: str) -> None:
+        self._tell(task.folder, "failed", piece=task.name, error=error)
+
+    def end(self) -> None:
+        for folder in self._folders:
+            self._tell(folder, "end")
+
+    def write_manifests(self) -> None:
+        for folder in self._folders:
+            write_manifest(folder)
+
+    def _tell(self, folder: Path, event: str, **parts: object) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        line = json.dumps({"event": event, "sweep": self._id, "time": round(time.time(), 3), **parts})
+        with (folder / NAME).open("ab", buffering=0) as file:  # one write: lines of two sweeps do not mix
+            file.write(line.encode() + b"\n")
+
+
+@contextmanager
+def writing(tasks: Sequence[Piece], description: str) -> Iterator[Journal]:
+    """The journal of a sweep that begins, and ends with the block."""
+    journal = Journal(tasks, description)
+    journal.write_manifests()
+    try:
+        yield journal
+    finally:
+        journal.end()
+        journal.write_manifests()
+
+
+def read(folder: Path) -> tuple[dict[str, Entry], list[Sweep]]:
+    """All pieces that sweeps in this folder were of, by name, and the sweeps, in the order in which they began."""
+    entries: dict[str, Entry] = {}
+    sweeps: dict[str, Sweep] = {}
+    for event in _events(folder / NAME):
+        if event["event"] == "sweep":
+            found = Sweep(event["description"], event["time"], event["host"], event["pid"])
+            sweeps[event["sweep"]] = found
+            for name, expected in event["pieces"]:
+                entries[name] = Entry(name, expected)
+                found.pieces.append(name)
+        elif event["sweep"] not in sweeps:
+            continue
+        elif event["event"] == "end":
+            sweeps[event["sweep"]].over = True
+        else:
+            expected = entries[event["piece"]].expected if event["piece"] in entries else 0.0
+            told = (event["event"], event.get("took"), event.get("peak_mb"), event.get("error", ""))
+            entries[event["piece"]] = Entry(event["piece"], expected, *told)
+        sweeps[event["sweep"]].last = event["time"]
+    return entries, list(sweeps.values())
+
+
+def latest(sweeps: Sequence[Sweep]) -> list[Sweep]:
+    """Those that are running; the last one where none is."""
+    return [sweep for sweep in sweeps if sweep.running] or list(sweeps[-1:])
+
+
+def seconds_left(sweep: Sweep, entries: dict[str, Entry], now: float) -> float | None:
+    """At the pace so far; None before the first piece is done."""
+    of_it = [entries[name] for name in sweep.pieces]
+    done = sum(entry.expected for entry in of_it if entry.state != "missing")
+    left = sum(entry.expected for entry in of_it if entry.state == "missing")
+    return (now - sweep.began) * left / done if done else None
+
+
+def write_manifest(folder: Path) -> Path:
+    """piece, state, seconds, peak_mb, error."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("piece", "state", "seconds", "peak_mb", "error"))
+    for _, entry in sorted(read(folder)[0].items()):
+        rows.writerow((entry.name, entry.state, entry.took, entry.peak_mb, entry.error))
+    tensorfile.write_bytes(folder / MANIFEST, text.getvalue().encode())
+    return folder / MANIFEST
+
+
+def _events(path: Path) -> Iterator[dict]:
+    """All whole lines: the last may be cut where a process was killed."""
+    if not path.exists():
+        return
+    for line in path.read_text(errors="replace").splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict) and {"event", "sweep", "time"} <= set(event):
+            yield event
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,110 @@
+"""A discovered circuit in words, as graph files, a table, pictures and a page; and how it formed."""
+
+import json
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+
+from circuits import graph
+from experiments.pages import circuit_page, report
+from experiments.plots import circuit as picture
+from experiments.plots.render import svg
+from experiments.results.cells import Cells, tokens_seen
+from experiments.storage import tensorfile
+from experiments.tasks import path_effects
+from experiments.tasks.discovery import Discovered, frame
+
+
+def sentences(found: Discovered) -> list[str]:
+    table, quality, random = found.table, found.quality, found.random
+    return [
+        f"task {found.task}, step {found.step}: logit difference {float(table.clean):.2f} on {table.attrs['prompts']} "
+        f"clean prompts, {float(table.corrupted):.2f} on corrupted ones; right answers "
+        f"{100 * float(table.accuracy):.0f}%",
+        f"{int(table.found.sum())} of {table.sizes['path']} paths pass a false-discovery rate of 5%. Faithfulness of "
+        f"these alone {quality.faithfulness:.2f}, of all others {quality.completeness:.2f}; of random circuits as "
+        f"large {_spread(random.faithfulness)}, of all paths but theirs {_spread(random.completeness)}; without one of "
+        f"its paths a random circuit loses {_spread(random.minimality)} ({len(random.faithfulness)} draws)",
+        *([found.note] if found.note else []),
+    ]
+
+
+def _spread(values: np.ndarray) -> str:
+    return f"{values.mean():.2f} (sd {values.std(ddof=1):.2f})"
+
+
+def explanation(found: Discovered, error: str) -> str:
+    """What the columns of a table say; error: of effects, how it is told."""
+    overlap = f"how far both ends matter for the same of {found.text_tokens} tokens of held-out text"
+    return (
+        f"effect of patching one path (what its source writes on the corrupted prompt), with {error} over prompts; "
+        "EAP-IG's estimate of it; faithfulness that the circuit loses without the path; for paths between heads, in "
+        "standard deviations of chance, their composition"
+        + (f", and {overlap}" if found.text_tokens else " (overlap of affected tokens: there is no text for it)")
+    )
+
+
+def as_text(found: Discovered, top: int) -> str:
+    lines = [*sentences(found), explanation(found, "its standard error")]
+    for row in frame(found).head(top).to_dict("records"):
+        numbers = f"{row['effect']:>8.2f} ({row['se']:.2f}){row['eap_ig']:>9.2f}{row['faithfulness_lost']:>8.2f}"
+        pair = "".join(f"{row[name]:>8.1f}" if pd.notna(row[name]) else " " * 8 for name in circuit_page.PAIR_COLUMNS)
+        lines.append(f"{row['path']:16}{numbers}{pair}{'' if row['found'] else '  not found'}".rstrip())
+    return "\n".join(lines)
+
+
+def write(cells: Cells, found: Discovered, top: int, formed: dict[int, nx.DiGraph] | None = None) -> list[Path]:
+    """circuit_TASK_STEP: graph (node-link and MIB JSON), table (CSV), picture (SVG and PNG) and page (HTML) with the
+    `top` paths; formed: graphs by step, for circuit_TASK_formation (node-link JSON, picture) and the page.
+    """
+    name, cfg = f"circuit_{found.task}_{found.step}", cells.run.model_config()
+    title = f"{cells.run.name}, step {found.step}: paths that carry {found.task}"
+    drawn = {name: picture.draw(found.graph, title)}
+    captions = {name: f"{title}. Width: effect of patching the path; all that were found, at most {picture.SHOWN}."}
+    files = {
+        f"{name}.json": json.dumps(graph.node_link(found.graph)),
+        f"{name}_mib.json": json.dumps(graph.mib(found.graph, cfg)),
+        f"tables/{name}.csv": frame(found).to_csv(index=False, float_format="%.6g"),
+    }
+    if formed:
+        over = f"circuit_{found.task}_formation"
+        files[f"{over}.json"] = json.dumps(graph.formation_node_link(formed))
+        drawn[over] = picture.draw_formation(
+            _labelled(cells, formed), f"{cells.run.name}: paths that carry {found.task}, as they form"
+        )
+        captions[over] = (
+            "The same at checkpoints of the run, each at a false-discovery rate of 5%; widths compare between panels."
+        )
+    files[f"{name}.html"] = circuit_page.page(
+        title,
+        sentences(found),
+        [(svg(figure, captions[key]), captions[key]) for key, figure in drawn.items()],
+        circuit_page.table(frame(found).head(top), explanation(found, "a 95% interval")),
+        command(cells, found, bool(formed)),
+    )
+    for file, text in files.items():
+        tensorfile.write_bytes(cells.folder / file, text.encode())
+    pictures = [path for key, figure in drawn.items() for path in report.write_drawn(cells, key, figure)]
+    return [*(cells.folder / file for file in files), *pictures]
+
+
+def formation(cells: Cells, task: str) -> dict[int, nx.DiGraph]:
+    """The task's graph at some checkpoints of the run, by step."""
+    steps = path_effects.formation_steps(cells)
+    return graph.formation(cells.run.model_config(), path_effects.table(cells, task, steps))
+
+
+def command(cells: Cells, found: Discovered, formed: bool) -> str:
+    """What makes it again."""
+    flag = " --formation" if formed else ""
+    return f"python -m experiments circuit --task {found.task} --run {cells.run.name} --step {found.step}{flag}"
+
+
+def _labelled(cells: Cells, formed: dict[int, nx.DiGraph]) -> dict[str, nx.DiGraph]:
+    tokens = tokens_seen(cells.run, list(formed))
+    return {
+        f"{seen:.3g} million tokens: logit difference {at.graph['clean']:.2f}": at
+        for seen, at in zip(tokens, formed.values(), strict=True)
+    }

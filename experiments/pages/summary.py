@@ -1,0 +1,132 @@
+"""The main job's numbers as summary.json and tables; no times, dates or paths, so the same work is the same bytes."""
+
+import contextlib
+import math
+from pathlib import Path
+
+import xarray as xr
+
+from experiments.heldout import induction_tokens
+from experiments.results.cells import Cells
+from experiments.storage import tensorfile
+
+UNITS = {
+    "loss": "nats per token, held-out text",
+    "icl": (
+        "nats per token: loss over the last eighth of the context minus loss over tokens n_ctx/8 to 3 n_ctx/16; "
+        "more negative is more learning in context"
+    ),
+    "previous_token": "mean attention, 0 to 1, held-out text",
+    "current_token": "mean attention, 0 to 1, held-out text",
+    "prefix_matching": "mean attention, 0 to 1, random tokens that stand four times",
+    "rllc": "nbeta times the mean loss rise, dimensionless; null at checkpoints where it was not sampled",
+    "effect": "copy gain removed by cutting the path, nats per token, repeated random tokens; positive: the path helps",
+    "se": "one standard error",
+}
+
+
+def summary(cells: Cells) -> dict:
+    """The record that summary.json holds; its schema is checked by a test."""
+    tables = {kind: cells.table(kind) for kind in ("scores", "paths", "rllc", "circuit")}
+    on = cells.on
+    return {
+        "schema": 1,
+        "run": cells.run.name,
+        "preset": cells.run.config["preset"]["name"],
+        "data": {"name": cells.plan.corpus, "fingerprint": on.corpus.fingerprint},
+        "settings": cells.plan.record(),
+        "units": UNITS,
+        "weights": "as trained, nothing folded; composition scores fold ln1 into the reading weights",
+        "circuit": _circuit(tables["circuit"]),
+        "affected": _affected(cells),
+        "checkpoints": [_checkpoint(cells, tables, step) for step in cells.run.steps],
+    }
+
+
+def write_summary(cells: Cells) -> Path:
+    path = cells.folder / "summary.json"
+    tensorfile.write_json(path, summary(cells))
+    return path
+
+
+def write_tables(cells: Cells) -> list[Path]:
+    """One CSV per kind of cell, long form, traces left out; and the induction head's most affected tokens."""
+    written = []
+    for kind in ("scores", "predictions", "composition", "ablations", "paths", "circuit", "rllc"):
+        table = cells.table(kind)
+        plain = [name for name in table.data_vars if not str(name).startswith("trace_")]
+        groups = _by_dims(table[plain])
+        for dims, names in groups.items():
+            frame = table[names].to_dataframe().reset_index().dropna(subset=names, how="all")
+            others = [dim for dim in dims if dim != "step"]
+            name = f"{kind}_by_{'_'.join(others)}" if len(groups) > 1 and others else kind
+            path = cells.folder / "tables" / f"{name}.csv"
+            tensorfile.write_bytes(path, frame.to_csv(index=False, float_format="%.9g").encode())
+            written.append(path)
+    with contextlib.suppress(ValueError):  # where the text does not allow it
+        frame = induction_tokens.table(cells).drop_vars(["mean", "mean_se"]).to_dataframe().reset_index()
+        written.append(cells.folder / "tables" / "affected.csv")
+        tensorfile.write_bytes(written[-1], frame.to_csv(index=False, float_format="%.9g").encode())
+    return written
+
+
+def _by_dims(table: xr.Dataset) -> dict[tuple, list]:
+    groups: dict[tuple, list] = {}
+    for name, variable in table.data_vars.items():
+        groups.setdefault(variable.dims, []).append(name)
+    return groups
+
+
+def _checkpoint(cells: Cells, tables: dict[str, xr.Dataset], step: int) -> dict:
+    scores, paths = tables["scores"].sel(step=step), tables["paths"].sel(step=step)
+    rllc = tables["rllc"].sel(step=step) if step in tables["rllc"].step else None
+    heads = {}
+    for name in scores.restriction.values.tolist():
+        at = scores.sel(restriction=name)
+        attention = {score: _number(at[score]) for score in ("previous_token", "current_token", "prefix_matching")}
+        heads[name] = {**attention, "rllc": _rllc(rllc.sel(restriction=name)) if rllc is not None else None}
+    frame = paths[["effect", "effect_se"]].to_dataframe().dropna().reset_index()
+    return {
+        "step": step,
+        "tokens": int(step * cells.run.tokens_per_step),
+        "loss": _number(scores.loss),
+        "icl": _number(scores.icl),
+        "copy_gain": {text: _number(scores.copy_gain.sel(data=text)) for text in scores.data.values.tolist()},
+        "heads": heads,
+        "paths": [
+            {"source": row.source, "target": row.target, "via": row.via, "effect": row.effect, "se": row.effect_se}
+            for row in frame.itertuples()
+        ],
+    }
+
+
+def _rllc(at: xr.Dataset) -> dict:
+    numbers = ("value", "se", "ess", "rhat", "value_all_draws", "virial", "temperature", "kappa", "noise_value")
+    found: dict = {name: _number(at[name]) for name in numbers}
+    words = {name: str(at[name].values) for name in ("verdict", "regime")}
+    return found | words | {"bad_chains": int(at.bad_chains)}
+
+
+def _circuit(table: xr.Dataset) -> dict:
+    frame = table.isel(step=0, drop=True).to_dataframe().reset_index()
+    cuts = frame.to_dict("records")
+    return {"previous_token": table.attrs["previous"], "induction": table.attrs["induction"], "cuts": cuts}
+
+
+def _affected(cells: Cells) -> dict | None:
+    """The induction head's most affected tokens in numbers; None where the text does not allow to look for them."""
+    try:
+        found = induction_tokens.table(cells)
+    except ValueError:
+        return None
+    means = {
+        name: {"effect": _number(found["mean"].sel(change=name)), "se": _number(found["mean_se"].sel(change=name))}
+        for name in found.change.values.tolist()
+    }
+    repeated = {"repeated": float(found.repeated.mean()), "repeated_of_all": found.attrs["repeated_of_all"]}
+    return {"tokens": found.attrs["tokens"], "hits": found.sizes["hit"], **repeated, "mean": means}
+
+
+def _number(value: xr.DataArray) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None

@@ -1,0 +1,101 @@
+"""The types of a run's heads in words, as tables and as a picture."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from circuits.multigrams import FEWEST, RATE
+from circuits.token_kinds import KINDS
+from experiments.heldout import labelled_tokens
+from experiments.heldout.head_types import ATTENTION, RAREFIED_TO
+from experiments.pages import report
+from experiments.plots import head_types as picture
+from experiments.plots.style import TWO_SIDED
+from experiments.results.cells import Cells
+from experiments.storage import tensorfile
+
+COLUMNS = ("multigram", "kind", "completions", "gain", "gain_alone", "gain_of_parts", "learned_by", "effects")
+
+
+def frame(table: xr.Dataset) -> pd.DataFrame:
+    """One row per head."""
+    plain = ["type", "effect", "effect_se", *(f"{name}{end}" for name in ATTENTION for end in ("", "_se"))]
+    found = table[plain].to_dataframe().reset_index().rename(columns={"restriction": "head"})
+    for column, kind in enumerate(table.kind.values.tolist()):
+        found[f"affected {kind}"] = table.affected.values[:, column]
+    for column, sort in enumerate(table.sort.values.tolist()):
+        found[f"learned {sort}s"] = table.learned.values[:, column]
+    found["learned, rarefied"], found["learned, with unseen"] = table.rarefied.values, table.with_unseen.values
+    return found.assign(why=table.why.values)
+
+
+def multigrams(cells: Cells, table: xr.Dataset) -> pd.DataFrame:
+    """One row per multigram of the model, most often completed first; effects of heads that have learned it."""
+    patterns = labelled_tokens.as_patterns(table)
+    names = np.array(table.restriction.values, dtype=str)
+    has = (table.multigram_q.values <= RATE) & (table.multigram_effect.values > 0)
+    rows = []
+    for number in np.argsort(-table.completions.values, kind="stable").tolist():
+        effects = table.multigram_effect.values[:, number]
+        order = [head for head in np.argsort(-effects) if has[head, number]]
+        rows.append(
+            {
+                "multigram": labelled_tokens.describe(patterns, number, cells.on),
+                "kind": "n-gram" if patterns.contiguous[number] else "skip n-gram",
+                "completions": int(table.completions.values[number]),
+                "gain": table.gain.values[number],
+                "gain_alone": table.gain_alone.values[number],
+                "gain_of_parts": table.gain_part.values[number],
+                "learned_by": " ".join(names[order]),
+                "effects": " ".join(f"{effects[head]:.3f}" for head in order),
+            }
+        )
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def as_text(cells: Cells, table: xr.Dataset, step: int) -> str:
+    grams, skips = table.multigrams.values.tolist()
+    usual = _shares(table.usual.values)
+    lines = [
+        f"{cells.run.name}, step {step}, {table.attrs['tokens']} tokens of {table.attrs['documents']} held-out "
+        f"documents ({cells.plan.corpus}). Effect: loss without the head (its mean in its place) minus loss with it, "
+        "nats per token, 95% by document",
+        f"attention: to the token before, to the token itself, on random tokens that stand four times to what followed "
+        f"the own token before. The model has {grams} n-grams and {skips} skip n-grams that are completed at least "
+        f"{FEWEST} times",
+        f"of all tokens: {usual}",
+    ]
+    for name in table.restriction.values.tolist():
+        at = table.sel(restriction=name)
+        looks = " ".join(f"{float(at[score]):.2f}" for score in ATTENTION)
+        learned = "+".join(str(value) for value in at.learned.values.tolist())
+        effect = f"{float(at.effect):.3f} ± {TWO_SIDED * float(at.effect_se):.3f}"
+        lines.append(
+            f"{name:6} {at.type.item():15} {effect}  attention {looks}  learned {learned} multigrams{_few(at)}"
+        )
+        lines.append(f"       matters most for: {_shares(at.affected.values)}")
+    return "\n".join(lines)
+
+
+def write(cells: Cells, table: xr.Dataset, step: int) -> list[Path]:
+    """tables/types_STEP.csv, tables/multigrams_STEP.csv, figures/types_STEP."""
+    tables = {f"types_{step}": frame(table), f"multigrams_{step}": multigrams(cells, table)}
+    written = []
+    for name, content in tables.items():
+        written.append(cells.folder / "tables" / f"{name}.csv")
+        tensorfile.write_bytes(written[-1], content.to_csv(index=False, float_format="%.6g").encode())
+    title = f"{cells.run.name}, step {step}: what each head is, on {table.attrs['tokens']} held-out tokens"
+    return [*written, *report.write_drawn(cells, f"types_{step}", picture.draw(table, title))]
+
+
+def _shares(values: np.ndarray) -> str:
+    named = zip((*KINDS, "none"), values.tolist(), strict=True)
+    return ", ".join(f"{100 * share:.0f}% {kind}" for kind, share in named if share > 0.005)
+
+
+def _few(at: xr.Dataset) -> str:
+    """Different ones among equally many completions, where there are so many."""
+    rarefied = float(at.rarefied)
+    return "" if np.isnan(rarefied) else f", {rarefied:.0f} different among {RAREFIED_TO} completions"

@@ -1,0 +1,98 @@
+"""A circuit's graph: layers from the embedding up to the output, what was found in colour, everything else left out."""
+
+import textwrap
+from collections.abc import Mapping
+
+import networkx as nx
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+
+from circuits.graph import records
+from experiments.plots import style
+from experiments.plots.circuit_layout import places, route
+
+COLORS = {**style.VIA_COLORS, "output": "#CC79A7"}
+NAMES = {**style.VIA_NAMES, "output": "to the output"}
+WIDEST = 7.0  # points, of the largest effect
+SHOWN = 40  # paths: those with the largest effects
+NAMED = 32  # heads of a model that has so few are all named; of a larger one, those that take part
+LARGEST = 14.0  # inches, of a side
+
+
+def draw(graph: nx.DiGraph, title: str) -> Figure:
+    """Nodes are all that the model has; of the paths that were found, the 40 with the largest effects."""
+    columns, rows = _extent(graph)
+    figure = style.new_figure(min(LARGEST, 1.05 * columns + 1.2), min(LARGEST, 1.2 * rows + 1.2))
+    axis = figure.subplots()
+    largest = _largest([graph])
+    _panel(axis, graph, largest, typed=True)
+    axis.set_title(title, fontsize=style.FONT + 1)
+    _legend(figure, largest)
+    return figure
+
+
+def draw_formation(graphs: Mapping[str, nx.DiGraph], title: str) -> Figure:
+    """Small multiples, in the order given and under these names; widths of paths compare between them."""
+    across = min(2, len(graphs))
+    down = -(-len(graphs) // across)
+    columns, rows = _extent(next(iter(graphs.values())))
+    figure = style.new_figure(min(LARGEST, across * (0.52 * columns + 0.3)), min(LARGEST, down * (0.75 * rows + 0.5)))
+    axes = figure.subplots(down, across, squeeze=False).ravel()
+    largest = _largest(list(graphs.values()))
+    for axis, (name, graph) in zip(axes, graphs.items(), strict=False):
+        _panel(axis, graph, largest, typed=False)
+        axis.set_title(name, fontsize=style.FONT)
+    for axis in axes[len(graphs) :]:
+        axis.axis("off")
+    figure.suptitle(title, fontsize=style.FONT + 1)
+    _legend(figure, largest)
+    return figure
+
+
+def _panel(axis: Axes, graph: nx.DiGraph, largest: float, typed: bool) -> None:
+    at, paths, (columns, rows) = places(graph), _ranked(graph)[:SHOWN], _extent(graph)
+    used = {node for source, target, *_ in paths for node in (source, target)}
+    for source, target, via, record in reversed(paths):
+        share = abs(record["effect"]) / largest
+        curve = route(at[source], at[target], via, [at[node] for node in used], columns)
+        path = Path(curve, [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4])
+        width, alpha = max(0.9, WIDEST * share), 0.5 + 0.45 * share
+        axis.add_patch(PathPatch(path, fill=False, ec=COLORS[via], lw=width, alpha=alpha, zorder=2 + share))
+    few = len(at) - 2 <= NAMED
+    size = style.FONT if typed else style.FONT - 2
+    for node, (x, y) in at.items():
+        if node in used or "head" not in graph.nodes[node]:
+            kind = graph.nodes[node].get("type") if typed else None
+            text = "\n".join([node, *textwrap.wrap(kind or "", 12, break_long_words=False)])
+            box = {"boxstyle": "round,pad=0.3", "fc": "white", "ec": "black", "lw": 1.0}
+            axis.text(x, y, text, ha="center", va="center", fontsize=size, zorder=5, bbox=box)
+        elif few:
+            axis.text(x, y, node, ha="center", va="center", fontsize=size - 1, color="#767676", zorder=1)
+        else:
+            axis.plot(x, y, "o", color=style.QUIET, markersize=3.5, zorder=1)
+    axis.set_xlim(-0.6, columns - 0.4)
+    axis.set_ylim(-0.4, rows - 0.6)
+    axis.axis("off")
+
+
+def _extent(graph: nx.DiGraph) -> tuple[int, int]:
+    """Columns and rows."""
+    layers = [data["layer"] for _, data in graph.nodes(data=True)]
+    return max(layers.count(layer) for layer in layers), len(set(layers))
+
+
+def _ranked(graph: nx.DiGraph) -> list[tuple[str, str, str, dict]]:
+    return sorted((path for path in records(graph) if path[3]["found"]), key=lambda path: -abs(path[3]["effect"]))
+
+
+def _largest(graphs: list[nx.DiGraph]) -> float:
+    return max((abs(record["effect"]) for graph in graphs for *_, record in _ranked(graph)), default=1.0)
+
+
+def _legend(figure: Figure, largest: float) -> None:
+    lines = [Line2D([], [], color=color, linewidth=3, label=NAMES[via]) for via, color in COLORS.items()]
+    lines.append(Line2D([], [], color=style.QUIET, linewidth=WIDEST, label=f"effect {largest:.2f}"))
+    figure.legend(handles=lines, fontsize=style.FONT - 1, frameon=False, ncol=5, loc="outside lower center")

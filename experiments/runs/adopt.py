@@ -1,0 +1,154 @@
+"""A run made of models from elsewhere, so that every verb works on it as on one trained here.
+
+    models = {100: early, 1000: late}  # HookedTransformers by step
+    adopt("runs/mine", models, tokenizer, corpus="text:book.txt", tokens_per_step=32_768)
+
+and then `python -m experiments reproduce --run mine`. A run has no training history and is no preset's.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from transformer_lens import HookedTransformer, HookedTransformerConfig
+
+from ablations import forward
+from experiments import corpora, runs
+from experiments.corpora.tokenizer import padded, plain
+from experiments.runs import state_dicts
+from experiments.storage import tensorfile
+
+ALWAYS = (
+    *("n_layers", "d_model", "n_ctx", "d_head", "n_heads", "d_vocab", "attn_only", "act_fn", "eps", "attn_scale"),
+    *("normalization_type", "positional_embedding_type"),
+)
+CODE_SHARE = 0.3  # of the rows, for corpus "python"
+CLOSE = 1e-4  # of the largest logit: what is written must run as what was given, up to rounding
+
+
+def adopt(
+    folder: str | Path,
+    checkpoints: Mapping[int, HookedTransformer] | Iterable[tuple[int, HookedTransformer]],
+    tokenizer: Any,
+    *,
+    corpus: str,
+    tokens_per_step: int,
+    n_ctx: int | None = None,
+    bos: str | None = None,
+) -> runs.Run:
+    """Writes models of one architecture, by training step, as a run in a new folder; the models stay as they are.
+
+    checkpoints: of any kind that `forward.unsupported` does not name; pairs are taken one by one, so that they need
+    not all fit into memory.
+    tokenizer: a `tokenizers.Tokenizer` or a fast tokenizer of transformers; bos: the token that rows of text start
+    with (default: what the tokenizer says, or <|endoftext|>). corpus: what the run is measured and sampled on, best
+    the text it was trained on. tokens_per_step: batch size times context in training, the unit of figures' axes.
+    n_ctx: a shorter context to measure in; positions after it are left out. Raises ValueError, and leaves nothing
+    behind, for what cannot be a run.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder} is there already: give a new folder, or remove it")
+    if tokens_per_step < 1:
+        raise ValueError(f"tokens_per_step={tokens_per_step}: it must be at least 1")
+    pairs = iter(checkpoints.items() if isinstance(checkpoints, Mapping) else checkpoints)
+    first = next(pairs, None)
+    if first is None:
+        raise ValueError("no checkpoints: give at least one model and its step")
+    config = _config(first[1].cfg, n_ctx, corpus, tokens_per_step)
+    own = padded(plain(tokenizer, bos), config["model"]["d_vocab"])
+    config["corpus"]["fingerprint"] = _fingerprints(config, own)
+    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        for step, model in (first, *pairs):
+            _write(unfinished, step, model, config["model"])
+        tensorfile.write_bytes(unfinished / "tokenizer.json", own.to_str().encode())
+        tensorfile.write_json(unfinished / "config.json", config)
+        _check_same(runs.open_run(unfinished), step, model)
+        if folder.exists():
+            folder.rmdir()  # an empty one
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return runs.open_run(folder)
+
+
+def _config(cfg: HookedTransformerConfig, n_ctx: int | None, corpus: str, tokens_per_step: int) -> dict:
+    """What config.json says, but for the text's fingerprints; raises ValueError for a model that cannot be a run's."""
+    if reason := forward.unsupported(cfg):
+        raise ValueError(f"a run of such models cannot be measured: {reason}; llc and ablations take them themselves")
+    model = _architecture(cfg)
+    if n_ctx is not None and not 2 <= n_ctx <= cfg.n_ctx:
+        raise ValueError(f"n_ctx={n_ctx}: it must be at least 2 and at most the model's {cfg.n_ctx}")
+    model["n_ctx"] = n_ctx or cfg.n_ctx
+    preset = {"name": "adopted", "corpus": corpus, "code_share": CODE_SHARE, "n_ctx": model["n_ctx"]}
+    return {
+        "schema": 1,
+        "preset": preset | {"batch_size": None, "tokens_per_step": tokens_per_step},
+        "seed": None,
+        "model": model,
+        "corpus": {"name": corpus},
+    }
+
+
+def _architecture(cfg: HookedTransformerConfig) -> dict[str, Any]:
+    """What a model computes, as config.json says it: ALWAYS, and what does not follow from that."""
+    always = {name: getattr(cfg, name) for name in ALWAYS} | {"attn_scale": float(cfg.attn_scale)}
+    usual = state_dicts.facts(HookedTransformerConfig(**always, device="cpu"))
+    return always | {name: value for name, value in state_dicts.facts(cfg).items() if value != usual[name]}
+
+
+def _fingerprints(config: dict, tokenizer: Tokenizer) -> dict[str, str]:
+    """Of the text, by split; reads (or builds) it. Raises ValueError where there is none, or the tokenizer does not
+    fit.
+    """
+    count, d_vocab = tokenizer.get_vocab_size(), config["model"]["d_vocab"]
+    if count != d_vocab:
+        raise ValueError(
+            f"the tokenizer has {count} tokens, the model {d_vocab}: give the one that it was trained with, and where "
+            "the model has more, name them (tokenizer.add_special_tokens)"
+        )
+    preset = config["preset"]
+    return {
+        split: corpora.load(
+            preset["corpus"], tokenizer=tokenizer, n_ctx=preset["n_ctx"], split=split, code_share=CODE_SHARE
+        ).fingerprint
+        for split in ("train", "test")
+    }
+
+
+def _write(folder: Path, step: int, model: HookedTransformer, expected: dict) -> None:
+    """One checkpoint; raises ValueError for a step that is none or there twice, and for another architecture."""
+    if not isinstance(step, int) or step < 0 or runs.checkpoint_path(folder, step).exists():
+        raise ValueError(f"step {step!r}: steps are whole numbers from 0, each once")
+    found = _architecture(model.cfg)
+    for name in {**found, **expected}:
+        if found.get(name) != expected.get(name) and name != "n_ctx":
+            raise ValueError(
+                f"step {step}: {name} is {found.get(name)}, not {expected.get(name)}: a run's models differ in weights "
+                "alone"
+            )
+    weights = {name: parameter.detach().cpu().float() for name, parameter in model.named_parameters()}
+    if "pos_embed.W_pos" in weights:
+        weights["pos_embed.W_pos"] = weights["pos_embed.W_pos"][: expected["n_ctx"]]
+    if bad := next((name for name, tensor in weights.items() if not tensor.isfinite().all()), ""):
+        raise ValueError(f"step {step}: {bad} is not finite: leave this checkpoint out")
+    arrays = {name: tensor.numpy() for name, tensor in weights.items()}
+    tensorfile.write(runs.checkpoint_path(folder, step), arrays, {"step": step})
+
+
+def _check_same(run: runs.Run, step: int, model: HookedTransformer) -> None:
+    """Raises ValueError when the run's model does not predict what the given one does."""
+    tokens = torch.arange(min(run.model_config().n_ctx, run.model_config().d_vocab))[None]
+    with torch.no_grad():
+        given = model(tokens.to(model.cfg.device)).cpu().float()
+        weights, cfg = forward.weights_of(run.model(step)), run.model_config()
+        error = (forward.logits(weights, cfg, tokens) - given).abs().max() / given.abs().max()
+    if not error <= max(CLOSE, 30 * torch.finfo(model.cfg.dtype).eps):
+        raise ValueError(
+            f"the run would predict other than the model (logits by {error:.1e}): it has parts that are not kept"
+        )

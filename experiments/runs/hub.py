@@ -1,0 +1,212 @@
+"""Models and their checkpoints from elsewhere, by name or from a folder, with their weights as they were trained.
+
+- "timaeus/tetrahedron-3m-og", "georgeyw/L2W256-3m-rr" (the papers' authors'), or any other repository on the Hugging
+  Face hub that holds TransformerLens-style state dicts, numbered by step, in checkpoints/ or at its top;
+- a local folder with the same files, its tokenizer beside them where it has one;
+- a name that TransformerLens knows: "attn-only-2l" (with its checkpoints), "pythia-70m", "gpt2-small", ...
+
+Nothing that is downloaded is run: pickles hold tensors or are refused (TransformerLens itself would load them).
+"""
+
+import io
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+from tokenizers import Tokenizer
+from transformer_lens import HookedTransformer, HookedTransformerConfig
+from transformer_lens import loading_from_pretrained as lens
+
+from experiments.corpora.tokenizer import download, pretrained, unreachable
+from experiments.runs import state_dicts
+
+Config: TypeAlias = HookedTransformerConfig | Mapping[str, object]
+
+# Of arXiv:2410.02984 and arXiv:2402.02364: what their weights do not tell, as their public code configures them.
+AUTHORS: dict[str, object] = {
+    "normalization_type": "LN",
+    "positional_embedding_type": "shortformer",
+    "tokenizer_name": "georgeyw/TinyStories-tokenizer-5k",
+    "tokens_per_step": 100 * 1024,
+}
+KNOWN = dict.fromkeys(("timaeus/tetrahedron-3m-og", "georgeyw/L2W256-3m-rr"), AUTHORS)
+STATE_DICTS = ("NeelNanda/", "ArthurConmy/", "Baidicoot/")  # of TransformerLens's models, those it keeps as pickles
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+PLACES = ("checkpoints/", "")
+IN_TOKENS = 10**9  # such a model's last checkpoint is numbered by tokens, not steps, when it is above this
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """A model over its training."""
+
+    name: str
+    steps: list[int]  # in order; [0] for a model that has no checkpoints
+    model: Callable[[int], HookedTransformer]  # at a step: eval mode, nothing folded; ValueError where it cannot be had
+    tokenizer: Callable[[], Tokenizer]  # raises ValueError where there is none
+    tokens_per_step: int | None = None  # None where it is not known
+
+
+def checkpoints(source: str | Path, config: Config | None = None) -> Checkpoints:
+    """The checkpoints of a local folder, or of this name.
+
+    config: what weights do not tell of the architecture, whole or in part ({"positional_embedding_type": "standard"});
+    a config.json beside the checkpoints does the same. Raises ValueError where there are none, or no network.
+    """
+    name = str(source)
+    known = state_dicts.facts(config or {})
+    if isinstance(config, Mapping) and (other := [key for key in config if key not in known]):
+        raise ValueError(
+            f"config has {other[0]!r}: use fields of HookedTransformerConfig that say what a model computes"
+        )
+    if Path(source).is_dir():
+        files = [str(file.relative_to(source)) for file in Path(source).rglob("*") if file.is_file()]
+        return _of_files(Path(source).resolve().name, files, lambda file: Path(source) / file, config, {})
+    if name in KNOWN:
+        return _of_repository(name, config, KNOWN[name])
+    try:
+        official = lens.get_official_model_name(name)
+    except ValueError:
+        if not re.fullmatch(r"\w[\w.-]*/[\w.-]+", name):
+            raise ValueError(
+                f"no model {name!r}: give a folder of checkpoints, a repository OWNER/NAME on the Hugging Face hub, or "
+                "a name that TransformerLens knows (attn-only-2l, pythia-70m, gpt2-small, ...)"
+            ) from None
+        return _of_repository(name, config, {})
+    if official.startswith(STATE_DICTS):
+        # TransformerLens reads positions so where the repository's config.json says nothing
+        return _of_repository(official, config, {"positional_embedding_type": "standard"})
+    if config is not None:
+        raise ValueError(f"{name}: TransformerLens knows its architecture: leave config out")
+    return _of_transformer_lens(official)
+
+
+def _of_repository(name: str, config: Config | None, known: Mapping[str, object]) -> Checkpoints:
+    """Listed on the hub, and downloaded one by one when they are asked for; without network, what the cache holds."""
+    try:
+        files = HfApi().list_repo_files(name)
+    except Exception as error:  # huggingface_hub and its transports raise many kinds
+        try:
+            folder = Path(snapshot_download(name, local_files_only=True))
+        except Exception:
+            raise ValueError(f"{name}: {unreachable(error)}, and it is no folder here: {download(name)}") from None
+        files = [str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()]
+    return _of_files(name, files, lambda file: _downloaded(name, file), config, known)
+
+
+def _downloaded(name: str, file: str) -> Path:
+    try:
+        return Path(hf_hub_download(name, file))
+    except Exception as error:
+        raise ValueError(f"{name}, {file}: {unreachable(error)}: {download(name)}") from None
+
+
+def _of_files(
+    name: str, files: list[str], path: Callable[[str], Path], config: Config | None, known: Mapping[str, object]
+) -> Checkpoints:
+    """path: of a file that is asked for."""
+    numbered = _numbered(name, files)
+    said = dict(known)
+    if "config.json" in files and name not in KNOWN:
+        said |= _json(path("config.json"), name)
+    said |= {} if config is None else state_dicts.facts(config)
+    steps = sorted(numbered)
+
+    def model(step: int) -> HookedTransformer:
+        check_step(name, steps, step)
+        what = f"{name}, step {step}"
+        try:
+            weights = state_dicts.read(path(numbered[step]))
+        except ValueError as error:
+            raise ValueError(f"{what}: {error}") from None
+        return state_dicts.built(state_dicts.architecture(weights, state_dicts.facts(said), what), weights, what)
+
+    def tokenizer() -> Tokenizer:
+        if "tokenizer.json" in files:
+            places = [path(file) for file in TOKENIZER_FILES if file in files]
+            return pretrained(str(places[0].parent))
+        if not isinstance(said.get("tokenizer_name"), str):
+            raise ValueError(
+                f"{name} has no tokenizer.json, and no config.json with tokenizer_name: put one beside them"
+            )
+        return pretrained(str(said["tokenizer_name"]))
+
+    return Checkpoints(name, steps, model, tokenizer, _tokens_per_step(name, said, steps))
+
+
+def check_step(name: str, steps: list[int], step: int) -> None:
+    """Raises ValueError for a step that is not among these."""
+    if step not in steps:
+        nearest = sorted(sorted(steps, key=lambda other: abs(other - step))[:5])
+        raise ValueError(
+            f"{name} has no checkpoint at step {step}, the nearest are {', '.join(map(str, nearest))}: choose one"
+        )
+
+
+def _numbered(name: str, files: Iterable[str]) -> dict[int, str]:
+    """Files by step, the last number of their names: those in checkpoints/, or those at the top where it has none."""
+    places = {
+        prefix: [f for f in files if re.fullmatch(prefix + r"[^/]*\d\.(pth|pt|safetensors)", f)] for prefix in PLACES
+    }
+    chosen = next((found for found in places.values() if found), [])
+    numbered: dict[int, str] = {}
+    for file in chosen:
+        step = int(re.findall(r"\d+", Path(file).stem)[-1])
+        if step in numbered:
+            raise ValueError(
+                f"{name} has two checkpoints at step {step}, {numbered[step]} and {file}: keep one of them"
+            )
+        numbered[step] = file
+    if not numbered:
+        raise ValueError(
+            f"{name} has no checkpoints (.pth, .pt or .safetensors): they are named by their steps, such as "
+            "checkpoints/checkpoint_0000100.pth"
+        )
+    return numbered
+
+
+def _json(path: Path, name: str) -> dict[str, object]:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{name}: config.json cannot be read ({error}): restore it") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{name}: config.json holds {type(found).__name__} in place of an object: correct it")
+    return found
+
+
+def _tokens_per_step(name: str, said: Mapping[str, object], steps: list[int]) -> int | None:
+    if name.startswith(STATE_DICTS):
+        return 1 if steps[-1] > IN_TOKENS else None
+    found = said.get("tokens_per_step")
+    return found if isinstance(found, int) else None
+
+
+def _of_transformer_lens(official: str) -> Checkpoints:
+    """Of transformers, by TransformerLens's conversion."""
+    try:
+        steps: list[int] = lens.get_checkpoint_labels(official)[0]
+    except ValueError:
+        steps = []
+
+    def model(step: int) -> HookedTransformer:
+        check_step(official, steps or [0], step)
+        try:
+            with torch.random.fork_rng(devices=[]), redirect_stdout(io.StringIO()):
+                found = HookedTransformer.from_pretrained_no_processing(
+                    official, checkpoint_value=step if steps else None, device="cpu"
+                )
+        except Exception as error:  # transformers raises many kinds
+            revision = "checkpoint-" if official.startswith("stanford-crfm/") else "step"
+            options = f" --revision {revision}{step}" if steps else ""
+            remedy = f": {download(official + options)}" if isinstance(error, OSError) else ""
+            raise ValueError(f"{official}: {unreachable(error)}{remedy}") from None
+        return found.eval().requires_grad_(False)
+
+    return Checkpoints(official, steps or [0], model, lambda: pretrained(official))

@@ -1,0 +1,185 @@
+"""A run: one training run's checkpoints, with its tokenizer and its configuration. Analysis never writes into it.
+
+    NAME/config.json, tokenizer.json, history.json, step_0000128.safetensors, ..., train_state/
+
+The bundled runs (`zoo/`) have the same layout; their files are float16 and are loaded as float32.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from transformer_lens import HookedTransformer, HookedTransformerConfig
+
+from ablations import forward
+from experiments import corpora
+from experiments.runs import state_dicts
+from experiments.storage import tensorfile
+
+ZOO = Path(__file__).parents[1] / "zoo"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder of checkpoints. `open_run` checks it."""
+
+    folder: Path
+    config: dict
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @cached_property
+    def steps(self) -> list[int]:
+        """The steps that have a checkpoint, in order."""
+        found = (re.fullmatch(r"step_(\d{7,})\.safetensors", file.name) for file in self.folder.iterdir())
+        return sorted(int(match[1]) for match in found if match)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        tokenizer = tokenizer_of(self.folder / "tokenizer.json")
+        if tokenizer.get_vocab_size() != self.config["model"]["d_vocab"]:
+            raise ValueError(
+                f"run {self.name}: the tokenizer has {tokenizer.get_vocab_size()} tokens, "
+                f"the model {self.config['model']['d_vocab']}: "
+                "use the tokenizer that the model was trained with"
+            )
+        return tokenizer
+
+    @property
+    def tokens_per_step(self) -> int:
+        preset = self.config["preset"]
+        # an adopted run says it itself: it may be measured in a shorter context than it was trained in
+        return preset.get("tokens_per_step") or preset["batch_size"] * preset["n_ctx"]
+
+    def model_config(self) -> HookedTransformerConfig:
+        return HookedTransformerConfig(**self.config["model"], device="cpu")
+
+    @property
+    def path_note(self) -> str:
+        """What paths leave out in models with MLPs, without a full stop; empty for attention-only ones."""
+        if self.model_config().attn_only:
+            return ""
+        return "The model has MLPs: what a head tells others through them is part of no path, and stays when one is cut"
+
+    def check_step(self, step: int) -> None:
+        """Raises ValueError when there is no checkpoint at this step."""
+        if step not in self.steps:
+            raise ValueError(
+                f"run {self.name} has no checkpoint at step {step}: choose one of {', '.join(map(str, self.steps))}"
+            )
+
+    def arrays(self, step: int) -> dict[str, np.ndarray]:
+        """The checkpoint's parameters in float32; raises ValueError for a missing, damaged or ill-shaped one."""
+        self.check_step(step)
+        stored, _ = tensorfile.read(checkpoint_path(self.folder, step))
+        if odd := next((name for name, array in stored.items() if array.dtype.kind != "f"), ""):
+            raise ValueError(f"run {self.name}, step {step}: {odd} holds {stored[odd].dtype}: weights are real numbers")
+        return {name: array.astype(np.float32) for name, array in stored.items()}
+
+    def model(self, step: int) -> HookedTransformer:
+        """The model at this step, in eval mode, weights as trained (nothing folded)."""
+        weights = {name: torch.from_numpy(array) for name, array in self.arrays(step).items()}
+        return state_dicts.built(self.model_config(), weights, f"run {self.name}, step {step}")
+
+    def corpus(self, split: str, name: str | None = None) -> corpora.Corpus:
+        """The text it was trained on (or another corpus), with its tokenizer and context."""
+        preset = self.config["preset"]
+        return corpora.load(
+            name or preset["corpus"],
+            tokenizer=self.tokenizer,
+            n_ctx=preset["n_ctx"],
+            split=split,
+            code_share=preset["code_share"],
+        )
+
+    def corpus_note(self, corpus: corpora.Corpus) -> str:
+        """A sentence when the training text at hand is not the one the run was trained on; empty when it is."""
+        trained_on = self.config["corpus"]
+        same_name = corpus.name == trained_on["name"]
+        if not same_name or corpus.fingerprint == trained_on["fingerprint"][corpus.split]:
+            return ""
+        return (
+            f"the {corpus.name} text on this machine is not the one {self.name} was trained on "
+            f"({corpus.fingerprint} instead of {trained_on['fingerprint'][corpus.split]}); "
+            "install with -c constraints.txt for the same"
+        )
+
+
+def open_run(reference: str | Path) -> Run:
+    """A run by its folder, its name in runs/, or its name in the bundled zoo; raises ValueError when there is none."""
+    for folder in (Path(reference), Path("runs") / reference, ZOO / reference):
+        if (folder / "config.json").is_file():
+            break
+    else:
+        bundled = ", ".join(sorted(f.parent.name for f in ZOO.glob("*/config.json")))
+        raise ValueError(
+            f"no run {str(reference)!r}: "
+            f"give a folder with a config.json, a name in runs/, or a bundled one ({bundled})"
+        )
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        _check_keys(config)
+        run = Run(folder, config)
+        if config["schema"] != 1 or not run.steps:
+            raise ValueError("no checkpoint" if config["schema"] == 1 else f"schema {config['schema']}")
+        if config["preset"]["n_ctx"] > run.model_config().n_ctx:
+            raise ValueError(
+                f"context {config['preset']['n_ctx']} is longer than the model's {run.model_config().n_ctx}"
+            )
+        if reason := forward.unsupported(run.model_config()):
+            raise ValueError(f"its model cannot be measured: {reason}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"run {str(reference)!r} cannot be opened ({error}): its config.json or checkpoints are not whole"
+        ) from None
+    return run
+
+
+def _check_keys(config: object) -> None:
+    """Raises KeyError, TypeError or ValueError for a configuration that lacks what is read of it."""
+    if not isinstance(config, dict):
+        raise ValueError(f"{type(config).__name__} in place of an object")
+    for part, keys in (
+        ("preset", ("name", "corpus", "code_share", "n_ctx", "batch_size")),
+        ("model", ("n_layers", "d_model", "n_ctx", "d_head", "n_heads", "d_vocab")),
+        ("corpus", ("name", "fingerprint")),
+    ):
+        if missing := [key for key in keys if key not in config[part]]:
+            raise ValueError(f"{part} has no {missing[0]}")
+    for name in ("n_layers", "d_model", "n_ctx", "d_head", "n_heads", "d_vocab"):
+        if not isinstance(config["model"][name], int) or config["model"][name] < 1:
+            raise ValueError(f"{name} is {config['model'][name]!r}")
+
+
+def tokenizer_of(path: Path) -> Tokenizer:
+    """A run's tokenizer; raises ValueError for a missing or damaged one."""
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises a bare Exception
+        raise ValueError(f"run {path.parent.name}: {path.name} cannot be read ({error}): restore it") from None
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    return folder / f"step_{step:07d}.safetensors"
+
+
+def write_checkpoint(folder: Path, step: int, model: HookedTransformer, dtype: np.dtype | type = np.float32) -> None:
+    arrays = {
+        name: parameter.detach().cpu().float().numpy().astype(dtype) for name, parameter in model.named_parameters()
+    }
+    tensorfile.write(checkpoint_path(folder, step), arrays, {"step": step})
+
+
+def export(run: Run, folder: Path, steps: list[int]) -> None:
+    """Copies a run for the zoo: these checkpoints in float16, configuration, tokenizer and history."""
+    for step in steps:
+        write_checkpoint(folder, step, run.model(step), np.float16)
+    for name in ("config.json", "tokenizer.json", "history.json"):
+        tensorfile.write_bytes(folder / name, (run.folder / name).read_bytes())

@@ -1,0 +1,240 @@
+"""Comparisons of heads within strata (layer and seed) that do not come from covariates, and prediction of types.
+
+Strata have intercepts of their own and share the covariates' slopes: with a handful of heads in a stratum, slopes of
+its own would use up what is to be compared, while a common slope needs them only once. Permutations are of residuals
+given strata and covariates, within strata (Freedman and Lane 1983): the covariates stay with their heads.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Shaped
+from scipy import stats
+
+from experiments.statistics.permutation import Alternative, cluster_bootstrap, p_value, permutations
+
+
+class Partial(NamedTuple):
+    """An adjusted comparison; NaN with a reason where it cannot be made."""
+
+    value: float
+    p: float
+    interval: tuple[float, float]  # 95%
+    null: Float[np.ndarray, " draw"]  # the tested statistic under permutation (a correlation, or a t)
+    units: int  # that were used
+    left_out: int  # units of strata too small to use
+    reason: str = ""
+
+
+class Prediction(NamedTuple):
+    """Shares of heads whose type is predicted, averaged over types, and the paired difference to the best of others."""
+
+    first: float
+    others: tuple[float, ...]
+    value: float  # first - the best of the others
+    interval: tuple[float, float]  # 95%; the best of the others is chosen anew in each draw
+    chance: float  # 1 / number of types
+    units: int  # heads whose type another seed has in the same layer
+
+
+def partial_spearman(
+    x: Float[np.ndarray, " unit"],
+    y: Float[np.ndarray, " unit"],
+    covariates: Float[np.ndarray, "unit covariate"],
+    strata: Shaped[np.ndarray, " unit"],
+    *,
+    alternative: Alternative = "greater",
+    smallest: int | None = None,
+    draws: int = 9999,
+    seed: int = 0,
+) -> Partial:
+    """Rank correlation, within strata, of what covariates leave of x and of y.
+
+    x and y (centred within strata) are regressed on the covariates, the residuals ranked over all units, and the ranks
+    centred within strata and correlated: Spearman's coefficient of residuals (Liu et al. 2018), with no covariates that
+    of aligned observations (Hodges and Lehmann 1962). Not ranks first: within strata of five, ranks of covariates are
+    so coarse that much of what x and y share through them is left. Covariates act linearly: take logarithms where they
+    should. p: residuals of x permuted within strata. Interval: Fisher's z with variance (1 + rho^2 / 2) / (f - 2),
+    f = units - strata - covariates (Bonett and Wright 2000): a bootstrap of strata of three to five often leaves
+    nothing to compare. Strata with fewer units than `smallest` (default: covariates + 2, below which a stratum alone
+    would fit them exactly) are left out. NaN where f is below 3.
+    """
+    if not _finite(x, y, covariates):
+        return _refused("a value is not finite", len(x))
+    kept = _large(strata, covariates.shape[1] + 2 if smallest is None else smallest)
+    left_out = int((~kept).sum())
+    x, y, covariates, strata = x[kept], y[kept], covariates[kept], strata[kept]
+    free = len(x) - len(np.unique(strata)) - covariates.shape[1]
+    if free < 3:
+        return _refused("too few units are left for the covariates: pool more seeds", left_out)
+    table = _centred(np.column_stack([x, y, covariates]), strata)
+    remove = _remover(table[:, 2:])
+    left = remove @ table[:, :2]
+    if (left.std(0) <= 1e-9 * table[:, :2].std(0)).any() or not table[:, :2].std(0).all():
+        return _refused("x or y does not vary beyond the covariates within strata", left_out)
+    one, other = _centred_ranks(left.T, strata)
+    value = float(_correlations(one[None], other)[0])
+    # a permutation that the covariates explain wholly correlates with nothing
+    null = np.nan_to_num(
+        _correlations(_centred_ranks(left[:, 0][_orders(strata, draws, seed)] @ remove, strata), other)
+    )
+    z, reach = math.atanh(np.clip(value, -1 + 1e-12, 1 - 1e-12)), 1.96 * math.sqrt((1 + value**2 / 2) / (free - 2))
+    interval = (math.tanh(z - reach), math.tanh(z + reach))
+    return Partial(value, p_value(value, null, alternative), interval, null, len(x), left_out)
+
+
+def adjusted_difference(
+    y: Float[np.ndarray, " unit"],
+    group: Bool[np.ndarray, " unit"],
+    covariates: Float[np.ndarray, "unit covariate"],
+    strata: Shaped[np.ndarray, " unit"],
+    *,
+    alternative: Alternative = "less",
+    smallest: int | None = None,
+    draws: int = 9999,
+    seed: int = 0,
+) -> Partial:
+    """Mean of y in the group minus outside it, within strata, given covariates; in units of y.
+
+    The coefficient of the group in a regression of y on strata, covariates and group. p: its t under permutation of y's
+    residuals without the group. Interval: Student's t of that regression, which takes errors as normal and alike.
+    Strata that do not have both kinds, or have fewer units than `smallest` (default: covariates + 2), are left out.
+    """
+    if not _finite(y, covariates):
+        return _refused("a value is not finite", len(y))
+    mixed = np.array([len(np.unique(group[strata == one])) == 2 for one in strata], dtype=bool)
+    kept = mixed & _large(strata, covariates.shape[1] + 2 if smallest is None else smallest)
+    left_out = int((~kept).sum())
+    y, covariates, strata = y[kept], covariates[kept], strata[kept]
+    free = len(y) - len(np.unique(strata)) - covariates.shape[1] - 1
+    if len(y) == 0 or free < 2:
+        return _refused("too few units in strata with both kinds: pool more seeds", left_out)
+    table = _centred(np.column_stack([y, group[kept].astype(float), covariates]), strata)
+    remove = _remover(table[:, 2:])
+    rest, kind = remove @ table[:, 0], remove @ table[:, 1]
+    r = float(_correlations(rest[None], kind)[0])
+    if math.isnan(r):
+        return _refused("the covariates alone tell the group, or y: the difference is not defined", left_out)
+    value = float(rest @ kind / (kind @ kind))
+    error = math.sqrt(max(0.0, float(rest @ rest - value * (rest @ kind))) / free / float(kind @ kind))
+    reach = float(stats.t.ppf(0.975, free)) * error
+    moved = np.nan_to_num(_correlations(rest[_orders(strata, draws, seed)] @ remove, kind))
+    # t rises with r, so that both order the permutations alike; where r is 1, t is infinite
+    null = moved * np.sqrt(free / np.maximum(1 - moved**2, 1e-12))
+    p = p_value(r * math.sqrt(free / max(1 - r**2, 1e-12)), null, alternative)
+    return Partial(value, p, (value - reach, value + reach), null, len(y), left_out)
+
+
+def _finite(*arrays: np.ndarray) -> bool:
+    return all(bool(np.isfinite(array).all()) for array in arrays)
+
+
+def _refused(reason: str, left_out: int) -> Partial:
+    return Partial(math.nan, math.nan, (math.nan, math.nan), np.empty(0), 0, left_out, reason)
+
+
+def _large(strata: np.ndarray, smallest: int) -> np.ndarray:
+    """Units whose stratum has at least so many; one unit alone compares with nothing."""
+    _, home, sizes = np.unique(strata, return_inverse=True, return_counts=True)
+    return sizes[home] >= max(2, smallest)
+
+
+def _centred(table: np.ndarray, strata: np.ndarray) -> np.ndarray:
+    out = table.astype(float)
+    for stratum in np.unique(strata):
+        out[strata == stratum] -= out[strata == stratum].mean(0)
+    return out
+
+
+def _centred_ranks(rows: np.ndarray, strata: np.ndarray) -> np.ndarray:
+    """Ranks of each row over all units, equal up to rounding is equal, minus their mean within each stratum."""
+    if rows.size == 0:
+        return rows
+    ranks = stats.rankdata(np.round(rows / np.abs(rows).max(1, keepdims=True), 9), axis=1)
+    return _centred(ranks.T, strata).T
+
+
+def _remover(covariates: np.ndarray) -> np.ndarray:
+    """The matrix that takes from a vector what covariates (centred within strata) predict of it."""
+    return np.eye(len(covariates)) - covariates @ np.linalg.pinv(covariates, rcond=1e-9)
+
+
+def _correlations(rows: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Cosines of centred vectors with another; NaN where either is zero up to rounding."""
+    size = np.sqrt((rows**2).sum(1) * float(other @ other))
+    return np.divide(rows @ other, size, out=np.full(len(rows), np.nan), where=size > 1e-9)
+
+
+def _orders(strata: np.ndarray, draws: int, seed: int) -> np.ndarray:
+    found = list(permutations(strata, draws, seed))
+    return np.stack(found) if found else np.empty((0, len(strata)), dtype=np.int64)
+
+
+def predicted(
+    features: Float[np.ndarray, "head feature"],
+    types: Shaped[np.ndarray, " head"],
+    layers: Shaped[np.ndarray, " head"],
+    seeds: Shaped[np.ndarray, " head"],
+) -> tuple[Bool[np.ndarray, " head"], Bool[np.ndarray, " head"]]:
+    """Whether each head's type is that of the nearest mean of features among the same layer's heads of other seeds.
+
+    Returns (right, possible): possible where another seed has the type in that layer; it does not depend on features,
+    and others are never right. Distances are Euclidean: scale the features first where that matters.
+    """
+    right, possible = np.zeros(len(types), dtype=bool), np.zeros(len(types), dtype=bool)
+    for head in range(len(types)):
+        known = (layers == layers[head]) & (seeds != seeds[head])
+        names = np.unique(types[known])
+        if types[head] in names:
+            centres = np.stack([features[known & (types == name)].mean(0) for name in names])
+            possible[head] = True
+            right[head] = names[((centres - features[head]) ** 2).sum(1).argmin()] == types[head]
+    return right, possible
+
+
+def accuracy_difference(
+    first: Float[np.ndarray, "head _"],
+    others: Sequence[Float[np.ndarray, "head _"]],
+    types: Shaped[np.ndarray, " head"],
+    layers: Shaped[np.ndarray, " head"],
+    seeds: Shaped[np.ndarray, " head"],
+    *,
+    clusters: Shaped[np.ndarray, " head"] | None = None,
+    draws: int = 2000,
+    seed: int = 0,
+) -> Prediction:
+    """Do the first features predict types of heads of a left-out seed better than the best of the others?
+
+    Balanced accuracy: the mean over types of the share that is right. The paired bootstrap draws heads, or `clusters`
+    of them (seeds), with the predictions that were made; how these vary with the heads learned from is left out.
+    """
+    tried = [predicted(features, types, layers, seeds) for features in (first, *others)]
+    if len(tried) < 2:
+        raise ValueError("no other features to compare with: give at least one")
+    possible = tried[0][1]
+    right, kinds = np.stack([one[possible] for one, _ in tried]), types[possible]
+    if len(kinds) == 0:
+        nan = math.nan
+        return Prediction(nan, (nan,) * len(others), nan, (nan, nan), nan, 0)
+
+    def balanced(index: np.ndarray) -> np.ndarray:
+        return np.mean([right[:, index[kinds[index] == kind]].mean(1) for kind in np.unique(kinds[index])], axis=0)
+
+    def difference(index: np.ndarray) -> float:
+        found = balanced(index)
+        return float(found[0] - found[1:].max())
+
+    everything = np.arange(len(kinds))
+    drawn = everything if clusters is None else clusters[possible]
+    interval = cluster_bootstrap(difference, drawn, draws=draws, seed=seed)
+    accuracy = [float(part) for part in balanced(everything)]
+    return Prediction(
+        first=accuracy[0],
+        others=tuple(accuracy[1:]),
+        value=difference(everything),
+        interval=interval,
+        chance=1 / len(np.unique(kinds)),
+        units=len(kinds),
+    )

@@ -1,0 +1,99 @@
+"""Which closer a run expects where Python closes a bracket or a string, and which heads and paths that hangs on.
+
+The statistic is the log-odds of the right closer against wrong ones (`closers.log_odds`), so which closer, not when:
+
+    nested    a bracket in one of another type: against the closer of the bracket around it
+    unnested  any other bracket: against both other types together
+    quote     a string's end: against the other quote
+
+Closers count whose opener is in the row, and for nested ones the bracket around it too. A removed head's mean output
+stands in for it, a cut path's source's for what the path carries (queries, keys and values at once). The values of
+single closers are `bracket_closers`'.
+"""
+
+from functools import partial
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Int64
+from scipy import stats
+
+from ablations import effects
+from experiments.heldout import ablation_pass
+from experiments.results import cells
+from experiments.results.cells import Cells
+from experiments.storage.store import cached
+from experiments.tasks import closer_odds
+from experiments.tasks.closer_odds import GROUPS, ROWS, TOKENS
+
+
+def table(found: Cells, step: int, tokens: int = TOKENS) -> xr.Dataset:
+    """By group, on rows with nested closers: log_odds (positive: the right closer leads), share_right, their _se,
+    closers and documents; all_closers and all_documents: in all the text that was read, `tokens` at most.
+
+    By change and group: lost, the log-odds that removing a head or cutting a path loses (positive: it helps), lost_se,
+    p, and q: p under Benjamini and Hochberg (1995) over the changes of the group. Errors are by document; p-values by
+    Student's t with a degree of freedom for each document but one.
+    """
+    tokens = min(tokens, ablation_pass.available(found.on))
+    key = cells.key(found.on, "brackets", step) | {"tokens": tokens, "rows": ROWS}
+    return cached(found.folder, key, partial(_measure, found, step, tokens))
+
+
+def sentences(measured: xr.Dataset, top: int = 5) -> list[str]:
+    """For a terminal: each group's log-odds, and the heads and paths whose removal changes them most, among those that
+    pass a false-discovery rate of 5%, with 95% intervals.
+    """
+    lines = []
+    for name in measured.group.values:
+        group = measured.sel(group=name)
+        lines.append(
+            f"{name}: log-odds of the right closer {_interval(group.log_odds, group.log_odds_se)}, it leads at "
+            f"{100 * group.share_right:.0f}% of {int(group.closers)} closers in {int(group.documents)} documents"
+        )
+        passing = group.isel(change=np.flatnonzero(group.q <= 0.05))
+        order = np.argsort(-np.abs(passing.lost.values), kind="stable")[:top]
+        lost = [passing.isel(change=at) for at in order]
+        lines += [f"  lost without {one.change.item():10} {_interval(one.lost, one.lost_se)}" for one in lost]
+    return lines
+
+
+def _interval(value: xr.DataArray, se: xr.DataArray) -> str:
+    return f"{float(value):.2f} [{float(value - 1.96 * se):.2f}, {float(value + 1.96 * se):.2f}]"
+
+
+def _measure(found: Cells, step: int, tokens: int) -> xr.Dataset:
+    single = closer_odds.table(found, step, tokens, ROWS)
+    parts = []
+    for number, name in enumerate(GROUPS):
+        here = single.isel(closer=np.flatnonzero(single.group.values == number))
+        part = _of_group(here.log_odds.values.astype(np.float64), here.document.values, name)
+        every = single.sel(in_group=name)
+        parts.append(part.assign(all_closers=int(every.all_closers), all_documents=int(every.all_documents)))
+    data = xr.concat(parts, "group").assign_coords(group=list(GROUPS), change=single.change.values[1:])
+    return data.assign_attrs(single.attrs)
+
+
+def _of_group(odds: Float[np.ndarray, "run closer"], documents: Int64[np.ndarray, " closer"], name: str) -> xr.Dataset:
+    """What `table` says, of one group; the first run is clean. Raises ValueError with closers in fewer than two
+    documents.
+    """
+    count = len(np.unique(documents))
+    if count < 2:
+        raise ValueError(f"{name} closers in {count} documents: errors need two, use more Python code")
+    values = np.concatenate([odds[:1], odds[:1] > 0, odds[:1] - odds[1:]])
+    value, se = np.array(effects.estimates(effects.cluster_sums(values, documents))).T
+    p = 2 * stats.t.sf(np.abs(value[2:] / np.where(se[2:] > 0, se[2:], np.inf)), count - 1)
+    data = {
+        "log_odds": value[0],
+        "log_odds_se": se[0],
+        "share_right": value[1],
+        "share_right_se": se[1],
+        "lost": ("change", value[2:]),
+        "lost_se": ("change", se[2:]),
+        "p": ("change", p),
+        "q": ("change", stats.false_discovery_control(p)),
+        "closers": len(documents),
+        "documents": count,
+    }
+    return xr.Dataset(data)

@@ -1,0 +1,92 @@
+"""Discovery of the circuit that does a task on a run: the paths, what else is known of them, how good a circuit."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from typing import NamedTuple
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from ablations import forward
+from ablations.paths import OUTPUT, ends, parse_path
+from circuits import annotate, discover, graph
+from circuits.discover import Circuit, RandomCircuits
+from experiments.heldout import ablation_pass, head_overlap
+from experiments.jobs import runner
+from experiments.measurements import inputs as bench
+from experiments.results.cells import Cells
+from experiments.tasks import path_effects, task_prompts
+
+RANDOM = 12  # random circuits of the same size
+OF_PATHS, OF_PAIRS = ("composition", "composition_z"), ("overlap", "overlap_z")
+
+
+class Discovered(NamedTuple):
+    """What was found on a task at a checkpoint."""
+
+    task: str
+    step: int
+    table: xr.Dataset  # of this step, as `path_effects.table` has it, and eap_ig [path]: EAP-IG's estimate of effects
+    graph: nx.DiGraph
+    quality: Circuit  # of the paths that were found
+    random: RandomCircuits  # as large
+    text_tokens: int  # that overlaps are of; 0 where there is no text for them
+    note: str  # `Run.path_note`
+
+
+def compute(cells: Cells, task: str, step: int, steps: Sequence[int], executor: Executor) -> None:
+    """Effects of all paths at the step and at all others asked for, and of all heads on held-out text at the step,
+    where missing; on the executor when there is much to do.
+    """
+    work = path_effects.missing(cells, task, sorted({step, *steps}))
+    on_text = head_overlap.asked(cells, step)
+    work += ablation_pass.missing(cells, on_text) if on_text else []
+    if sum(piece.seconds for piece in work) < ablation_pass.WORTH_WORKERS:
+        runner.run_here(work, cells.run.name)
+    else:
+        runner.run(work, executor, cells.run.name)
+
+
+def discover_circuit(cells: Cells, name: str, step: int, types: Mapping[str, str] | None = None) -> Discovered:
+    """Exact effects of all paths, those that pass a false-discovery rate of 5%, and how good a circuit they are.
+
+    types: what heads are, by name, for the graph. What `compute` has not computed is computed here.
+    """
+    model = bench.model(cells.run.folder, step)
+    weights, cfg, task = forward.weights_of(model), model.cfg, task_prompts.task(name, cells)
+    table, paths = path_effects.table(cells, name, [step]).isel(step=0), discover.candidates(cfg)
+    chosen = [path for path, at in zip(paths, table.found.values, strict=True) if at]
+    estimated = discover.attribution(weights, cfg, task, paths, steps=discover.IG_STEPS)
+    whole = annotate.with_composition(graph.from_table(cfg, table), weights, cfg)
+    whole = annotate.with_heads(whole, types)
+    on_text, tokens = head_overlap.asked(cells, step), 0
+    if on_text:
+        removed = head_overlap.removed(cells, on_text)
+        whole = annotate.with_heads(whole, effects=removed.effects)
+        whole, tokens = annotate.with_overlap(whole, removed.shared, removed.size, cfg), removed.tokens
+    return Discovered(
+        task=name,
+        step=step,
+        table=table.assign(eap_ig=("path", estimated.effect.mean(1))),
+        graph=whole,
+        quality=discover.evaluate(weights, cfg, task, chosen),
+        random=discover.random_circuits(weights, cfg, task, len(chosen), RANDOM, cells.plan.seed),
+        text_tokens=tokens,
+        note=cells.run.path_note,
+    )
+
+
+def frame(found: Discovered) -> pd.DataFrame:
+    """One row per path, largest effect first; NaN where a column says nothing about it."""
+    columns = ["effect", "se", "p", "found", "eap_ig"]
+    table = found.table[columns].to_dataframe()[columns].reset_index(names="path")
+    paths = [parse_path(name) for name in table.path]
+    table["faithfulness_lost"] = [found.quality.minimality.get(path, np.nan) for path in paths]
+    edges = [found.graph.edges[ends(path)] for path in paths]
+    for name in OF_PATHS:
+        table[name] = [edge[path.via or OUTPUT].get(name, np.nan) for edge, path in zip(edges, paths, strict=True)]
+    for name in OF_PAIRS:
+        table[name] = [edge.get(name, np.nan) for edge in edges]
+    return table.reindex(table.effect.abs().sort_values(ascending=False, kind="stable").index)
