@@ -24,7 +24,8 @@ from circuits import mining, multigrams, token_kinds
 from circuits.classify import PREFIX_MATCHING
 from circuits.multigrams import Patterns
 from experiments import runs
-from experiments.corpora.corpus import Corpus, bracket_rows, synthetic_language, synthetic_truth
+from experiments.corpora import bracket_rows, synthetic_language, synthetic_truth
+from experiments.corpora.corpus import Corpus
 from experiments.corpora.synthetic_text import KINDS, Written
 from experiments.heldout import ablation_pass, head_types, labelled_tokens
 from experiments.measurements.plan import default_plan

@@ -10,7 +10,8 @@ from tokenizers import Tokenizer
 from circuits import brackets
 from circuits.brackets import TokenStructure
 from experiments import corpora
-from experiments.corpora.corpus import Corpus, documents
+from experiments.corpora import documents
+from experiments.corpora.corpus import Corpus
 
 AT_ONCE = 64  # documents that are encoded together
 

@@ -13,7 +13,8 @@ from ablations.paths import cut, parse_path
 from circuits import discover, discover_hooks
 from experiments import corpora, runs
 from experiments.heldout import ablation_pass
-from experiments.investigate.investigation import Investigation, head_pairs
+from experiments.investigate import head_pairs
+from experiments.investigate.investigation import Investigation
 from experiments.runs.adopt import adopt
 from experiments.tasks import task_prompts
 from tests.conftest import GPT2, PYTHIA, make_model, only_once

@@ -26,7 +26,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Cells:
 def task(cells: Cells) -> Task:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"MINED_TOKENS": 400_000, "MOST": 600, "TESTED_TOKENS": 200_000}.items():
-            patch.setattr(token_kinds, name, value)
+            patch.setattr(labelled_tokens, name, value)
         patch.setattr(skipgram_prompts, "LEARNED", 0.5)
         return task_prompts.task("skipgram", cells)
 
@@ -34,7 +34,7 @@ def task(cells: Cells) -> Task:
 def test_prompts_end_in_a_mined_context_which_is_broken_in_the_corrupted_ones(task: Task, cells: Cells) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"MINED_TOKENS": 400_000, "MOST": 600, "TESTED_TOKENS": 200_000}.items():
-            patch.setattr(token_kinds, name, value)
+            patch.setattr(labelled_tokens, name, value)
         every = labelled_tokens.as_patterns(labelled_tokens.mined(cells))
     mined = {
         (int(offsets[1]), int(tokens[1]), int(tokens[0]), int(target))

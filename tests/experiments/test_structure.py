@@ -17,8 +17,9 @@ from circuits import tasks
 from circuits.brackets import BRACKETS, KINDS, OPENERS
 from circuits.tasks import Task
 from experiments import corpora, runs
+from experiments.corpora import bracket_rows, documents
 from experiments.corpora.bracket_rows import RowStructure
-from experiments.corpora.corpus import Corpus, bracket_rows, documents
+from experiments.corpora.corpus import Corpus
 from experiments.heldout import ablation_pass
 from experiments.measurements import plan
 from experiments.measurements.inputs import Bench
