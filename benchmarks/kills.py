@@ -5,7 +5,7 @@
 trains the tiny preset (seconds), sweeps it in each mode, and kills the sweep, one of its workers, or the Dask scheduler
 in the middle of the work, until 50 kills a mode have been survived. Whenever a sweep comes to its end, its cells are
 held against those of an uninterrupted one, byte by byte; no cell that was there at a kill may have been written again,
-and no piece that was reported as done may have been begun again. Writes benchmarks/results/kills.json.
+and no job that was reported as done may have been begun again. Writes benchmarks/results/kills.json.
 """
 
 import argparse
@@ -160,7 +160,7 @@ def survive(run: Path, expected: Uninterrupted, mode: str, kills: int, seed: int
             elif not target:
                 raise RuntimeError(f"the sweep failed by itself: {told.decode()}")
     row = {"mode": mode, "kills": count, "of": killed, "sweeps that came to their end": ends}
-    again = {"finished cells written again": rewritten, "finished pieces begun again": repeated}
+    again = {"finished cells written again": rewritten, "finished jobs begun again": repeated}
     return row | {"ended in other bits": wrong} | again
 
 
@@ -191,14 +191,14 @@ def _wait_for_work(results: Path, process: subprocess.Popen) -> None:
 
 
 def _begun_again(results: Path) -> int:
-    """Pieces that a sweep was to do although one before it had reported them as done."""
+    """Jobs that a sweep was to do although one before it had reported them as done."""
     done, again = set[str](), 0
     for line in (results / job_log.NAME).read_text().splitlines():
         event = json.loads(line)
         if event["event"] == "done":
-            done.add(event["piece"])
+            done.add(event["job"])
         elif event["event"] == "sweep":
-            again += sum(name in done for name, _ in event["pieces"])
+            again += sum(name in done for name, _ in event["jobs"])
     return again
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/overhead.py
 
-Both do the same chains of heads of the bundled model's second layer, a head a piece, in turns, in one process on one
+Both do the same chains of heads of the bundled model's second layer, a head a job, in turns, in one process on one
 thread. The sweep's time holds all that it adds: finding what is missing, keys (which read and hash the checkpoint),
 estimates and diagnoses, writing and flushing cells, the log and the manifest. Writes benchmarks/results/overhead.json.
 """

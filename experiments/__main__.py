@@ -8,7 +8,7 @@ import warnings
 from concurrent.futures import BrokenExecutor
 from importlib import import_module
 
-from experiments.jobs.job import PiecesFailed
+from experiments.jobs.job import JobsFailed
 
 VERBS = (
     "reproduce",
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except (BrokenExecutor, PiecesFailed) as error:
+    except (BrokenExecutor, JobsFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -17,7 +17,7 @@ from experiments import runs
 from experiments.heldout import ablation_pass, head_types
 from experiments.heldout.ablation_pass import Survey
 from experiments.jobs import runner
-from experiments.jobs.job import Piece, PiecesFailed
+from experiments.jobs.job import Job, JobsFailed
 from experiments.measurements.plan import Plan, llc_steps
 from experiments.results.cells import Cells
 from experiments.tasks import bracket_effects, closer_odds, induction_cuts
@@ -133,11 +133,11 @@ def compute(study: Study, executor: Executor) -> None:
             head_types.compute(cells, surveyed(cells, step), executor)
 
 
-def _run_possible(tasks: list[Piece], executor: Executor, description: str) -> None:
+def _run_possible(tasks: list[Job], executor: Executor, description: str) -> None:
     """What a run or its text does not allow is left out: the finding that needs it says so."""
     try:
         runner.run(tasks, executor, description)
-    except PiecesFailed as failed:
+    except JobsFailed as failed:
         if not all(isinstance(error, ValueError) for error in failed.errors):
             raise
 
@@ -177,7 +177,7 @@ class Sampled(NamedTuple):
     cells: Cells
     kind: str
 
-    def tasks(self) -> list[Piece]:
+    def tasks(self) -> list[Job]:
         return self.cells.tasks((self.kind,))
 
 
@@ -206,10 +206,10 @@ def commit(cells: Cells) -> list[Path]:
     return written
 
 
-def bracket_task(cells: Cells, step: int) -> Piece:
+def bracket_task(cells: Cells, step: int) -> Job:
     """`brackets` and `closers` at a checkpoint."""
     arguments = (cells.folder, cells.run.folder, cells.plan, step)
-    return Piece(work_brackets, arguments, 15.0, f"brackets at step {step}")
+    return Job(work_brackets, arguments, 15.0, f"brackets at step {step}")
 
 
 def work_brackets(results: Path, folder: Path, plan: Plan, step: int) -> None:
@@ -224,14 +224,14 @@ def work_induction_cuts(results: Path, folder: Path, plan: Plan, step: int) -> N
     induction_cuts.table(Cells(results, runs.open_run(folder), plan), step)
 
 
-def _tasks(cells: Cells) -> list[Piece]:
+def _tasks(cells: Cells) -> list[Job]:
     steps = sorted({*few_steps(cells), middle_step(cells.run)})
     paths = [bracket_task(cells, step) for step in steps]
     return [*cells.tasks(KINDS), *(task for table in sampled(cells) for task in table.tasks()), *paths]
 
 
-def _circuit_tasks(cells: Cells) -> list[Piece]:
+def _circuit_tasks(cells: Cells) -> list[Job]:
     """What needs the circuit's heads."""
     steps = (cells.run.steps[0], cells.run.steps[-1])
     place = (cells.folder, cells.run.folder, cells.plan)
-    return [Piece(work_induction_cuts, (*place, step), 20.0, f"induction cuts at step {step}") for step in steps]
+    return [Job(work_induction_cuts, (*place, step), 20.0, f"induction cuts at step {step}") for step in steps]

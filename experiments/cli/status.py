@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "folder", nargs="*", type=Path, help="results folders (default: all that have a log.jsonl in results/)"
     )
-    parser.add_argument("--pieces", action="store_true", help="name every piece that is not done")
+    parser.add_argument("--jobs", action="store_true", help="name every job that is not done")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -32,9 +32,9 @@ def run(arguments: argparse.Namespace) -> None:
         for entry in entries.values():
             if entry.state == "failed":
                 print(f"  failed: {entry.name}: {entry.error}")
-            elif arguments.pieces and entry.state == "missing":
+            elif arguments.jobs and entry.state == "missing":
                 print(f"  missing: {entry.name}")
-        print(f"  every piece, its seconds and its memory: {job_log.write_manifest(folder)}")
+        print(f"  every job, its seconds and its memory: {job_log.write_manifest(folder)}")
 
 
 def _line(sweep: "Sweep", entries: "dict[str, Entry]") -> str:
@@ -43,12 +43,12 @@ def _line(sweep: "Sweep", entries: "dict[str, Entry]") -> str:
 
     from experiments.jobs import job_log
 
-    states = [entries[name].state for name in sweep.pieces]
+    states = [entries[name].state for name in sweep.jobs]
     count = ", ".join(f"{states.count(state)} {state}" for state in ("done", "missing", "failed") if state in states)
     state = f"running (process {sweep.pid} on {sweep.host})" if sweep.running else "over" if sweep.over else "stopped"
     left = job_log.seconds_left(sweep, entries, time.time() if sweep.running else sweep.last)
     time_left = f", {_clock(left)} left" if left and "missing" in states else ""
-    return f"{sweep.description}, {state}: {count} of {len(states)} pieces{time_left}"
+    return f"{sweep.description}, {state}: {count} of {len(states)} jobs{time_left}"
 
 
 def _clock(seconds: float) -> str:

@@ -23,7 +23,7 @@ from ablations.paths import check_layer_norm
 from ablations.substitutes import Substitutes
 from experiments import corpora
 from experiments.jobs import runner
-from experiments.jobs.job import Piece
+from experiments.jobs.job import Job
 from experiments.measurements import inputs as bench
 from experiments.measurements.inputs import Bench
 from experiments.measurements.plan import Plan
@@ -115,7 +115,7 @@ def compute(found: Cells, asked: Iterable[Survey], executor: Executor) -> None:
         runner.run(tasks, executor, found.run.name)
 
 
-def missing(found: Cells, survey: Survey) -> list[Piece]:
+def missing(found: Cells, survey: Survey) -> list[Job]:
     """The parts that are not there yet, as work."""
     tasks = []
     draws = DRAWS if survey.method == "resample" else 1
@@ -124,7 +124,7 @@ def missing(found: Cells, survey: Survey) -> list[Piece]:
             arguments = (found.folder, found.run.folder, found.plan, survey, part)
             seconds = 4e-6 * (part[1] - part[0]) * found.on.run.config["model"]["n_ctx"] * len(survey.what) * draws
             name = f"{survey.label} at step {survey.step}, rows {part[0]} to {part[1]}"
-            tasks.append(Piece(work, arguments, seconds, name))
+            tasks.append(Job(work, arguments, seconds, name))
     return tasks
 
 

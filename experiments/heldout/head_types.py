@@ -22,7 +22,7 @@ from circuits.classify import Evidence
 from experiments.heldout import ablation_pass, committed_types, labelled_tokens, model_multigrams
 from experiments.heldout.ablation_pass import Survey
 from experiments.jobs import runner
-from experiments.jobs.job import Piece
+from experiments.jobs.job import Job
 from experiments.results.cells import Cells
 from experiments.storage import store
 
@@ -57,11 +57,11 @@ def compute(found: Cells, wanted: Survey, executor: Executor) -> None:
     """Everything that `table` needs and that takes long."""
     place, rows = (found.folder, found.run.folder, found.plan), len(ablation_pass.surveyed(wanted, found.on))
     first = ablation_pass.missing(found, wanted)
-    first.append(Piece(labelled_tokens.work_mined, place, 20.0, "multigrams of the text"))
-    first.append(Piece(labelled_tokens.work_kinds, (*place, rows), 10.0, f"kinds of tokens, {rows} rows"))
+    first.append(Job(labelled_tokens.work_mined, place, 20.0, "multigrams of the text"))
+    first.append(Job(labelled_tokens.work_kinds, (*place, rows), 10.0, f"kinds of tokens, {rows} rows"))
     learned = "multigrams that {} has learned at step " + str(wanted.step)
     then = [
-        Piece(model_multigrams.work, (*place, wanted, head), 3.0 if head else 10.0, learned.format(head or "the model"))
+        Job(model_multigrams.work, (*place, wanted, head), 3.0 if head else 10.0, learned.format(head or "the model"))
         for head in (*wanted.what, None)
     ]
     if store.read(found.folder, _key(found, wanted)) is None:

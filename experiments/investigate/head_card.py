@@ -15,7 +15,7 @@ from experiments.heldout.affected_tokens import Context
 from experiments.investigate import head_pairs, text_attention
 from experiments.investigate.snapshot import Snapshot, one_thread
 from experiments.investigate.text_attention import TextAttention
-from experiments.jobs.job import Piece
+from experiments.jobs.job import Job
 from experiments.storage import tensorfile
 
 TOP = 6  # affected tokens
@@ -104,7 +104,7 @@ class HeadCard:
     def compute(self) -> None:
         """All that the card shows and that is missing, but for types, with one bar for the time left."""
         parts = (self._missing_rllcs, self._missing_composition, self._missing_paths, self._missing_affected)
-        self.of.compute([piece for part in parts for piece in _allowed(part)], f"card of {self.head}")
+        self.of.compute([job for part in parts for job in _allowed(part)], f"card of {self.head}")
 
     def save(self, path: str | Path) -> Path:
         """Writes the card as one page that needs nothing else; returns its path."""
@@ -123,21 +123,21 @@ class HeadCard:
     def __repr__(self) -> str:
         return f"HeadCard({self.head} of {self.of.title}: .save(path) writes it as a page)"
 
-    def _missing_rllcs(self) -> list[Piece]:
+    def _missing_rllcs(self) -> list[Job]:
         return self.of.missing_rllcs([self.layer])
 
-    def _missing_composition(self) -> list[Piece]:
+    def _missing_composition(self) -> list[Job]:
         return self.of.missing_cells("composition") if self.of.cfg.n_layers > 1 else []
 
-    def _missing_paths(self) -> list[Piece]:
+    def _missing_paths(self) -> list[Job]:
         asked = head_pairs.path_survey(self.of, self.head)
         return [*self.of.missing_cells("paths"), *ablation_pass.missing(self.of.cells, asked)]
 
-    def _missing_affected(self) -> list[Piece]:
+    def _missing_affected(self) -> list[Job]:
         return ablation_pass.missing(self.of.cells, self.affected_survey)
 
 
-def _allowed(missing: Callable[[], list[Piece]]) -> list[Piece]:
+def _allowed(missing: Callable[[], list[Job]]) -> list[Job]:
     """Nothing where the run or its text does not allow it: who reads it says so."""
     try:
         return missing()

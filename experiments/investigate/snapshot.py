@@ -20,7 +20,7 @@ from ablations.names import all_heads, head_name
 from experiments.heldout import ablation_pass, head_overlap, head_types
 from experiments.heldout.ablation_pass import Survey
 from experiments.jobs import executors, runner
-from experiments.jobs.job import Piece, PiecesFailed
+from experiments.jobs.job import Job, JobsFailed
 from experiments.measurements import inputs as bench
 from experiments.results import cells
 from experiments.results.cells import Cells
@@ -52,13 +52,13 @@ class Snapshot:
     def weights(self) -> Weights:
         return forward.weights_of(bench.model(self.cells.run.folder, self.step))
 
-    def compute(self, pieces: Sequence[Piece], what: str) -> None:
+    def compute(self, jobs: Sequence[Job], what: str) -> None:
         """Stores what is missing. What the run or its text does not allow is left out: who reads it says so."""
-        if not pieces:
+        if not jobs:
             return
-        seconds = sum(piece.seconds for piece in pieces)
+        seconds = sum(job.seconds for job in jobs)
         with one_thread(), self.executor(seconds) as executor, suppress(ValueError), _as_value_error():
-            runner.run(pieces, executor, f"{self.cells.run.name}: {what}")
+            runner.run(jobs, executor, f"{self.cells.run.name}: {what}")
 
     def executor(self, seconds: float) -> AbstractContextManager[Executor]:
         """Who computes so much: this process where starting others takes longer."""
@@ -83,11 +83,11 @@ class Snapshot:
         """value, se, verdict, ... [step, restriction] of what is sampled by now; raises ValueError where nothing is."""
         return self.cells.assembled("rllc")
 
-    def missing_rllcs(self, layers: Sequence[int], steps: Sequence[int] | None = None) -> list[Piece]:
+    def missing_rllcs(self, layers: Sequence[int], steps: Sequence[int] | None = None) -> list[Job]:
         """What is to be sampled of these layers, by default at all checkpoints that are sampled."""
         chosen = self.cells.steps("rllc") if steps is None else steps
-        pieces = [(piece, *piece.arguments[3:]) for piece in self.cells.missing_rllcs()]
-        return [piece for piece, step, heads in pieces if step in chosen and heads[0][0] in layers]
+        jobs = [(job, *job.arguments[3:]) for job in self.cells.missing_rllcs()]
+        return [job for job, step, heads in jobs if step in chosen and heads[0][0] in layers]
 
     @cached_property
     def effects(self) -> Survey:
@@ -100,11 +100,11 @@ class Snapshot:
         self.compute(ablation_pass.missing(self.cells, wanted), "effects of all heads")
         return wanted
 
-    def missing_cells(self, *kinds: str) -> list[Piece]:
+    def missing_cells(self, *kinds: str) -> list[Job]:
         """Of the cells at this checkpoint."""
         place = (self.cells.folder, self.cells.run.folder, self.cells.plan)
         return [
-            Piece(cells.work, (*place, kind, self.step), cells.COST[kind], f"{kind} at step {self.step}")
+            Job(cells.work, (*place, kind, self.step), cells.COST[kind], f"{kind} at step {self.step}")
             for kind in kinds
             if store.read(self.cells.folder, cells.key(self.cells.on, kind, self.step)) is None
         ]
@@ -112,10 +112,10 @@ class Snapshot:
 
 @contextmanager
 def _as_value_error() -> Iterator[None]:
-    """Pieces that all failed since the run or its text does not allow them raise the first one's reason."""
+    """Jobs that all failed since the run or its text does not allow them raise the first one's reason."""
     try:
         yield
-    except PiecesFailed as failed:
+    except JobsFailed as failed:
         if all(isinstance(error, ValueError) for error in failed.errors):
             raise failed.errors[0] from None
         raise

@@ -1,4 +1,4 @@
-"""Where pieces of work are done: in this process, in worker processes on this machine, or by a Dask cluster.
+"""Where jobs are done: in this process, in worker processes on this machine, or by a Dask cluster.
 
 All three are `concurrent.futures.Executor`s, which is all that `sweep.run` asks for.
 """
@@ -22,7 +22,7 @@ import torch
 
 from experiments.jobs import device, memory
 
-DEATHS = 3  # of workers that a piece may see while it is in flight
+DEATHS = 3  # of workers that a job may see while it is in flight
 BROKEN = 10  # times that the workers may die in a row, with nothing done in between
 PATIENCE = "10s"  # for a Dask scheduler to answer
 
@@ -85,7 +85,7 @@ class Pool(Executor):
             processes.shutdown(wait, cancel_futures=cancel_futures)
 
     def _start(self) -> None:
-        """Hands out as many pieces as there are workers, so that those in flight are known when one dies."""
+        """Hands out as many jobs as there are workers, so that those in flight are known when one dies."""
         with self._lock:
             while self._waiting and self._has_room(self._waiting[0]) and not self._closed:
                 call = self._waiting.popleft()

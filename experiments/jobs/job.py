@@ -1,26 +1,26 @@
-"""One piece of work of a sweep."""
+"""One job of a sweep."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 
-class Piece(NamedTuple):
+class Job(NamedTuple):
     """A module-level function that stores what it computes in the folder that is its first argument."""
 
     function: Callable[..., None]
     arguments: tuple[Any, ...]
     seconds: float  # rough cost, for the progress bar
     name: str  # for a person to read, one in its folder
-    parts: tuple["Piece", ...] = ()  # to be done instead where it runs out of memory
+    parts: tuple["Job", ...] = ()  # to be done instead where it runs out of memory
 
     @property
     def folder(self) -> Path:
         return self.arguments[0]
 
 
-class PiecesFailed(RuntimeError):
-    """Some pieces failed; the others are done and stored."""
+class JobsFailed(RuntimeError):
+    """Some jobs failed; the others are done and stored."""
 
     def __init__(self, message: str, errors: Sequence[BaseException]) -> None:
         super().__init__(message)

@@ -1,6 +1,6 @@
 """What sweeps did in a results folder: an event a line in log.jsonl, appended, so that other processes can follow it.
 
-A manifest for a person to read, one line a piece, is written from it when a sweep begins and when it ends.
+A manifest for a person to read, one line a job, is written from it when a sweep begins and when it ends.
 """
 
 import csv
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from experiments.jobs.job import Piece
+from experiments.jobs.job import Job
 from experiments.storage import tensorfile
 
 NAME, MANIFEST = "log.jsonl", "manifest.csv"
@@ -25,7 +25,7 @@ State = Literal["missing", "done", "failed"]
 
 @dataclass
 class Entry:
-    """A piece, and what became of it when it was last tried."""
+    """A job, and what became of it when it was last tried."""
 
     name: str
     expected: float  # seconds
@@ -43,7 +43,7 @@ class Sweep:
     began: float  # seconds since the epoch
     host: str
     pid: int
-    pieces: list[str] = field(default_factory=list)
+    jobs: list[str] = field(default_factory=list)
     last: float = 0.0
     over: bool = False
 
@@ -54,24 +54,24 @@ class Sweep:
 
 
 class Journal:
-    """The log of one sweep, in the folders of its pieces."""
+    """The log of one sweep, in the folders of its jobs."""
 
-    def __init__(self, tasks: Sequence[Piece], description: str) -> None:
+    def __init__(self, tasks: Sequence[Job], description: str) -> None:
         self._id = uuid.uuid4().hex[:12]
-        by_folder: dict[Path, list[Piece]] = {}
+        by_folder: dict[Path, list[Job]] = {}
         for task in tasks:
             by_folder.setdefault(task.folder, []).append(task)
         self._folders = list(by_folder)
-        for folder, pieces in by_folder.items():
+        for folder, jobs in by_folder.items():
             told = {"description": description, "host": socket.gethostname(), "pid": os.getpid()}
-            self._tell(folder, "sweep", **told, pieces=[[piece.name, round(piece.seconds, 1)] for piece in pieces])
+            self._tell(folder, "sweep", **told, jobs=[[job.name, round(job.seconds, 1)] for job in jobs])
 
-    def done(self, task: Piece, took: float, peak_mb: float) -> None:
+    def done(self, task: Job, took: float, peak_mb: float) -> None:
         """Seconds and the most memory of its process."""
-        self._tell(task.folder, "done", piece=task.name, took=round(took, 3), peak_mb=round(peak_mb, 1))
+        self._tell(task.folder, "done", job=task.name, took=round(took, 3), peak_mb=round(peak_mb, 1))
 
-    def failed(self, task: Piece, error: str) -> None:
-        self._tell(task.folder, "failed", piece=task.name, error=error)
+    def failed(self, task: Job, error: str) -> None:
+        self._tell(task.folder, "failed", job=task.name, error=error)
 
     def end(self) -> None:
         for folder in self._folders:
@@ -89,7 +89,7 @@ class Journal:
 
 
 @contextmanager
-def writing(tasks: Sequence[Piece], description: str) -> Iterator[Journal]:
+def writing(tasks: Sequence[Job], description: str) -> Iterator[Journal]:
     """The journal of a sweep that begins, and ends with the block."""
     journal = Journal(tasks, description)
     journal.write_manifests()
@@ -101,24 +101,24 @@ def writing(tasks: Sequence[Piece], description: str) -> Iterator[Journal]:
 
 
 def read(folder: Path) -> tuple[dict[str, Entry], list[Sweep]]:
-    """All pieces that sweeps in this folder were of, by name, and the sweeps, in the order in which they began."""
+    """All jobs that sweeps in this folder were of, by name, and the sweeps, in the order in which they began."""
     entries: dict[str, Entry] = {}
     sweeps: dict[str, Sweep] = {}
     for event in _events(folder / NAME):
         if event["event"] == "sweep":
             found = Sweep(event["description"], event["time"], event["host"], event["pid"])
             sweeps[event["sweep"]] = found
-            for name, expected in event["pieces"]:
+            for name, expected in event["jobs"]:
                 entries[name] = Entry(name, expected)
-                found.pieces.append(name)
+                found.jobs.append(name)
         elif event["sweep"] not in sweeps:
             continue
         elif event["event"] == "end":
             sweeps[event["sweep"]].over = True
         else:
-            expected = entries[event["piece"]].expected if event["piece"] in entries else 0.0
+            expected = entries[event["job"]].expected if event["job"] in entries else 0.0
             told = (event["event"], event.get("took"), event.get("peak_mb"), event.get("error", ""))
-            entries[event["piece"]] = Entry(event["piece"], expected, *told)
+            entries[event["job"]] = Entry(event["job"], expected, *told)
         sweeps[event["sweep"]].last = event["time"]
     return entries, list(sweeps.values())
 
@@ -129,18 +129,18 @@ def latest(sweeps: Sequence[Sweep]) -> list[Sweep]:
 
 
 def seconds_left(sweep: Sweep, entries: dict[str, Entry], now: float) -> float | None:
-    """At the pace so far; None before the first piece is done."""
-    of_it = [entries[name] for name in sweep.pieces]
+    """At the pace so far; None before the first job is done."""
+    of_it = [entries[name] for name in sweep.jobs]
     done = sum(entry.expected for entry in of_it if entry.state != "missing")
     left = sum(entry.expected for entry in of_it if entry.state == "missing")
     return (now - sweep.began) * left / done if done else None
 
 
 def write_manifest(folder: Path) -> Path:
-    """piece, state, seconds, peak_mb, error."""
+    """job, state, seconds, peak_mb, error."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("piece", "state", "seconds", "peak_mb", "error"))
+    rows.writerow(("job", "state", "seconds", "peak_mb", "error"))
     for _, entry in sorted(read(folder)[0].items()):
         rows.writerow((entry.name, entry.state, entry.took, entry.peak_mb, entry.error))
     tensorfile.write_bytes(folder / MANIFEST, text.getvalue().encode())

@@ -1,6 +1,6 @@
-"""Many independent pieces of work on any executor, with progress, that may be interrupted at any moment.
+"""Many independent jobs on any executor, with progress, that may be interrupted at any moment.
 
-Each piece stores its own cells, so nothing here holds a result. It runs on one torch thread: a cell's bits depend
+Each job stores its own cells, so nothing here holds a result. It runs on one torch thread: a cell's bits depend
 neither on the number of workers nor on where they are.
 """
 
@@ -17,17 +17,17 @@ from tqdm.auto import tqdm
 
 from experiments.jobs import job_log, memory
 from experiments.jobs.executors import Here
-from experiments.jobs.job import Piece, PiecesFailed
+from experiments.jobs.job import Job, JobsFailed
 
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # what would lose the work of every other piece too
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # what would lose the work of every other job too
 
 
-def run(tasks: Sequence[Piece], executor: Executor, description: str) -> None:
-    """Runs all tasks, the longest first. A piece that fails does not stop the others, except where nothing can be
+def run(tasks: Sequence[Job], executor: Executor, description: str) -> None:
+    """Runs all tasks, the longest first. A job that fails does not stop the others, except where nothing can be
     written; one that runs out of memory is done in parts.
 
-    At the end, PiecesFailed names the failed ones, which the same call tries again; the ValueError itself is raised
-    where one and the same was the answer to every piece.
+    At the end, JobsFailed names the failed ones, which the same call tries again; the ValueError itself is raised
+    where one and the same was the answer to every job.
     """
     with _progress(tasks, description) as advance, job_log.writing(tasks, description) as log:
         failed = list(_failures(tasks, executor, log, advance))
@@ -36,24 +36,24 @@ def run(tasks: Sequence[Piece], executor: Executor, description: str) -> None:
     first, error = failed[0]
     if isinstance(error, ValueError) and len(failed) == len(tasks) and len({str(e) for _, e in failed}) == 1:
         raise error
-    raise PiecesFailed(
-        f"{len(failed)} of {len(tasks)} pieces failed, the others are done; {first.name}: {_line(error)} "
+    raise JobsFailed(
+        f"{len(failed)} of {len(tasks)} jobs failed, the others are done; {first.name}: {_line(error)} "
         f"(all are in {first.folder / job_log.NAME}; the same command tries them again)",
         [error for _, error in failed],
     ) from error
 
 
-def run_here(tasks: Sequence[Piece], description: str) -> None:
+def run_here(tasks: Sequence[Job], description: str) -> None:
     """Runs all tasks in this process, one after another."""
     run(tasks, Here(), description)
 
 
 def _failures(
-    tasks: Sequence[Piece], executor: Executor, log: job_log.Journal, advance: Callable[[Piece], None]
-) -> Iterator[tuple[Piece, BaseException]]:
+    tasks: Sequence[Job], executor: Executor, log: job_log.Journal, advance: Callable[[Job], None]
+) -> Iterator[tuple[Job, BaseException]]:
     """Runs all, and yields those that fail."""
     ended: SimpleQueue[Future] = SimpleQueue()
-    running: dict[Future, Piece] = {}
+    running: dict[Future, Job] = {}
     waiting = sorted(tasks, key=lambda task: task.seconds)
     while waiting or running:
         while waiting and ended.empty():  # an executor that works at once has a result for each
@@ -93,16 +93,16 @@ def _line(error: BaseException) -> str:
 
 
 @contextmanager
-def _progress(tasks: Sequence[Piece], description: str) -> Iterator[Callable[[Piece], None]]:
+def _progress(tasks: Sequence[Job], description: str) -> Iterator[Callable[[Job], None]]:
     """A bar in seconds of work; what it yields is called with every task that is done."""
     layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} so far, {remaining} left{postfix}"
     total, done = sum(task.seconds for task in tasks), 0
     with tqdm(total=total, desc=description, bar_format=layout, smoothing=0, disable=not tasks) as bar:
 
-        def advance(task: Piece) -> None:
+        def advance(task: Job) -> None:
             nonlocal done
             done += 1
-            bar.set_postfix_str(f"{done} of {len(tasks)} pieces", refresh=False)
+            bar.set_postfix_str(f"{done} of {len(tasks)} jobs", refresh=False)
             bar.update(min(task.seconds, total - bar.n))  # sums of floats may pass the total
 
         yield advance

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import xarray as xr
 
 from ablations.names import Head, head_name
-from experiments.jobs.job import Piece
+from experiments.jobs.job import Job
 from experiments.results.cells import Cells, llc_key, rllc_task
 from experiments.storage import store
 from llc import calibrate
@@ -25,8 +25,8 @@ class Calibration(NamedTuple):
     recommendation: Recommendation
 
 
-def tasks(cells: Cells, step: int, heads: Iterable[Head], settings: Iterable[Settings]) -> list[Piece]:
-    """All estimates that are missing: one piece for a setting and the heads of a layer."""
+def tasks(cells: Cells, step: int, heads: Iterable[Head], settings: Iterable[Settings]) -> list[Job]:
+    """All estimates that are missing: one job for a setting and the heads of a layer."""
     by_layer: dict[int, list[Head]] = {}
     for head in heads:
         by_layer.setdefault(head[0], []).append(head)

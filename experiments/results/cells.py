@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from ablations.names import Head, all_heads, head_name
 from circuits import classify
 from experiments import runs
-from experiments.jobs.job import Piece
+from experiments.jobs.job import Job
 from experiments.measurements import inputs as bench
 from experiments.measurements import kinds as measure
 from experiments.measurements.curvature import measure_curvature
@@ -32,7 +32,7 @@ MEASURE = 6  # raised by hand when what a cell holds, or how it is computed, cha
 MORE = {"curvature": measure_curvature, "full": measure_full}  # of the paper's other figures
 SAMPLED = ("rllc", *MORE)  # on the train split, at the steps that the plan chooses
 
-# Rough seconds of one piece on one core, for the progress bar.
+# Rough seconds of one job on one core, for the progress bar.
 COST = {"scores": 2.0, "composition": 0.2, "ablations": 5.0, "paths": 5.0, "circuit": 20.0, "predictions": 2.0}
 COST |= {"curvature": 10.0, "full": 10.0}
 
@@ -59,19 +59,19 @@ class Cells:
             return self.run.steps[-1:]
         return llc_steps(self.run.steps, self.plan.llc_checkpoints) if kind in SAMPLED else self.run.steps
 
-    def tasks(self, kinds: Collection[str] = (*MEASUREMENTS, "rllc")) -> list[Piece]:
+    def tasks(self, kinds: Collection[str] = (*MEASUREMENTS, "rllc")) -> list[Job]:
         """All work on these kinds that is missing."""
         tasks = self.missing_rllcs() if "rllc" in kinds else []
         for kind in (*MEASUREMENTS, *MORE):
             for step in self.steps(kind) if kind in kinds and self._sweep(kind) is None else ():
                 if store.read(self.folder, key(self.on, kind, step)) is None:
                     arguments = (self.folder, self.run.folder, self.plan, kind, step)
-                    tasks.append(Piece(work, arguments, COST[kind], _name(self.plan, kind, step)))
+                    tasks.append(Job(work, arguments, COST[kind], _name(self.plan, kind, step)))
         return tasks
 
-    def missing_rllcs(self) -> list[Piece]:
-        """One piece for the heads of a layer, which share their minibatches."""
-        tasks: list[Piece] = []
+    def missing_rllcs(self) -> list[Job]:
+        """One job for the heads of a layer, which share their minibatches."""
+        tasks: list[Job] = []
         if self._sweep("rllc") is not None:
             return tasks
         layers = self._layers()
@@ -151,14 +151,14 @@ def _joined(dim: str, parts: Mapping[Any, xr.Dataset | None]) -> xr.Dataset | No
     return table.assign_coords({dim: list(there)}).reindex({dim: list(parts)}, fill_value=fill)
 
 
-def rllc_task(cells: Cells, step: int, heads: list[Head]) -> Piece:
+def rllc_task(cells: Cells, step: int, heads: list[Head]) -> Job:
     """The chains of heads of one layer; in halves where memory runs out."""
     arguments = (cells.folder, cells.run.folder, cells.plan, step, heads)
     cost = rllc_cost(cells.plan.llc, heads, cells.run.config["model"]["n_layers"])
     name = f"{_name(cells.plan, 'rllc', step)}, {' '.join(head_name(head) for head in heads)}"
     half = len(heads) // 2
     halves = tuple(rllc_task(cells, step, part) for part in (heads[:half], heads[half:])) if half else ()
-    return Piece(work_rllc, arguments, cost, name, halves)
+    return Job(work_rllc, arguments, cost, name, halves)
 
 
 def rllc_cost(settings: Settings, heads: list[Head], n_layers: int) -> float:
@@ -211,7 +211,7 @@ def work_rllc(results: Path, folder: Path, plan: Plan, step: int, heads: list[He
 
 
 def _name(plan: Plan, kind: str, step: int) -> str:
-    """Of a piece of work, for a person to read."""
+    """Of a job of work, for a person to read."""
     llc = plan.llc
     settings = f"{llc.name} (lr {llc.lr:g}, localization {llc.localization:g}, nbeta {llc.nbeta:g})"
     how = (plan.corpus, settings, plan.reference and f"reference {plan.reference}", plan.gauge)

@@ -43,7 +43,7 @@ def compute(cells: Cells, task: str, step: int, steps: Sequence[int], executor: 
     work = path_effects.missing(cells, task, sorted({step, *steps}))
     on_text = head_overlap.asked(cells, step)
     work += ablation_pass.missing(cells, on_text) if on_text else []
-    if sum(piece.seconds for piece in work) < ablation_pass.WORTH_WORKERS:
+    if sum(job.seconds for job in work) < ablation_pass.WORTH_WORKERS:
         runner.run_here(work, cells.run.name)
     else:
         runner.run(work, executor, cells.run.name)

@@ -11,7 +11,7 @@ from ablations import forward
 from circuits import discover, graph
 from circuits.tasks import Task, accuracy
 from experiments import runs
-from experiments.jobs.job import Piece
+from experiments.jobs.job import Job
 from experiments.measurements import inputs as bench
 from experiments.measurements.inputs import Bench
 from experiments.measurements.plan import Plan, llc_steps
@@ -42,12 +42,12 @@ def table(found: Cells, task: str, steps: Sequence[int]) -> xr.Dataset:
     return joined.assign_coords(step=list(steps))
 
 
-def missing(found: Cells, task: str, steps: Sequence[int]) -> list[Piece]:
+def missing(found: Cells, task: str, steps: Sequence[int]) -> list[Job]:
     """The steps that are not there yet, as work."""
     prompts = task_prompts.task(task, found)
     cost = COST * len(discover.candidates(found.run.model_config())) * len(prompts.clean)
     return [
-        Piece(work, (found.folder, found.run.folder, found.plan, task, step), cost, f"paths of {task} at step {step}")
+        Job(work, (found.folder, found.run.folder, found.plan, task, step), cost, f"paths of {task} at step {step}")
         for step in steps
         if store.read(found.folder, _key(found.on, prompts, step)) is None
     ]

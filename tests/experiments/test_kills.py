@@ -34,7 +34,7 @@ def test_nothing_is_lost_or_done_twice(kills: ModuleType, whole, mode: str, trai
     found = kills.survive(trained / "runs/tiny-seed0", whole, mode, 5, 1, tmp_path)
     assert found["kills"] == 5 and found["sweeps that came to their end"] > 0
     assert found["ended in other bits"] == 0
-    assert found["finished cells written again"] == found["finished pieces begun again"] == 0
+    assert found["finished cells written again"] == found["finished jobs begun again"] == 0
 
 
 def test_two_sweeps_at_once_end_with_the_union(kills: ModuleType, whole, trained: Path, tmp_path: Path) -> None:

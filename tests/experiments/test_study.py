@@ -14,7 +14,7 @@ from experiments.claims.study import FEW, MAIN, Study
 from experiments.cli.opening import BUNDLED
 from experiments.corpora import documents
 from experiments.jobs import device, executors
-from experiments.jobs.job import Piece, PiecesFailed
+from experiments.jobs.job import Job, JobsFailed
 from experiments.measurements import kinds as measure
 from experiments.measurements import plan
 from experiments.measurements.inputs import Bench
@@ -147,8 +147,8 @@ def test_cells_that_came_meanwhile_are_not_computed_again(cells: Cells, monkeypa
     monkeypatch.setattr(measure, "measure_rllc", counted)
     first.function(*first.arguments[:-1], [(0, 1), (0, 2)])  # another sweep, cut otherwise
     before = {path: path.stat().st_mtime_ns for path in (last.folder / "cells").iterdir()}
-    for piece in (first, first, second):
-        piece.function(*piece.arguments)
+    for job in (first, first, second):
+        job.function(*job.arguments)
     assert sampled == [[(0, 1), (0, 2)], [(0, 0), (0, 3)], [(1, 0), (1, 1), (1, 2), (1, 3)]]
     assert before.items() <= {path: path.stat().st_mtime_ns for path in (last.folder / "cells").iterdir()}.items()
     store.keep(last.folder, llc_key(last.on, 60, (0, 1)), xr.Dataset({"value": 1.0}))
@@ -177,7 +177,7 @@ def refuse(folder: Path, error: Exception) -> None:
 
 def test_what_a_text_does_not_allow_is_left_to_the_finding_and_other_failures_are_not(tmp_path: Path) -> None:
     errors = (ValueError("no brackets"), ValueError("no quotes"), RuntimeError("a mistake"))
-    pieces = [Piece(refuse, (tmp_path, error), 1.0, str(error)) for error in errors]
-    study._run_possible(pieces[:2], executors.Here(), "test")
-    with pytest.raises(PiecesFailed, match="3 of 3 pieces failed"):
-        study._run_possible(pieces, executors.Here(), "test")
+    jobs = [Job(refuse, (tmp_path, error), 1.0, str(error)) for error in errors]
+    study._run_possible(jobs[:2], executors.Here(), "test")
+    with pytest.raises(JobsFailed, match="3 of 3 jobs failed"):
+        study._run_possible(jobs, executors.Here(), "test")

@@ -1,4 +1,4 @@
-"""Sweeps: on every executor, with pieces that fail, workers that die, and memory or disk that run out."""
+"""Sweeps: on every executor, with jobs that fail, workers that die, and memory or disk that run out."""
 
 import errno
 import json
@@ -14,7 +14,7 @@ import pytest
 
 from experiments.__main__ import main
 from experiments.jobs import device, executors, job_log, runner
-from experiments.jobs.job import Piece, PiecesFailed
+from experiments.jobs.job import Job, JobsFailed
 
 
 def store(folder: Path, name: str) -> None:
@@ -52,13 +52,13 @@ def tell_device(folder: Path, name: str) -> None:
     (folder / name).write_text(f"{os.getpid()} {os.environ.get(device.VARIABLE, '')}")
 
 
-def pieces(folder: Path, count: int, function: Callable[[Path, str], None] = store, first: str = "a") -> list[Piece]:
+def jobs(folder: Path, count: int, function: Callable[[Path, str], None] = store, first: str = "a") -> list[Job]:
     names = [f"{first}{number}" for number in range(count)]
-    return [Piece(function, (folder, name), 1.0 + number, name) for number, name in enumerate(names)]
+    return [Job(function, (folder, name), 1.0 + number, name) for number, name in enumerate(names)]
 
 
 def done(folder: Path) -> dict[str, int]:
-    """How often each piece was done."""
+    """How often each job was done."""
     return {file.name: len(file.read_text().split()) for file in folder.iterdir() if file.suffix == ""}
 
 
@@ -74,38 +74,38 @@ def two() -> AbstractContextManager[Executor]:
 @pytest.mark.parametrize("executor", [here, two])
 def test_every_piece_is_done_once_and_told(executor, tmp_path: Path) -> None:
     with executor() as running:
-        runner.run(pieces(tmp_path, 7), running, "test")
-        runner.run(pieces(tmp_path, 2, first="b"), running, "again")
+        runner.run(jobs(tmp_path, 7), running, "test")
+        runner.run(jobs(tmp_path, 2, first="b"), running, "again")
     assert done(tmp_path) == {f"a{n}": 1 for n in range(7)} | {"b0": 1, "b1": 1}
     entries, sweeps = job_log.read(tmp_path)
     assert {entry.state for entry in entries.values()} == {"done"} and len(entries) == 9
     assert all(entry.took is not None and entry.peak_mb and entry.peak_mb > 1 for entry in entries.values())
     assert [one.description for one in sweeps] == ["test", "again"] and all(one.over for one in sweeps)
     manifest = (tmp_path / job_log.MANIFEST).read_text().splitlines()
-    assert manifest[0] == "piece,state,seconds,peak_mb,error" and len(manifest) == 10
+    assert manifest[0] == "job,state,seconds,peak_mb,error" and len(manifest) == 10
 
 
 @pytest.mark.parametrize("executor", [here, two])
 def test_a_piece_that_fails_does_not_stop_the_others_and_is_tried_again(executor, tmp_path: Path) -> None:
-    work = [*pieces(tmp_path, 5), *pieces(tmp_path, 1, fail, "bad")]
-    with executor() as running, pytest.raises(PiecesFailed, match=r"1 of 6 pieces failed.*bad0 cannot be done"):
+    work = [*jobs(tmp_path, 5), *jobs(tmp_path, 1, fail, "bad")]
+    with executor() as running, pytest.raises(JobsFailed, match=r"1 of 6 jobs failed.*bad0 cannot be done"):
         runner.run(work, running, "test")
     assert done(tmp_path) == {f"a{n}": 1 for n in range(5)}
     assert job_log.read(tmp_path)[0]["bad0"].error == "bad0 cannot be done"
     with executor() as running:
-        runner.run(pieces(tmp_path, 1, store, "bad"), running, "mended")
+        runner.run(jobs(tmp_path, 1, store, "bad"), running, "mended")
     assert job_log.read(tmp_path)[0]["bad0"].state == "done"
 
 
 def test_input_that_no_piece_can_use_is_a_bad_input(tmp_path: Path) -> None:
-    same = [piece._replace(arguments=(tmp_path, "it")) for piece in pieces(tmp_path, 3, fail)]
+    same = [job._replace(arguments=(tmp_path, "it")) for job in jobs(tmp_path, 3, fail)]
     with pytest.raises(ValueError, match="it cannot be done"):
         runner.run_here(same, "test")
 
 
 def test_workers_that_die_are_replaced_and_their_work_is_done_again(tmp_path: Path) -> None:
     with executors.pool(2) as running:
-        runner.run([*pieces(tmp_path, 6), *pieces(tmp_path, 2, die_once, "killed")], running, "test")
+        runner.run([*jobs(tmp_path, 6), *jobs(tmp_path, 2, die_once, "killed")], running, "test")
     counts = done(tmp_path)
     assert set(counts) == {f"a{n}" for n in range(6)} | {"killed0", "killed1"}
     assert sum(counts.values()) <= 8 + 2  # a neighbour that was in flight may be done twice
@@ -113,8 +113,8 @@ def test_workers_that_die_are_replaced_and_their_work_is_done_again(tmp_path: Pa
 
 @pytest.mark.slow
 def test_a_piece_that_kills_its_workers_fails_alone(tmp_path: Path) -> None:
-    work = [*pieces(tmp_path, 4), *pieces(tmp_path, 1, die, "killer")]
-    with executors.pool(2) as running, pytest.raises(PiecesFailed, match=r"killer0: BrokenProcessPool|killer0.*died"):
+    work = [*jobs(tmp_path, 4), *jobs(tmp_path, 1, die, "killer")]
+    with executors.pool(2) as running, pytest.raises(JobsFailed, match=r"killer0: BrokenProcessPool|killer0.*died"):
         runner.run(work, running, "test")
     assert set(done(tmp_path)) == {f"a{n}" for n in range(4)}
     assert "worker process died" in job_log.read(tmp_path)[0]["killer0"].error
@@ -125,23 +125,23 @@ def test_a_piece_that_kills_its_workers_fails_alone(tmp_path: Path) -> None:
     [(need_memory, here), *(pytest.param(function, two, marks=pytest.mark.slow) for function in (need_memory, die))],
 )
 def test_a_group_that_runs_out_of_memory_is_done_in_parts(function, executor, tmp_path: Path) -> None:
-    group = Piece(function, (tmp_path, "all"), 4.0, "all", parts=tuple(pieces(tmp_path, 2, store, "half")))
+    group = Job(function, (tmp_path, "all"), 4.0, "all", parts=tuple(jobs(tmp_path, 2, store, "half")))
     with executor() as running:
-        runner.run([*pieces(tmp_path, 2), group], running, "test")
+        runner.run([*jobs(tmp_path, 2), group], running, "test")
     assert set(done(tmp_path)) == {"a0", "a1", "half0", "half1"}
-    with executor() as running, pytest.raises(PiecesFailed):  # one that cannot be made smaller
-        runner.run([*pieces(tmp_path, 2), group._replace(parts=())], running, "test")
+    with executor() as running, pytest.raises(JobsFailed):  # one that cannot be made smaller
+        runner.run([*jobs(tmp_path, 2), group._replace(parts=())], running, "test")
 
 
 @pytest.mark.slow
 def test_each_gpu_is_one_process_own(tmp_path: Path) -> None:
     with executors.pool(8, ("cuda:0", "cuda:1")) as running:
-        runner.run(pieces(tmp_path, 6, tell_device), running, "test")
+        runner.run(jobs(tmp_path, 6, tell_device), running, "test")
     told = [file.read_text().split() for file in tmp_path.glob("a*")]
     assert sorted({name for _, name in told}) == ["cuda:0", "cuda:1"]
     assert len({tuple(pair) for pair in told}) == len({pid for pid, _ in told}) == 2
     with executors.pool(1) as running:
-        runner.run(pieces(tmp_path, 1, tell_device, "on the cpu "), running, "test")
+        runner.run(jobs(tmp_path, 1, tell_device, "on the cpu "), running, "test")
     assert len((tmp_path / "on the cpu 0").read_text().split()) == 1
 
 
@@ -154,7 +154,7 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_full_disk_stops_the_sweep_at_once(tmp_path: Path) -> None:
-    work = [*pieces(tmp_path, 5), *pieces(tmp_path, 1, fill_the_disk, "z")]
+    work = [*jobs(tmp_path, 5), *jobs(tmp_path, 1, fill_the_disk, "z")]
     work[-1] = work[-1]._replace(seconds=100.0)  # the longest are first
     with pytest.raises(OSError, match="no space left"):
         runner.run_here(work, "test")
@@ -162,22 +162,22 @@ def test_a_full_disk_stops_the_sweep_at_once(tmp_path: Path) -> None:
 
 
 def test_status_tells_what_another_process_does(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    work = pieces(tmp_path, 4)
+    work = jobs(tmp_path, 4)
     log = job_log.Journal(work, "sampling")
     log.done(work[3], 2.0, 100.0)
     log.failed(work[2], "ValueError: what went wrong")
     with (tmp_path / job_log.NAME).open("a") as file:
         file.write('{"event": "done", "swe')  # a process that was killed in the middle of a line
-    assert main(["status", str(tmp_path), "--pieces"]) == 0
+    assert main(["status", str(tmp_path), "--jobs"]) == 0
     said = capsys.readouterr().out
     assert f"sampling, running (process {os.getpid()} on " in said
-    assert "1 done, 2 missing, 1 failed of 4 pieces, 00:00 left" in said
+    assert "1 done, 2 missing, 1 failed of 4 jobs, 00:00 left" in said
     assert "failed: a2: ValueError: what went wrong" in said and "missing: a0" in said
     assert main(["status", str(tmp_path / "nowhere")]) == 2
 
 
 def test_time_left_is_at_the_pace_so_far(tmp_path: Path) -> None:
-    work = pieces(tmp_path, 4)  # of 1, 2, 3 and 4 seconds
+    work = jobs(tmp_path, 4)  # of 1, 2, 3 and 4 seconds
     log = job_log.Journal(work, "sampling")
     entries, (one,) = job_log.read(tmp_path)
     assert job_log.seconds_left(one, entries, one.began + 10) is None
@@ -187,7 +187,7 @@ def test_time_left_is_at_the_pace_so_far(tmp_path: Path) -> None:
 
 
 def test_a_stopped_sweep_is_told_from_a_running_one(tmp_path: Path) -> None:
-    job_log.Journal(pieces(tmp_path, 1), "sampling")
+    job_log.Journal(jobs(tmp_path, 1), "sampling")
     lines = (tmp_path / job_log.NAME).read_text()
     pid = os.fork()
     if pid == 0:
@@ -199,8 +199,8 @@ def test_a_stopped_sweep_is_told_from_a_running_one(tmp_path: Path) -> None:
 
 
 def test_overhead_is_small(tmp_path: Path) -> None:
-    """3% of pieces of one second are 30 ms each."""
-    work = pieces(tmp_path, 200)
+    """3% of jobs of one second are 30 ms each."""
+    work = jobs(tmp_path, 200)
     start = time.perf_counter()
     runner.run_here(work, "test")
     assert (time.perf_counter() - start) / 200 < 0.03
