@@ -37,7 +37,7 @@ from scipy.optimize import curve_fit
 from torch import Tensor
 from tqdm import tqdm
 
-from experiments.storage import tensorfile
+from experiments.storage.files import write_json
 from llc import mala
 from llc.chains import sample_function
 from llc.closed_form import Coefficient, deep_linear
@@ -272,7 +272,7 @@ def main() -> None:
         record["details"][stratum][key] = compute()
         if sum(map(len, record["details"].values())) == len(GENERIC) + len(DEEPEST) + 2 * len(DESCENDED):
             record["rows"] = json.loads(json.dumps(summary(record["details"]), default=lambda x: x.item()))
-        tensorfile.write_json(OUT, record)
+        write_json(OUT, record)
     for row in record.get("rows", []):
         print(row)
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from experiments import runs
 from experiments.jobs.executors import pool
-from experiments.storage import tensorfile
+from experiments.storage.files import write_json
 from llc import engine
 from llc.estimate import llc
 from llc.settings import PAPER
@@ -132,9 +132,9 @@ def main() -> None:
             record["ours"] = sorted(
                 [*record["ours"], *future.result()], key=lambda r: (r["seed"], r["step"], r["head"])
             )
-            tensorfile.write_json(OUT, record)
+            write_json(OUT, record)
     record["rows"] = summary(grid(record["ours"]), grid(oracle))
-    tensorfile.write_json(OUT, record)
+    write_json(OUT, record)
     for row in record["rows"]:
         print(row)
 

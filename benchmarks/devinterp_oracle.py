@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from experiments import runs
 from experiments.jobs.executors import pool
-from experiments.storage import tensorfile
+from experiments.storage.files import write_json
 
 OUT = Path(__file__).parent / "results" / "devinterp_oracle.json"
 RUN, STEPS, HEADS, SEEDS = "mini-seed0", (6000, 28000), ("L0H1", "L0H5", "L1H2", "L1H4"), range(8)
@@ -91,7 +91,7 @@ def main() -> None:
         futures = [executor.submit(measure, *cell) for cell in cells if cell not in done]
         for future in tqdm(as_completed(futures), total=len(futures)):
             record["rows"] = sorted([*record["rows"], future.result()], key=lambda r: (r["seed"], r["step"], r["head"]))
-            tensorfile.write_json(OUT, record)
+            write_json(OUT, record)
 
 
 if __name__ == "__main__":

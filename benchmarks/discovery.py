@@ -17,7 +17,7 @@ import torch
 from ablations import forward
 from circuits import composition
 from experiments import runs
-from experiments.storage import tensorfile
+from experiments.storage.files import write_json
 
 OUT = Path(__file__).parent / "results" / "discovery.json"
 VERBS = {
@@ -57,7 +57,7 @@ def main() -> None:
     for row in rows:
         print(row)
     record = {"name": "discovery", "command": "python benchmarks/discovery.py", "machine": "2 cores of an AMD EPYC"}
-    tensorfile.write_json(OUT, record | {"rows": rows})
+    write_json(OUT, record | {"rows": rows})
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import torch
 
 from ablations.names import all_heads, head_name
 from experiments.runs import presets
-from experiments.storage import tensorfile
+from experiments.storage.files import write_json
 from llc import engine
 from llc.settings import PAPER
 
@@ -49,7 +49,7 @@ def main() -> None:
         row = {"case": f"whole figure, {precision}, extrapolated", "seconds of a draw of all heads": draw}
         record["rows"].append(row | {"hours": hours, "target": TARGET_HOURS, "met": hours <= TARGET_HOURS})
         print(record["rows"][-1], flush=True)
-        tensorfile.write_json(OUT, record)
+        write_json(OUT, record)
 
 
 if __name__ == "__main__":

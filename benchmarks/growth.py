@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
-from experiments.storage import tensorfile
+from experiments.storage.files import write_json
 from llc import engine
 from llc.settings import Settings
 
@@ -105,7 +105,7 @@ def main() -> None:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
             record["rows"].append(row(axis, list(pool.map(measure, [BASE | {axis: size} for size in sizes]))))
         print(record["rows"][-1], flush=True)
-        tensorfile.write_json(OUT, record)
+        write_json(OUT, record)
 
 
 if __name__ == "__main__":

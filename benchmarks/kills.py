@@ -30,10 +30,10 @@ import torch
 
 from experiments import runs
 from experiments.jobs import job_log, runner
-from experiments.measurements.plan import default_plan
+from experiments.results.plan import default_plan
 from experiments.results.cells import Cells
 from experiments.runs import presets, train
-from experiments.storage import tensorfile
+from experiments.storage.files import write_json
 from llc.settings import QUICK
 
 OUT = Path(__file__).parent / "results" / "kills.json"
@@ -261,7 +261,7 @@ def main() -> None:
             row = survive(run, expected, mode, arguments.kills, 0, Path(scratch))
             record["rows"].append(row)
             print(row, flush=True)
-            tensorfile.write_json(OUT, record)
+            write_json(OUT, record)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from transformer_lens import HookedTransformer, HookedTransformerConfig
 from ablations import changed_losses, effects, forward, substitutes
 from ablations.changes import Change
 from ablations.paths import all_paths, cut
-from experiments.storage import tensorfile
+from experiments.storage.files import write_json
 from llc import engine
 from llc.settings import Settings
 
@@ -92,7 +92,7 @@ def main() -> None:
         "unit": "seconds, one thread",
         "rows": rows,
     }
-    tensorfile.write_json(OUT, record)
+    write_json(OUT, record)
 
 
 if __name__ == "__main__":

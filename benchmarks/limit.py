@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from experiments import runs
-from experiments.storage import tensorfile
+from experiments.storage.files import write_json
 from llc import head_loss, restrict
 from llc.losses import next_token
 from llc.minibatch import Minibatch, room
@@ -127,7 +127,7 @@ def main() -> None:
         row["our time by kind"] = shares
         record["rows"].append(row | {"target": TARGET, "met": met})
         print(record["rows"][-1])
-    tensorfile.write_json(OUT, record)
+    write_json(OUT, record)
 
 
 if __name__ == "__main__":

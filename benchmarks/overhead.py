@@ -19,10 +19,10 @@ import torch
 
 from experiments import runs
 from experiments.jobs import runner
-from experiments.measurements import inputs as bench
-from experiments.measurements import plan
+from experiments.results import inputs as bench
+from experiments.results import plan
 from experiments.results.cells import Cells, rllc_task
-from experiments.storage import tensorfile
+from experiments.storage.files import write_json
 from llc import engine
 from llc.settings import QUICK
 
@@ -61,7 +61,7 @@ def main() -> None:
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__.partition('+')[0]}",
         "rows": [row],
     }
-    tensorfile.write_json(OUT, record)
+    write_json(OUT, record)
     print(row)
 
 

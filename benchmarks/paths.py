@@ -29,9 +29,9 @@ from experiments import runs
 from experiments.heldout import ablation_pass
 from experiments.heldout.ablation_pass import Survey
 from experiments.jobs.executors import pool
-from experiments.measurements.plan import default_plan
+from experiments.results.plan import default_plan
 from experiments.results.cells import Cells
-from experiments.storage import tensorfile
+from experiments.storage.files import write_json
 
 OUT = Path(__file__).parent / "results" / "paths.json"
 ROWS, REPEATS, HOOKED = 16, 5, 8  # rows of text, turns, paths that our hooks and TransformerLens run in each turn
@@ -158,7 +158,7 @@ def main() -> None:
         "unit": "microseconds of one path and token, one thread, unless said otherwise",
         "rows": rows,
     }
-    tensorfile.write_json(OUT, record)
+    write_json(OUT, record)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from ablations import forward
 from circuits import classify, discover, planted, planted_evidence
 from circuits.planted import Plant
 from circuits.tasks import accuracy
-from experiments.storage import tensorfile
+from experiments.storage.files import write_json
 
 OUT = Path(__file__).parent / "results" / "planted.json"
 NOISES, DRAWS, NULL_DRAWS = (0.0, 0.05, 0.1, 0.2), 10, 100
@@ -113,7 +113,7 @@ def main() -> None:
             rows.append(row)
             print(row)
     record = {"name": "planted", "command": "python benchmarks/planted.py", "machine": "one core of an AMD EPYC"}
-    tensorfile.write_json(OUT, record | {"rows": rows})
+    write_json(OUT, record | {"rows": rows})
 
 
 if __name__ == "__main__":

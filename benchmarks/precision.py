@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from experiments import runs
 from experiments.jobs.executors import pool
-from experiments.storage import tensorfile
+from experiments.storage.files import write_json
 from llc import engine
 from llc.estimate import llc
 from llc.settings import PAPER
@@ -135,7 +135,7 @@ def main() -> None:
         for future in tqdm(as_completed(futures), total=len(futures)):
             rows = [*record["estimates"], future.result()]
             record["estimates"] = sorted(rows, key=lambda r: (r["side"], r["head"], r["seed"]))
-            tensorfile.write_json(OUT, record)
+            write_json(OUT, record)
     timed = {row["case"]: row for row in json.loads((RESULTS / "speed.json").read_text())["rows"]}
     speed = {f"L{layer}": timed[f"bundled, {name} layer"] for layer, name in enumerate(("first", "last"))}
     record["rows"] = [
@@ -144,7 +144,7 @@ def main() -> None:
         for side in ("ours", "ours on 2 rows")
         for estimate in ("llc", "paired")
     ]
-    tensorfile.write_json(OUT, record)
+    write_json(OUT, record)
     for row in record["rows"]:
         print(row)
 

@@ -35,7 +35,7 @@ from transformer_lens import HookedTransformer
 
 from experiments import runs
 from experiments.runs import presets
-from experiments.storage import tensorfile
+from experiments.storage.files import write_json
 from llc import engine
 from llc.estimate import llc
 from llc.settings import PAPER
@@ -169,7 +169,7 @@ def main() -> None:
         for layer, name in enumerate(TARGETS):
             record["rows"].append(row(case, name, in_processes(case, layer)))
             print(record["rows"][-1], flush=True)
-            tensorfile.write_json(OUT, record)
+            write_json(OUT, record)
 
 
 if __name__ == "__main__":

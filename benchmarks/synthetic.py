@@ -23,15 +23,16 @@ from ablations.changes import parse_change
 from circuits import mining, multigrams, token_kinds
 from circuits.classify import PREFIX_MATCHING
 from circuits.multigrams import Patterns
+from experiments.measurements.scores import SCORES
 from experiments import runs
 from experiments.corpora import bracket_rows, synthetic_language, synthetic_truth
 from experiments.corpora.corpus import Corpus
 from experiments.corpora.synthetic_text import KINDS, Written
 from experiments.heldout import ablation_pass, head_types, labelled_tokens
-from experiments.measurements.plan import default_plan
+from experiments.results.plan import default_plan
 from experiments.results.cells import Cells
 from experiments.runs import presets, train
-from experiments.storage import tensorfile
+from experiments.storage.files import write_json
 
 OUT = Path(__file__).parent / "results" / "synthetic.json"
 RUNS, RESULTS = Path("runs"), Path("results")
@@ -147,7 +148,7 @@ def truth_effects(found: Cells) -> tuple[Corpus, Written, np.ndarray]:
 
 def induction(found: Cells, labels: Written, effect: np.ndarray) -> Iterator[dict]:
     """The heads that attend as induction heads are those that copied words need."""
-    scores = found.cell("scores", found.run.steps[-1])
+    scores = found.cell(SCORES, found.run.steps[-1])
     later = np.flatnonzero(scores.layer.values > 0)
     matching, before = scores.prefix_matching.values[later], scores.previous_token.values[later]
     names, needed = scores.restriction.values[later], effect[later][:, is_of(labels, "copy")].mean(1)
@@ -231,7 +232,7 @@ def onsets(found: Cells) -> Iterator[dict]:
         for name, mask in at.items()
         if name not in ("new", "all")
     }
-    scores = found.table("scores")
+    scores = found.table(SCORES)
     heads = {"previous token": (scores.previous_token, 0), "prefix matching": (scores.prefix_matching, 1)}
     for name, (values, layer) in heads.items():
         best = values.isel(restriction=np.flatnonzero(scores.layer.values == layer)).max("restriction").values
@@ -269,7 +270,7 @@ def trained(n_layers: int) -> runs.Run:
 def write(name: str, rows: list[dict]) -> None:
     machine = f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__.partition('+')[0]}, one thread"
     record = {"name": name, "command": f"python benchmarks/{name}.py", "machine": machine, "rows": rows}
-    tensorfile.write_json(OUT.with_stem(name), record)
+    write_json(OUT.with_stem(name), record)
 
 
 def main() -> None:

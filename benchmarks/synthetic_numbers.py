@@ -18,14 +18,16 @@ import torch
 from scipy import stats
 
 from ablations import effects
+from experiments.measurements.rllc import RLLC
+from experiments.measurements.full_llc import FULL_LLC
 from experiments import runs
 from experiments.corpora import synthetic_truth
 from experiments.corpora.synthetic_text import KINDS
 from experiments.heldout import ablation_pass
-from experiments.measurements.plan import default_plan
+from experiments.results.plan import default_plan
 from experiments.results.cells import Cells
 from experiments.runs import presets, train
-from experiments.storage import tensorfile
+from experiments.storage.files import write_json
 
 OUT = Path(__file__).parent / "results" / "synthetic_numbers.json"
 NUMBERS, STEPS = (0, 16, 64, 256), 700
@@ -52,9 +54,9 @@ def measured(number: int) -> dict:
     run = trained(number)
     plan = default_plan(run.config["preset"]["corpus"], run.config["model"]["n_ctx"])
     found = Cells(Path("results") / run.name, run, plan)
-    heads, row = found.table("rllc"), {"case": f"{number} trigrams", "trigrams": number}
+    heads, row = found.table(RLLC), {"case": f"{number} trigrams", "trigrams": number}
     for step, when in ((STEPS, "trained"), (0, "untrained")):
-        full, at = found.cell("full", step), heads.sel(step=step)
+        full, at = found.cell(FULL_LLC, step), heads.sel(step=step)
         row[when] = {
             "full": [round(float(full.value), 2), round(float(full.se), 2)],
             "heads summed": [round(float(at.value.sum()), 2), round(float((at.se**2).sum() ** 0.5), 2)],
@@ -82,7 +84,7 @@ def main() -> None:
         print(rows[-1], flush=True)
         summary = [trend(rows)] if len(rows) > 2 else []
         record = {"name": "synthetic_numbers", "command": "python benchmarks/synthetic_numbers.py", "machine": machine}
-        tensorfile.write_json(OUT, record | {"rows": rows + summary})
+        write_json(OUT, record | {"rows": rows + summary})
     print(trend(rows))
 
 

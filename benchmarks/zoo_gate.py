@@ -15,10 +15,10 @@ import torch
 
 from ablations.names import Head, all_heads
 from experiments import runs
-from experiments.measurements import inputs as bench
+from experiments.results import inputs as bench
 from experiments.measurements import kinds as measure
-from experiments.measurements.plan import default_plan
-from experiments.storage import tensorfile
+from experiments.results.plan import default_plan
+from experiments.storage.files import write_json
 
 OUT = Path(__file__).parent / "results" / "zoo_gate.json"
 
@@ -72,7 +72,7 @@ def main() -> None:
             print(f"{rows[-1]['case']:<75} {bar.value:6.2f}  at least {bar.least:4.2f}  {verdict}")
     machine = f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__.partition('+')[0]}, one thread"
     command = "python benchmarks/zoo_gate.py"
-    tensorfile.write_json(OUT, {"name": "zoo_gate", "command": command, "machine": machine, "rows": rows})
+    write_json(OUT, {"name": "zoo_gate", "command": command, "machine": machine, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ class Evidence(NamedTuple):
     previous_token: float  # attention scores, 0 to 1
     current_token: float
     prefix_matching: float
-    affected: Mapping[str, float]  # of the tokens it matters most for, the share of each kind (`patterns.KINDS`)
+    affected: Mapping[str, float]  # of the tokens it matters most for, the share of each kind (`token_kinds.KINDS`)
     all_heads: float = 0.0  # effect of removing all heads at once
     given_alike: Estimate | None = None  # effect of removing it too where the heads that attend alike are removed
 
@@ -54,7 +54,23 @@ class HeadType(NamedTuple):
 
 
 def head_type(head: Head, evidence: Evidence) -> HeadType:
-    """The type of one head."""
+    """The type of one head, by the first rule that holds, and what speaks for it in words.
+
+    Arguments:
+
+        head      (layer, head)
+        evidence  what was measured of it; for a planted model `planted_evidence.evidence` measures it
+
+    Example:
+
+        >>> from ablations.effects import Estimate
+        >>> from circuits import classify
+        >>> evidence = classify.Evidence(
+        ...     Estimate(2.0, se=0.1), previous_token=0.0, current_token=0.0, prefix_matching=0.9, affected={}
+        ... )
+        >>> classify.head_type((1, 2), evidence)
+        HeadType(label='induction', why='attends 0.90 to what followed the token before')
+    """
     smallest = NEGLIGIBLE * abs(evidence.all_heads)
     if not any(_counts(effect, smallest) for effect in (evidence.effect, evidence.given_alike) if effect is not None):
         effect, margin = evidence.effect.value, TWO_SIDED * evidence.effect.se
@@ -75,11 +91,11 @@ def head_type(head: Head, evidence: Evidence) -> HeadType:
 
 def alike(previous_token: Mapping[Head, float], current_token: Mapping[Head, float]) -> dict[Head, tuple[Head, ...]]:
     """Heads of the first layer that attend to the token before, or to the token itself, with those that do the same."""
-    found: dict[Head, tuple[Head, ...]] = {}
+    groups: dict[Head, tuple[Head, ...]] = {}
     for scores, threshold in ((previous_token, PREVIOUS_TOKEN), (current_token, CURRENT_TOKEN)):
         group = tuple(head for head, score in scores.items() if head[0] == 0 and score >= threshold)
-        found |= dict.fromkeys(group, group)
-    return found
+        groups |= dict.fromkeys(group, group)
+    return groups
 
 
 def previous_token_heads(scores: Mapping[Head, float], threshold: float = PREVIOUS_TOKEN) -> list[Head]:
@@ -93,9 +109,11 @@ def induction_heads(scores: Mapping[Head, float], threshold: float = PREFIX_MATC
 
 
 def _counts(effect: Estimate, smallest: float) -> bool:
+    """Does the whole 95% confidence interval of the effect lie above the smallest one that counts?"""
     return effect.value - TWO_SIDED * effect.se > smallest
 
 
 def _above(scores: Mapping[Head, float], threshold: float) -> list[Head]:
+    """Heads with a score above the threshold, highest first; the highest alone when none has."""
     ranked = sorted(scores, key=lambda head: (-scores[head], head))
     return [head for head in ranked if scores[head] > threshold] or ranked[:1]

@@ -18,6 +18,7 @@ from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
 from ablations.forward import Weights, head_weights
+from ablations.not_measurable import NotMeasurable
 
 VIAS = ("q", "k", "v")
 
@@ -32,7 +33,28 @@ class Baseline(NamedTuple):
 def composition(
     weights: Weights, cfg: HookedTransformerConfig, processing: Literal["folded", "raw"] = "folded"
 ) -> Float[Tensor, "source_layer source target_layer target via"]:
-    """Scores of every pair of heads, via q, k and v; NaN where the source is not in an earlier layer."""
+    """Composition scores of every pair of heads, through q, k and v; NaN where the source is not in an earlier layer.
+
+    Arguments:
+
+        weights     `ablations.forward.weights_of(model)`
+        cfg         the model's configuration
+        processing  "folded" reads through ln1's gain and without the mean, "raw" takes the weights as they are
+
+    Scores are between 0 and 1 and have no unit. Held against `random_baseline` or `spectral_baseline` they say
+    something, alone they do not. All are NaN in a model of one layer, which has no pairs.
+
+    Example:
+
+        >>> from ablations import forward
+        >>> from circuits import composition, planted
+        >>> model = planted.induction().model
+        >>> scores = composition.composition(forward.weights_of(model), model.cfg)
+        >>> round(float(scores[0, 1, 1, 2, composition.VIAS.index("k")]), 2)  # L0H1 -> L1H2 through keys
+        0.2
+        >>> round(composition.random_baseline(model.cfg).mean, 2)
+        0.1
+    """
     scores = torch.full((cfg.n_layers, cfg.n_heads, cfg.n_layers, cfg.n_heads, 3), float("nan"))
     for target in range(1, cfg.n_layers):
         reads = head_weights(weights, target)
@@ -46,7 +68,7 @@ def composition(
 
 
 def random_baseline(cfg: HookedTransformerConfig, draws: int = 256, seed: int = 0) -> Baseline:
-    """The score of a Gaussian W_V, W_O, input and other matrix of this model's shapes, over independent draws."""
+    """Mean and standard deviation of the score of Gaussian matrices of this model's shapes, over independent draws."""
     generator = torch.Generator().manual_seed(seed)
     w_v, w_o, read, other = (torch.randn(draws, cfg.d_model, cfg.d_head, generator=generator) for _ in range(4))
     scores = _scores(w_v, w_o.transpose(1, 2), read, other)
@@ -86,7 +108,7 @@ def principal_cosines(
     read from (columns of W_Q, W_K, W_V as ln1 folds them), largest first; NaN where the source is not earlier.
     """
     shape = (cfg.n_layers, cfg.n_heads, cfg.n_layers, cfg.n_heads, len(VIAS), cfg.d_head)
-    found = torch.full(shape, float("nan"), dtype=weights["embed.W_E"].dtype)
+    cosines = torch.full(shape, float("nan"), dtype=weights["embed.W_E"].dtype)
     for target in range(1, cfg.n_layers):
         heads = head_weights(weights, target)
         reads = [_basis(folded(weights, cfg, target, w, "folded")) for w in (heads.W_Q, heads.W_K, heads.W_V)]
@@ -94,27 +116,29 @@ def principal_cosines(
             written = _basis(head_weights(weights, source).W_O.transpose(1, 2))
             for via, read in enumerate(reads):
                 overlaps = written.transpose(1, 2)[:, None] @ read[None]
-                found[source, :, target, :, via] = torch.linalg.svdvals(overlaps).clamp(max=1)
-    return found
+                cosines[source, :, target, :, via] = torch.linalg.svdvals(overlaps).clamp(max=1)
+    return cosines
 
 
 def position_composition(weights: Weights, cfg: HookedTransformerConfig) -> Float[Tensor, "layer head side"]:
     """How much queries (side 0) and keys (1) read of a shortformer's positions: |W_pos M| / (|W_pos| |M|), M = W_QK or
     its transpose, the same score as between heads. Positions are added after ln1, so nothing is folded.
+
+    Raises NotMeasurable for positions of another kind.
     """
     if cfg.positional_embedding_type != "shortformer":
-        raise ValueError(
+        raise NotMeasurable(
             f"positions are {cfg.positional_embedding_type!r}: only a shortformer's are apart from the stream"
         )
-    places, found = weights["pos_embed.W_pos"], torch.empty(cfg.n_layers, cfg.n_heads, 2)
+    places, scores = weights["pos_embed.W_pos"], torch.empty(cfg.n_layers, cfg.n_heads, 2)
     for layer in range(cfg.n_layers):
         heads = head_weights(weights, layer)
         for side, (read, other) in enumerate(((heads.W_Q, heads.W_K), (heads.W_K, heads.W_Q))):
             outer = other.transpose(1, 2) @ other
             composed = _trace((places @ read).transpose(1, 2) @ (places @ read), outer)
             whole = places.pow(2).sum() * _trace(read.transpose(1, 2) @ read, outer)
-            found[layer, :, side] = (composed / whole).sqrt()
-    return found
+            scores[layer, :, side] = (composed / whole).sqrt()
+    return scores
 
 
 def _spread(outer: Tensor, inner: Tensor, d: int) -> Float[Tensor, " head"]:
@@ -125,10 +149,12 @@ def _spread(outer: Tensor, inner: Tensor, d: int) -> Float[Tensor, " head"]:
 
 
 def _basis(columns: Float[Tensor, "head d_model d_head"]) -> Float[Tensor, "head d_model d_head"]:
+    """An orthonormal basis of the columns' span."""
     return torch.linalg.qr(columns).Q
 
 
 def _pairs(w_v: Tensor, w_o: Tensor, read: Tensor, other: Tensor) -> Float[Tensor, "source target"]:
+    """`_scores` of every source with every target."""
     return _scores(w_v[:, None], w_o[:, None], read[None], other[None])
 
 

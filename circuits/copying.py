@@ -1,6 +1,7 @@
 """Whether heads raise the tokens they attend to: the copying score of Olsson et al. (2022), on random tokens."""
 
 import torch
+from einops import einsum
 from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformerConfig
@@ -13,7 +14,7 @@ from circuits.scores import direct_unembedding
 def copying(
     weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"]
 ) -> Float[Tensor, "batch layer head"]:
-    """How much of what a head raises is what it attends to: 1 for all of it, -1 for none. Tokens distinct in a row.
+    """How much of what a head raises is what it attends to: 1 for all of it, -1 for none; tokens distinct in a row.
 
     What a head writes at a query goes through the unembedding; the mean logit is subtracted, and what is negative is
     set to 0. Of the tokens of the row, with a the raised logits of the attended-to ones and t those of all, summed over
@@ -25,11 +26,16 @@ def copying(
     """
     clean = rerun.clean_run(weights, cfg, tokens)
     of_tokens = direct_unembedding(weights, cfg).T[tokens]
-    found = []
+    by_layer = []
     for layer in range(cfg.n_layers):
-        written = torch.einsum("bqhd,hdm->bhqm", clean.z[layer], forward.head_weights(weights, layer).W_O)
-        raised = torch.einsum("bhqm,bkm->bhqk", written, of_tokens).relu()
+        W_O = forward.head_weights(weights, layer).W_O
+        written = einsum(
+            clean.z[layer], W_O, "batch query head d_head, head d_head d_model -> batch head query d_model"
+        )
+        raised = einsum(
+            written, of_tokens, "batch head query d_model, batch key d_model -> batch head query key"
+        ).relu()
         attended = (rerun.patterns(weights, cfg, clean, layer) * raised).sum((-1, -2))
         both = attended + raised.sum((-1, -2))
-        found.append(torch.where(both > 0, 4 * attended / both, 0) - 1)
-    return torch.stack(found, 1)
+        by_layer.append(torch.where(both > 0, 4 * attended / both, 0) - 1)
+    return torch.stack(by_layer, 1)

@@ -1,6 +1,6 @@
-"""Discovery by hooks, one forward a path: what `discover.exact` measures, on models that it cannot run.
+"""Exact effects of paths by hooks, one forward a path: for models that do not run as pure functions of their weights.
 
-`discover.significant`, `graph.circuit_graph` and `graph.found_part` take the result.
+`discover.path_effects` comes here by itself where a model needs it.
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,12 @@ from ablations import effects
 from ablations.heads import head_z
 from ablations.paths import Path, Source, cut
 from circuits import answer_tests
-from circuits.discover import Effects, Metric, check_paths, check_task
-from circuits.tasks import Task, logit_difference
+from circuits.discover_paths import Effects, as_effects, check_paths
+from circuits.tasks import Metric, Task, check_task, logit_difference
 
 
 def exact(model: HookedTransformer, task: Task, paths: Sequence[Path], metric: Metric = logit_difference) -> Effects:
-    """metric(clean run in which the path alone carries what its source writes on the corrupted prompt) - metric(clean
-    run), by prompt; layer norms recomputed.
+    """Effects of patching one path after another, layer norms recomputed, as `discover_exact.exact` measures them.
 
     Raises ValueError for no paths, paths that the model does not have, sources other than heads and "embed", and
     prompts and answers that do not correspond.
@@ -40,12 +39,11 @@ def exact(model: HookedTransformer, task: Task, paths: Sequence[Path], metric: M
         after = effects.run(model, task.clean, hooks, flags_of=every)[:, -1:].cpu()
         patched.append(metric(task, after) - clean)
         p[number] = answer_tests.p_value(task, (after - before)[:, -1])
-    by_prompt, of_clean, of_corrupted = (x.double().numpy() for x in (torch.stack(patched), clean, corrupted))
-    return Effects(tuple(paths), by_prompt, of_clean, of_corrupted, p)
+    return as_effects(paths, torch.stack(patched), clean, corrupted, p)
 
 
 def _values(model: HookedTransformer, task: Task, sources: Sequence[Source]) -> dict[Source, Float[Tensor, "..."]]:
-    """What sources write on the corrupted prompts."""
+    """What these sources write on the corrupted prompts: z of heads, and the embedding."""
     if odd := next((source for source in sources if isinstance(source, str) and source != "embed"), ""):
         raise ValueError(f"source {odd!r} is the same on all prompts: take paths from heads or from embed")
     corrupted = task.corrupted.to(model.W_E.device)

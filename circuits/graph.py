@@ -21,19 +21,42 @@ from transformer_lens import HookedTransformerConfig
 
 from ablations.names import all_heads, head_name, parse_head
 from ablations.paths import OUTPUT, VIAS, ends, parse_path, path_name
-from circuits.discover import Effects
+from circuits.discover_paths import Effects
 
 _MIB_EDGE = re.compile(r"(input|a\d+\.h\d+)->(?:(logits)|(a\d+\.h\d+)<([qkv])>)")
 INPUTS = (*VIAS, OUTPUT)  # of targets: the names under which edges hold their records
 
 
 def circuit_graph(cfg: HookedTransformerConfig, effects: Effects, found: Bool[np.ndarray, " path"]) -> nx.DiGraph:
-    """All measured paths; raises ValueError where their numbers do not agree."""
+    """The graph of all measured paths.
+
+    Arguments:
+
+        cfg      the model's configuration, for the nodes of its heads
+        effects  what `discover.path_effects` measured
+        found    which of the paths passed, as `discover.significant` says
+
+    Raises ValueError where there is not one finding for every path.
+
+    Example:
+
+        >>> from circuits import discover, graph, planted
+        >>> plant = planted.induction()
+        >>> effects = discover.path_effects(plant.model, plant.tasks[0])
+        >>> whole = graph.circuit_graph(plant.model.cfg, effects, discover.significant(effects.p))
+        >>> sorted(graph.found_part(whole).edges)
+        [('L0H1', 'L1H2'), ('L1H2', 'output'), ('embed', 'L0H1')]
+        >>> bool(whole.edges["L0H1", "L1H2"]["k"]["effect"] < 0)  # the path carries the task
+        True
+    """
     return from_table(cfg, table(effects, found))
 
 
 def table(effects: Effects, found: Bool[np.ndarray, " path"]) -> xr.Dataset:
-    """What a graph is made from, of one step; raises ValueError where there is not one finding for every path."""
+    """The table that a graph is made from, at one step.
+
+    Raises ValueError where there is not one finding for every path.
+    """
     if len(effects.paths) != len(found):
         raise ValueError(f"{len(effects.paths)} paths, {len(found)} findings: give one for every path")
     prompts = effects.effect.shape[1]
@@ -49,7 +72,10 @@ def table(effects: Effects, found: Bool[np.ndarray, " path"]) -> xr.Dataset:
 
 
 def from_table(cfg: HookedTransformerConfig, measured: xr.Dataset) -> nx.DiGraph:
-    """The graph of a table of one step; raises ValueError for a table that lacks what a graph is made from."""
+    """The graph of a table of one step.
+
+    Raises ValueError for a table that lacks what a graph is made from.
+    """
     needed = ("path", "effect", "se", "p", "found", "clean", "corrupted")
     if missing := [name for name in needed if name not in measured] + ["prompts"] * ("prompts" not in measured.attrs):
         raise ValueError(f"the table has no {', '.join(missing)}: make it with `circuits.graph.table`")
@@ -69,7 +95,7 @@ def from_table(cfg: HookedTransformerConfig, measured: xr.Dataset) -> nx.DiGraph
 
 
 def formation(cfg: HookedTransformerConfig, measured: xr.Dataset) -> dict[int, nx.DiGraph]:
-    """The graph of every step of a table that has a dimension `step`."""
+    """The graph of every step of a table that has a dimension `step`, by step."""
     return {int(step): from_table(cfg, measured.sel(step=step)) for step in measured.step.values}
 
 
@@ -97,18 +123,18 @@ def found_part(graph: nx.DiGraph) -> nx.DiGraph:
 
 
 def node_link(graph: nx.DiGraph) -> dict[str, Any]:
-    """As networkx's node-link JSON, which `networkx.node_link_graph(..., edges="edges")` reads."""
+    """The graph as networkx's node-link JSON, which `networkx.node_link_graph(..., edges="edges")` reads."""
     return nx.node_link_data(graph, edges="edges")
 
 
 def formation_node_link(graphs: Mapping[int, nx.DiGraph]) -> dict[str, Any]:
-    """Several steps as JSON: {"steps": [{"step": 400, "graph": what `node_link` gives}, ...]}."""
+    """The graphs of several steps as JSON: {"steps": [{"step": 400, "graph": what `node_link` gives}, ...]}."""
     return {"steps": [{"step": step, "graph": node_link(graph)} for step, graph in graphs.items()]}
 
 
 def mib(graph: nx.DiGraph, cfg: HookedTransformerConfig) -> dict[str, Any]:
-    """As the JSON that EAP-IG's and the MIB benchmark's `Graph.from_json` read: "a0.h5->a1.h4<k>", "input->a0.h5<v>",
-    "a1.h4->logits"; the score of an edge is the size of its effect.
+    """The graph as the JSON that EAP-IG's and the MIB benchmark's `Graph.from_json` read: "a0.h5->a1.h4<k>",
+    "input->a0.h5<v>", "a1.h4->logits"; the score of an edge is the size of its effect.
 
     Those graphs have an MLP in every layer. Ours have none: what is not named stays out of the graph, with score 0.
     """
@@ -153,6 +179,7 @@ def from_mib(record: Mapping[str, Any]) -> nx.DiGraph:
 
 
 def _from_mib_name(node: str) -> str:
+    """Our name of a node of MIB's: L0H5 for "a0.h5"."""
     if node in ("input", "logits"):
         return "embed" if node == "input" else OUTPUT
     layer, head = node[1:].split(".h")
@@ -160,6 +187,7 @@ def _from_mib_name(node: str) -> str:
 
 
 def _mib_name(node: str) -> str:
+    """MIB's name of a node of ours: "a0.h5" for L0H5."""
     if node in ("embed", OUTPUT):
         return "input" if node == "embed" else "logits"
     layer, head = parse_head(node)

@@ -8,18 +8,21 @@ from itertools import combinations, product
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
+from ablations import forward
 from ablations.changed_losses import effects
 from ablations.changes import Change
 from ablations.effects import Estimate, clustered
 from ablations.forward import Weights
 from ablations.names import Head
 from ablations.paths import VIAS, Path, Via
-from ablations.substitutes import Substitutes
-from circuits.scores import copy_gain
+from ablations.rerun import Clean
+from ablations.substitutes import Substitutes, Values
+from circuits.scores import copy_gain, prefix_matching
 
 
 class SetCut(NamedTuple):
@@ -45,20 +48,56 @@ def set_cuts(
     tokens: repeated sequences (one copy after another); clusters: their documents; values: what stands in for the
     sources' z. Sorted by what they remove.
     """
-    layers = {layer for layer, _ in previous}
-    candidates = [(layer, head) for layer in sorted(layers) for head in range(cfg.n_heads)]
-    cuts = list(product(combinations(candidates, len(previous)), VIAS))
+    cuts = list(product(same_size_sets(previous, cfg), VIAS))
     changes = [
         Change(cuts=tuple(Path(source, target, via) for source in sources for target in induction))
         for sources, via in cuts
     ]
     removed = effects(weights, cfg, tokens, changes, negative_copy_gain, values)
     claimed = removed[cuts.index((tuple(sorted(previous)), "k"))]
-    found = [
+    measured = [
         SetCut(sources, via, clustered(row, clusters), clustered(claimed - row, clusters))
         for (sources, via), row in zip(cuts, removed, strict=True)
     ]
-    return sorted(found, key=lambda cut: -cut.removed.value)
+    return sorted(measured, key=lambda cut: -cut.removed.value)
+
+
+def same_size_sets(heads: Sequence[Head], cfg: HookedTransformerConfig) -> list[tuple[Head, ...]]:
+    """All sets of as many heads as these, from the layers that these are in; these themselves are among them."""
+    layers = sorted({layer for layer, _ in heads})
+    return list(combinations([(layer, head) for layer in layers for head in range(cfg.n_heads)], len(heads)))
+
+
+def matching_attention(
+    weights: Weights,
+    cfg: HookedTransformerConfig,
+    clean: Clean,
+    cuts: Sequence[tuple[tuple[Head, ...], str]],
+    targets: Sequence[Head],
+    values: Values,
+) -> Float[Tensor, "cut row"]:
+    """Mean prefix-matching attention of the targets on one copy after another, under each cut (sources, via).
+
+    clean: the run on repeated sequences; values: what stands in for the sources' z. A target's own direct paths are
+    cut, from the clean run: what sources tell it through heads between them stays. Each entry is between 0 and 1.
+    """
+    period = clean.tokens.shape[1] // 2
+    attention = clean.residuals[0].new_zeros(len(cuts), len(clean.tokens))
+    lost = {  # what each source writes in the clean run, less what its substitute writes
+        (layer, head): (clean.z[layer][:, :, head] - values[layer, head]) @ weights[f"blocks.{layer}.attn.W_O"][head]
+        for layer, head in {source for sources, _ in cuts for source in sources}
+    }
+    for number, (sources, via) in enumerate(cuts):
+        for layer, head in targets:
+            target = forward.one_head(weights, layer, head)
+            residual = clean.residuals[layer]
+            cut = residual - sum((lost[source] for source in sources), torch.zeros(()))
+            read = {name: forward.readings(weights, cfg, layer, cut if via == name else residual) for name in "qk"}
+            query = forward.received(read["q"], "q", target.W_Q, target.b_Q)
+            key = forward.received(read["k"], "k", target.W_K, target.b_K)
+            pattern = forward.patterns(query, key, cfg.attn_scale)
+            attention[number] += prefix_matching(pattern, period)[:, 0] / len(targets)
+    return attention
 
 
 def negative_copy_gain(losses: Float[Tensor, "batch predicted"]) -> Float[Tensor, " batch"]:

@@ -12,6 +12,23 @@ unigram, and with no sub-pattern alone does it: `known`.
 
 Tokens that repeat a pair from earlier in the row, or close a bracket or a quote, are taken out before anything is
 counted (`Text.counted`), since other heads than those that memorise can serve them.
+
+Example: of the bigram 7 -> 9 and the skip n-gram 5 _ 7 -> 9, the sub-patterns are
+
+    >>> import numpy as np
+    >>> from circuits import multigrams
+    >>> patterns = multigrams.Patterns(
+    ...     offsets=np.array([[1, 0, 0, 0], [1, 3, 0, 0]]), tokens=np.array([[7, 0, 0, 0], [7, 5, 0, 0]]),
+    ...     targets=np.array([9, 9]),
+    ... )
+    >>> patterns.contiguous
+    array([ True, False])
+    >>> for which, parts in multigrams.sub_patterns(patterns):
+    ...     print(which, parts.offsets.tolist())
+    [0] [[0, 0, 0, 0]]
+    [1] [[0, 0, 0, 0]]
+    [1] [[1, 0, 0, 0]]
+    [1] [[3, 0, 0, 0]]
 """
 
 from collections.abc import Iterator
@@ -52,15 +69,17 @@ class Patterns(NamedTuple):
     targets: Int[np.ndarray, " pattern"]
 
     def take(self, index: np.ndarray) -> "Patterns":
+        """The patterns at these numbers, or where a mask is true."""
         return Patterns(*(column[index] for column in self))
 
     @property
     def sizes(self) -> Int[np.ndarray, " pattern"]:
+        """Tokens in the context of each pattern."""
         return (self.offsets > 0).sum(1)
 
     @property
     def contiguous(self) -> Bool[np.ndarray, " pattern"]:
-        """n-grams; all others are skip n-grams."""
+        """Which patterns are n-grams; all others are skip n-grams."""
         return self.offsets.max(1) == self.sizes
 
 
@@ -83,8 +102,10 @@ def known(
     alone: Float[np.ndarray, " pattern"],
     best_part: Float[np.ndarray, " pattern"],
 ) -> Bool[np.ndarray, " pattern"]:
-    """Multigrams of a model, from gains over the unigram in nats: where the pattern stands in real text, with the
-    context alone, and the largest with a sub-pattern alone.
+    """Which patterns are multigrams of a model: those it knows from this context alone and from no part of it.
+
+    whole, alone, best_part: gains over the unigram in nats, where the pattern stands in real text, with the context
+    alone, and the largest with a sub-pattern alone.
     """
     enough = KEPT * whole
     return (whole > 0) & (alone >= enough) & (best_part < enough)

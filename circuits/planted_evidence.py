@@ -7,9 +7,9 @@ from ablations import forward, rerun
 from ablations.changes import Change
 from ablations.effects import Estimate, clustered
 from ablations.names import Head, all_heads
-from circuits import classify, planted, scores, token_kinds
+from circuits import classify, scores, token_kinds
 from circuits.classify import Evidence
-from circuits.planted import Plant
+from circuits.planted import CONTEXT, VOCABULARY, Plant
 from circuits.tasks import Task
 
 KIND_OF_TASK = {
@@ -23,8 +23,10 @@ MOST_AFFECTED = 40  # answers of a head whose kind is looked at
 
 
 def evidence(plant: Plant) -> dict[Head, Evidence]:
-    """Of every head. Effects are on the loss of right answers; z of other prompts stands in, since a mean would be
-    shorter and so make what other heads write louder to a norm.
+    """The evidence for every head of the plant.
+
+    Effects are on the loss of right answers, in nats, by resample ablation with z of other prompts: a mean would be
+    shorter, and so make what other heads write louder to a norm.
     """
     heads, runs = all_heads(plant.model.cfg), _runs(plant)
     looks = {head: _looks(plant, head) for head in heads}
@@ -50,8 +52,8 @@ def _looks(plant: Plant, head: Head) -> tuple[float, float, float]:
     layer, number = head
     prompts = torch.cat([task.clean for task in plant.tasks])
     seen = _patterns(plant, prompts, layer)
-    half = planted.CONTEXT // 2
-    counts = np.array([0] + [1] * (planted.VOCABULARY - 1))
+    half = CONTEXT // 2
+    counts = np.array([0] + [1] * (VOCABULARY - 1))
     rows = scores.random_rows(counts, 32, half, 0)
     again = _patterns(plant, scores.repeated(rows), layer)
     return (

@@ -1,15 +1,33 @@
 """What each head attends to, and what it copies: per-sequence scores, so that their errors can be told.
 
 Attention patterns are [batch, head, query, key]; every score of theirs is [batch, head], between 0 and 1.
+
+Example, on a planted model whose head L0H1 attends to the token before and L1H2 to what followed its own:
+
+    >>> import numpy as np
+    >>> from circuits import planted, scores
+    >>> model = planted.induction().model
+    >>> rows = scores.random_rows(np.arange(20), batch=16, period=6, seed=0)
+    >>> tokens = scores.repeated(rows)  # each row, one copy after another
+    >>> _, cache = model.run_with_cache(tokens)
+    >>> bool(scores.previous_token(cache["pattern", 0]).mean(0)[1] > 0.9)
+    True
+    >>> bool(scores.prefix_matching(cache["pattern", 1], period=6).mean(0)[2] > 0.9)
+    True
 """
+
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
+from einops import einsum
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
+from ablations import forward, rerun
 from ablations.forward import Weights, head_weights
+from ablations.not_measurable import NotMeasurable
 from circuits.composition import folded
 
 Patterns = Float[Tensor, "batch head query key"]
@@ -29,6 +47,8 @@ def current_token(patterns: Patterns) -> Scores:
 def prefix_matching(patterns: Patterns, period: int) -> Scores:
     """On tokens that repeat with this period: mean attention, over all tokens but the first copy's, to the tokens that
     followed their earlier occurrences (Olsson et al. 2022, with the erratum on the target).
+
+    Raises ValueError where there is no second copy.
     """
     length = patterns.shape[-1]
     if length < 2 * period:
@@ -40,24 +60,51 @@ def prefix_matching(patterns: Patterns, period: int) -> Scores:
 
 
 def duplicate_keys(tokens: Int64[Tensor, "batch pos"]) -> Bool[Tensor, "batch query key"]:
-    """Earlier occurrences of each query's own token."""
+    """Which keys are earlier occurrences of each query's own token."""
     return (tokens[:, :, None] == tokens[:, None]).tril(-1)
 
 
 def following_keys(tokens: Int64[Tensor, "batch pos"]) -> Bool[Tensor, "batch query key"]:
-    """What followed the earlier occurrences of each query's own token, up to the query itself."""
-    found = torch.zeros(*tokens.shape, tokens.shape[1], dtype=torch.bool)
-    found[:, :, 1:] = duplicate_keys(tokens)[:, :, :-1]
-    return found
+    """Which keys followed the earlier occurrences of each query's own token, up to the query itself."""
+    keys = torch.zeros(*tokens.shape, tokens.shape[1], dtype=torch.bool)
+    keys[:, :, 1:] = duplicate_keys(tokens)[:, :, :-1]
+    return keys
 
 
 def attention_to(patterns: Patterns, keys: Bool[Tensor, "batch query key"]) -> Scores:
-    """Attention to these keys, mean over the queries that have any; 0 in a sequence without.
+    """Mean attention to these keys over the queries that have any; 0 in a sequence without.
 
-    To `duplicate_keys` it is the duplicate-token score, to `following_keys` the prefix-matching score of any text.
+    Of `duplicate_keys` it is the duplicate-token score, of `following_keys` the prefix-matching score of any text.
     """
-    total = torch.einsum("bhqk,bqk->bh", patterns, keys.to(patterns.dtype))
+    total = einsum(patterns, keys.to(patterns.dtype), "batch head query key, batch query key -> batch head")
     return total / keys.any(-1).sum(-1).clamp(min=1)[:, None]
+
+
+def over_rows(
+    weights: Weights,
+    cfg: HookedTransformerConfig,
+    tokens: Int64[Tensor, "row pos"],
+    functions: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
+) -> tuple[Float[Tensor, "row predicted"], dict[str, Float[Tensor, "row restriction"]]]:
+    """Token losses in nats, and the scores of every head of the model, in the order of `all_heads`, by their names.
+
+    functions: each takes the attention patterns of one layer on some rows, and these rows of tokens, to their scores
+    [row, head]. Patterns of no more than one layer and some rows are held at a time.
+    """
+    losses: list[Tensor] = []
+    parts: dict[str, list[Tensor]] = {name: [] for name in functions}
+    with torch.no_grad():
+        for rows in tokens.split(forward.rows_at_once(cfg, tokens.shape[1])):
+            clean = rerun.clean_run(weights, cfg, rows)
+            losses.append(forward.token_losses(weights, cfg, clean.residuals[-1], rows))
+            by_layer: dict[str, list[Tensor]] = {name: [] for name in functions}
+            for layer in range(cfg.n_layers) if functions else ():
+                patterns = rerun.patterns(weights, cfg, clean, layer)
+                for name, score in functions.items():
+                    by_layer[name].append(score(patterns, rows))
+            for name, scored in by_layer.items():
+                parts[name].append(torch.cat(scored, dim=1))
+    return torch.cat(losses), {name: torch.cat(scored) for name, scored in parts.items()}
 
 
 def ov_copying(weights: Weights, cfg: HookedTransformerConfig) -> Float[Tensor, "layer head"]:
@@ -68,13 +115,13 @@ def ov_copying(weights: Weights, cfg: HookedTransformerConfig) -> Float[Tensor, 
     are those of W_O W_U W_E W_V.
     """
     to_logits = direct_unembedding(weights, cfg) @ weights["embed.W_E"]
-    found = []
+    by_layer = []
     for layer in range(cfg.n_layers):
         heads = head_weights(weights, layer)
         W_V = folded(weights, cfg, layer, heads.W_V, "folded")
         values = torch.linalg.eigvals((heads.W_O @ to_logits @ W_V).double())
-        found.append(values.sum(-1).real / values.abs().sum(-1))
-    return torch.stack(found).to(to_logits.dtype)
+        by_layer.append(values.sum(-1).real / values.abs().sum(-1))
+    return torch.stack(by_layer).to(to_logits.dtype)
 
 
 def direct_unembedding(weights: Weights, cfg: HookedTransformerConfig) -> Float[Tensor, "d_model d_vocab"]:
@@ -102,19 +149,20 @@ def copy_gain(losses: Float[Tensor, "batch predicted"], period: int) -> Float[Te
 
 
 def repeated(rows: Int64[Tensor, "batch period"], copies: int = 2) -> Int64[Tensor, "batch pos"]:
-    """Each row, one copy after another."""
+    """The tokens of each row, one copy after another."""
     return rows.repeat(1, copies)
 
 
 def random_rows(counts: np.ndarray, batch: int, period: int, seed: int) -> Int64[Tensor, "batch period"]:
     """Random tokens, distinct within a row, drawn uniformly from the middle half of the unigram distribution.
 
-    counts: occurrences of each token of the vocabulary; the middle half are the ranks from 25% to 75%.
+    counts: occurrences of each token of the vocabulary; the middle half are the ranks from 25% to 75%. Raises
+    NotMeasurable for a vocabulary with fewer middle tokens than `period`.
     """
     ranked = np.argsort(-counts, kind="stable")
     middle = ranked[len(ranked) // 4 : 3 * len(ranked) // 4]
     if len(middle) < period:
-        raise ValueError(
+        raise NotMeasurable(
             f"a vocabulary of {len(counts)} has {len(middle)} middle tokens, {period} distinct ones are needed"
         )
     generator = np.random.default_rng(seed)

@@ -1,10 +1,14 @@
 """A task: prompts on which a model does something, corrupted ones on which it should not, and how well it does it."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+from transformer_lens import HookedTransformerConfig
+
+from ablations.forward import check_tokens
 
 
 class Task(NamedTuple):
@@ -17,6 +21,10 @@ class Task(NamedTuple):
     wrong: Int64[Tensor, " prompt"]
 
 
+# Takes the task and the logits after the last token to a number by prompt.
+Metric = Callable[[Task, Float[Tensor, "prompt last vocab"]], Float[Tensor, " prompt"]]
+
+
 def logit_difference(task: Task, logits: Float[Tensor, "prompt pos vocab"]) -> Float[Tensor, " prompt"]:
     """Logit of the right answer minus that of the wrong one, after the last token."""
     last = logits[:, -1]
@@ -27,6 +35,18 @@ def logit_difference(task: Task, logits: Float[Tensor, "prompt pos vocab"]) -> F
 def accuracy(task: Task, logits: Float[Tensor, "prompt pos vocab"]) -> float:
     """Share of the prompts after which the right answer has the highest logit."""
     return float((logits[:, -1].argmax(-1) == task.right).float().mean())
+
+
+def check_task(task: Task, cfg: HookedTransformerConfig) -> None:
+    """Raises ValueError for prompts and answers that do not correspond, or that the model cannot read."""
+    if task.clean.shape != task.corrupted.shape:
+        shapes = f"clean prompts {list(task.clean.shape)}, corrupted prompts {list(task.corrupted.shape)}"
+        raise ValueError(f"{shapes}: their positions must correspond, make both as many and as long")
+    if not len(task.clean) == len(task.right) == len(task.wrong):
+        answers = f"{len(task.right)} right and {len(task.wrong)} wrong answers"
+        raise ValueError(f"{len(task.clean)} prompts, {answers}: give one of each for every prompt")
+    for tokens in (task.clean, task.corrupted, task.right[:, None], task.wrong[:, None]):
+        check_tokens(cfg, tokens)
 
 
 def induction(rows: Int64[Tensor, "prompt period"], others: Int64[Tensor, " prompt"]) -> Task:

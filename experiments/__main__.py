@@ -8,6 +8,7 @@ import warnings
 from concurrent.futures import BrokenExecutor
 from importlib import import_module
 
+from experiments.jobs.bugs import is_about_input
 from experiments.jobs.job import JobsFailed
 
 VERBS = (
@@ -25,6 +26,7 @@ VERBS = (
     "claims",
     "sweep",
     "status",
+    "convert",
 )
 
 
@@ -45,7 +47,12 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     try:
         parsed.run_verb(parsed)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
+        if not is_about_input(error):  # a bug, not a word on the input: it keeps its traceback
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (BrokenExecutor, JobsFailed) as error:

@@ -15,8 +15,10 @@ from jaxtyping import Float
 
 from experiments.claims import coordination, nested_brackets
 from experiments.claims.coordination import Pairs
-from experiments.claims.study import SURVIVAL, Study, middle_step
+from experiments.claims.study import Study
 from experiments.claims.verdict import Claim, Control, Finding, Verdict, opposite, verdict
+from experiments.measurements.composition import COMPOSITION
+from experiments.measurements.variants import SURVIVAL, middle_step
 from experiments.results.cells import Cells
 from experiments.statistics.permutation import p_value
 
@@ -79,7 +81,7 @@ def chosen_pairs(study: Study) -> Pairs:
 
 
 def scores_of(cells: Cells) -> Scores:
-    table = cells.table("composition")
+    table = cells.table(COMPOSITION)
     above = table.composition - table.baseline
     names = [str(name) for name in table.source.values]
     first, second = ([name for name in names if name.startswith(f"L{layer}H")] for layer in (0, 1))

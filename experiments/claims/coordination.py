@@ -10,9 +10,10 @@ from jaxtyping import Bool, Float, Int
 
 from ablations import overlap
 from ablations.names import parse_head
-from experiments.claims.study import SURVIVAL, Study, middle_step
+from experiments.claims.study import Study
 from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
 from experiments.heldout.path_overlap import SHARE
+from experiments.measurements.variants import SURVIVAL, middle_step
 from experiments.results.cells import Cells
 from experiments.statistics.overlap_change import DRAWS, Change, Snapshot, changed, correlation
 from experiments.statistics.permutation import maximum_test, p_value, permuted, smallest_detectable

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from experiments.claims.study import MAIN, SURVIVAL, Study
+from experiments.claims.study import Study
 from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
+from experiments.measurements.variants import MAIN, SURVIVAL
 from experiments.results.cells import Cells
 from experiments.statistics.clusters import Method, RandTest, Scaling, cluster, summed_rand
 from experiments.statistics.permutation import permuted, smallest_detectable

@@ -8,8 +8,12 @@ from jaxtyping import Float
 from scipy import stats
 
 from circuits import classify
-from experiments.claims.study import SURVIVAL, Study
+from experiments.claims.study import Study
 from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
+from experiments.measurements.induction_heads import INDUCTION_HEADS
+from experiments.measurements.paths import PATHS
+from experiments.measurements.scores import SCORES
+from experiments.measurements.variants import SURVIVAL
 from experiments.results.cells import Cells
 
 CLAIM = Claim(
@@ -55,15 +59,15 @@ def find(study: Study) -> Finding:
 
 
 def cuts_of(study: Study, cells: Cells) -> Cuts:
-    steps, circuit = cells.run.steps, cells.table("circuit").isel(step=0)
+    steps, circuit = cells.run.steps, cells.table(INDUCTION_HEADS).isel(step=0)
     inducing = circuit.attrs["induction"].split("+")
-    scores = cells.cell("scores", steps[-1]).prefix_matching
+    scores = cells.get(SCORES, steps[-1]).prefix_matching
     matching = float(scores.sel(restriction=inducing).min())
     found = _cuts(cells.run.name, study.induction_cuts(cells, steps[-1]), matching)
     untrained = None
     if steps[0] == 0:
         untrained = _cuts(cells.run.name, study.induction_cuts(cells, 0), matching)
-    ranks = _ranks(cells.cell("paths", steps[-1]), circuit.attrs)
+    ranks = _ranks(cells.get(PATHS, steps[-1]), circuit.attrs)
     removed = circuit.removed.sel(data="text").transpose("sources", "via")
     names = [f"{sources}.{via}" for sources in removed.sources.values for via in removed.via.values]
     on_text = dict(zip(names, removed.values.ravel().tolist(), strict=True))

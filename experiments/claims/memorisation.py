@@ -9,8 +9,9 @@ import numpy as np
 import xarray as xr
 
 from experiments.claims.differentiation import SHUFFLES, survival
-from experiments.claims.study import MAIN, RANDOM, SURVIVAL, Study
+from experiments.claims.study import Study
 from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
+from experiments.measurements.variants import MAIN, RANDOM, SURVIVAL
 from experiments.results.cells import Cells
 from experiments.statistics.partial import Partial, partial_spearman
 from experiments.statistics.permutation import permuted, smallest_detectable

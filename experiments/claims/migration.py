@@ -19,9 +19,11 @@ from scipy import stats
 from ablations.names import parse_head
 from circuits import mining, multigrams
 from experiments.claims.coordination import halves
-from experiments.claims.study import SURVIVAL, Study, middle_step, surveyed
+from experiments.claims.study import Study, pass_of_types
 from experiments.claims.verdict import Claim, Control, Finding, Verdict, opposite, verdict
 from experiments.heldout import ablation_pass, labelled_tokens, model_multigrams
+from experiments.heldout.text_multigrams import as_patterns, describe
+from experiments.measurements.variants import SURVIVAL, middle_step
 from experiments.results.cells import Cells
 
 CLAIM = Claim(
@@ -105,10 +107,10 @@ def find(study: Study) -> Finding:
 def moving(study: Study, cells: Cells) -> Moving:
     """Of the multigrams that the model has at the early snapshot."""
     middle = middle_step(cells.run)
-    wanted = surveyed(cells, middle)
-    known = labelled_tokens.as_patterns(model_multigrams.table(cells, wanted))
-    text = labelled_tokens.text(ablation_pass.surveyed(wanted, cells.on))
-    numbers, places = mining.completions(text, known, cells.run.config["model"]["d_vocab"])
+    ablation = pass_of_types(cells, middle)
+    known = as_patterns(model_multigrams.known_multigrams(cells, ablation))
+    text = labelled_tokens.text(ablation_pass.rows_of(ablation, cells.inputs))
+    numbers, places = mining.completions(text, known, cells.inputs.d_vocab)
     early, late = study.effects(cells, middle), study.effects(cells)
     token_of = np.full(text.tokens.size, -1)
     token_of[early.row.values * text.tokens.shape[1] + early.pos.values] = np.arange(early.sizes["token"])
@@ -116,7 +118,7 @@ def moving(study: Study, cells: Cells) -> Moving:
     tokens, numbers = token_of[places[inside]], numbers[inside]
     effect = np.stack([kept.effect.values[:, tokens].astype(np.float64) for kept in (early, late)])
     document, half = early.document.values[tokens], halves(early.document.values)[tokens]
-    said = [labelled_tokens.describe(known, number, cells.on) for number in range(len(known.targets))]
+    said = [describe(known, number, cells.inputs) for number in range(len(known.targets))]
     return Moving(cells.run.name, early.change.values.tolist(), effect, numbers, document, half, known.targets, said)
 
 

@@ -10,8 +10,9 @@ from jaxtyping import Bool, Float, Int64
 from scipy import stats
 
 from ablations.effects import clustered
-from experiments.claims.study import SURVIVAL, Study, middle_step
+from experiments.claims.study import Study
 from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
+from experiments.measurements.variants import SURVIVAL, middle_step
 from experiments.results.cells import Cells
 from experiments.statistics.matching import adjusted, contrast, matched
 from experiments.statistics.permutation import permuted

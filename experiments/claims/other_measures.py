@@ -14,8 +14,10 @@ from scipy import stats
 
 from experiments.claims.differentiation import SHUFFLES, survival
 from experiments.claims.memorisation import strata
-from experiments.claims.study import MAIN, SURVIVAL, Study
+from experiments.claims.study import Study
 from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
+from experiments.measurements.ablations import ABLATIONS
+from experiments.measurements.variants import MAIN, SURVIVAL
 from experiments.results.cells import Cells
 from experiments.statistics.partial import Prediction, accuracy_difference
 from experiments.statistics.permutation import permuted
@@ -57,7 +59,7 @@ def features(study: Study, runs: Sequence[Cells], way: str = MAIN) -> xr.Dataset
 
 def _measures(study: Study, cells: Cells, way: str) -> xr.Dataset:
     types, rllc, curvature = study.types(cells), study.rllc(cells, way), study.curvature(cells)
-    effect = cells.table("ablations").effect.sel({"method": "mean"}, drop=True)  # `method=` is an argument of sel
+    effect = cells.table(ABLATIONS).effect.sel({"method": "mean"}, drop=True)  # `method=` is an argument of sel
     found = (rllc.value, curvature.hessian, curvature.fisher, effect, curvature.weight_norm, rllc.noise_value)
     steps = sorted(set.intersection(*(set(part.step.values.tolist()) for part in found)))
     names = types.restriction.values

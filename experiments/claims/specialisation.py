@@ -8,8 +8,9 @@ from jaxtyping import Bool, Float, Shaped
 from scipy import stats
 
 from experiments.claims.differentiation import survival
-from experiments.claims.study import CODE, MAIN, SURVIVAL, Study
+from experiments.claims.study import Study
 from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
+from experiments.measurements.variants import CODE, MAIN, SURVIVAL
 from experiments.results.cells import Cells
 from experiments.statistics.permutation import cluster_bootstrap, permutation_test, smallest_detectable
 

@@ -9,8 +9,12 @@ import xarray as xr
 from jaxtyping import Float, Int64
 from scipy import stats
 
-from experiments.claims.study import SURVIVAL, Study
+from experiments.claims.study import Study
 from experiments.claims.verdict import Claim, Control, Finding, verdict
+from experiments.measurements.induction_heads import INDUCTION_HEADS
+from experiments.measurements.predictions import PREDICTIONS
+from experiments.measurements.scores import SCORES
+from experiments.measurements.variants import SURVIVAL
 from experiments.results.cells import Cells
 from experiments.statistics.onsets import Crossing, crossing
 
@@ -22,11 +26,11 @@ CLAIM = Claim(
     criterion="the order holds for both, in every seed",
     figure="stages",
 )
-SCORES = ("bigrams", "longer n-grams", "previous-token heads", "induction heads")
+SCORE_NAMES = ("bigrams", "longer n-grams", "previous-token heads", "induction heads")
 LONGER = (3, 4)  # n of the longer n-grams
 SHARES = {"onset": 0.2, "half-rise": 0.5}
 RISE = 0.05  # of a mean attention, at least; n-gram scores are ratios, bigram scores nats
-ORDERS = math.factorial(len(SCORES))
+ORDERS = math.factorial(len(SCORE_NAMES))
 SHUFFLES, ALLOWED = 19, 3
 DRAWS = 200  # for the interval of a crossing
 Rises = dict[str, list[Crossing]]  # onset and half-rise of each score
@@ -60,11 +64,11 @@ def find(study: Study) -> Finding:
 
 def curves_of(cells: Cells, untrained: Cells | None = None) -> Curves:
     """Where a run has no step 0, the untrained model of another run stands for it: with the mean of a layer's heads."""
-    scores, predictions, attrs = cells.table("scores"), cells.table("predictions"), cells.table("circuit").attrs
+    scores, predictions, attrs = cells.table(SCORES), cells.table(PREDICTIONS), cells.table(INDUCTION_HEADS).attrs
     found = _rising(scores, predictions, attrs)
     steps = scores.step.values.astype(np.int64)
     if steps[0] > 0 and untrained is not None:
-        start = _untrained(*(untrained.table(name).isel(step=[0]) for name in ("scores", "predictions")))
+        start = _untrained(*(untrained.table(kind).isel(step=[0]) for kind in (SCORES, PREDICTIONS)))
         found = tuple(np.concatenate(pair, axis=1) for pair in zip(start, found, strict=True))  # type: ignore[assignment]
         steps = np.concatenate([[0], steps])
     return Curves(cells.run.name, steps, *found)
@@ -129,7 +133,7 @@ def gaps(name: str, level: str, crossings: list[Crossing]) -> list[Gap]:
         value = float(at[1] - at[0])
         below = math.hypot(at[1] - low[1], high[0] - at[0])
         above = math.hypot(high[1] - at[1], at[0] - low[0])
-        between = f"{level}: {SCORES[number]}, {SCORES[number + 1]}"
+        between = f"{level}: {SCORE_NAMES[number]}, {SCORE_NAMES[number + 1]}"
         found.append(Gap(name, between, value, value - below, value + above))
     return found
 
@@ -210,7 +214,7 @@ def _spacing(used: list[Curves]) -> str:
 
 def _details(found: Rises) -> dict:
     return {
-        level: {score: one._asdict() for score, one in zip(SCORES, crossings, strict=True)}
+        level: {score: one._asdict() for score, one in zip(SCORE_NAMES, crossings, strict=True)}
         for level, crossings in found.items()
     }
 
@@ -218,7 +222,7 @@ def _details(found: Rises) -> dict:
 def _sentence(found: Rises) -> str:
     said = []
     for level, crossings in found.items():
-        missing = [f"{score}: {at.reason}" for score, at in zip(SCORES, crossings, strict=True) if at.reason]
+        missing = [f"{score}: {at.reason}" for score, at in zip(SCORE_NAMES, crossings, strict=True) if at.reason]
         if missing:
             return ", ".join(missing)
         at_steps = (f"{at.step:.0f} [{at.low:.0f}, {at.high:.0f}]" for at in crossings)

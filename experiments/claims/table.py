@@ -21,7 +21,7 @@ from experiments.claims import (
 )
 from experiments.claims.study import Study
 from experiments.claims.verdict import Finding
-from experiments.storage import tensorfile
+from experiments.storage.files import write_bytes, write_json
 
 log = logging.getLogger(__name__)
 
@@ -95,8 +95,8 @@ def record(study: Study, findings: list[Finding]) -> dict:
 def write(study: Study, findings: list[Finding], folder: Path) -> list[Path]:
     """As JSON and as Markdown."""
     paths = [folder / f"claims.{suffix}" for suffix in ("json", "md")]
-    tensorfile.write_json(paths[0], record(study, findings))
-    tensorfile.write_bytes(paths[1], as_markdown(study, findings).encode())
+    write_json(paths[0], record(study, findings))
+    write_bytes(paths[1], as_markdown(study, findings).encode())
     return paths
 
 

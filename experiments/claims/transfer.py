@@ -7,8 +7,10 @@ import xarray as xr
 from jaxtyping import Float
 
 from experiments.claims.differentiation import survival
-from experiments.claims.study import MAIN, RELATIVE, SURVIVAL, Study
+from experiments.claims.study import Study
 from experiments.claims.verdict import Claim, Control, Finding, verdict
+from experiments.measurements.scores import SCORES
+from experiments.measurements.variants import MAIN, RELATIVE, SURVIVAL
 
 CLAIM = Claim(
     number=6,
@@ -49,7 +51,7 @@ def find(study: Study) -> Finding:
     runs = {cells.run.name: cells for cells in study.cells}
     judged = [cells.run.name for cells in study.judged]
     multigram = {name: _multigram(study.types(cells)) for name, cells in runs.items()}
-    second = {name: second_stage(cells.table("scores")) for name, cells in runs.items()}
+    second = {name: second_stage(cells.table(SCORES)) for name, cells in runs.items()}
 
     def of_all(way: str) -> dict[str, Change]:
         return {

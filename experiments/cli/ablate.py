@@ -6,29 +6,29 @@ HELP = "what removing heads, sets of heads or paths costs on held-out text (zero
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from experiments.cli.opening import add_run_arguments, add_survey_arguments
+    from experiments.cli.arguments import add_pass_arguments, add_run_arguments
 
     parser.add_argument(
         "what", metavar="HEAD", nargs="+", help="L1H3 or 1:3; L0H1+L1H3 for both at once; 'L0H5->L1H4.k' for a path"
     )
-    add_survey_arguments(parser, 50_000)
+    add_pass_arguments(parser, 50_000)
     add_run_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     from ablations.changes import change_name, check_change, parse_change
     from experiments import runs
-    from experiments.cli.opening import chosen_step, open_cells, survey_text
+    from experiments.cli.opening import chosen_step, open_cells, pass_over_text
     from experiments.heldout import ablation_pass
-    from experiments.heldout.ablation_pass import METHODS, Survey
+    from experiments.heldout.ablation_pass import METHODS, AblationPass
 
     opened = runs.open_run(arguments.run)
     cfg = opened.model_config()
     what = tuple(dict.fromkeys(change_name(check_change(parse_change(text), cfg)) for text in arguments.what))
     step = chosen_step(opened, arguments)
-    asked = [Survey(what, step, 0, method, arguments.layer_norm) for method in METHODS]
+    asked = [AblationPass(what, step, 0, method, arguments.layer_norm) for method in METHODS]
     cells = open_cells(arguments, layers=1)
-    asked = survey_text(cells, arguments, asked)
+    asked = pass_over_text(cells, arguments, asked)
     found = [ablation_pass.means(cells, one) for one in asked]
     print(
         f"loss rise at step {step} over {found[0].attrs['tokens']} tokens of {found[0].attrs['documents']} held-out "

@@ -6,7 +6,7 @@ HELP = "sweep lr, localization and nbeta for heads' rLLCs, look for a plateau, a
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from experiments.cli.opening import add_run_arguments, add_sampling_arguments
+    from experiments.cli.arguments import add_run_arguments, add_sampling_arguments
 
     parser.add_argument("heads", metavar="HEAD", nargs="+", help="L1H3 or 1:3")
     parser.add_argument("--step", type=int, help="checkpoint (default: the last)")
@@ -27,9 +27,9 @@ def run(arguments: argparse.Namespace) -> None:
     from experiments import runs
     from experiments.cli.opening import chosen_step, open_cells, open_executor
     from experiments.jobs import runner
+    from experiments.measurements import calibration
     from experiments.pages import report
     from experiments.plots import calibration as figure
-    from experiments.results import calibration
     from llc.calibrate import grid
 
     cfg = runs.open_run(arguments.run).model_config()
@@ -40,10 +40,10 @@ def run(arguments: argparse.Namespace) -> None:
         cells.plan.llc,
         sorted(arguments.lr or calibration.LRS),
         sorted(arguments.localization or calibration.LOCALIZATIONS),
-        [_nbeta(text, len(cells.on.sampled)) for text in arguments.nbeta or map(str, calibration.NBETAS)],
+        [_nbeta(text, len(cells.inputs.sampled)) for text in arguments.nbeta or map(str, calibration.NBETAS)],
     )
     with open_executor(arguments) as executor:
-        runner.run(calibration.tasks(cells, step, heads, settings), executor, f"{len(settings)} settings")
+        runner.run(calibration.missing(cells, step, heads, settings), executor, f"{len(settings)} settings")
     for head in heads:
         found = calibration.calibration(cells, step, head, settings)
         print(f"{head_name(head)} at step {step}: {found.recommendation.reason}")

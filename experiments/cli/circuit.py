@@ -6,7 +6,7 @@ HELP = "find the paths that carry a task: exact effects of all, false discoverie
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from experiments.cli.opening import add_run_arguments
+    from experiments.cli.arguments import add_run_arguments
 
     parser.add_argument(
         "--task", default="induction", help="induction, brackets, quotes or skipgram (default: %(default)s)"

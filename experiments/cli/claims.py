@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from experiments.cli.opening import add_study_arguments
+    from experiments.cli.arguments import add_study_arguments
 
     add_study_arguments(parser)
 
@@ -25,12 +25,12 @@ def make(opened: "Study", arguments: argparse.Namespace) -> None:
     """Computes what is missing, prints the table, and writes it as JSON and into a page with the paper's figures."""
     from pathlib import Path
 
-    from experiments.claims import study, table
+    from experiments.claims import compute, table
     from experiments.cli.opening import open_executor
     from experiments.pages import claims_page
 
     with open_executor(arguments) as executor:
-        study.compute(opened, executor)
+        compute.compute(opened, executor)
     findings = table.find_all(opened)
     print(table.as_text(findings))
     folder = (arguments.out or Path("results")) / "claims"

@@ -7,7 +7,7 @@ HELP = "make one figure, of one run or of several: rllcs, stages, clustering, me
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from experiments import figures
-    from experiments.cli.opening import add_sampling_arguments, add_study_arguments
+    from experiments.cli.arguments import add_sampling_arguments, add_study_arguments
 
     parser.add_argument("name", metavar="NAME", help=", ".join((*figures.FIGURES, *figures.MORE)))
     add_sampling_arguments(parser)
@@ -16,7 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from experiments import figures
-    from experiments.cli.opening import DEFAULT_RUN, compute, open_executor, open_study
+    from experiments.cli.arguments import DEFAULT_RUN
+    from experiments.cli.opening import compute, open_executor, open_study
     from experiments.pages import report
 
     module = figures.get(arguments.name)

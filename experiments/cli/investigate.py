@@ -6,7 +6,7 @@ HELP = "all that is known of one head on one page: type, learning coefficient, a
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from experiments.cli.opening import add_run_arguments
+    from experiments.cli.arguments import add_run_arguments
 
     parser.add_argument("head", metavar="HEAD", help="L1H4 or 1:4")
     parser.add_argument("--step", type=int, help="checkpoint (default: the last)")

@@ -1,90 +1,21 @@
-"""Flags that several verbs have, and the cells that they name."""
+"""Opens what the flags of a command line name: cells, studies, checkpoints, executors."""
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-DEFAULT_RUN = "mini-seed0"
-BUNDLED = ("mini-seed0", "mini-seed1", "mini-seed2")
+from experiments.cli.arguments import BUNDLED
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from concurrent.futures import Executor
     from contextlib import AbstractContextManager
 
     from experiments.claims.study import Study
-    from experiments.heldout.ablation_pass import Survey
+    from experiments.heldout.ablation_pass import AblationPass
     from experiments.results.cells import Cells
+    from experiments.results.kind import Kind
     from experiments.runs.run import Run
-
-
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """--run, --corpus, --out, --seed, --workers, --scheduler, --device."""
-    parser.add_argument(
-        "--run",
-        default=DEFAULT_RUN,
-        help="a run's folder, or its name in runs/ or in the bundled zoo (default: %(default)s)",
-    )
-    _add_place_arguments(parser)
-
-
-def _add_place_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--corpus",
-        help="python, python:code, python:prose, cpp, synthetic or text:PATH (default: what the run was trained on)",
-    )
-    parser.add_argument("--out", type=Path, help="results folder (default: results/RUN)")
-    parser.add_argument("--seed", type=int, default=0, help="of measurements and sampling (default: %(default)s)")
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count(), help="processes (default: one per core, %(default)s)"
-    )
-    parser.add_argument(
-        "--scheduler", metavar="ADDRESS", help="work on the Dask cluster of this scheduler (host:port) in their place"
-    )
-    parser.add_argument(
-        "--device",
-        choices=("cpu", "cuda"),
-        default="cpu",
-        help="what chains are sampled on; cuda: one process a GPU (default: %(default)s)",
-    )
-
-
-def add_study_arguments(parser: argparse.ArgumentParser) -> None:
-    """--run (repeatable) and the flags of a place: of runs that are looked at together."""
-    parser.add_argument(
-        "--run",
-        action="append",
-        help="a run's folder, or its name in runs/ or in the bundled zoo; repeatable (default: the bundled seeds)",
-    )
-    _add_place_arguments(parser)
-
-
-def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
-    """--settings, --reference."""
-    from llc.settings import NAMED
-
-    parser.add_argument("--settings", choices=NAMED, default="QUICK", help="of rLLC chains (default: %(default)s)")
-    parser.add_argument(
-        "--reference",
-        choices=("last", "same"),
-        help="refine rLLCs by the run's one-layer reference model: its last checkpoint, or the one of the same step "
-        "(default: the next-token loss)",
-    )
-
-
-def add_survey_arguments(parser: argparse.ArgumentParser, tokens: int) -> None:
-    """--step, --tokens, --layer-norm."""
-    parser.add_argument("--step", type=int, help="checkpoint (default: the last)")
-    parser.add_argument(
-        "--tokens", type=int, help=f"of held-out text (default: {tokens}, or all where there are fewer)"
-    )
-    parser.set_defaults(default_tokens=tokens)
-    parser.add_argument(
-        "--layer-norm",
-        choices=("recompute", "freeze"),
-        default="recompute",
-        help="of a cut path's target: recompute it (exact), or keep its scale (default: %(default)s)",
-    )
 
 
 def open_cells(arguments: argparse.Namespace, layers: int = 2) -> "Cells":
@@ -94,8 +25,7 @@ def open_cells(arguments: argparse.Namespace, layers: int = 2) -> "Cells":
     import torch
 
     from experiments import runs
-    from experiments.measurements import plan
-    from experiments.results import cells
+    from experiments.results import cells, plan
     from llc.settings import NAMED
 
     check_out(arguments.out)
@@ -105,7 +35,7 @@ def open_cells(arguments: argparse.Namespace, layers: int = 2) -> "Cells":
     if model["n_layers"] < layers:
         raise ValueError(f"run {run.name} has {model['n_layers']} layer: paths between heads need two or more")
     corpus = arguments.corpus or run.config["preset"]["corpus"]
-    found = cells.Cells(
+    opened = cells.Cells(
         folder=arguments.out or Path("results") / run.name,
         run=run,
         plan=replace(
@@ -114,8 +44,8 @@ def open_cells(arguments: argparse.Namespace, layers: int = 2) -> "Cells":
             llc=NAMED[getattr(arguments, "settings", "QUICK")],
         ),
     )
-    _ = run.tokenizer, found.on.corpus
-    return found
+    _ = run.tokenizer, opened.inputs.corpus
+    return opened
 
 
 def check_out(folder: Path | None) -> None:
@@ -126,10 +56,10 @@ def check_out(folder: Path | None) -> None:
 
 def chosen_step(run: "Run", arguments: argparse.Namespace) -> int:
     """The checkpoint that --step names, by default the last; raises ValueError for a missing or damaged one."""
-    from experiments.measurements import inputs as bench
+    from experiments.runs.models import model_at
 
     step = run.steps[-1] if arguments.step is None else arguments.step
-    bench.model(run.folder, step)
+    model_at(run, step)
     return step
 
 
@@ -160,14 +90,14 @@ def open_executor(arguments: argparse.Namespace) -> "AbstractContextManager[Exec
     return executors.dask(arguments.scheduler)
 
 
-def compute(found: "Cells", kinds: tuple[str, ...] | None, executor: "Executor") -> None:
-    """Computes what is missing of these kinds of cells (all when None)."""
+def compute(cells: "Cells", kinds: "Collection[Kind]", executor: "Executor") -> None:
+    """Computes what tables of these kinds lack."""
     from experiments.jobs import runner
 
-    runner.run(found.tasks(kinds) if kinds else found.tasks(), executor, found.run.name)
+    runner.run(cells.missing_tables(kinds), executor, cells.run.name)
 
 
-def survey_text(found: "Cells", arguments: argparse.Namespace, asked: list["Survey"]) -> list["Survey"]:
+def pass_over_text(cells: "Cells", arguments: argparse.Namespace, passes: "list[AblationPass]") -> "list[AblationPass]":
     """Computes the parts of these passes that are missing, over as many tokens as the flags say; returns the passes.
 
     Raises ValueError for what the model or the text does not have.
@@ -178,8 +108,8 @@ def survey_text(found: "Cells", arguments: argparse.Namespace, asked: list["Surv
 
     tokens = arguments.tokens
     if tokens is None:
-        tokens = min(arguments.default_tokens, ablation_pass.available(found.on))
-    checked = [ablation_pass.check(replace(one, tokens=tokens), found.on) for one in asked]
+        tokens = min(arguments.default_tokens, cells.inputs.free_tokens)
+    checked = [ablation_pass.check(replace(one, tokens=tokens), cells.inputs) for one in passes]
     with open_executor(arguments) as executor:
-        ablation_pass.compute(found, checked, executor)
+        ablation_pass.compute(cells, checked, executor)
     return checked

@@ -6,7 +6,7 @@ HELP = "what cutting each path between heads (through q, k and v), and from head
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from experiments.cli.opening import add_run_arguments, add_survey_arguments
+    from experiments.cli.arguments import add_pass_arguments, add_run_arguments
 
     parser.add_argument(
         "--method",
@@ -15,15 +15,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what stands in for the source's output (default: %(default)s)",
     )
     parser.add_argument("--top", type=int, default=15, help="paths to print (default: %(default)s)")
-    add_survey_arguments(parser, 100_000)
+    add_pass_arguments(parser, 100_000)
     add_run_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     from experiments import runs
-    from experiments.cli.opening import chosen_step, open_cells, survey_text
+    from experiments.cli.opening import chosen_step, open_cells, pass_over_text
     from experiments.heldout import ablation_pass
-    from experiments.heldout.ablation_pass import Survey
+    from experiments.heldout.ablation_pass import AblationPass
     from experiments.pages import report
     from experiments.plots import path_map
 
@@ -32,9 +32,9 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--top {arguments.top}: at least one path is printed")
     step = chosen_step(opened, arguments)
     what = path_map.every_path(opened.model_config())
-    asked = Survey(what, step, 0, arguments.method, arguments.layer_norm)
+    asked = AblationPass(what, step, 0, arguments.method, arguments.layer_norm)
     cells = open_cells(arguments)
-    (asked,) = survey_text(cells, arguments, [asked])
+    (asked,) = pass_over_text(cells, arguments, [asked])
     found = ablation_pass.means(cells, asked)
     ranked = found.isel(change=abs(found.effect).argsort()[::-1].values)
     print(

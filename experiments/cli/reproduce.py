@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from experiments.cli.opening import add_run_arguments
+    from experiments.cli.arguments import add_run_arguments
 
     parser.add_argument(
         "--all",
@@ -26,14 +26,15 @@ def run(arguments: argparse.Namespace) -> None:
     from experiments import figures
     from experiments.cli.opening import compute, open_cells, open_executor
     from experiments.heldout import induction_tokens
+    from experiments.measurements.kinds import MAIN_JOB
     from experiments.pages import report, summary
 
     cells = open_cells(arguments)
-    note = cells.run.corpus_note(cells.on.corpus)
+    note = cells.run.corpus_note(cells.inputs.corpus)
     if note:
         print(f"note: {note}")
     with open_executor(arguments) as executor:
-        compute(cells, None, executor)
+        compute(cells, MAIN_JOB, executor)
         induction_tokens.compute(cells, executor)
     tables = summary.write_tables(cells)
     written = [summary.write_summary(cells), report.write_report(cells, list(figures.FIGURES), note)]
@@ -52,7 +53,8 @@ def _all(arguments: argparse.Namespace, measured: "Cells") -> None:
 
     from experiments.claims.study import Study
     from experiments.cli import claims
-    from experiments.cli.opening import DEFAULT_RUN, open_study
+    from experiments.cli.arguments import DEFAULT_RUN
+    from experiments.cli.opening import open_study
 
     several = argparse.Namespace(**vars(arguments) | {"run": None if arguments.run == DEFAULT_RUN else [arguments.run]})
     opened = open_study(several).cells

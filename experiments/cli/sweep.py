@@ -6,7 +6,7 @@ HELP = "sample every head of some runs in all the ways that the claims ask for, 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from experiments.cli.opening import add_study_arguments
+    from experiments.cli.arguments import add_study_arguments
 
     parser.add_argument(
         "--commit", action="store_true", help="also write the tables beside the bundled runs, where --all reads them"
@@ -17,17 +17,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from experiments.claims import study
+    from experiments.claims import compute
+    from experiments.claims.study import Study
     from experiments.cli.opening import open_executor, open_study
+    from experiments.measurements import variants
 
     opened = open_study(arguments)
-    computed = study.Study(tuple(replace(cells, committed=False) for cells in opened.cells))
+    computed = Study(tuple(replace(cells, committed=False) for cells in opened.cells))
     with open_executor(arguments) as executor:
-        study.compute_sampled(computed, executor)
+        compute.compute_sampled(computed, executor)
         if arguments.commit:
-            study.compute_types(computed, executor)
+            compute.compute_types(computed, executor)
     for cells in computed.cells:
-        print(f"sampled {cells.run.name} in {len(study.ways(cells.plan))} ways, cells in {cells.folder / 'cells'}")
+        print(f"sampled {cells.run.name} in {len(variants.ways(cells.plan))} ways, cells in {cells.folder / 'cells'}")
         if arguments.commit:
-            for path in study.commit(cells):
+            for path in compute.commit(cells):
                 print(f"wrote {path}")

@@ -6,7 +6,7 @@ HELP = "what each head is (previous-token, induction, multigram, bracket, ...), 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from experiments.cli.opening import add_run_arguments
+    from experiments.cli.arguments import add_run_arguments
 
     parser.add_argument("--step", type=int, help="checkpoint (default: the last)")
     parser.add_argument("--tokens", type=int, help="of held-out text (default: 500000, or all where there are fewer)")
@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> None:
     opened = runs.open_run(arguments.run)
     step = chosen_step(opened, arguments)
     cells = open_cells(arguments, layers=1)
-    wanted = head_types.asked(cells, step, arguments.tokens)
+    wanted = head_types.pass_of_types(cells, step, arguments.tokens)
     with open_executor(arguments) as executor:
         head_types.compute(cells, wanted, executor)
     table = head_types.table(cells, wanted)

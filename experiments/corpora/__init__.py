@@ -1,5 +1,5 @@
 """Texts: documents by the name of a corpus, tokenizers, and rows of tokens that remember their documents."""
 
-from experiments.corpora.corpus import Corpus, bos, interleave, load
+from experiments.corpora.corpus import Corpus, bos, fingerprint, interleave, load
 
-__all__ = ["Corpus", "bos", "interleave", "load"]
+__all__ = ["Corpus", "bos", "fingerprint", "interleave", "load"]

@@ -18,8 +18,10 @@ from experiments.corpora import documents
 from experiments.corpora.cache import built, digest
 from experiments.corpora.documents import first_line
 from experiments.corpora.tokenizer import starts_with
+from experiments.storage.recent import Recent
 
 ROWS = 2  # raised by hand when what is kept of rows changes
+KEPT = 8  # loaded corpora that a process keeps in memory
 
 
 @dataclass(frozen=True)
@@ -56,14 +58,49 @@ class Corpus:
         return replace(self, tokens=self.tokens[rows], documents=self.documents[rows], positions=self.positions[rows])
 
 
+_LOADED: Recent[Corpus] = Recent(KEPT)
+
+
 def load(name: str, *, tokenizer: Tokenizer, n_ctx: int, split: str, code_share: float = 0.3) -> Corpus:
-    """Loads a corpus by one of the module docstring's names; raises ValueError for one that is unknown or empty."""
+    """The rows of a corpus, by one of the names that `documents` lists.
+
+    Two loads of the same text are the same arrays, which cannot be written to; a text that has changed is read again.
+    Raises ValueError for a corpus that is unknown or empty.
+    """
     if name == "python":
-        parts = {
-            kind: load(f"python:{kind}", tokenizer=tokenizer, n_ctx=n_ctx, split=split) for kind in ("code", "prose")
-        }
-        return interleave(parts["code"], parts["prose"], code_share)
-    return _rows(name, documents.folder_of(name), documents.kind_of(name), tokenizer, n_ctx, split)
+        code, prose = (
+            load(part, tokenizer=tokenizer, n_ctx=n_ctx, split=split) for part in ("python:code", "python:prose")
+        )
+        mixed = _mixed_fingerprint(code.fingerprint, prose.fingerprint, code_share)
+        rows = _LOADED.get(mixed, lambda: interleave(code, prose, code_share))
+    else:
+        folder = documents.folder_of(name)
+        text = _text_fingerprint(folder, name, tokenizer, n_ctx, split)
+        rows = _LOADED.get((text, _in_order(name)), lambda: _rows(name, folder, tokenizer, n_ctx, split))
+    return replace(rows, name=name, tokenizer=tokenizer)
+
+
+def fingerprint(name: str, *, tokenizer: Tokenizer, n_ctx: int, split: str, code_share: float = 0.3) -> str:
+    """The fingerprint that `load` would give, without building rows or reading them.
+
+    The documents are built when they are not in the cache. Raises ValueError for a corpus that is unknown or empty.
+    """
+    if name == "python":
+        code, prose = (
+            fingerprint(part, tokenizer=tokenizer, n_ctx=n_ctx, split=split) for part in ("python:code", "python:prose")
+        )
+        return _mixed_fingerprint(code, prose, code_share)
+    return _text_fingerprint(documents.folder_of(name), name, tokenizer, n_ctx, split)
+
+
+def _text_fingerprint(folder: Path, name: str, tokenizer: Tokenizer, n_ctx: int, split: str) -> str:
+    """folder: of the documents, which holds a file with the fingerprint of what is in them."""
+    content = (folder / "fingerprint").read_text()
+    return digest(content, digest(tokenizer.to_str()), documents.kind_of(name), split, str(n_ctx))
+
+
+def _mixed_fingerprint(first: str, second: str, share: float) -> str:
+    return digest(first, second, str(share))
 
 
 def interleave(first: Corpus, second: Corpus, share: float) -> Corpus:
@@ -76,7 +113,9 @@ def interleave(first: Corpus, second: Corpus, share: float) -> Corpus:
     chosen = from_first[:, None]
 
     def merge(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return np.where(chosen, a[np.where(from_first, row, 0)], b[np.where(from_first, 0, row)])
+        merged = np.where(chosen, a[np.where(from_first, row, 0)], b[np.where(from_first, 0, row)])
+        merged.flags.writeable = False  # shared by all who load the text
+        return merged
 
     shift = int(first.documents.max()) + 1
     return Corpus(
@@ -86,27 +125,34 @@ def interleave(first: Corpus, second: Corpus, share: float) -> Corpus:
         documents=merge(first.documents, second.documents + shift),
         positions=merge(first.positions, second.positions),
         tokenizer=first.tokenizer,
-        fingerprint=digest(first.fingerprint, second.fingerprint, str(share)),
+        fingerprint=_mixed_fingerprint(first.fingerprint, second.fingerprint, share),
     )
 
 
-def _rows(name: str, source: Path, kind: str, tokenizer: Tokenizer, n_ctx: int, split: str) -> Corpus:
+def _in_order(name: str) -> bool:
+    """Whether rows keep the order of their text: those of a data set from the hub do, others are shuffled."""
+    return name.startswith("hf:")
+
+
+def _rows(name: str, source: Path, tokenizer: Tokenizer, n_ctx: int, split: str) -> Corpus:
+    """source: the folder of the documents."""
     if tokenizer.get_vocab_size() > 2**16:
         raise ValueError(
             f"the tokenizer has {tokenizer.get_vocab_size()} tokens: rows are kept as uint16, use at most 65536"
         )
-    tokenizer_key = digest(tokenizer.to_str())
-    content = (source / "fingerprint").read_text()
 
     def build(folder: Path) -> None:
-        rows = _pack(_token_lists(documents.texts(name, split), tokenizer), n_ctx, bos(tokenizer))
-        # shuffled, so that the first rows are a sample of the whole; a data set from the hub keeps its own order
+        rows = _pack(
+            _token_lists(documents.texts_in(source, documents.kind_of(name), split), tokenizer), n_ctx, bos(tokenizer)
+        )
+        # shuffled, so that the first rows are a sample of the whole
         count = len(rows["tokens"])
-        order = np.arange(count) if name.startswith("hf:") else np.random.default_rng(0).permutation(count)
+        order = np.arange(count) if _in_order(name) else np.random.default_rng(0).permutation(count)
         for array_name, array in rows.items():
             np.save(folder / f"{array_name}.npy", array[order])
 
-    folder = built(f"{source.name}/{kind or 'all'}-{split}-{n_ctx}-{tokenizer_key}-{ROWS}", build)
+    kind = documents.kind_of(name) or "all"
+    folder = built(f"{source.name}/{kind}-{split}-{n_ctx}-{digest(tokenizer.to_str())}-{ROWS}", build)
     tokens, numbers, positions = (
         np.load(folder / f"{array_name}.npy", mmap_mode="r") for array_name in ("tokens", "documents", "positions")
     )
@@ -119,7 +165,7 @@ def _rows(name: str, source: Path, kind: str, tokenizer: Tokenizer, n_ctx: int, 
         documents=numbers,
         positions=positions,
         tokenizer=tokenizer,
-        fingerprint=digest(content, tokenizer_key, kind, split, str(n_ctx)),
+        fingerprint=_text_fingerprint(source, name, tokenizer, n_ctx, split),
     )
 
 

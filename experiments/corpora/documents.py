@@ -17,6 +17,7 @@ import pandas
 from experiments.corpora import cpp_headers, python_sources, synthetic_language, synthetic_text
 from experiments.corpora.cache import built, digest
 from experiments.corpora.python_sources import Document
+from experiments.storage.files import stamp
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +26,12 @@ TEXT_SUFFIXES = (".txt", ".jsonl", ".parquet")
 
 
 def texts(name: str, split: str) -> Iterator[str]:
-    """The texts of a corpus, document by document."""
-    folder, kind = folder_of(name), kind_of(name)
+    """The texts of a corpus in one split, "train" or "test", document by document."""
+    return texts_in(folder_of(name), kind_of(name), split)
+
+
+def texts_in(folder: Path, kind: str, split: str) -> Iterator[str]:
+    """The texts in a folder of documents (`folder_of`); kind: "code" or "prose" of "python", empty for all."""
     with (folder / "documents.jsonl").open(encoding="utf-8") as file:
         for line in file:
             document = Document(*json.loads(line))
@@ -50,12 +55,11 @@ def folder_of(name: str) -> Path:
         return built(f"cpp-{key}", lambda folder: _write_documents(folder, *cpp_headers.documents()))
     if base == "text" and rest:
         files = _text_files(Path(rest))
-        key = digest(str(BUILD), *(f"{f.stat().st_size} {f.stat().st_mtime_ns} {f.absolute()}" for f in files))
+        key = digest(str(BUILD), *(repr(stamp(file)) for file in files))
         return built(f"text-{key}", lambda folder: _write_documents(folder, *_read_texts(files, rest)))
     if base == "hf" and rest:
         local = sorted(file for file in Path(rest).rglob("*") if file.is_file())  # of a local folder
-        parts = (f"{f.stat().st_size} {f.stat().st_mtime_ns} {f.absolute()}" for f in local)
-        key = digest(str(BUILD), rest, *parts)
+        key = digest(str(BUILD), rest, *(repr(stamp(file)) for file in local))
         return built(f"hf-{key}", lambda folder: _write_documents(folder, _hub_documents(rest), 0))
     if base == synthetic_language.NAME:
         language = synthetic_language.parse(name)

@@ -1,17 +1,21 @@
 """Other measures of the heads over training, beside the learning coefficient."""
 
 from concurrent.futures import Executor
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments.claims.study import MAIN, Study, in_way
-from experiments.measurements.plan import Plan
+from experiments.claims.study import Study
+from experiments.measurements import variants
+from experiments.measurements.ablations import ABLATIONS
+from experiments.measurements.induction_heads import INDUCTION_HEADS
+from experiments.measurements.rllc import RLLC
+from experiments.measurements.variants import MAIN, in_way
 from experiments.plots import style
-from experiments.results.cells import Cells, tokens_seen
-from experiments.runs.run import Run
+from experiments.results.cells import Cells
+from experiments.results.kind import Kind
+from experiments.runs.run import tokens_seen
 
 TITLE = "Other measures"
 CAPTION = (
@@ -21,7 +25,7 @@ CAPTION = (
     "Look how alike the first four are: at these settings an rLLC is mostly a sensitivity to noise."
 )
 
-NEEDS = ("ablations", "circuit")
+NEEDS: tuple[Kind, ...] = (ABLATIONS, INDUCTION_HEADS)
 MEASURES = {
     "rllc": "rLLC",
     "noise": "noise sensitivity\n(nbeta x nats)",
@@ -34,17 +38,15 @@ MEASURES = {
 
 def prepare(cells: Cells, executor: Executor) -> None:
     """Samples what is missing."""
-    from experiments.claims import study
 
-    study.compute_ways(cells, (MAIN,), executor)
-    study.compute_curvature(cells, executor)
+    variants.compute_ways(cells, (MAIN,), executor)
+    variants.compute_curvature(cells, executor)
 
 
-def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
+def compute(cells: Cells) -> xr.Dataset:
     """Each measure and its `_se` [step, restriction]; the norm has no error."""
-    cells = Cells(results, run, settings, committed=True)
-    rllc, curvature = in_way(cells, MAIN).table("rllc"), Study((cells,)).curvature(cells)
-    effects = cells.table("ablations").sel({"method": "mean", "step": rllc.step})
+    rllc, curvature = in_way(cells, MAIN).table(RLLC), Study((cells,)).curvature(cells)
+    effects = cells.table(ABLATIONS).sel({"method": "mean", "step": rllc.step})
     data = {"rllc": rllc.value, "rllc_se": rllc.se, "noise": rllc.noise_value, "noise_se": rllc.noise_se}
     data |= {name: curvature[name] for name in ("hessian", "hessian_se", "fisher", "fisher_se", "weight_norm")}
     data |= {"ablation": effects.effect, "ablation_se": effects.effect_se}
@@ -52,8 +54,8 @@ def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
         name: (("step", "restriction"), values.transpose("step", "restriction").values) for name, values in data.items()
     }
     coords = {"step": rllc.step, "restriction": rllc.restriction, "layer": rllc.layer}
-    return xr.Dataset(plain, coords, cells.table("circuit").attrs).assign_coords(
-        tokens=("step", tokens_seen(run, rllc.step.values))
+    return xr.Dataset(plain, coords, cells.table(INDUCTION_HEADS).attrs).assign_coords(
+        tokens=("step", tokens_seen(cells.run, rllc.step.values))
     )
 
 

@@ -1,7 +1,6 @@
 """Clusters of the heads' curves beside the heads' types, and how well the two agree by every way to cluster."""
 
 from concurrent.futures import Executor
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -10,12 +9,15 @@ from matplotlib.figure import Figure
 
 from experiments.claims import differentiation
 from experiments.claims.differentiation import METHODS, SCALINGS, Group
-from experiments.claims.study import MAIN, Study, surveyed
+from experiments.claims.study import Study, pass_of_types
 from experiments.heldout import head_types
-from experiments.measurements.plan import Plan
+from experiments.measurements import variants
+from experiments.measurements.induction_heads import INDUCTION_HEADS
+from experiments.measurements.variants import MAIN
 from experiments.plots import style
-from experiments.results.cells import Cells, tokens_seen
-from experiments.runs.run import Run
+from experiments.results.cells import Cells
+from experiments.results.kind import Kind
+from experiments.runs.run import Run, tokens_seen
 
 TITLE = "Clusters of learning coefficients and types of heads"
 CAPTION = (
@@ -24,7 +26,7 @@ CAPTION = (
     "Right: the adjusted Rand index of clusters with types (1: the same, 0: by chance), mean over the layers that have "
     "two types with two heads, with the p-value under types permuted within the layer. Look whether a colour is a type."
 )
-NEEDS = ("circuit",)  # kinds of cells; the rLLCs and types are computed, or read, by `prepare`
+NEEDS: tuple[Kind, ...] = (INDUCTION_HEADS,)  # kinds of cells; the rLLCs and types are computed, or read, by `prepare`
 MARKERS = dict(
     zip(
         ("previous-token", "current-token", "induction", "multigram", "bracket", "mixed"),
@@ -37,18 +39,17 @@ LINES = ("-", "--", ":", "-.")
 
 def prepare(cells: Cells, executor: Executor) -> None:
     """Samples and surveys what is missing."""
-    from experiments.claims import study
 
-    study.compute_ways(cells, (MAIN,), executor)
-    head_types.compute(cells, surveyed(cells), executor)
+    variants.compute_ways(cells, (MAIN,), executor)
+    head_types.compute(cells, pass_of_types(cells), executor)
 
 
-def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
+def compute(cells: Cells) -> xr.Dataset:
     """value, se [step, restriction] and type, cluster [restriction] of the active heads; index, p [method, scaling],
     NaN where no layer has two types with two heads.
     """
-    study = Study((Cells(results, run, settings, committed=True),))
-    return of_groups(differentiation.groups(study, study.cells[0]), study.rllc(study.cells[0]), run)
+    study = Study((cells,))
+    return of_groups(differentiation.groups(study, cells), study.rllc(cells), cells.run)
 
 
 def of_groups(groups: list[Group], rllc: xr.Dataset, run: Run) -> xr.Dataset:

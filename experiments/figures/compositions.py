@@ -1,15 +1,16 @@
 """Composition of every pair of heads through queries, keys and values, above random matrices."""
 
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments.measurements.plan import Plan
+from experiments.measurements.composition import COMPOSITION
+from experiments.measurements.induction_heads import INDUCTION_HEADS
 from experiments.plots import style
-from experiments.results.cells import Cells, tokens_seen
-from experiments.runs.run import Run
+from experiments.results.cells import Cells
+from experiments.results.kind import Kind
+from experiments.runs.run import tokens_seen
 
 TITLE = "Composition"
 CAPTION = (
@@ -19,16 +20,15 @@ CAPTION = (
     "weight score, not a causal one: the paths figure cuts."
 )
 
-NEEDS = ("composition", "circuit")  # kinds of cells
+NEEDS: tuple[Kind, ...] = (COMPOSITION, INDUCTION_HEADS)  # kinds of cells
 
 
-def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
+def compute(cells: Cells) -> xr.Dataset:
     """above_baseline [step, source, target, via] and baseline_sd [step]."""
-    cells = Cells(results, run, settings)
-    table = cells.table("composition")
+    table = cells.table(COMPOSITION)
     data = xr.Dataset({"above_baseline": table.composition - table.baseline, "baseline_sd": table.baseline_sd})
-    return data.assign_coords(tokens=("step", tokens_seen(run, data.step.values))).assign_attrs(
-        cells.table("circuit").attrs
+    return data.assign_coords(tokens=("step", tokens_seen(cells.run, data.step.values))).assign_attrs(
+        cells.table(INDUCTION_HEADS).attrs
     )
 
 

@@ -2,16 +2,17 @@
 
 from concurrent.futures import Executor
 from dataclasses import replace
-from pathlib import Path
 
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments.claims.study import MAIN, texts
-from experiments.measurements.plan import Plan
+from experiments.measurements import variants
+from experiments.measurements.full_llc import FULL_LLC
+from experiments.measurements.variants import MAIN, texts
 from experiments.plots import style
-from experiments.results.cells import Cells, tokens_seen
-from experiments.runs.run import Run
+from experiments.results.cells import Cells
+from experiments.results.kind import Kind
+from experiments.runs.run import tokens_seen
 
 TITLE = "The whole model on other texts"
 CAPTION = (
@@ -20,24 +21,22 @@ CAPTION = (
     "minimum, so values may be negative: read them as slopes of the loss under the posterior's noise."
 )
 
-NEEDS = ()
+NEEDS: tuple[Kind, ...] = ()
 
 
 def prepare(cells: Cells, executor: Executor) -> None:
     """Samples what is missing."""
-    from experiments.claims import study
 
-    study.compute_full(cells, executor)
+    variants.compute_full(cells, executor)
 
 
-def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
+def compute(cells: Cells) -> xr.Dataset:
     """value, se [data, step]."""
-    cells = Cells(results, run, settings, committed=True)
-    plans = texts(settings)
-    tables = [replace(cells, plan=plan).table("full")[["value", "se"]] for plan in plans.values()]
+    plans = texts(cells.plan)
+    tables = [replace(cells, plan=plan).table(FULL_LLC)[["value", "se"]] for plan in plans.values()]
     table = xr.concat(tables, "data", join="outer").assign_coords(data=list(plans))
-    tokens = tokens_seen(run, table.step.values)
-    return table.assign_coords(tokens=("step", tokens)).assign_attrs(settings=settings.llc.name)
+    tokens = tokens_seen(cells.run, table.step.values)
+    return table.assign_coords(tokens=("step", tokens)).assign_attrs(settings=cells.plan.llc.name)
 
 
 def draw(data: xr.Dataset) -> Figure:

@@ -1,14 +1,15 @@
 """Induction over training: what the model copies, and the attention that does it."""
 
-from pathlib import Path
 
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments.measurements.plan import Plan
+from experiments.measurements.induction_heads import INDUCTION_HEADS
+from experiments.measurements.scores import SCORES
 from experiments.plots import style
-from experiments.results.cells import Cells, tokens_seen
-from experiments.runs.run import Run
+from experiments.results.cells import Cells
+from experiments.results.kind import Kind
+from experiments.runs.run import tokens_seen
 
 TITLE = "Induction over training"
 CAPTION = (
@@ -17,16 +18,15 @@ CAPTION = (
     "Look for the order: previous-token attention first, then prefix matching and copying together."
 )
 
-NEEDS = ("scores", "circuit")  # kinds of cells
+NEEDS: tuple[Kind, ...] = (SCORES, INDUCTION_HEADS)  # kinds of cells
 
 
-def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
+def compute(cells: Cells) -> xr.Dataset:
     """copy_gain [step, data], previous_token and prefix_matching [step, restriction], each with its _se."""
-    cells = Cells(results, run, settings)
     names = [name + end for name in ("copy_gain", "previous_token", "prefix_matching") for end in ("", "_se")]
-    scores = cells.table("scores")[names]
-    return scores.assign_coords(tokens=("step", tokens_seen(run, scores.step.values))).assign_attrs(
-        cells.table("circuit").attrs
+    scores = cells.table(SCORES)[names]
+    return scores.assign_coords(tokens=("step", tokens_seen(cells.run, scores.step.values))).assign_attrs(
+        cells.table(INDUCTION_HEADS).attrs
     )
 
 

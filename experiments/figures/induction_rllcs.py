@@ -1,17 +1,19 @@
 """Learning coefficients of the heads on the training text and on code alone: do induction heads part from the rest?"""
 
 from concurrent.futures import Executor
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments.claims.study import CODE, MAIN, in_way
-from experiments.measurements.plan import Plan
+from experiments.measurements import variants
+from experiments.measurements.induction_heads import INDUCTION_HEADS
+from experiments.measurements.rllc import RLLC
+from experiments.measurements.variants import CODE, MAIN, in_way
 from experiments.plots import style
-from experiments.results.cells import Cells, tokens_seen
-from experiments.runs.run import Run
+from experiments.results.cells import Cells
+from experiments.results.kind import Kind
+from experiments.runs.run import tokens_seen
 
 TITLE = "On the training text and on code"
 CAPTION = (
@@ -20,28 +22,26 @@ CAPTION = (
     "their ratios rise above the others' and part from each other. Code is a part of this model's training text."
 )
 
-NEEDS = ("circuit",)  # kinds of cells; the rLLCs are computed, or read, by `prepare`
+NEEDS: tuple[Kind, ...] = (INDUCTION_HEADS,)  # kinds of cells; the rLLCs are computed, or read, by `prepare`
 
 
 def prepare(cells: Cells, executor: Executor) -> None:
     """Samples what is missing."""
-    from experiments.claims import study
 
-    study.compute_ways(cells, (MAIN, CODE), executor)
+    variants.compute_ways(cells, (MAIN, CODE), executor)
 
 
-def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
+def compute(cells: Cells) -> xr.Dataset:
     """value, se [data, step, restriction] of the last layer: data is "training", "code", and their "ratio"."""
-    cells = Cells(results, run, settings, committed=True)
-    training, code = (in_way(cells, way).table("rllc")[["value", "se"]] for way in (MAIN, CODE))
+    training, code = (in_way(cells, way).table(RLLC)[["value", "se"]] for way in (MAIN, CODE))
     training = training.sel(step=code.step)
     relative = np.hypot(code.se / code.value, training.se / training.value)
     ratio = xr.Dataset({"value": code.value / training.value})
     ratio["se"] = abs(ratio.value) * relative
     table = xr.concat([training, code, ratio], "data").assign_coords(data=["training", "code", "ratio"])
     last = table.isel(restriction=(table.layer == table.layer.max()).values.nonzero()[0])
-    return last.assign_coords(tokens=("step", tokens_seen(run, last.step.values))).assign_attrs(
-        cells.table("circuit").attrs, settings=settings.llc.name
+    return last.assign_coords(tokens=("step", tokens_seen(cells.run, last.step.values))).assign_attrs(
+        cells.table(INDUCTION_HEADS).attrs, settings=cells.plan.llc.name
     )
 
 

@@ -1,7 +1,6 @@
 """Final learning coefficients against how many multigrams, and n-grams, a head has learned, at the end and earlier."""
 
 from concurrent.futures import Executor
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -10,13 +9,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from experiments.claims import memorisation
-from experiments.claims.study import MAIN, Study, middle_step, surveyed
+from experiments.claims.study import Study, pass_of_types
 from experiments.figures.clustering import MARKERS
 from experiments.heldout import head_types
-from experiments.measurements.plan import Plan
+from experiments.measurements import variants
+from experiments.measurements.induction_heads import INDUCTION_HEADS
+from experiments.measurements.variants import MAIN, middle_step
 from experiments.plots import style
 from experiments.results.cells import Cells
-from experiments.runs.run import Run
+from experiments.results.kind import Kind
 
 TITLE = "Memorisation"
 CAPTION = (
@@ -27,29 +28,27 @@ CAPTION = (
     "norm (or, where heads are too few for that, without the two). Look whether multigram heads that have learned more "
     "end higher."
 )
-NEEDS = ("circuit",)  # kinds of cells; the rLLCs, types and curvatures are computed, or read, by `prepare`
+NEEDS: tuple[Kind, ...] = (INDUCTION_HEADS,)  # `prepare` computes, or reads, rLLCs, types and curvatures
 COUNTS = {"rarefied": "multigrams learned\n(expected among 200 completions)", "n_grams": "n-grams learned"}
 LAYER_COLORS = (style.COLORS[0], style.COLORS[1], style.COLORS[2], style.COLORS[3])
 
 
 def prepare(cells: Cells, executor: Executor) -> None:
     """Samples and surveys what is missing."""
-    from experiments.claims import study
 
-    study.compute_ways(cells, (MAIN,), executor)
+    variants.compute_ways(cells, (MAIN,), executor)
     for step in (middle_step(cells.run), cells.run.steps[-1]):
-        head_types.compute(cells, surveyed(cells, step), executor)
+        head_types.compute(cells, pass_of_types(cells, step), executor)
 
 
-def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
+def compute(cells: Cells) -> xr.Dataset:
     """`memorisation.heads` of the run [unit], with rarefied and n_grams [when, unit] at mid-training and the end."""
-    study = Study((Cells(results, run, settings, committed=True),))
-    cells = study.cells[0]
+    study = Study((cells,))
     end = memorisation.heads(study, cells)
-    tables = [study.types(cells, middle_step(run)), study.types(cells)]
+    tables = [study.types(cells, middle_step(cells.run)), study.types(cells)]
     for count, values in (("rarefied", [t.rarefied for t in tables]), ("n_grams", [_n_grams(t) for t in tables])):
         end[count] = (("when", "unit"), np.stack([part.values.astype(float) for part in values]))
-    steps = [middle_step(run), run.steps[-1]]
+    steps = [middle_step(cells.run), cells.run.steps[-1]]
     return end.assign_coords(when=["mid-training", "the end"], step=("when", steps))
 
 

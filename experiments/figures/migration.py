@@ -1,7 +1,6 @@
 """Which layer serves each multigram, mid-training and at the end: all of them, and those that moved in full."""
 
 from concurrent.futures import Executor
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -9,12 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.claims import migration
-from experiments.claims.study import Study, middle_step, surveyed
+from experiments.claims.study import Study, pass_of_types
 from experiments.heldout import head_types
-from experiments.measurements.plan import Plan
+from experiments.measurements.variants import middle_step
 from experiments.plots import style
 from experiments.results.cells import Cells
-from experiments.runs.run import Run
+from experiments.results.kind import Kind
 
 TITLE = "Multigrams that move between layers"
 CAPTION = (
@@ -26,7 +25,7 @@ CAPTION = (
     "lower right."
 )
 
-NEEDS = ()
+NEEDS: tuple[Kind, ...] = ()
 COLORS = {1: style.COLORS[1], -1: style.COLORS[0]}  # from layer 0 to 1, from 1 to 0
 NAMES = {1: "from layer 0 to layer 1", -1: "from layer 1 to layer 0"}
 
@@ -34,15 +33,14 @@ NAMES = {1: "from layer 0 to layer 1", -1: "from layer 1 to layer 0"}
 def prepare(cells: Cells, executor: Executor) -> None:
     """Both passes over the held-out text."""
     for step in (middle_step(cells.run), cells.run.steps[-1]):
-        head_types.compute(cells, surveyed(cells, step), executor)
+        head_types.compute(cells, pass_of_types(cells, step), executor)
 
 
-def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
+def compute(cells: Cells) -> xr.Dataset:
     """change, change_se [layer, multigram], moved [multigram] (1 from layer 0 to 1, -1 back); effect, effect_se [shown,
     snapshot, row] of the clearest moves from layer 0 to 1: heads, then layers.
     """
-    cells = Cells(results, run, settings, committed=True)
-    return dataset(migration.moving(Study((cells,)), cells), (middle_step(run), run.steps[-1]))
+    return dataset(migration.moving(Study((cells,)), cells), (middle_step(cells.run), cells.run.steps[-1]))
 
 
 def dataset(one: migration.Moving, steps: tuple[int, int]) -> xr.Dataset:

@@ -1,18 +1,20 @@
 """Learning coefficients measured on the data, beside those measured relative to the one-layer model's predictions."""
 
 from concurrent.futures import Executor
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.claims.study import MAIN, RELATIVE, in_way
-from experiments.measurements.plan import Plan
+from experiments.measurements import variants
+from experiments.measurements.induction_heads import INDUCTION_HEADS
+from experiments.measurements.rllc import RLLC
+from experiments.measurements.variants import MAIN, RELATIVE, in_way
 from experiments.plots import style
-from experiments.results.cells import Cells, tokens_seen
-from experiments.runs.run import Run
+from experiments.results.cells import Cells
+from experiments.results.kind import Kind
+from experiments.runs.run import tokens_seen
 
 TITLE = "Relative to the one-layer model"
 CAPTION = (
@@ -21,24 +23,22 @@ CAPTION = (
     "95% intervals. Look for layer 0's curves on the right to peak and fall while layer 1's still rise."
 )
 
-NEEDS = ("circuit",)  # kinds of cells; the rLLCs are computed, or read, by `prepare`
+NEEDS: tuple[Kind, ...] = (INDUCTION_HEADS,)  # kinds of cells; the rLLCs are computed, or read, by `prepare`
 
 
 def prepare(cells: Cells, executor: Executor) -> None:
     """Samples what is missing."""
-    from experiments.claims import study
 
-    study.compute_ways(cells, (MAIN, RELATIVE), executor)
+    variants.compute_ways(cells, (MAIN, RELATIVE), executor)
 
 
-def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
+def compute(cells: Cells) -> xr.Dataset:
     """value, se [loss, step, restriction]: loss is "training" (next token) and "one-layer"."""
-    cells = Cells(results, run, settings, committed=True)
-    relative = in_way(cells, RELATIVE).table("rllc")[["value", "se"]]
-    training = in_way(cells, MAIN).table("rllc")[["value", "se"]].sel(step=relative.step)
+    relative = in_way(cells, RELATIVE).table(RLLC)[["value", "se"]]
+    training = in_way(cells, MAIN).table(RLLC)[["value", "se"]].sel(step=relative.step)
     table = xr.concat([training, relative], "loss").assign_coords(loss=[MAIN, RELATIVE])
-    return table.assign_coords(tokens=("step", tokens_seen(run, table.step.values))).assign_attrs(
-        cells.table("circuit").attrs, settings=settings.llc.name
+    return table.assign_coords(tokens=("step", tokens_seen(cells.run, table.step.values))).assign_attrs(
+        cells.table(INDUCTION_HEADS).attrs, settings=cells.plan.llc.name
     )
 
 

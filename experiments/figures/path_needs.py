@@ -1,19 +1,20 @@
 """What nested brackets come to need: the effect of cutting paths between heads on the choice of closer over time."""
 
 from concurrent.futures import Executor
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.claims.study import Study, bracket_task, few_steps
+from experiments.claims.study import Study
 from experiments.jobs import runner
-from experiments.measurements.plan import Plan
+from experiments.measurements.variants import few_steps
 from experiments.plots import style
-from experiments.results.cells import Cells, tokens_seen
-from experiments.runs.run import Run
+from experiments.results.cells import Cells
+from experiments.results.kind import Kind
+from experiments.runs.run import tokens_seen
+from experiments.tasks import bracket_effects
 
 TITLE = "Which paths brackets need"
 CAPTION = (
@@ -24,26 +25,26 @@ CAPTION = (
     "closers come to need more than others do, and for whether it takes the place of another one."
 )
 
-NEEDS = ()  # kinds of cells
+NEEDS: tuple[Kind, ...] = ()  # kinds of cells
 TOP = 4
 GROUP_NAMES = {"nested": "nested brackets", "unnested": "other brackets", "quote": "quotes"}
 
 
 def prepare(cells: Cells, executor: Executor) -> None:
     """Cuts all paths at some checkpoints."""
-    runner.run([bracket_task(cells, step) for step in few_steps(cells)], executor, cells.run.name)
+    jobs = [job for step in few_steps(cells) for job in bracket_effects.missing(cells, step)]
+    runner.run(jobs, executor, cells.run.name)
 
 
-def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
+def compute(cells: Cells) -> xr.Dataset:
     """log_odds [step, group], lost [step, group, path], each with its _se."""
-    cells = Cells(results, run, settings, committed=True)
     tables = Study((cells,)).brackets(cells)
     kept = [table[["log_odds", "log_odds_se", "lost", "lost_se"]] for table in tables.values()]
     data = xr.concat(kept, "step", combine_attrs="drop").assign_coords(step=list(tables))
     paths = ["->" in str(name) for name in data.change.values]
     data = data.isel(change=np.flatnonzero(paths)).rename(change="path")
     closers = {str(name): int(next(iter(tables.values())).closers.sel(group=name)) for name in data.group.values}
-    return data.assign_coords(tokens=("step", tokens_seen(run, data.step.values))).assign_attrs(closers=closers)
+    return data.assign_coords(tokens=("step", tokens_seen(cells.run, data.step.values))).assign_attrs(closers=closers)
 
 
 def draw(data: xr.Dataset) -> Figure:

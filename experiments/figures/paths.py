@@ -1,16 +1,18 @@
 """What cutting paths between heads costs the copy gain: each single path, and sets of heads into induction heads."""
 
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.measurements.plan import Plan
+from experiments.measurements.induction_heads import INDUCTION_HEADS
+from experiments.measurements.paths import PATHS
+from experiments.measurements.scores import SCORES
 from experiments.plots import style
-from experiments.results.cells import Cells, tokens_seen
-from experiments.runs.run import Run
+from experiments.results.cells import Cells
+from experiments.results.kind import Kind
+from experiments.runs.run import tokens_seen
 
 TITLE = "Cut paths"
 CAPTION = (
@@ -22,16 +24,15 @@ CAPTION = (
     "Look for keys from the previous-token heads removing more than any other cut."
 )
 
-NEEDS = ("paths", "scores", "circuit")  # kinds of cells
+NEEDS: tuple[Kind, ...] = (PATHS, SCORES, INDUCTION_HEADS)  # kinds of cells
 
 
-def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
+def compute(cells: Cells) -> xr.Dataset:
     """effect, effect_se [step, source, target, via]; removed, removed_se [data, sources, via]."""
-    cells = Cells(results, run, settings)
-    circuit = cells.table("circuit").isel(step=0, drop=True)
-    gain = cells.table("scores").copy_gain.isel(step=-1, drop=True)
-    data = xr.merge([cells.table("paths"), circuit[["removed", "removed_se"]], gain], combine_attrs="drop")
-    return data.assign_coords(tokens=("step", tokens_seen(run, data.step.values))).assign_attrs(circuit.attrs)
+    circuit = cells.table(INDUCTION_HEADS).isel(step=0, drop=True)
+    gain = cells.table(SCORES).copy_gain.isel(step=-1, drop=True)
+    data = xr.merge([cells.table(PATHS), circuit[["removed", "removed_se"]], gain], combine_attrs="drop")
+    return data.assign_coords(tokens=("step", tokens_seen(cells.run, data.step.values))).assign_attrs(circuit.attrs)
 
 
 def draw(data: xr.Dataset) -> Figure:

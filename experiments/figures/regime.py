@@ -1,7 +1,6 @@
 """In which regime the learning coefficients are, and whether their order depends on the gauge of the weights."""
 
 from concurrent.futures import Executor
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -9,11 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from experiments.claims.study import BALANCED, MAIN, RANDOM, RECALIBRATED, Study, in_way
-from experiments.measurements.plan import Plan
+from experiments.claims.study import Study
+from experiments.measurements import variants
+from experiments.measurements.induction_heads import INDUCTION_HEADS
+from experiments.measurements.rllc import RLLC
+from experiments.measurements.variants import BALANCED, MAIN, RANDOM, RECALIBRATED, in_way
 from experiments.plots import style
-from experiments.results.cells import Cells, tokens_seen
-from experiments.runs.run import Run
+from experiments.results.cells import Cells
+from experiments.results.kind import Kind
+from experiments.runs.run import tokens_seen
 
 TITLE = "Regime and gauge"
 CAPTION = (
@@ -25,7 +28,7 @@ CAPTION = (
     "the function."
 )
 
-NEEDS = ("circuit",)
+NEEDS: tuple[Kind, ...] = (INDUCTION_HEADS,)
 WAYS = {
     MAIN: "trained",
     BALANCED: "balanced",
@@ -37,28 +40,26 @@ WAYS = {
 
 def prepare(cells: Cells, executor: Executor) -> None:
     """Samples what is missing."""
-    from experiments.claims import study
 
-    study.compute_ways(cells, WAYS, executor)
-    study.compute_curvature(cells, executor)
+    variants.compute_ways(cells, WAYS, executor)
+    variants.compute_curvature(cells, executor)
 
 
-def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
+def compute(cells: Cells) -> xr.Dataset:
     """kappa, virial [step, restriction]; noise_rank, hessian_rank [step, layer]; final, final_se [way, restriction]."""
-    cells = Cells(results, run, settings, committed=True)
-    rllc, curvature = in_way(cells, MAIN).table("rllc"), Study((cells,)).curvature(cells)
+    rllc, curvature = in_way(cells, MAIN).table(RLLC), Study((cells,)).curvature(cells)
     layers = sorted(set(rllc.layer.values.tolist()))
     data: dict = {
         name: (("step", "restriction"), rllc[name].values) for name in ("kappa", "kappa_se", "virial", "virial_se")
     }
     for name, other in (("noise_rank", rllc.noise_value), ("hessian_rank", curvature.hessian)):
         data[name] = (("step", "of_layer"), _ranks(rllc, other, layers))
-    last = [in_way(cells, way).table("rllc").isel(step=-1) for way in WAYS]
+    last = [in_way(cells, way).table(RLLC).isel(step=-1) for way in WAYS]
     data |= {f"final{end}": (("way", "restriction"), np.stack([one[f"{name}"].values for one in last]))
              for end, name in (("", "value"), ("_se", "se"))}  # fmt: skip
     coords = {"step": rllc.step, "restriction": rllc.restriction, "layer": rllc.layer, "of_layer": layers}
-    return xr.Dataset(data, coords | {"way": list(WAYS.values())}, cells.table("circuit").attrs).assign_coords(
-        tokens=("step", tokens_seen(run, rllc.step.values))
+    return xr.Dataset(data, coords | {"way": list(WAYS.values())}, cells.table(INDUCTION_HEADS).attrs).assign_coords(
+        tokens=("step", tokens_seen(cells.run, rllc.step.values))
     )
 
 

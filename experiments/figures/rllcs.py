@@ -1,14 +1,15 @@
 """Weight-refined learning coefficient of every head over training."""
 
-from pathlib import Path
 
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments.measurements.plan import Plan
+from experiments.measurements.induction_heads import INDUCTION_HEADS
+from experiments.measurements.rllc import RLLC
 from experiments.plots import style
-from experiments.results.cells import Cells, tokens_seen
-from experiments.runs.run import Run
+from experiments.results.cells import Cells
+from experiments.results.kind import Kind
+from experiments.runs.run import tokens_seen
 
 TITLE = "Learning coefficients of the heads"
 CAPTION = (
@@ -16,15 +17,14 @@ CAPTION = (
     "Look for heads whose curves part: they come to do different things. Compare heads within a layer only."
 )
 
-NEEDS = ("rllc", "circuit")  # kinds of cells
+NEEDS: tuple[Kind, ...] = (RLLC, INDUCTION_HEADS)  # kinds of cells
 
 
-def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
+def compute(cells: Cells) -> xr.Dataset:
     """value and se [step, restriction], with the circuit's heads in attrs."""
-    cells = Cells(results, run, settings, committed=True)
-    rllc = cells.table("rllc")[["value", "se"]]
-    return rllc.assign_coords(tokens=("step", tokens_seen(run, rllc.step.values))).assign_attrs(
-        cells.table("circuit").attrs, settings=settings.llc.name, reference=settings.reference
+    rllc = cells.table(RLLC)[["value", "se"]]
+    return rllc.assign_coords(tokens=("step", tokens_seen(cells.run, rllc.step.values))).assign_attrs(
+        cells.table(INDUCTION_HEADS).attrs, settings=cells.plan.llc.name, reference=cells.plan.reference
     )
 
 

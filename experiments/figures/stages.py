@@ -2,7 +2,6 @@
 
 from concurrent.futures import Executor
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -11,12 +10,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from experiments.claims import stages
-from experiments.claims.study import MAIN, texts
 from experiments.jobs import runner
-from experiments.measurements.plan import Plan
+from experiments.measurements.full_llc import FULL_LLC
+from experiments.measurements.induction_heads import INDUCTION_HEADS
+from experiments.measurements.predictions import PREDICTIONS
+from experiments.measurements.scores import SCORES
+from experiments.measurements.variants import MAIN, texts
 from experiments.plots import style
-from experiments.results.cells import Cells, tokens_seen
-from experiments.runs.run import Run
+from experiments.results.cells import Cells
+from experiments.results.kind import Kind
+from experiments.runs.run import tokens_seen
 from experiments.statistics.onsets import critical_points
 
 TITLE = "Stages of learning"
@@ -29,7 +32,7 @@ CAPTION = (
     "and for critical points that stand near them."
 )
 
-NEEDS = ("scores", "predictions", "circuit")  # kinds of cells
+NEEDS: tuple[Kind, ...] = (SCORES, PREDICTIONS, INDUCTION_HEADS)  # kinds of cells
 FEWEST = 8  # checkpoints for critical points
 STAGE_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
 CRITICAL = "#D55E00"
@@ -37,26 +40,26 @@ CRITICAL = "#D55E00"
 
 def prepare(cells: Cells, executor: Executor) -> None:
     """Samples what is missing of the whole model's coefficient."""
-    runner.run(_sampled(cells).tasks(("full",)), executor, cells.run.name)
+    runner.run(_sampled(cells).missing_tables([FULL_LLC]), executor, cells.run.name)
 
 
-def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
+def compute(cells: Cells) -> xr.Dataset:
     """loss, icl [step], ngram_score [step, n], previous_token, prefix_matching [step, restriction], llc [llc_step], all
     with their _se; onset [score, end] and critical [point, end] in steps (end: step, low, high).
     """
-    cells = Cells(results, run, settings, committed=True)
     kept = ("loss", "icl", "previous_token", "prefix_matching")
-    scores = cells.table("scores")[[name + end for name in kept for end in ("", "_se")]]
-    ngrams = cells.table("predictions")[["ngram_score", "ngram_score_se"]]
-    full = _sampled(cells).table("full")
+    scores = cells.table(SCORES)[[name + end for name in kept for end in ("", "_se")]]
+    ngrams = cells.table(PREDICTIONS)[["ngram_score", "ngram_score_se"]]
+    full = _sampled(cells).table(FULL_LLC)
     llc = xr.Dataset({"llc": ("llc_step", full["value"].values), "llc_se": ("llc_step", full["se"].values)})
     data = xr.merge([scores, ngrams, llc.assign_coords(llc_step=full.step.values)], combine_attrs="drop")
     crossings = stages.rises(stages.curves_of(cells), stages.SHARES["onset"])
     data["onset"] = (("score", "end"), np.array([one[:3] for one in crossings], dtype=float))
     points = _critical(full.step.values, full["value"].values, full["se"].values)
     data["critical"] = (("point", "end"), np.array([one[:3] for one in points], dtype=float).reshape(-1, 3))
-    coords = {"tokens": ("step", tokens_seen(run, data.step.values)), "score": list(stages.SCORES)}
-    attrs = cells.table("circuit").attrs | {"settings": settings.llc.name, "millions_a_step": run.tokens_per_step / 1e6}
+    coords = {"tokens": ("step", tokens_seen(cells.run, data.step.values)), "score": list(stages.SCORE_NAMES)}
+    settings = {"settings": cells.plan.llc.name, "millions_a_step": cells.run.tokens_per_step / 1e6}
+    attrs = cells.table(INDUCTION_HEADS).attrs | settings
     return data.assign_coords(coords).assign_attrs(attrs)
 
 

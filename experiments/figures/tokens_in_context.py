@@ -2,7 +2,6 @@
 
 import re
 from concurrent.futures import Executor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,13 @@ from matplotlib.figure import Figure
 from ablations import affected
 from ablations.affected import Hits
 from experiments import corpora
-from experiments.claims.study import Study, middle_step, surveyed
+from experiments.claims.study import Study, pass_of_types
 from experiments.heldout import ablation_pass, head_types
-from experiments.measurements.plan import Plan
+from experiments.measurements.variants import middle_step
 from experiments.plots import style
 from experiments.plots.head_types import KIND_COLORS
 from experiments.results.cells import Cells
-from experiments.runs.run import Run
+from experiments.results.kind import Kind
 
 TITLE = "Tokens in context"
 CAPTION = (
@@ -31,7 +30,7 @@ CAPTION = (
     "come to serve the same tokens."
 )
 
-NEEDS = ()
+NEEDS: tuple[Kind, ...] = ()
 SHOWN = 2  # examples of each head
 BEFORE, LONGEST = 50, 13  # characters before an example's token, and of the token
 CONTEXT_TOKENS = 40
@@ -40,15 +39,14 @@ CONTEXT_TOKENS = 40
 def prepare(cells: Cells, executor: Executor) -> None:
     """Both passes over the held-out text, and the types."""
     for step in (middle_step(cells.run), cells.run.steps[-1]):
-        head_types.compute(cells, surveyed(cells, step), executor)
+        head_types.compute(cells, pass_of_types(cells, step), executor)
 
 
-def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
+def compute(cells: Cells) -> xr.Dataset:
     """affected [snapshot, restriction, kind], type [snapshot, restriction], and of each example [..., shown] what
     stands before it, the token, and its effect in nats.
     """
-    cells = Cells(results, run, settings, committed=True)
-    study, steps = Study((cells,)), (middle_step(run), run.steps[-1])
+    study, steps = Study((cells,)), (middle_step(cells.run), cells.run.steps[-1])
     parts = []
     for step in steps:
         types = study.types(cells, step)
@@ -113,7 +111,7 @@ def _rows(axis: Axes, count: int) -> None:
 
 
 def _examples(study: Study, cells: Cells, step: int) -> xr.Dataset:
-    kept, rows = study.effects(cells, step), ablation_pass.surveyed(surveyed(cells, step), cells.on)
+    kept, rows = study.effects(cells, step), ablation_pass.rows_of(pass_of_types(cells, step), cells.inputs)
     tokens, end = np.asarray(rows.tokens).astype(np.int64), corpora.bos(rows.tokenizer)
     names = kept.change.values.tolist()
     before, said = np.full((2, len(names), SHOWN), "", dtype=object)

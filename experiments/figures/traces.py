@@ -1,16 +1,17 @@
 """The chains behind every head's rLLC at the last checkpoint, each with its verdict."""
 
-from pathlib import Path
+
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.measurements.plan import Plan
+from experiments.measurements.rllc import RLLC
 from experiments.plots import style
 from experiments.results.cells import Cells
-from experiments.runs.run import Run
+from experiments.results.kind import Kind
 
 TITLE = "Can the chains be trusted?"
 CAPTION = (
@@ -19,16 +20,16 @@ CAPTION = (
     "says its verdict, the virial ratio (1 when the chain is stationary) and kappa (near 1: the value measures noise "
     "sensitivity; near 0: it does not depend on nbeta)."
 )
-NEEDS = ("rllc",)
+NEEDS: tuple[Kind, ...] = (RLLC,)
 WORDS = {"trust": style.COLORS[2], "caution": style.COLORS[4], "do not trust": style.COLORS[1]}
 
 
-def compute(run: Run, results: Path, settings: Plan) -> xr.Dataset:
+def compute(cells: Cells) -> xr.Dataset:
     """rise [restriction, chain, draw] times nbeta, with the estimates and diagnostics [restriction]."""
-    last = Cells(results, run, settings).table("rllc").isel(step=-1)
-    rise = settings.llc.nbeta * (last.trace_loss - last.trace_center_loss)
+    last = replace(cells, committed=False).table(RLLC).isel(step=-1)
+    rise = cells.plan.llc.nbeta * (last.trace_loss - last.trace_center_loss)
     kept = ["value", "se", "virial", "kappa", "rhat", "verdict", "advice"]
-    attrs = {"num_burnin": settings.llc.num_burnin, "settings": settings.llc.name}
+    attrs = {"num_burnin": cells.plan.llc.num_burnin, "settings": cells.plan.llc.name}
     return last[kept].assign(rise=rise).assign_attrs(attrs)
 
 

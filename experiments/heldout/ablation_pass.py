@@ -8,8 +8,7 @@ text's; `keep` keeps the effect on every token as well.
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
-from pathlib import Path
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -22,14 +21,12 @@ from ablations.names import all_heads, head_name
 from ablations.paths import check_layer_norm
 from ablations.substitutes import Substitutes
 from experiments import corpora
+from experiments.corpora.corpus import Corpus
 from experiments.jobs import runner
 from experiments.jobs.job import Job
-from experiments.measurements import inputs as bench
-from experiments.measurements.inputs import Bench
-from experiments.measurements.plan import Plan
-from experiments.results import cells
 from experiments.results.cells import Cells
-from experiments.storage import store
+from experiments.results.inputs import Inputs
+from experiments.results.kind import Kind, Parameters
 
 PART = 32  # rows of one cell
 DRAWS = 8  # donors that a resampled effect is averaged over
@@ -39,104 +36,83 @@ SIGNS = (1, -1)  # tokens that the change hurts, tokens that it helps
 
 
 @dataclass(frozen=True)
-class Survey:
-    """What is asked of the text."""
+class AblationPass:
+    """What is removed, how, and over how much text."""
 
     what: tuple[str, ...]  # changes, as `ablations.changes.parse_change` reads them
     step: int
     tokens: int
     method: str = "resample"
     layer_norm: str = "recompute"
-    lists: bool = False
-    keep: bool = False
+    lists: bool = False  # whether the most affected tokens are listed
+    keep: bool = False  # whether the effect on every token is kept
 
     def part_record(self) -> dict:
-        """All that a part depends on."""
-        return {name: value for name, value in asdict(self).items() if name != "tokens"}
+        """All that a part of the pass depends on, as JSON values."""
+        record = {name: value for name, value in asdict(self).items() if name not in ("tokens", "step")}
+        return record | {"what": list(self.what)}
 
-    @property
-    def label(self) -> str:
-        """For a person to read."""
-        others = f" and {len(self.what) - 1} others" if len(self.what) > 1 else ""
-        return f"{self.method} effects of {self.what[0]}{others}"
+    def record(self) -> dict:
+        """All that the whole pass depends on, as JSON values."""
+        return self.part_record() | {"tokens": self.tokens}
 
     def changes(self) -> list[Change]:
+        """What is removed, parsed."""
         return [changes.parse_change(text) for text in self.what]
 
 
-def check(survey: Survey, on: Bench) -> Survey:
-    """The survey itself; raises ValueError for what the model or the text does not have."""
-    for change in survey.changes():
-        changes.check_change(change, on.run.model_config())
-    if survey.method not in METHODS:
-        raise ValueError(f"method={survey.method!r}: it is one of {', '.join(METHODS)}")
-    check_layer_norm(survey.layer_norm)
-    on.run.check_step(survey.step)
-    if not 1 <= survey.tokens <= available(on):
-        raise ValueError(f"{survey.tokens} tokens: there are 1 to {available(on)} of held-out text {on.plan.corpus!r}")
-    return survey
+def of_record(record: Parameters, step: int, tokens: int = 0) -> AblationPass:
+    """The pass that `record` or `part_record` tells of."""
+    fields = {"tokens": tokens} | dict(record)
+    return AblationPass(step=step, **(fields | {"what": tuple(record["what"])}))
 
 
-def of_heads(on: Bench, step: int, tokens: int) -> Survey:
-    """Every head by itself, its mean in its place, effects on all tokens kept; checked."""
-    names = tuple(head_name(head) for head in all_heads(on.run.model_config()))
-    return check(Survey(names, step, tokens, "mean", keep=True), on)
+def check(ablation: AblationPass, inputs: Inputs) -> AblationPass:
+    """The pass itself; raises ValueError for what the model or the text does not have."""
+    for change in ablation.changes():
+        changes.check_change(change, inputs.run.model_config())
+    if ablation.method not in METHODS:
+        raise ValueError(f"method={ablation.method!r}: it is one of {', '.join(METHODS)}")
+    check_layer_norm(ablation.layer_norm)
+    inputs.run.check_step(ablation.step)
+    if not 1 <= ablation.tokens <= inputs.free_tokens:
+        raise ValueError(
+            f"{ablation.tokens} tokens: there are 1 to {inputs.free_tokens} of held-out text {inputs.plan.corpus!r}"
+        )
+    return ablation
 
 
-def available(on: Bench) -> int:
-    """Tokens that a survey can be of, BOS at the start of rows apart; raises ValueError when there are none."""
-    found = len(text(on)) * (on.run.config["model"]["n_ctx"] - 1)
-    if found == 0:
-        raise ValueError(f"the held-out text {on.plan.corpus!r} is used up by means and donors: use more text")
-    return found
+def of_heads(inputs: Inputs, step: int, tokens: int) -> AblationPass:
+    """The pass in which every head is removed by itself (mean ablation), effects on all tokens kept; checked."""
+    names = tuple(head_name(head) for head in all_heads(inputs.run.model_config()))
+    return check(AblationPass(names, step, tokens, "mean", keep=True), inputs)
 
 
-def text(on: Bench) -> corpora.Corpus:
-    """Held-out text that nothing else is measured on: neither means nor donors are of it."""
-    return on.corpus.part(slice(first_row(on), None))
+def rows_of(ablation: AblationPass, inputs: Inputs) -> Corpus:
+    """The rows of the free held-out text that the pass is over: at least as many tokens as it asks for."""
+    return inputs.free_rows(ablation.tokens)
 
 
-def first_row(on: Bench) -> int:
-    """Of `text` in the held-out split."""
-    return on.plan.text_rows + on.plan.reference_rows
-
-
-def surveyed(survey: Survey, on: Bench) -> corpora.Corpus:
-    """The rows of `text` that the survey is of: at least so many tokens."""
-    return text(on).part(slice(0, -(-survey.tokens // (on.run.config["model"]["n_ctx"] - 1))))
-
-
-def compute(found: Cells, asked: Iterable[Survey], executor: Executor) -> None:
-    """Computes the parts that are missing: here when there is little to do, else on the executor."""
-    tasks = [task for survey in asked for task in missing(found, survey)]
-    if sum(task.seconds for task in tasks) < WORTH_WORKERS:
-        runner.run_here(tasks, found.run.name)
+def compute(cells: Cells, passes: Iterable[AblationPass], executor: Executor) -> None:
+    """Computes the parts that are missing: in this process when there is little to do, else on the executor."""
+    jobs = [job for ablation in passes for job in missing(cells, ablation)]
+    if sum(job.seconds for job in jobs) < WORTH_WORKERS:
+        runner.run_here(jobs, cells.run.name)
     else:
-        runner.run(tasks, executor, found.run.name)
+        runner.run(jobs, executor, cells.run.name)
 
 
-def missing(found: Cells, survey: Survey) -> list[Job]:
-    """The parts that are not there yet, as work."""
-    tasks = []
-    draws = DRAWS if survey.method == "resample" else 1
-    for part in _parts(survey, found.on):
-        if store.read(found.folder, _key(found.on, survey, part)) is None:
-            arguments = (found.folder, found.run.folder, found.plan, survey, part)
-            seconds = 4e-6 * (part[1] - part[0]) * found.on.run.config["model"]["n_ctx"] * len(survey.what) * draws
-            name = f"{survey.label} at step {survey.step}, rows {part[0]} to {part[1]}"
-            tasks.append(Job(work, arguments, seconds, name))
-    return tasks
+def missing(cells: Cells, ablation: AblationPass) -> list[Job]:
+    """The parts of the pass that are not there yet, as jobs."""
+    parameters = [_parameters(ablation, part) for part in _parts(ablation, cells.inputs)]
+    return [job for part in parameters for job in cells.missing(PASS, ablation.step, **part)]
 
 
-def work(results: Path, folder: Path, plan: Plan, survey: Survey, part: tuple[int, int]) -> None:
-    """Computes and stores one part."""
-    on = bench.bench(folder, plan)
-    store.cached(results, _key(on, survey, part), partial(_measure, on, survey, part))
-
-
-def means(found: Cells, survey: Survey) -> xr.Dataset:
-    """effect, effect_se [change]: loss with the change minus loss without, nats per token, errors by document; loss."""
-    parts = list(_read(found, survey))
+def means(cells: Cells, ablation: AblationPass) -> xr.Dataset:
+    """effect, effect_se [change]: loss with the change minus loss without, nats per token, clustered by document; loss,
+    loss_se of the model as it is.
+    """
+    parts = list(_read(cells, ablation))
     sums = effects.merged(
         [effects.ClusterSums(*(part[name].values for name in ("documents", "sums", "counts"))) for part in parts]
     )
@@ -147,86 +123,102 @@ def means(found: Cells, survey: Survey) -> xr.Dataset:
         "loss": ((), loss.value),
         "loss_se": ((), loss.se),
     }
-    attrs = {"tokens": int(sums.counts.sum()), "documents": len(sums.documents), **survey.part_record()}
-    return xr.Dataset(data, {"change": list(survey.what)}, attrs)
+    attrs = {"tokens": int(sums.counts.sum()), "documents": len(sums.documents), **ablation.part_record()}
+    return xr.Dataset(data, {"change": list(ablation.what)}, attrs)
 
 
-def hits(found: Cells, survey: Survey, change: str, sign: int, k: int) -> Hits:
-    """The k tokens that the change hurts (1) or helps (-1) most; rows are those of `text`."""
+def hits(cells: Cells, ablation: AblationPass, change: str, sign: int, k: int) -> Hits:
+    """The k tokens that the change hurts (1) or helps (-1) most; rows are those of the free held-out text."""
     parts = []
-    for part in _read(found, survey):
-        chosen = (part.hit_change == survey.what.index(change)) & (part.hit_sign == sign)
-        at = part.isel(hit=np.flatnonzero(chosen.values))
-        parts.append(Hits(*(at[f"hit_{name}"].values for name in Hits._fields)))
+    for part in _read(cells, ablation):
+        chosen = (part.hit_change == ablation.what.index(change)) & (part.hit_sign == sign)
+        listed = part.isel(hit=np.flatnonzero(chosen.values))
+        parts.append(Hits(*(listed[f"hit_{name}"].values for name in Hits._fields)))
     return affected.top(affected.joined(parts), sign, k)
 
 
-def kept(found: Cells, survey: Survey) -> xr.Dataset:
+def kept(cells: Cells, ablation: AblationPass) -> xr.Dataset:
     """Every scored token: effect [change, token], clean, target, document, row, pos [token]; needs `keep`."""
-    parts = [part[[name for name in part.data_vars if "token" in part[name].dims]] for part in _read(found, survey)]
-    return xr.concat(parts, "token", data_vars="minimal").assign_coords(change=list(survey.what))
+    parts = [part[[n for n in part.data_vars if "token" in part[n].dims]] for part in _read(cells, ablation)]
+    return xr.concat(parts, "token", data_vars="minimal").assign_coords(change=list(ablation.what))
 
 
-def clean_losses(kept: xr.Dataset, at: Hits) -> np.ndarray:
-    """Of some of the kept tokens, in nats."""
-    places = kept.row.values * (1 + int(kept.pos.max())) + kept.pos.values
+def clean_losses(kept_tokens: xr.Dataset, chosen: Hits) -> np.ndarray:
+    """The clean losses of some of the kept tokens, in nats."""
+    width = 1 + int(kept_tokens.pos.max())
+    places = kept_tokens.row.values * width + kept_tokens.pos.values
     order = np.argsort(places)
-    wanted = at.row * (1 + int(kept.pos.max())) + at.pos
-    return kept.clean.values[order[np.searchsorted(places[order], wanted)]]
+    wanted = chosen.row * width + chosen.pos
+    return kept_tokens.clean.values[order[np.searchsorted(places[order], wanted)]]
+
+
+def as_hits(kept_tokens: xr.Dataset, tokens: np.ndarray, effect: np.ndarray) -> Hits:
+    """The kept tokens with one change's effects (nats), as lists of affected tokens are made of them."""
+    document, position, row, pos = (kept_tokens[name].values for name in ("document", "position", "row", "pos"))
+    back = np.arange(affected.CONTEXT, -1, -1)
+    likeness = tokens[row[:, None], pos[:, None] - back]
+    micronats = np.rint(effect.astype(np.float64) * 1e6).astype(np.int64)
+    return Hits(micronats, document, position, row, pos, likeness)
+
+
+def donors(inputs: Inputs, step: int, half: int) -> substitutes.Pool:
+    """z of one half of the reference rows: lists are chosen with the first, and printed with the second."""
+    run, plan = inputs.run, inputs.plan
+    rows = (plan.text_rows, plan.reference_rows)
+    content = (run.model_digest(step), run.configuration, inputs.corpus.fingerprint, rows, half)
+    return _donors(_Donors(content, inputs, step, half))
+
+
+class _Donors:
+    """Where donors come from, as the key of a process's cache: the same where weights and text are the same."""
+
+    def __init__(self, content: tuple, inputs: Inputs, step: int, half: int) -> None:
+        self.content, self.inputs, self.step, self.half = content, inputs, step, half
+
+    def __hash__(self) -> int:
+        return hash(self.content)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Donors) and self.content == other.content
 
 
 @lru_cache(maxsize=4)
-def donors(folder: Path, plan: Plan, step: int, half: int) -> substitutes.Pool:
-    """z of one half of the reference rows: lists are chosen with the first, and printed with the second."""
-    on, model = bench.bench(folder, plan), bench.model(folder, step)
-    middle = plan.reference_rows // 2
-    rows = slice(0, middle) if half == 0 else slice(middle, None)
-    return substitutes.pool(forward.weights_of(model), model.cfg, on.reference[rows], on.reference_documents[rows])
+def _donors(source: _Donors) -> substitutes.Pool:
+    inputs, model = source.inputs, source.inputs.model(source.step)
+    middle = inputs.plan.reference_rows // 2
+    rows = slice(0, middle) if source.half == 0 else slice(middle, None)
+    documents = inputs.reference_documents[rows]
+    return substitutes.pool(forward.weights_of(model), model.cfg, inputs.reference[rows], documents)
 
 
-def _parts(survey: Survey, on: Bench) -> list[tuple[int, int]]:
-    count = len(surveyed(survey, on))
-    return [(start, min(start + PART, count)) for start in range(0, count, PART)]
-
-
-def _key(on: Bench, survey: Survey, part: tuple[int, int]) -> dict:
-    return cells.key(on, "survey", survey.step) | {"survey": survey.part_record(), "part": list(part)}
-
-
-def _read(found: Cells, survey: Survey) -> Iterator[xr.Dataset]:
-    """The parts; computed here where they are missing."""
-    for part in _parts(survey, found.on):
-        key = _key(found.on, survey, part)
-        yield store.cached(found.folder, key, partial(_measure, found.on, survey, part))
-
-
-def stand_in(on: Bench, survey: Survey, rows: slice, half: int = 0) -> Substitutes:
-    """What stands in for removed z on some rows of `text`; half: of the donors."""
-    model = bench.model(on.run.folder, survey.step)
+def stand_in(inputs: Inputs, ablation: AblationPass, rows: slice, half: int = 0) -> Substitutes:
+    """What takes the place of removed z on some rows of the free held-out text; half: of the donors."""
+    model = inputs.model(ablation.step)
     weights = forward.weights_of(model)
-    if survey.method == "zero":
+    if ablation.method == "zero":
         return substitutes.zeros(model.cfg)
-    if survey.method == "mean":
-        return substitutes.means(weights, model.cfg, on.reference)
-    documents = np.asarray(text(on).documents[rows])
-    pool = donors(on.run.folder, on.plan, survey.step, half)
-    return substitutes.resamples(pool, documents, DRAWS, on.plan.seed, rows.start)
+    if ablation.method == "mean":
+        return substitutes.means(weights, model.cfg, inputs.reference)
+    documents = np.asarray(inputs.free_text.documents[rows])
+    pool = donors(inputs, ablation.step, half)
+    return substitutes.resamples(pool, documents, DRAWS, inputs.plan.seed, rows.start)
 
 
-def _measure(on: Bench, survey: Survey, part: tuple[int, int]) -> xr.Dataset:
-    """Sums by document of every effect and of the clean loss, on all tokens but BOS; hits, and what is kept."""
-    model = bench.model(on.run.folder, survey.step)
-    rows = text(on).part(slice(*part))
-    tokens, documents, positions = rows.batch(slice(None)), np.asarray(rows.documents), np.asarray(rows.positions)
-    bos, chosen = corpora.bos(rows.tokenizer), survey.changes()
-    values = stand_in(on, survey, slice(*part))
+def measure(inputs: Inputs, step: int, cells: Cells, ablation: Parameters, rows: list[int]) -> xr.Dataset:
+    """One part of a pass: sums by document of every effect and of the clean loss, on all tokens but BOS; hits where
+    lists are asked for, and every token where they are kept.
+    """
+    asked, part = of_record(ablation, step), slice(*rows)
+    model, text = inputs.model(step), inputs.free_text.part(part)
+    tokens, documents, positions = text.batch(slice(None)), np.asarray(text.documents), np.asarray(text.positions)
+    bos = corpora.bos(text.tokenizer)
     stream = changed_losses.blocks(
         forward.weights_of(model),
         model.cfg,
         tokens,
-        chosen,
-        values,
-        survey.layer_norm,  # type: ignore[arg-type]
+        asked.changes(),
+        stand_in(inputs, asked, part),
+        asked.layer_norm,  # type: ignore[arg-type]
     )
     blocks = list(stream)
     clean = torch.cat([block.clean for block in blocks]).double().numpy()
@@ -237,27 +229,73 @@ def _measure(on: Bench, survey: Survey, part: tuple[int, int]) -> xr.Dataset:
     )
     data = {"documents": ("document", sums.documents), "sums": (("sum", "document"), sums.sums)}
     data["counts"] = ("document", sums.counts)
-    of_changes = [affected.scored(row, tokens.numpy(), documents, positions, bos, part[0]) for row in effect]
-    if survey.lists:
+    of_changes = [affected.scored(row, tokens.numpy(), documents, positions, bos, part.start) for row in effect]
+    if asked.lists:
         data |= _hits_data(of_changes)
-    if survey.keep:
-        first = of_changes[0]
-        data |= {name: ("token", getattr(first, name)) for name in ("document", "position", "row", "pos")}
-        data["target"] = ("token", first.likeness[:, -1])
-        data["clean"] = ("token", clean[first.row - part[0], first.pos - 1])
-        kept = np.stack([hits.effect for hits in of_changes]) / 1e6
-        data["effect"] = (("change", "token"), kept.astype(np.float32))
+    if asked.keep:
+        data |= _kept_data(of_changes, clean, part.start)
     return xr.Dataset(data)
 
 
+def _kept_data(of_changes: list[Hits], clean: np.ndarray, first_row: int) -> dict:
+    """Every scored token: where it is, its clean loss, and the effect of each change."""
+    first = of_changes[0]
+    data: dict = {name: ("token", getattr(first, name)) for name in ("document", "position", "row", "pos")}
+    data["target"] = ("token", first.likeness[:, -1])
+    data["clean"] = ("token", clean[first.row - first_row, first.pos - 1])
+    by_token = np.stack([scored.effect for scored in of_changes]) / 1e6
+    return data | {"effect": (("change", "token"), by_token.astype(np.float32))}
+
+
 def _hits_data(of_changes: Iterable[Hits]) -> dict:
-    """What can be in the lists, of all changes and both signs."""
+    """What can be in the lists of most affected tokens, of all changes and both signs."""
     labelled = [
-        (number, sign, affected.per_document(hits, sign)) for number, hits in enumerate(of_changes) for sign in SIGNS
+        (number, sign, affected.per_document(scored, sign))
+        for number, scored in enumerate(of_changes)
+        for sign in SIGNS
     ]
-    joined = affected.joined([hits for _, _, hits in labelled])
+    joined = affected.joined([scored for _, _, scored in labelled])
     data: dict = {f"hit_{name}": ("hit", getattr(joined, name)) for name in Hits._fields if name != "likeness"}
     data["hit_likeness"] = (("hit", "five"), joined.likeness)
     for name, column in (("hit_change", 0), ("hit_sign", 1)):
         data[name] = ("hit", np.concatenate([np.full(len(item[2].effect), item[column]) for item in labelled]))
     return data
+
+
+def _parts(ablation: AblationPass, inputs: Inputs) -> list[tuple[int, int]]:
+    count = len(rows_of(ablation, inputs))
+    return [(start, min(start + PART, count)) for start in range(0, count, PART)]
+
+
+def _parameters(ablation: AblationPass, part: tuple[int, int]) -> dict:
+    return {"ablation": ablation.part_record(), "rows": list(part)}
+
+
+def _read(cells: Cells, ablation: AblationPass) -> Iterator[xr.Dataset]:
+    """The parts of the pass; computed here where they are missing."""
+    for part in _parts(ablation, cells.inputs):
+        yield cells.get(PASS, ablation.step, **_parameters(ablation, part))
+
+
+def seconds(inputs: Inputs, parameters: Parameters) -> float:
+    """Rough seconds of one part."""
+    ablation, (first, last) = parameters["ablation"], parameters["rows"]
+    draws = DRAWS if ablation["method"] == "resample" else 1
+    return 4e-6 * (last - first) * inputs.n_ctx * len(ablation["what"]) * draws
+
+
+def label(inputs: Inputs, parameters: Parameters) -> str:
+    """The method, what is removed, and the rows."""
+    ablation, (first, last) = parameters["ablation"], parameters["rows"]
+    others = f" and {len(ablation['what']) - 1} others" if len(ablation["what"]) > 1 else ""
+    return f"{ablation['method']} ablation of {ablation['what'][0]}{others}, rows {first} to {last},"
+
+
+PASS = Kind(
+    "ablation_pass",
+    (6,),
+    measure,
+    plan_fields=("text_rows", "reference_rows", "seed"),
+    seconds=seconds,
+    label=label,
+)

@@ -14,9 +14,8 @@ from ablations import changes, closeup, forward
 from ablations.affected import Hits
 from ablations.closeup import CloseUp
 from experiments.heldout import ablation_pass
-from experiments.heldout.ablation_pass import Survey
-from experiments.measurements import inputs as bench
-from experiments.measurements.inputs import Bench
+from experiments.heldout.ablation_pass import AblationPass
+from experiments.results.inputs import Inputs
 
 BEFORE, AFTER = 60, 8  # tokens shown around the target; more before it where the head looks farther back
 PREDICTIONS = 5
@@ -39,25 +38,25 @@ class Context:
     predicted_changed: list[tuple[str, float]]
     document: int
     position: int
-    row: int  # of `ablation_pass.text`
+    row: int  # of the free held-out text
     pos: int  # in the row
 
 
-def contexts(on: Bench, asked: Survey, change: str, hits: Hits) -> list[Context]:
-    """Runs every hit again with fresh donors."""
-    return [_context(on, asked, change, hits.take(np.array([number]))) for number in range(len(hits.effect))]
+def contexts(inputs: Inputs, ablation: AblationPass, change: str, hits: Hits) -> list[Context]:
+    """Every hit in its context, run again with fresh donors."""
+    return [_context(inputs, ablation, change, hits.take(np.array([number]))) for number in range(len(hits.effect))]
 
 
-def fresh(on: Bench, asked: Survey, change: str, row: int, pos: int) -> CloseUp:
-    """A token of `ablation_pass.text` under a change, with donors that chose no list."""
-    model = bench.model(on.run.folder, asked.step)
-    draws = ablation_pass.stand_in(on, asked, slice(row, row + 1), half=1)(slice(0, 1))
-    tokens = ablation_pass.text(on).batch([row])[0]
-    parsed = changes.parse_change(change)
-    return closeup.close_up(forward.weights_of(model), model.cfg, tokens, pos, parsed, draws, asked.layer_norm)  # type: ignore[arg-type]
+def fresh(inputs: Inputs, ablation: AblationPass, change: str, row: int, pos: int) -> CloseUp:
+    """A token of the free held-out text under a change, with donors that chose no list."""
+    model = inputs.model(ablation.step)
+    draws = ablation_pass.stand_in(inputs, ablation, slice(row, row + 1), half=1)(slice(0, 1))
+    tokens = inputs.free_text.batch([row])[0]
+    parsed, layer_norm = changes.parse_change(change), ablation.layer_norm
+    return closeup.close_up(forward.weights_of(model), model.cfg, tokens, pos, parsed, draws, layer_norm)  # type: ignore[arg-type]
 
 
-def frame(found: list[Context]) -> pd.DataFrame:
+def frame(contexts_of_tokens: list[Context]) -> pd.DataFrame:
     """One row per token, in the order of the list."""
     rows = [
         {
@@ -77,7 +76,7 @@ def frame(found: list[Context]) -> pd.DataFrame:
             "document": context.document,
             "position": context.position,
         }
-        for rank, context in enumerate(found, start=1)
+        for rank, context in enumerate(contexts_of_tokens, start=1)
     ]
     return pd.DataFrame(rows)
 
@@ -96,10 +95,10 @@ def as_text(context: Context, rank: int, shown: int = 24) -> str:
     )
 
 
-def _context(on: Bench, asked: Survey, change: str, hit: Hits) -> Context:
+def _context(inputs: Inputs, ablation: AblationPass, change: str, hit: Hits) -> Context:
     row, pos = int(hit.row[0]), int(hit.pos[0])
-    seen = fresh(on, asked, change, row, pos)
-    rows = ablation_pass.text(on)
+    seen = fresh(inputs, ablation, change, row, pos)
+    rows = inputs.free_text
     tokens = rows.batch([row])[0].tolist()
     effects = seen.effects(tokens[pos]).double().numpy()
     start = max(0, min(pos - BEFORE, int(seen.attention.argmax()) - AFTER))

@@ -6,9 +6,10 @@ import numpy as np
 
 from ablations import affected, overlap
 from ablations.effects import Estimate
+from ablations.not_measurable import NotMeasurable
 from ablations.overlap import Shared
 from experiments.heldout import ablation_pass
-from experiments.heldout.ablation_pass import Survey
+from experiments.heldout.ablation_pass import AblationPass
 from experiments.heldout.path_overlap import SHARE
 from experiments.results.cells import Cells
 
@@ -16,7 +17,7 @@ TOKENS = 50_000  # of held-out text, or all where there are fewer
 
 
 class Removed(NamedTuple):
-    """With every head's z replaced by its mean, one by one: nats per token, and overlaps of affected tokens."""
+    """What the mean ablation of each head by itself does: nats per token, and overlaps of affected tokens."""
 
     tokens: int
     effects: dict[str, Estimate]
@@ -24,22 +25,28 @@ class Removed(NamedTuple):
     size: int  # tokens in each head's list
 
 
-def asked(found: Cells, step: int) -> Survey | None:
-    """The pass over the text; None where no text is left for it, or rows are too short to have scored tokens."""
-    if not len(ablation_pass.text(found.on)) or found.run.config["model"]["n_ctx"] <= affected.BEFORE + 1:
-        return None
-    return ablation_pass.of_heads(found.on, step, min(TOKENS, ablation_pass.available(found.on)))
+def pass_of_heads(cells: Cells, step: int) -> AblationPass:
+    """The pass over the text that overlaps rest on.
+
+    Raises NotMeasurable where no text is left for it, or rows are too short to have scored tokens.
+    """
+    inputs = cells.inputs
+    if inputs.n_ctx <= affected.BEFORE + 1:
+        raise NotMeasurable(
+            f"rows of {inputs.n_ctx} tokens have none with {affected.BEFORE} before it: use a longer context"
+        )
+    return ablation_pass.of_heads(inputs, step, min(TOKENS, inputs.free_tokens))
 
 
-def removed(found: Cells, survey_asked: Survey) -> Removed:
+def removed(cells: Cells, ablation: AblationPass) -> Removed:
     """Costs of all heads and overlaps of all pairs; computes the parts of the pass that are missing."""
-    kept, means = ablation_pass.kept(found, survey_asked), ablation_pass.means(found, survey_asked)
+    kept, means = ablation_pass.kept(cells, ablation), ablation_pass.means(cells, ablation)
     chosen = np.stack([overlap.strongest(effect, SHARE) for effect in kept.effect.values])
     groups = overlap.strata(kept.target.values, kept.clean.values)
     costs = zip(means.effect.values.tolist(), means.effect_se.values.tolist(), strict=True)
     return Removed(
         tokens=len(groups),
-        effects={name: Estimate(*cost) for name, cost in zip(survey_asked.what, costs, strict=True)},
+        effects={name: Estimate(*cost) for name, cost in zip(ablation.what, costs, strict=True)},
         shared=overlap.shared(chosen, groups),
         size=int(chosen[0].sum()),
     )

@@ -1,6 +1,6 @@
 """The tokens the induction head matters most for, and what cutting the previous-token heads' paths does to just those.
 
-Chosen and measured as `contexts` says: with one half of the donors, and with the other.
+Chosen and measured as `affected_tokens` says: with one half of the donors, and with the other.
 """
 
 import contextlib
@@ -12,29 +12,31 @@ import xarray as xr
 from ablations import affected
 from ablations.affected import Hits
 from ablations.effects import clustered
+from ablations.not_measurable import NotMeasurable
 from ablations.paths import VIAS
 from circuits import token_kinds
 from experiments import corpora
 from experiments.heldout import ablation_pass, affected_tokens
-from experiments.heldout.ablation_pass import Survey
-from experiments.results import cells
+from experiments.heldout.ablation_pass import AblationPass
+from experiments.measurements.induction_heads import INDUCTION_HEADS
 from experiments.results.cells import Cells
-from experiments.storage import store
+from experiments.results.inputs import Inputs
+from experiments.results.kind import Kind, Parameters
 
 TOP = 50
 
 
-def asked(found: Cells, circuit: xr.Dataset) -> Survey:
-    """The pass over the text: the strongest induction head, at the last checkpoint."""
-    head = circuit.attrs["induction"].split("+")[0]
-    tokens = min(found.plan.affected_tokens, ablation_pass.available(found.on))
-    return ablation_pass.check(Survey((head,), found.run.steps[-1], tokens, lists=True), found.on)
+def pass_of(cells: Cells) -> AblationPass:
+    """The pass over the text with the strongest induction head removed, at the last checkpoint."""
+    head = cells.table(INDUCTION_HEADS).attrs["induction"].split("+")[0]
+    tokens = min(cells.plan.affected_tokens, cells.inputs.free_tokens)
+    return ablation_pass.check(AblationPass((head,), cells.run.steps[-1], tokens, lists=True), cells.inputs)
 
 
-def compute(found: Cells, executor: Executor) -> None:
-    """The pass over the text; nothing where the text does not allow one."""
-    with contextlib.suppress(ValueError):  # the report says why
-        ablation_pass.compute(found, [asked(found, found.table("circuit"))], executor)
+def compute(cells: Cells, executor: Executor) -> None:
+    """Computes the pass over the text; nothing where the text does not allow one, which the report then says."""
+    with contextlib.suppress(NotMeasurable):
+        ablation_pass.compute(cells, [pass_of(cells)], executor)
 
 
 def changes(circuit: xr.Dataset) -> list[str]:
@@ -44,36 +46,34 @@ def changes(circuit: xr.Dataset) -> list[str]:
     return [head, *("+".join(f"{source}->{head}.{via}" for source in sources) for via in VIAS)]
 
 
-def table(found: Cells) -> xr.Dataset:
-    """effect, effect_se [change, hit] (errors over donors), mean, mean_se [change] (by document); where each hit is;
-    repeated [hit]: did the token before the target, and then the target, stand in the row before; its attrs: the same
-    share of all scored tokens.
+def table(cells: Cells) -> xr.Dataset:
+    """effect, effect_se [change, hit] (errors over donors), mean, mean_se [change] (clustered by document); where each
+    hit is; repeated [hit]: whether the token before the target, and then the target, stood in the row before; attrs:
+    the same share of all scored tokens.
     """
-    circuit = found.table("circuit")
-    survey_asked, names = asked(found, circuit), changes(circuit)
-    key = cells.key(found.on, "affected", survey_asked.step) | {
-        "survey": survey_asked.part_record() | {"tokens": survey_asked.tokens},
-        "changes": names,
-        "top": TOP,
-    }
-    return store.cached(found.folder, key, lambda: _measure(found, survey_asked, names))
+    ablation = pass_of(cells)
+    names = changes(cells.table(INDUCTION_HEADS))
+    return cells.get(INDUCTION_TOKENS, ablation.step, ablation=ablation.record(), changes=names, top=TOP)
 
 
-def top_hits(found: Cells, survey_asked: Survey) -> Hits:
-    return ablation_pass.hits(found, survey_asked, survey_asked.what[0], 1, TOP)
+def top_hits(cells: Cells, ablation: AblationPass, top: int = TOP) -> Hits:
+    """The tokens that the pass hurts most."""
+    return ablation_pass.hits(cells, ablation, ablation.what[0], 1, top)
 
 
-def _measure(found: Cells, survey_asked: Survey, names: list[str]) -> xr.Dataset:
-    hits, on = top_hits(found, survey_asked), found.on
+def measure(inputs: Inputs, step: int, cells: Cells, ablation: Parameters, changes: list[str], top: int) -> xr.Dataset:
+    """What `table` says."""
+    asked = ablation_pass.of_record(ablation, step)
+    hits = top_hits(cells, asked, top)
     count = len(hits.effect)
-    effect, effect_se = np.empty((len(names), count)), np.empty((len(names), count))
-    for number, name in enumerate(names):
+    effect, effect_se = np.empty((len(changes), count)), np.empty((len(changes), count))
+    for number, change in enumerate(changes):
         for hit in range(count):
-            seen = affected_tokens.fresh(on, survey_asked, name, int(hits.row[hit]), int(hits.pos[hit]))
+            seen = affected_tokens.fresh(inputs, asked, change, int(hits.row[hit]), int(hits.pos[hit]))
             draws = seen.effects(int(hits.likeness[hit, -1])).double().numpy()
             effect[number, hit], effect_se[number, hit] = draws.mean(), draws.std(ddof=1) / len(draws) ** 0.5
     means = [clustered(row, hits.document) for row in effect]
-    rows = ablation_pass.surveyed(survey_asked, on)
+    rows = ablation_pass.rows_of(asked, inputs)
     tokens, documents, positions = (
         rows.batch(slice(None)).numpy(),
         np.asarray(rows.documents),
@@ -89,10 +89,19 @@ def _measure(found: Cells, survey_asked: Survey, names: list[str]) -> xr.Dataset
         "repeated": ("hit", repeated(tokens, hits)),
         **{name: ("hit", getattr(hits, name)) for name in ("document", "position", "row", "pos")},
     }
-    attrs = {"tokens": survey_asked.tokens, "repeated_of_all": float(repeated(tokens, scored).mean())}
-    return xr.Dataset(data, {"change": names}, attrs)
+    attrs = {"tokens": asked.tokens, "repeated_of_all": float(repeated(tokens, scored).mean())}
+    return xr.Dataset(data, {"change": changes}, attrs)
 
 
 def repeated(tokens: np.ndarray, hits: Hits) -> np.ndarray:
-    """Whether the token before the target was followed by the target before, in the same row."""
+    """Whether the token before each target was followed by the target before, in the same row."""
     return token_kinds.repeats(tokens)[hits.row, hits.pos]
+
+
+INDUCTION_TOKENS = Kind(
+    "induction_tokens",
+    (6,),
+    measure,
+    plan_fields=("text_rows", "reference_rows", "seed"),
+    seconds=20.0,
+)

@@ -1,4 +1,4 @@
-"""Does cutting a path matter on the tokens for which its two ends matter, each alone?"""
+"""Whether cutting a path matters on the tokens for which its two ends matter, each alone."""
 
 import numpy as np
 
@@ -6,13 +6,14 @@ from ablations import overlap
 from ablations.changes import Change
 from ablations.names import head_name
 from experiments.heldout import ablation_pass
-from experiments.heldout.ablation_pass import Survey
+from experiments.heldout.ablation_pass import AblationPass
 from experiments.results.cells import Cells
+from experiments.statistics.intervals import TWO_SIDED
 
 SHARE = 0.02  # of the tokens: those that each end matters most for
 
 
-def parts(change: Change) -> tuple[str, ...]:
+def ends_of(change: Change) -> tuple[str, ...]:
     """The two heads of a change that is one path between heads; nothing for any other."""
     if change.heads or len(change.cuts) != 1:
         return ()
@@ -20,32 +21,33 @@ def parts(change: Change) -> tuple[str, ...]:
     return () if isinstance(source, str) or isinstance(target, str) else (head_name(source), head_name(target))
 
 
-def sentences(cells: Cells, asked: Survey, path: str, ends: tuple[str, ...]) -> list[str]:
+def sentences(cells: Cells, ablation: AblationPass, path: str, ends: tuple[str, ...]) -> list[str]:
     """Overlap of the two heads' tokens, and the share of the path's harm that falls on the tokens of both."""
-    kept = ablation_pass.kept(cells, asked)
+    kept = ablation_pass.kept(cells, ablation)
     source, target = (kept.effect.sel(change=end).values for end in ends)
     cut, documents = kept.effect.sel(change=path).values, kept.document.values
     groups = overlap.strata(kept.target.values, kept.clean.values)
     both = overlap.strongest(source, SHARE) & overlap.strongest(target, SHARE)
-    shared = overlap.jaccard(source, target, groups, SHARE, seed=asked.step)
-    found = [
+    shared = overlap.jaccard(source, target, groups, SHARE, seed=ablation.step)
+    lines = [
         f"Of the {100 * SHARE:g}% of tokens that {ends[0]} matters most for and the {100 * SHARE:g}% that {ends[1]} "
         f"matters most for, {100 * shared.value:.1f}% are the same (of their union; {_chance(shared)})."
     ]
     if not len(np.unique(documents[both])) > 1 or not (cut > 0).any():
-        return [*found, "Too few tokens matter for both to say where the path matters."]
-    harm = overlap.mass(cut, both, groups, seed=asked.step)
+        return [*lines, "Too few tokens matter for both to say where the path matters."]
+    harm = overlap.mass(cut, both, groups, seed=ablation.step)
     inside, outside = overlap.share(cut, both, documents)
     return [
-        *found,
+        *lines,
         f"On the {100 * both.mean():.2f}% of tokens that are among both, cutting {path} costs {inside.value:.3f} ± "
-        f"{1.96 * inside.se:.3f} nats, elsewhere {outside.value:.4f} ± {1.96 * outside.se:.4f}; they hold "
+        f"{TWO_SIDED * inside.se:.3f} nats, elsewhere {outside.value:.4f} ± {TWO_SIDED * outside.se:.4f}; they hold "
         f"{100 * harm.value:.1f}% of its harm ({_chance(harm)}).",
     ]
 
 
-def _chance(found: overlap.Overlap) -> str:
-    """Held against the same with one list shuffled among occurrences of the same token with like clean losses."""
+def _chance(measured: overlap.Overlap) -> str:
+    """What the same is where one list is shuffled among occurrences of the same token with like clean losses."""
     return (
-        f"{100 * found.chance:.1f} ± {100 * found.chance_sd:.1f}% (sd) among like tokens by chance, p = {found.p:.3f}"
+        f"{100 * measured.chance:.1f} ± {100 * measured.chance_sd:.1f}% (sd) among like tokens by chance, "
+        f"p = {measured.p:.3f}"
     )

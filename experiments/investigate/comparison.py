@@ -3,7 +3,7 @@
 import html
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import NamedTuple
 
@@ -11,14 +11,13 @@ import pandas as pd
 import xarray as xr
 
 from ablations.effects import Estimate, clustered
-from ablations.names import parse_head
+from ablations.not_measurable import NotMeasurable
 from experiments.heldout import ablation_pass, head_overlap
 from experiments.heldout.head_types import ATTENTION
 from experiments.investigate.head_card import HeadCard
+from experiments.measurements.rllc import RLLC
 from experiments.pages import html as shell
 from experiments.pages.html import interval
-from experiments.results import cells
-from experiments.storage import store
 from llc import settings
 from llc.estimate import mean_error, rises
 
@@ -55,7 +54,7 @@ class Comparison:
         rows = {}
         looks: dict[str, Callable[[], Row]] = {score: partial(self._look, score) for score in ATTENTION}
         for measure, measured in ({"effect": self._effect, "rllc": self._rllc} | looks).items():
-            with suppress(ValueError):
+            with suppress(NotMeasurable):
                 rows[measure] = measured()
         columns = [f"{part}{end}" for part in Row._fields for end in ("", "_se")]
         flat = {measure: [number for estimate in row for number in estimate] for measure, row in rows.items()}
@@ -82,7 +81,7 @@ class Comparison:
         """Of heads of two layers, which are not to be compared."""
         step, found = self.first.of.step, [self.first.rllc, self.second.rllc]
         if step not in found[0].step.values:
-            raise ValueError(f"learning coefficients are not sampled at step {step}")
+            raise NotMeasurable(f"learning coefficients are not sampled at step {step}")
         return Row(*(Estimate(float(one.value.sel(step=step)), float(one.se.sel(step=step))) for one in found))
 
     def _rllc_paired(self) -> Row:
@@ -95,14 +94,13 @@ class Comparison:
     def _traced(self) -> list[xr.Dataset]:
         """Of heads of one layer, with their draws, which the committed sweep does not keep."""
         of = self.first.of
-        heads = [parse_head(card.head) for card in (self.first, self.second)]
-        keys = [cells.llc_key(of.cells.on, of.step, head) for head in heads]
-        missing = cells.missing_heads(of.cells.folder, of.cells.on, of.step, sorted(set(heads)))
-        of.compute([cells.rllc_task(of.cells, of.step, missing)] if missing else [], "draws of both heads")
-        found = [store.read(of.cells.folder, key) for key in keys]
-        if any(one is None for one in found):
-            raise ValueError("learning coefficients cannot be sampled")
-        return [one for one in found if one is not None]
+        heads = [card.head for card in (self.first, self.second)]
+        sampled = replace(of.cells, committed=False)
+        of.compute(sampled.missing(RLLC, of.step, restrictions=sorted(set(heads))), "draws of both heads")
+        traced = [sampled.read(RLLC, of.step, restriction=head) for head in heads]
+        if any(one is None for one in traced):
+            raise NotMeasurable("learning coefficients cannot be sampled")
+        return [one for one in traced if one is not None]
 
     def _look(self, score: str) -> Row:
         at = [card.evidence for card in (self.first, self.second)]
@@ -125,7 +123,7 @@ class Comparison:
     def _overlap(self) -> str:
         try:
             both, chance = self.shared
-        except ValueError as error:
+        except NotMeasurable as error:
             return f"<p>Shared tokens are not measured: {html.escape(str(error).rstrip('.'))}.</p>"
         return (
             f"<p>Of the 5% of held-out tokens that each matters most for, {100 * both:.0f}% are also the other's; "
@@ -139,13 +137,13 @@ class Comparison:
 def _type(card: HeadCard) -> str:
     try:
         return f"<b>{html.escape(card.evidence.type.item())}</b>"
-    except ValueError as error:
+    except NotMeasurable as error:
         return f"not measured: {html.escape(str(error))}"
 
 
 def _strongest(card: HeadCard) -> str:
     try:
         at = card.composition.iloc[int(card.composition.sds.argmax())]
-    except ValueError as error:
+    except NotMeasurable as error:
         return f"not measured: {html.escape(str(error))}"
     return f"{at.source} to {at.target}, {at.via}: {at.score:.3f} ({at.sds:+.1f} sd)"

@@ -7,6 +7,7 @@ from functools import cached_property
 import networkx as nx
 import pandas as pd
 
+from ablations.not_measurable import NotMeasurable
 from experiments.heldout import head_types
 from experiments.investigate.snapshot import Snapshot, one_thread
 from experiments.pages import circuit_files, circuit_page
@@ -31,7 +32,7 @@ class FoundCircuit:
 
     @cached_property
     def found(self) -> Discovered:
-        """All that discovery gives; raises ValueError where the text has no prompts for the task."""
+        """All that discovery gives; raises NotMeasurable where the text has no prompts for the task."""
         cells, step = self.of.cells, self.of.step
         with one_thread():
             with self.of.executor(float("inf")) as executor:
@@ -52,7 +53,7 @@ class FoundCircuit:
         title = f"{self.of.title}: paths that carry {self.task}"
         try:
             found = self.found
-        except ValueError as error:
+        except NotMeasurable as error:
             said = f"<p>Not measured: {html.escape(str(error).rstrip('.'))}.</p>"
             return shell.fragment(f"<h1>{html.escape(title)}</h1>{said}")
         lines = [f"<p class=quiet>{html.escape(line)}.</p>" for line in circuit_files.sentences(found)]

@@ -9,14 +9,17 @@ import pandas as pd
 import xarray as xr
 
 from ablations.names import parse_head
+from ablations.not_measurable import NotMeasurable
 from experiments.heldout import ablation_pass, affected_tokens
-from experiments.heldout.ablation_pass import Survey
+from experiments.heldout.ablation_pass import AblationPass
 from experiments.heldout.affected_tokens import Context
 from experiments.investigate import head_pairs, text_attention
 from experiments.investigate.snapshot import Snapshot, one_thread
 from experiments.investigate.text_attention import TextAttention
 from experiments.jobs.job import Job
-from experiments.storage import tensorfile
+from experiments.measurements.composition import COMPOSITION
+from experiments.measurements.paths import PATHS
+from experiments.storage.files import write_bytes
 
 TOP = 6  # affected tokens
 
@@ -25,7 +28,7 @@ TOP = 6  # affected tokens
 class HeadCard:
     """One head. It shows itself in a notebook; `save` writes the same as a page.
 
-    Every part raises ValueError, in one sentence, where the run or its text does not allow to measure it.
+    Every part raises NotMeasurable, in one sentence, where the run or its text does not allow to measure it.
     """
 
     of: Snapshot
@@ -75,12 +78,12 @@ class HeadCard:
 
     @cached_property
     def contexts(self) -> list[Context]:
-        """The tokens of held-out text that suffer most when the head says what it says in 8 other documents."""
+        """The tokens of held-out text whose loss rises most under resample ablation of the head."""
         self.of.compute(self._missing_affected(), f"tokens that {self.head} matters for")
         with one_thread():
-            asked = self.affected_survey
-            hits = ablation_pass.hits(self.of.cells, asked, self.head, 1, TOP)
-            return affected_tokens.contexts(self.of.cells.on, asked, self.head, hits)
+            ablation = self.affected_pass
+            hits = ablation_pass.hits(self.of.cells, ablation, self.head, 1, TOP)
+            return affected_tokens.contexts(self.of.cells.inputs, ablation, self.head, hits)
 
     @cached_property
     def affected(self) -> pd.DataFrame:
@@ -96,10 +99,11 @@ class HeadCard:
             return text_attention.where_it_matters(self.of, self.head, self.contexts)
 
     @property
-    def affected_survey(self) -> Survey:
-        """The pass over held-out text that `contexts` are of, the head's output in other documents in its place."""
-        tokens = min(self.of.cells.plan.affected_tokens, ablation_pass.available(self.of.cells.on))
-        return ablation_pass.check(Survey((self.head,), self.of.step, tokens, lists=True), self.of.cells.on)
+    def affected_pass(self) -> AblationPass:
+        """The pass over held-out text that `contexts` are of: resample ablation of the head."""
+        inputs = self.of.cells.inputs
+        tokens = min(self.of.cells.plan.affected_tokens, inputs.free_tokens)
+        return ablation_pass.check(AblationPass((self.head,), self.of.step, tokens, lists=True), inputs)
 
     def compute(self) -> None:
         """All that the card shows and that is missing, but for types, with one bar for the time left."""
@@ -112,7 +116,7 @@ class HeadCard:
         from experiments.pages import html as shell
 
         page = shell.page(f"{self.head} of {self.of.title}", head_page.card(self))
-        tensorfile.write_bytes(Path(path), page.encode())
+        write_bytes(Path(path), page.encode())
         return Path(path)
 
     def _repr_html_(self) -> str:
@@ -127,19 +131,19 @@ class HeadCard:
         return self.of.missing_rllcs([self.layer])
 
     def _missing_composition(self) -> list[Job]:
-        return self.of.missing_cells("composition") if self.of.cfg.n_layers > 1 else []
+        return self.of.missing_cells(COMPOSITION) if self.of.cfg.n_layers > 1 else []
 
     def _missing_paths(self) -> list[Job]:
-        asked = head_pairs.path_survey(self.of, self.head)
-        return [*self.of.missing_cells("paths"), *ablation_pass.missing(self.of.cells, asked)]
+        ablation = head_pairs.path_pass(self.of, self.head)
+        return [*self.of.missing_cells(PATHS), *ablation_pass.missing(self.of.cells, ablation)]
 
     def _missing_affected(self) -> list[Job]:
-        return ablation_pass.missing(self.of.cells, self.affected_survey)
+        return ablation_pass.missing(self.of.cells, self.affected_pass)
 
 
 def _allowed(missing: Callable[[], list[Job]]) -> list[Job]:
-    """Nothing where the run or its text does not allow it: who reads it says so."""
+    """The missing jobs; none where the run or its text does not allow them, which whoever reads them says."""
     try:
         return missing()
-    except ValueError:
+    except NotMeasurable:
         return []

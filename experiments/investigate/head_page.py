@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from ablations.not_measurable import NotMeasurable
 from experiments.heldout.head_types import ATTENTION
 from experiments.investigate import attention_grid
 from experiments.investigate.head_card import HeadCard
@@ -15,7 +16,7 @@ from experiments.pages.html import image, interval, section, table
 from experiments.plots import head_curve, head_paths
 from experiments.plots.head_types import KIND_COLORS
 from experiments.plots.style import TWO_SIDED, VIA_NAMES
-from experiments.results.cells import tokens_seen
+from experiments.runs.run import tokens_seen
 from llc import settings
 
 STRONG = 3.0  # standard deviations above the baseline at which a composition is named
@@ -49,12 +50,12 @@ def _head(of: HeadCard) -> str:
     run, cells = of.of.cells.run, of.of.cells
     try:
         label = f"<span class=type>{html.escape(of.evidence.type.item())}</span>"
-    except ValueError:  # said below
+    except NotMeasurable:  # said below
         label = ""
     seen = float(tokens_seen(run, [of.of.step])[0])
     trained = f" ({seen:.3g} million training tokens)" if seen else ""
     lines = f"{run.name}, checkpoint {of.of.step}{trained}, corpus {cells.plan.corpus}"
-    note = run.corpus_note(cells.on.corpus)
+    note = run.corpus_note(cells.inputs.corpus)
     said = f"<p class=quiet><b>Note:</b> {html.escape(note)}.</p>" if note else ""
     return f"<h1>{of.head}{label}</h1>\n<p class=quiet>{html.escape(lines)}</p>{said}"
 
@@ -136,7 +137,7 @@ def _verdict(own: xr.Dataset, step: int) -> str:
 def _affected(of: HeadCard) -> str:
     hits = [affected_page.hit(context, rank) for rank, context in enumerate(of.contexts, start=1)]
     return (
-        f"<p class=quiet>Of {of.affected_survey.tokens} held-out tokens, those whose loss rises most when {of.head} "
+        f"<p class=quiet>Of {of.affected_pass.tokens} held-out tokens, those whose loss rises most when {of.head} "
         "says what it says in 8 other documents: chosen with one half of the donors, printed with the other (95% over "
         "donors). Blue: where it attends from the token before the marked one.</p>"
         f"<div class=hits>{''.join(hits) or 'No such token.'}</div>"

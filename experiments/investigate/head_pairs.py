@@ -5,11 +5,14 @@ import pandas as pd
 import xarray as xr
 
 from ablations.names import Head, all_heads, head_name, parse_head
+from ablations.not_measurable import NotMeasurable
 from ablations.paths import OUTPUT, VIAS, Path, ends, parse_path, path_name
 from circuits import composition as scores
 from experiments.heldout import ablation_pass
-from experiments.heldout.ablation_pass import Survey
+from experiments.heldout.ablation_pass import AblationPass
 from experiments.investigate.snapshot import Snapshot
+from experiments.measurements.composition import COMPOSITION
+from experiments.measurements.paths import PATHS
 
 PATH_TOKENS = 30_000  # of held-out text on which paths are cut
 
@@ -18,9 +21,9 @@ def composition(of: Snapshot, name: str) -> pd.DataFrame:
     """One row for each input (via) of the pairs that the head is in: source, target, via, score, baseline, sds.
 
     score: as the cells have it; baseline: of the same two matrices turned against each other at random; sds: how many
-    standard deviations of that the squared score is above its mean. Raises ValueError for a model of one layer.
+    standard deviations of that the squared score is above its mean. Raises NotMeasurable for a model of one layer.
     """
-    measured = of.cells.cell("composition", of.step)
+    measured = of.cells.get(COMPOSITION, of.step)
     mean, sd = scores.spectral_baseline(of.weights, of.cfg)
     rows = []
     for source, target in _pairs(of, name):
@@ -32,28 +35,29 @@ def composition(of: Snapshot, name: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def path_survey(of: Snapshot, name: str) -> Survey:
-    """Every path between the head and another, and the head's to the output, cut by itself; raises ValueError where
+def path_pass(of: Snapshot, name: str) -> AblationPass:
+    """Every path between the head and another, and the head's to the output, cut by itself; raises NotMeasurable where
     the model or the text does not allow it.
     """
     paths = [Path(source, target, via) for source, target in _pairs(of, name) for via in VIAS]
     paths.append(Path(parse_head(name), OUTPUT))
-    tokens = min(PATH_TOKENS, ablation_pass.available(of.cells.on))
-    return ablation_pass.check(Survey(tuple(map(path_name, paths)), of.step, tokens, "mean"), of.cells.on)
+    tokens = min(PATH_TOKENS, of.cells.inputs.free_tokens)
+    ablation = AblationPass(tuple(map(path_name, paths)), of.step, tokens, "mean")
+    return ablation_pass.check(ablation, of.cells.inputs)
 
 
 def paths(of: Snapshot, name: str) -> pd.DataFrame:
     """One row for each path: source, target, via, effect, effect_se, copy_gain, copy_gain_se.
 
-    effect: loss rise on held-out text when the path is cut (the source's mean in place of its output, layer norm
+    effect: loss rise on held-out text when the path is cut (mean ablation of what it carries, layer norm
     recomputed); copy_gain: how much of the copy gain on repeated random tokens that removes (NaN for the path to the
     output, which is not measured); nats per token, one standard error.
     """
-    asked = path_survey(of, name)
-    found, copying = ablation_pass.means(of.cells, asked), of.cells.cell("paths", of.step)
+    ablation = path_pass(of, name)
+    means, copying = ablation_pass.means(of.cells, ablation), of.cells.get(PATHS, of.step)
     rows = []
-    for change in asked.what:
-        path, at = parse_path(change), found.sel(change=change)
+    for change in ablation.what:
+        path, at = parse_path(change), means.sel(change=change)
         source, target = ends(path)
         named = {"source": source, "target": target, "via": path.via or ""}
         gain = copying.sel(named) if path.via else xr.Dataset({"effect": np.nan, "effect_se": np.nan})
@@ -70,7 +74,7 @@ def paths(of: Snapshot, name: str) -> pd.DataFrame:
 def _pairs(of: Snapshot, name: str) -> list[tuple[Head, Head]]:
     """With every head of an earlier layer as source, and with every head of a later one as target."""
     if of.cfg.n_layers < 2:
-        raise ValueError("the model has one layer: no head reads what another writes")
+        raise NotMeasurable("the model has one layer: no head reads what another writes")
     head, heads = parse_head(name), all_heads(of.cfg)
     earlier = [(other, head) for other in heads if other[0] < head[0]]
     return earlier + [(head, other) for other in heads if other[0] > head[0]]

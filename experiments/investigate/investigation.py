@@ -21,17 +21,16 @@ from transformer_lens import HookedTransformer
 
 from ablations.names import check_head, head_name, parse_head
 from experiments import runs
-from experiments.claims.study import MAIN, in_way
 from experiments.investigate import overview
 from experiments.investigate.comparison import Comparison
 from experiments.investigate.found_circuit import FoundCircuit
 from experiments.investigate.head_card import HeadCard
 from experiments.investigate.snapshot import Snapshot
-from experiments.measurements import plan
+from experiments.measurements.variants import MAIN, in_way
+from experiments.results import plan
 from experiments.results.cells import Cells
 from experiments.runs import adopt
 from experiments.runs.run import Run
-from experiments.storage import store
 
 
 class Investigation:
@@ -66,7 +65,7 @@ class Investigation:
         name = corpus or run.config["preset"]["corpus"]
         planned = plan.default_plan(name, run.config["model"]["n_ctx"], seed)
         kept = Cells(folder or Path("results") / run.name, run, planned, committed=True)
-        _ = run.tokenizer, kept.on.corpus  # read, or built, now: what is wrong with them is said here
+        _ = run.tokenizer, kept.inputs.corpus  # read, or built, now: what is wrong with them is said here
         self.snapshot = Snapshot(in_way(kept, MAIN), chosen, tokens, workers)
 
     @property
@@ -124,9 +123,8 @@ def _run(model: str | Path | Run | HookedTransformer, tokenizer: Any, corpus: st
 
 
 def _adopted(model: HookedTransformer, tokenizer: Any, corpus: str, out: Path | None) -> Run:
-    """Written beside its results, under a name of its weights and its text: the second time it is there."""
-    arrays = {name: tensor.detach().cpu().float().numpy() for name, tensor in model.named_parameters()}
-    name = f"model-{store.fingerprint(corpus=corpus, **arrays)[:8]}"
+    """Written beside its results, under a name of its content: the second time it is there."""
+    name = adopt.content_name(model, tokenizer, corpus)
     folder = (out or Path("results") / name) / "run" / name
     if (folder / "config.json").is_file():
         return runs.open_run(folder)

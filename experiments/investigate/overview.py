@@ -4,8 +4,10 @@ import html
 
 import pandas as pd
 
+from ablations.not_measurable import NotMeasurable
 from experiments.heldout.head_types import ATTENTION
 from experiments.investigate.snapshot import Snapshot
+from experiments.measurements.rllc import RLLC
 from experiments.pages import html as shell
 from experiments.pages.html import interval
 
@@ -45,7 +47,7 @@ def overview(of: Snapshot) -> str:
         "layer. Then its mean attention (0 to 1) to the token before, to the token itself, and, on random tokens that "
         "repeat, to what followed the token before; and how many multigrams of the model it has learned."
     )
-    note = run.corpus_note(of.cells.on.corpus)
+    note = run.corpus_note(of.cells.inputs.corpus)
     said += f"<p><b>Note:</b> {html.escape(note)}.</p>" if note else ""
     body = f"<h1>{html.escape(run.name)}</h1><p class=quiet>{html.escape(lead)}</p>{said}"
     table = shell.table(COLUMNS, rows, words=(0, 1))
@@ -56,7 +58,7 @@ def _types(of: Snapshot) -> pd.DataFrame | str:
     """Or why not."""
     try:
         found = of.types
-    except ValueError as error:
+    except NotMeasurable as error:
         return str(error)
     table = found[list(TYPES)].to_dataframe().assign(learned=found.learned.sum("sort").values)
     return table.rename_axis("head")
@@ -64,12 +66,12 @@ def _types(of: Snapshot) -> pd.DataFrame | str:
 
 def _rllc(of: Snapshot) -> pd.DataFrame | str:
     """Or why not."""
-    if of.step not in of.cells.steps("rllc"):
-        return f"learning coefficients at step {of.step}, they are at {', '.join(map(str, of.cells.steps('rllc')))}"
+    if of.step not in of.cells.steps(RLLC):
+        return f"learning coefficients at step {of.step}, they are at {', '.join(map(str, of.cells.steps(RLLC)))}"
     try:
         of.compute(of.missing_rllcs(range(of.cfg.n_layers), [of.step]), "learning coefficients")
         found = of.rllc().sel(step=of.step)[["value", "se", "verdict"]]
-    except ValueError as error:
+    except NotMeasurable as error:
         return str(error)
     table = found.drop_vars(["layer", "head", "step"]).to_dataframe()
     return table.rename(columns={"value": "rllc", "se": "rllc_se"}).rename_axis("head")

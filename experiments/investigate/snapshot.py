@@ -17,14 +17,15 @@ from transformer_lens import HookedTransformerConfig
 from ablations import forward
 from ablations.forward import Weights
 from ablations.names import all_heads, head_name
+from ablations.not_measurable import NotMeasurable
 from experiments.heldout import ablation_pass, head_overlap, head_types
-from experiments.heldout.ablation_pass import Survey
+from experiments.heldout.ablation_pass import AblationPass
 from experiments.jobs import executors, runner
 from experiments.jobs.job import Job, JobsFailed
-from experiments.measurements import inputs as bench
-from experiments.results import cells
+from experiments.measurements.labels import heads_by_layer
+from experiments.measurements.rllc import RLLC
 from experiments.results.cells import Cells
-from experiments.storage import store
+from experiments.results.kind import Kind
 
 
 @dataclass(frozen=True)
@@ -38,30 +39,34 @@ class Snapshot:
 
     @property
     def title(self) -> str:
+        """The run and the checkpoint, for a person to read."""
         return f"{self.cells.run.name}, step {self.step}"
 
     @cached_property
     def cfg(self) -> HookedTransformerConfig:
+        """The model's configuration."""
         return self.cells.run.model_config()
 
     @property
     def heads(self) -> list[str]:
+        """The names of all heads."""
         return [head_name(head) for head in all_heads(self.cfg)]
 
     @property
     def weights(self) -> Weights:
-        return forward.weights_of(bench.model(self.cells.run.folder, self.step))
+        """The checkpoint's weights by name."""
+        return forward.weights_of(self.cells.inputs.model(self.step))
 
     def compute(self, jobs: Sequence[Job], what: str) -> None:
         """Stores what is missing. What the run or its text does not allow is left out: who reads it says so."""
         if not jobs:
             return
         seconds = sum(job.seconds for job in jobs)
-        with one_thread(), self.executor(seconds) as executor, suppress(ValueError), _as_value_error():
+        with one_thread(), self.executor(seconds) as executor, suppress(NotMeasurable), _first_reason():
             runner.run(jobs, executor, f"{self.cells.run.name}: {what}")
 
     def executor(self, seconds: float) -> AbstractContextManager[Executor]:
-        """Who computes so much: this process where starting others takes longer."""
+        """Who computes work of so many seconds: this process where starting others takes longer."""
         if isinstance(self.workers, Executor):
             return nullcontext(self.workers)
         here = self.workers == 1 or seconds < ablation_pass.WORTH_WORKERS
@@ -69,61 +74,60 @@ class Snapshot:
 
     @cached_property
     def types(self) -> xr.Dataset:
-        """`head_types.table`; raises ValueError where the text does not allow it."""
-        wanted = head_types.asked(self.cells, self.step, self.tokens)
-        found = head_types.known(self.cells, wanted)
-        if found is not None:
-            return found
+        """`head_types.measure`; raises NotMeasurable where the text does not allow it."""
+        ablation = head_types.pass_of_types(self.cells, self.step, self.tokens)
+        stored = head_types.known(self.cells, ablation)
+        if stored is not None:
+            return stored
         with one_thread():
-            with self.executor(float("inf")) as executor, _as_value_error():
-                head_types.compute(self.cells, wanted, executor)
-            return head_types.table(self.cells, wanted)
+            with self.executor(float("inf")) as executor, _first_reason():
+                head_types.compute(self.cells, ablation, executor)
+            return head_types.table(self.cells, ablation)
 
     def rllc(self) -> xr.Dataset:
-        """value, se, verdict, ... [step, restriction] of what is sampled by now; raises ValueError where nothing is."""
-        return self.cells.assembled("rllc")
+        """value, se, verdict, ... [step, restriction] of what is sampled by now.
+
+        Raises NotMeasurable where nothing is.
+        """
+        return self.cells.assembled(RLLC)
 
     def missing_rllcs(self, layers: Sequence[int], steps: Sequence[int] | None = None) -> list[Job]:
         """What is to be sampled of these layers, by default at all checkpoints that are sampled."""
-        chosen = self.cells.steps("rllc") if steps is None else steps
-        jobs = [(job, *job.arguments[3:]) for job in self.cells.missing_rllcs()]
-        return [job for job, step, heads in jobs if step in chosen and heads[0][0] in layers]
+        names = [name for layer in layers for name in heads_by_layer(self.cfg)[layer]]
+        return [
+            job
+            for job in self.cells.missing_tables([RLLC], steps)
+            if set(job.arguments[-1]["restrictions"]) <= set(names)
+        ]
 
     @cached_property
-    def effects(self) -> Survey:
-        """The pass over the text with every head removed by itself (its mean in its place), computed; raises
-        ValueError where the text does not allow it.
+    def effects(self) -> AblationPass:
+        """The pass over the text with every head removed by itself (mean ablation), computed; raises NotMeasurable
+        where the text does not allow it.
         """
-        wanted = head_overlap.asked(self.cells, self.step)
-        if wanted is None:
-            raise ValueError("rows are too short, or no held-out text is left: use more text")
-        self.compute(ablation_pass.missing(self.cells, wanted), "effects of all heads")
-        return wanted
+        ablation = head_overlap.pass_of_heads(self.cells, self.step)
+        self.compute(ablation_pass.missing(self.cells, ablation), "effects of all heads")
+        return ablation
 
-    def missing_cells(self, *kinds: str) -> list[Job]:
-        """Of the cells at this checkpoint."""
-        place = (self.cells.folder, self.cells.run.folder, self.cells.plan)
-        return [
-            Job(cells.work, (*place, kind, self.step), cells.COST[kind], f"{kind} at step {self.step}")
-            for kind in kinds
-            if store.read(self.cells.folder, cells.key(self.cells.on, kind, self.step)) is None
-        ]
+    def missing_cells(self, *kinds: Kind) -> list[Job]:
+        """Those of the cells at this checkpoint that are not there, as jobs."""
+        return [job for kind in kinds for job in self.cells.missing(kind, self.step)]
 
 
 @contextmanager
-def _as_value_error() -> Iterator[None]:
+def _first_reason() -> Iterator[None]:
     """Jobs that all failed since the run or its text does not allow them raise the first one's reason."""
     try:
         yield
     except JobsFailed as failed:
-        if all(isinstance(error, ValueError) for error in failed.errors):
+        if all(isinstance(error, NotMeasurable) for error in failed.errors):
             raise failed.errors[0] from None
         raise
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Measurements have one; what the caller does afterwards has as many as before."""
+    """Measurements run on one thread; what the caller does afterwards has as many as before."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -12,8 +12,8 @@ from torch import Tensor
 from ablations import changed_losses, rerun, substitutes
 from ablations.changes import Change
 from ablations.names import parse_head
+from ablations.not_measurable import NotMeasurable
 from experiments import corpora
-from experiments.heldout import ablation_pass
 from experiments.heldout.affected_tokens import Context
 from experiments.investigate.snapshot import Snapshot
 
@@ -40,12 +40,12 @@ class TextAttention:
 
 
 def on_text(of: Snapshot, head: str, text: str) -> TextAttention:
-    """The beginning of a text of one's own; raises ValueError where the run's tokenizer cannot write it."""
+    """The beginning of a text of one's own; raises ValueError where the run's tokenizer cannot encode it."""
     tokenizer = of.cells.run.tokenizer
     try:
         ids = tokenizer.encode(text, add_special_tokens=False).ids
     except Exception as error:  # tokenizers raises a bare Exception
-        raise ValueError(f"the run's tokenizer cannot write this text ({error}): use another") from None
+        raise ValueError(f"the run's tokenizer cannot encode this text ({error}): use another") from None
     if not ids:
         raise ValueError("the text has no token: give some to look at")
     row = [corpora.bos(tokenizer), *ids][: min(SHOWN, of.cells.run.config["preset"]["n_ctx"])]
@@ -55,13 +55,13 @@ def on_text(of: Snapshot, head: str, text: str) -> TextAttention:
 
 def where_it_matters(of: Snapshot, head: str, found: Sequence[Context]) -> TextAttention:
     """Held-out text that ends with one of the head's most affected tokens: the first for which it looks at a token that
-    is shown, or the first of all. Raises ValueError without any.
+    is shown, or the first of all. Raises NotMeasurable without any.
     """
     if not found:
-        raise ValueError("there is no token that it matters for")
+        raise NotMeasurable("there is no token that it matters for")
     near = [context for context in found if len(context.before) - int(np.argmax(context.attention)) < SHOWN]
     context = (near or list(found))[0]
-    row = ablation_pass.text(of.cells.on).batch([context.row])[0]
+    row = of.cells.inputs.free_text.batch([context.row])[0]
     first = max(0, context.pos - SHOWN)
     source = f"document {context.document} of the held-out text, up to an affected token"
     return _look(of, head, row[: context.pos + 1], slice(first, context.pos), source)
@@ -88,8 +88,8 @@ def _look(of: Snapshot, head: str, row: Int64[Tensor, " pos"], shown: slice, sou
 def _effects(of: Snapshot, head: str, row: Int64[Tensor, " pos"]) -> Float[np.ndarray, " predicted"]:
     """NaN where there is no text to take the head's mean of."""
     try:
-        means = substitutes.means(of.weights, of.cfg, of.cells.on.reference)
-    except ValueError:
+        means = substitutes.means(of.weights, of.cfg, of.cells.inputs.reference)
+    except NotMeasurable:
         return np.full(len(row) - 1, np.nan)
     (block,) = changed_losses.blocks(of.weights, of.cfg, row[None], [Change(heads=(parse_head(head),))], means)
     return block.effect[0, 0].double().numpy()

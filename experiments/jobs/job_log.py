@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Literal
 
 from experiments.jobs.job import Job
-from experiments.storage import tensorfile
+from experiments.storage.files import write_bytes
 
 NAME, MANIFEST = "log.jsonl", "manifest.csv"
 State = Literal["missing", "done", "failed"]
+_KNOWN = {"sweep": {"description", "host", "pid", "jobs"}, "done": {"job"}, "failed": {"job"}}  # parts of events
 
 
 @dataclass
@@ -143,7 +144,7 @@ def write_manifest(folder: Path) -> Path:
     rows.writerow(("job", "state", "seconds", "peak_mb", "error"))
     for _, entry in sorted(read(folder)[0].items()):
         rows.writerow((entry.name, entry.state, entry.took, entry.peak_mb, entry.error))
-    tensorfile.write_bytes(folder / MANIFEST, text.getvalue().encode())
+    write_bytes(folder / MANIFEST, text.getvalue().encode())
     return folder / MANIFEST
 
 
@@ -156,7 +157,7 @@ def _events(path: Path) -> Iterator[dict]:
             event = json.loads(line)
         except ValueError:
             continue
-        if isinstance(event, dict) and {"event", "sweep", "time"} <= set(event):
+        if isinstance(event, dict) and {"event", "sweep", "time"} <= set(event) and _KNOWN.get(event["event"], set()) <= set(event):
             yield event
 
 

@@ -2,14 +2,38 @@
 
 import xarray as xr
 
-from experiments.measurements import inputs as bench
-from experiments.measurements.inputs import Bench
+from experiments.jobs import device
+from experiments.measurements.rllc import named
+from experiments.results.cells import Cells
+from experiments.results.committed import without_traces
+from experiments.results.inputs import Inputs
+from experiments.results.kind import Kind, Parameters, sampled_checkpoints
+from experiments.runs.models import sampled_model_at
 from llc import engine
 from llc.diagnose import health
+from llc.estimate import VERSION
 
 
-def measure_full(on: Bench, step: int) -> xr.Dataset:
+def measure(inputs: Inputs, step: int, cells: Cells) -> xr.Dataset:
     """value, se and the health record, on the train split of the plan's corpus (data-refined where it is another)."""
-    model = bench.sampled_model(on.run.folder, step)
-    trace = engine.sample(model, on.sampled, ["full"], settings=on.plan.llc, seed=on.plan.seed)["full"]
+    model = sampled_model_at(inputs.run, step, device.own())
+    trace = engine.sample(model, inputs.sampled, ["full"], settings=inputs.plan.llc, seed=inputs.plan.seed)["full"]
     return health(trace)
+
+
+def label(inputs: Inputs, parameters: Parameters) -> str:
+    """The kind, the text and the settings."""
+    return f"full, {inputs.plan.corpus}, {named(inputs.plan.llc)}"
+
+
+FULL_LLC = Kind(
+    "full",
+    (6, VERSION),
+    measure,
+    splits=("train",),
+    steps=sampled_checkpoints,
+    plan_fields=("sampled_rows", "llc", "seed"),
+    seconds=10.0,
+    label=label,
+    keeps=without_traces,
+)

@@ -1,7 +1,6 @@
 """How much of the training text's statistics a checkpoint has learned: common n-grams, and bigrams."""
 
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,22 +12,46 @@ from ablations import forward
 from ablations.effects import clustered
 from circuits import ngrams
 from experiments import corpora
-from experiments.measurements import inputs as bench
-from experiments.measurements.inputs import Bench
-from experiments.measurements.plan import Plan
+from experiments.corpora.corpus import Corpus
+from experiments.results.cells import Cells
+from experiments.results.inputs import Inputs
+from experiments.results.kind import Kind
 
 LENGTHS = (2, 3, 4)  # of n-grams
 COUNTED_TOKENS = 1_000_000  # of the train split
 BIGRAM_ROWS = 16  # of held-out text, on which whole distributions are compared
 
 
-def measure_predictions(on: Bench, step: int) -> xr.Dataset:
-    """ngram_score [n], bigram_cross_entropy and bigram_entropy (nats), each with its _se, by document."""
-    model = bench.model(on.run.folder, step)
-    weights, cfg, bos = forward.weights_of(model), model.cfg, corpora.bos(on.run.tokenizer)
-    tokens, documents = on.text.tokens, on.text_documents[:, 1:]
+class _Counted:
+    """A corpus as the key of a process's cache: two are the same where their content is."""
+
+    def __init__(self, corpus: Corpus, vocabulary: int) -> None:
+        self.corpus, self.vocabulary = corpus, vocabulary
+
+    def __hash__(self) -> int:
+        return hash((self.corpus.fingerprint, self.vocabulary))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Counted) and hash(self) == hash(other)
+
+    @property
+    def tokens(self) -> np.ndarray:
+        rows = slice(0, max(1, COUNTED_TOKENS // self.corpus.tokens.shape[1]))
+        return self.corpus.batch(rows).numpy()
+
+    @property
+    def bos(self) -> int:
+        return corpora.bos(self.corpus.tokenizer)
+
+
+def measure(inputs: Inputs, step: int, cells: Cells) -> xr.Dataset:
+    """ngram_score [n], bigram_cross_entropy and bigram_entropy (nats), each with its _se, clustered by document."""
+    model = inputs.model(step)
+    weights, cfg, bos = forward.weights_of(model), model.cfg, corpora.bos(inputs.run.tokenizer)
+    tokens, documents = inputs.text.tokens, inputs.text_documents[:, 1:]
+    counted = _Counted(inputs.train, inputs.d_vocab)
     losses: list[Tensor] = []
-    bigrams, of_bigrams = _bigrams(on.run.folder, on.plan), []
+    bigrams, of_bigrams = _bigrams(counted), []
     after = tokens[:BIGRAM_ROWS, :-1].numpy()
     known = (after != bos) & (np.diff(bigrams.indptr)[after] > 0)
     with torch.no_grad():
@@ -40,13 +63,15 @@ def measure_predictions(on: Bench, step: int) -> xr.Dataset:
             predicted = forward.unembed(weights, cfg, final[: len(first), :-1]).log_softmax(-1)
             chosen = known[first]
             of_bigrams.append(ngrams.bigram_losses(predicted[torch.from_numpy(chosen)], after[first][chosen], bigrams))
-    table = _common(on.run.folder, on.plan)
     by_token = torch.cat(losses).double().numpy()
-    found = []
+    common, estimates = _common(counted), []
     for n in LENGTHS:
-        at = ngrams.ends(tokens.numpy(), table[n], n, bos, cfg.d_vocab)
-        found.append(ngrams.score(by_token, at, documents))
-    data: dict = {"ngram_score": ("n", [e.value for e in found]), "ngram_score_se": ("n", [e.se for e in found])}
+        ends = ngrams.ends(tokens.numpy(), common[n], n, bos, cfg.d_vocab)
+        estimates.append(ngrams.score(by_token, ends, documents))
+    data: dict = {
+        "ngram_score": ("n", [estimate.value for estimate in estimates]),
+        "ngram_score_se": ("n", [estimate.se for estimate in estimates]),
+    }
     for name in of_bigrams[0]:
         estimate = clustered(np.concatenate([part[name] for part in of_bigrams]), documents[:BIGRAM_ROWS][known])
         data |= {f"bigram_{name}": ((), estimate.value), f"bigram_{name}_se": ((), estimate.se)}
@@ -54,18 +79,15 @@ def measure_predictions(on: Bench, step: int) -> xr.Dataset:
 
 
 @lru_cache(maxsize=2)
-def _common(folder: Path, plan: Plan) -> dict[int, np.ndarray]:
-    on = bench.bench(folder, plan)
-    vocabulary, bos = on.run.config["model"]["d_vocab"], corpora.bos(on.run.tokenizer)
-    return {n: ngrams.common(_counted(on), n, bos, vocabulary) for n in LENGTHS}
+def _common(counted: _Counted) -> dict[int, np.ndarray]:
+    """The common n-grams of the counted text, by their length."""
+    return {n: ngrams.common(counted.tokens, n, counted.bos, counted.vocabulary) for n in LENGTHS}
 
 
 @lru_cache(maxsize=2)
-def _bigrams(folder: Path, plan: Plan) -> sparse.csr_array:
-    on = bench.bench(folder, plan)
-    return ngrams.bigrams(_counted(on), corpora.bos(on.run.tokenizer), on.run.config["model"]["d_vocab"])
+def _bigrams(counted: _Counted) -> sparse.csr_array:
+    """How often each token follows each other in the counted text."""
+    return ngrams.bigrams(counted.tokens, counted.bos, counted.vocabulary)
 
 
-def _counted(on: Bench) -> np.ndarray:
-    rows = slice(0, max(1, COUNTED_TOKENS // on.run.config["model"]["n_ctx"]))
-    return on.train.batch(rows).numpy()
+PREDICTIONS = Kind("predictions", (6,), measure, splits=("train", "test"), plan_fields=("text_rows",), seconds=2.0)

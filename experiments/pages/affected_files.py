@@ -6,24 +6,24 @@ import pandas as pd
 import xarray as xr
 
 from experiments.heldout import ablation_pass, affected_tokens
-from experiments.heldout.ablation_pass import SIGNS, Survey
+from experiments.heldout.ablation_pass import SIGNS, AblationPass
 from experiments.heldout.affected_tokens import Context
 from experiments.pages import affected_page
 from experiments.results.cells import Cells
-from experiments.storage import tensorfile
+from experiments.storage.files import write_bytes
 
 HEADINGS = {1: "Predicted worse without it", -1: "Predicted better without it"}
 
 
-def compute(cells: Cells, asked: Survey, change: str, top: int) -> dict[int, list[Context]]:
+def compute(cells: Cells, asked: AblationPass, change: str, top: int) -> dict[int, list[Context]]:
     """Both lists, by sign, each token run again with fresh donors."""
     return {
-        sign: affected_tokens.contexts(cells.on, asked, change, ablation_pass.hits(cells, asked, change, sign, top))
+        sign: affected_tokens.contexts(cells.inputs, asked, change, ablation_pass.hits(cells, asked, change, sign, top))
         for sign in SIGNS
     }
 
 
-def lead(cells: Cells, asked: Survey, change: str, means: xr.Dataset) -> list[str]:
+def lead(cells: Cells, asked: AblationPass, change: str, means: xr.Dataset) -> list[str]:
     """What was measured, in sentences."""
     stands = {"zero": "nothing", "mean": "its mean", "resample": "what it gives in 8 other documents"}[asked.method]
     fresh = (
@@ -55,9 +55,9 @@ def write(cells: Cells, change: str, lists: dict[int, list[Context]], lead: list
     name = change.replace("->", "-")
     frames = [affected_tokens.frame(found).assign(sign=sign) for sign, found in lists.items()]
     table = cells.folder / "tables" / f"affected_{name}.csv"
-    tensorfile.write_bytes(table, pd.concat(frames).to_csv(index=False, float_format="%.6g").encode())
+    write_bytes(table, pd.concat(frames).to_csv(index=False, float_format="%.6g").encode())
     page = cells.folder / f"affected_{name}.html"
     sections = {HEADINGS[sign]: found for sign, found in lists.items()}
     title = f"{cells.run.name}: the tokens that {change} matters for"
-    tensorfile.write_bytes(page, affected_page.page(title, lead, sections).encode())
+    write_bytes(page, affected_page.page(title, lead, sections).encode())
     return [table, page]

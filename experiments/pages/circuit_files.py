@@ -11,8 +11,9 @@ from circuits import graph
 from experiments.pages import circuit_page, report
 from experiments.plots import circuit as picture
 from experiments.plots.render import svg
-from experiments.results.cells import Cells, tokens_seen
-from experiments.storage import tensorfile
+from experiments.results.cells import Cells
+from experiments.runs.run import tokens_seen
+from experiments.storage.files import write_bytes
 from experiments.tasks import path_effects
 from experiments.tasks.discovery import Discovered, frame
 
@@ -85,7 +86,7 @@ def write(cells: Cells, found: Discovered, top: int, formed: dict[int, nx.DiGrap
         command(cells, found, bool(formed)),
     )
     for file, text in files.items():
-        tensorfile.write_bytes(cells.folder / file, text.encode())
+        write_bytes(cells.folder / file, text.encode())
     pictures = [path for key, figure in drawn.items() for path in report.write_drawn(cells, key, figure)]
     return [*(cells.folder / file for file in files), *pictures]
 

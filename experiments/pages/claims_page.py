@@ -4,13 +4,14 @@ import base64
 import html
 from pathlib import Path
 
+from ablations.not_measurable import NotMeasurable
 from experiments import figures
 from experiments.claims.study import Study
 from experiments.claims.table import FAMILY
 from experiments.claims.verdict import COMMAND, Finding
 from experiments.pages import report
 from experiments.results.cells import Cells
-from experiments.storage import tensorfile
+from experiments.storage.files import write_bytes
 
 COLORS = {"replicated": "#009E73", "contradicted": "#D55E00", "inconclusive": "#777777", "not testable": "#AAAAAA"}
 _STYLE = """
@@ -39,7 +40,7 @@ def write(study: Study, findings: list[Finding], folder: Path) -> Path:
         + "\n</body></html>\n"
     )
     path = folder / "report.html"
-    tensorfile.write_bytes(path, document.encode())
+    write_bytes(path, document.encode())
     return path
 
 
@@ -110,7 +111,7 @@ def _others(study: Study, findings: list[Finding]) -> str:
 def _figure(cells: Cells, name: str) -> str:
     try:
         svg, _ = report.write_figure(cells, name)
-    except ValueError as error:  # what this run or its text does not have
+    except NotMeasurable as error:  # what this run or its text does not have
         return f"<p class=quiet>{html.escape(cells.run.name)}: not drawn, {html.escape(str(error))}</p>"
     image = base64.b64encode(svg.read_bytes()).decode()
     caption = html.escape(f"{cells.run.name}. {figures.get(name).CAPTION}")

@@ -1,4 +1,4 @@
-"""One look for all that shows itself in a notebook or as a page of its own: static, nothing from outside, no scripts.
+"""The one look of all pages, and of what shows itself in a notebook: static, nothing from outside, no scripts.
 
 Everything stands in an element of one class, and every rule is bound to it, so that a notebook's other cells stay as
 they are. Colours are set on the element itself: notebooks may be dark, and style tables and code their own way.
@@ -11,21 +11,21 @@ from collections.abc import Callable, Sequence
 
 from matplotlib.figure import Figure
 
-from experiments.pages import affected_page
+from ablations.not_measurable import NotMeasurable
 from experiments.plots import render
-from experiments.plots.style import TWO_SIDED
 
 CLASS = "devcircuits-card"
-_RULES = """
+RULES = """
 & { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; color-scheme: light; max-width: 1040px;
 padding: 1.1rem 1.3rem; box-sizing: border-box; text-align: left; overflow-wrap: break-word }
 h1 { font-size: 1.45rem; line-height: 1.25; margin: 0; font-weight: 650; color: inherit }
 h2 { font-size: 1.08rem; line-height: 1.3; margin: 1.9rem 0 .35rem; font-weight: 650; color: inherit }
 h3 { font-size: .92rem; margin: .8rem 0 .2rem; font-weight: 600; color: inherit }
-p { margin: .3rem 0 .5rem } .quiet { color: #555; font-size: .87rem }
+p { margin: .3rem 0 .5rem } .quiet, figcaption { color: #555; font-size: .87rem }
 .side { display: flex; flex-wrap: wrap; gap: .4rem 2rem; align-items: flex-start } .side > * { flex: 0 1 auto }
 .side > .wide { flex: 1 1 20rem; min-width: 0 }
 img { max-width: 100%; height: auto; display: block; margin: 0; background: #fff }
+figure { margin: .9rem 0 } figure img, figure svg { width: 100%; height: auto; display: block }
 .scroll { overflow-x: auto }
 table { border-collapse: collapse; font-size: .87rem; margin: .4rem 0; width: auto; color: inherit; border: 0 }
 tr, tbody tr:nth-child(even), tbody tr:hover, thead { background: transparent !important }
@@ -41,23 +41,8 @@ details { margin: .5rem 0 } summary { cursor: pointer; color: #00507c; font-size
 """
 
 
-def scoped(rules: str) -> str:
-    """CSS whose rules hold in the card alone; "&" is the card itself."""
-
-    def bind(match: re.Match[str]) -> str:
-        selectors = [one.strip() for one in match[1].split(",")]
-        return ", ".join(f".{CLASS}" if one == "&" else f".{CLASS} {one}" for one in selectors) + " {"
-
-    return re.sub(r"([^{}]+)\{", bind, rules)
-
-
-def fragment(body: str, more: str = "") -> str:
-    """What stands in a notebook's cell; more: rules of its own."""
-    return f"<div class={CLASS}><style>{scoped(_RULES + affected_page.STYLE + more)}</style>\n{body}\n</div>"
-
-
 def page(title: str, fragment: str) -> str:
-    """A whole document around it."""
+    """A whole document around a `fragment`; the title is plain text."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
@@ -66,25 +51,55 @@ def page(title: str, fragment: str) -> str:
     )
 
 
+def fragment(body: str, rules: str = "") -> str:
+    """HTML with its style, as it stands in a notebook's cell; rules: CSS beside the common `RULES`."""
+    return f"<div class={CLASS}><style>{scoped(RULES + rules)}</style>\n{body}\n</div>"
+
+
+def scoped(rules: str) -> str:
+    """CSS whose rules hold in the fragment alone; "&" is the fragment's element itself."""
+
+    def bind(match: re.Match[str]) -> str:
+        selectors = [selector.strip() for selector in match[1].split(",")]
+        return ", ".join(f".{CLASS}" if name == "&" else f".{CLASS} {name}" for name in selectors) + " {"
+
+    return re.sub(r"([^{}]+)\{", bind, rules)
+
+
 def image(figure: Figure, alt: str) -> str:
-    """A figure whose ids are nobody else's: an image of its own."""
-    drawn = base64.b64encode(render.svg(figure, alt).encode()).decode()
-    return f'<img alt="{html.escape(alt)}" src="data:image/svg+xml;base64,{drawn}">'
+    """A figure as an image of its own, so that its ids meet no others; alt: what it shows, for those who do not see."""
+    return embedded(render.svg(figure, alt).encode(), alt)
+
+
+def embedded(svg: bytes, alt: str) -> str:
+    """The content of an SVG file as an <img> element."""
+    content = base64.b64encode(svg).decode()
+    return f'<img alt="{html.escape(alt)}" src="data:image/svg+xml;base64,{content}">'
+
+
+def captioned(picture: str, caption: str) -> str:
+    """A picture (HTML) with its caption (plain text) below."""
+    return f"<figure>{picture}<figcaption>{html.escape(caption)}</figcaption></figure>"
 
 
 def section(title: str, content: Callable[[], str]) -> str:
-    """With a heading; where something cannot be measured, a sentence says why."""
+    """A heading and its content; where something cannot be measured, a sentence that says why stands there."""
     try:
         body = content()
-    except ValueError as error:
-        body = f"<p>Not measured: {html.escape(str(error).rstrip('.'))}.</p>"
+    except NotMeasurable as error:
+        body = not_measured(error)
     return f"<h2>{html.escape(title)}</h2>\n{body}"
+
+
+def not_measured(error: Exception | str) -> str:
+    """A paragraph that says why something was not measured."""
+    return f"<p>Not measured: {html.escape(str(error).rstrip('.'))}.</p>"
 
 
 def table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], words: Sequence[int] = (0,), loose: bool = False
 ) -> str:
-    """Rows of HTML; columns that hold words stand on the left, and loose ones may break."""
+    """Cells are HTML, column names plain text; columns that hold words stand on the left, and loose ones may break."""
     kind = [" class=w" if number in words else "" for number in range(len(columns))]
     head = "".join(f"<th{k}>{html.escape(name)}</th>" for k, name in zip(kind, columns, strict=True))
     lines = ["".join(f"<td{k}>{cell}</td>" for k, cell in zip(kind, row, strict=True)) for row in rows]
@@ -92,8 +107,6 @@ def table(
     return f"<div class=scroll><table{' class=loose' if loose else ''}>{body}</table></div>"
 
 
-def interval(value: float, se: float, digits: int = 3) -> str:
-    """A value with its 95% interval; without one where there is no error."""
-    if value != value:
-        return ""
-    return f"{value:.{digits}f} ± {TWO_SIDED * se:.{digits}f}" if se == se else f"{value:.{digits}f}"
+def sentence(text: str) -> str:
+    """Plain text as an escaped sentence: a capital in front, a full stop at the end."""
+    return html.escape(text[0].upper() + text[1:].removesuffix(".") + ".")

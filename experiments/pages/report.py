@@ -9,11 +9,17 @@ import matplotlib
 import xarray as xr
 from matplotlib.figure import Figure
 
+from ablations.not_measurable import NotMeasurable
 from experiments import figures
+from experiments.measurements.composition import COMPOSITION
+from experiments.measurements.induction_heads import INDUCTION_HEADS
+from experiments.measurements.rllc import RLLC
+from experiments.measurements.scores import SCORES
 from experiments.pages import affected_page, report_tokens
 from experiments.plots import style
-from experiments.results.cells import Cells, tokens_seen
-from experiments.storage import tensorfile
+from experiments.results.cells import Cells
+from experiments.runs.run import tokens_seen
+from experiments.storage.files import write_bytes
 
 STYLE = """
 body { font: 16px/1.55 system-ui, sans-serif; color: #1a1a1a; max-width: 1080px; margin: 2.5rem auto;
@@ -40,7 +46,7 @@ def write_report(cells: Cells, names: list[str], note: str) -> Path:
         f"<h1>{html.escape(title)}</h1>\n{page}\n</body></html>\n"
     )
     path = cells.folder / "report.html"
-    tensorfile.write_bytes(path, document.encode())
+    write_bytes(path, document.encode())
     return path
 
 
@@ -53,7 +59,7 @@ def write_figure(cells: Cells, name: str) -> list[Path]:
 def write_table_and_figure(cells: Cells, name: str, dataset: xr.Dataset, figure: Figure) -> list[Path]:
     """A dataset as a table (CSV) and its figure (SVG and PNG)."""
     table = cells.folder / "tables" / f"{name}.csv"
-    tensorfile.write_bytes(table, dataset.to_dataframe().reset_index().to_csv(index=False).encode())
+    write_bytes(table, dataset.to_dataframe().reset_index().to_csv(index=False).encode())
     return [table, *write_drawn(cells, name, figure)]
 
 
@@ -65,7 +71,7 @@ def write_drawn(cells: Cells, name: str, figure: Figure) -> list[Path]:
     """A figure as SVG and PNG."""
     paths = [cells.folder / "figures" / f"{name}.{suffix}" for suffix in ("svg", "png")]
     for path in paths:
-        tensorfile.write_bytes(path, _render(figure, path.suffix[1:]))
+        write_bytes(path, _render(figure, path.suffix[1:]))
     return paths
 
 
@@ -108,14 +114,14 @@ def _head(cells: Cells, note: str) -> str:
 def _affected(cells: Cells) -> str:
     try:
         return report_tokens.section(cells)
-    except ValueError as error:  # too little text, or too short rows, for this part alone
+    except NotMeasurable as error:  # too little text, or too short rows, for this part alone
         return f"<h2>The most affected tokens</h2><p>Not measured: {html.escape(str(error))}.</p>"
 
 
 def _findings(cells: Cells) -> str:
     """The induction circuit in sentences and a table, read off the cells."""
-    circuit = cells.table("circuit").isel(step=0)
-    scores = cells.table("scores").isel(step=-1)
+    circuit = cells.table(INDUCTION_HEADS).isel(step=0)
+    scores = cells.table(SCORES).isel(step=-1)
     previous, induction = circuit.attrs["previous"], circuit.attrs["induction"]
     rows = [
         "<h2>The induction circuit</h2>",
@@ -175,7 +181,7 @@ def _with_scores(scores: xr.Dataset, heads: str, score: str) -> str:
 
 
 def _key_composition(cells: Cells, previous: str, induction: str) -> str:
-    last = cells.table("composition").isel(step=-1)
+    last = cells.table(COMPOSITION).isel(step=-1)
     pairs = last.composition.sel(via="k", source=previous.split("+"), target=induction.split("+")).to_series()
     source, target = pairs.idxmax()
     value, base, spread = float(pairs.max()), float(last.baseline), float(last.baseline_sd)
@@ -188,7 +194,7 @@ def _interval(at: xr.Dataset, name: str, digits: int = 2) -> str:
 
 def _how(cells: Cells) -> str:
     llc = cells.plan.llc
-    rllc = cells.table("rllc")
+    rllc = cells.table(RLLC)
     relative = (rllc.se / rllc.value).values
     trusted, all_of_them = int((rllc.verdict == "trust").sum()), rllc.verdict.size
     felt = float((rllc.value / rllc.temperature / rllc.noise_value).median())

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from experiments.heldout import affected_tokens, induction_tokens
+from experiments.measurements.induction_heads import INDUCTION_HEADS
 from experiments.pages import affected_page
 from experiments.plots.style import TWO_SIDED
 from experiments.results.cells import Cells
@@ -15,12 +16,12 @@ SHOWN = 6
 
 def section(cells: Cells) -> str:
     """Most affected tokens in context, each with what cutting the previous-token heads' paths does to it."""
-    circuit = cells.table("circuit")
-    asked, found = induction_tokens.asked(cells, circuit), induction_tokens.table(cells)
+    circuit = cells.table(INDUCTION_HEADS)
+    asked, found = induction_tokens.pass_of(cells), induction_tokens.table(cells)
     head, *paths = found.change.values.tolist()
     previous = circuit.attrs["previous"]
     hits = induction_tokens.top_hits(cells, asked)
-    shown = affected_tokens.contexts(cells.on, asked, head, hits.take(np.arange(min(SHOWN, len(hits.effect)))))
+    shown = affected_tokens.contexts(cells.inputs, asked, head, hits.take(np.arange(min(SHOWN, len(hits.effect)))))
     effects = found.isel(change=slice(1, None))
     blocks = []
     for number, context in enumerate(shown):

@@ -6,9 +6,15 @@ from pathlib import Path
 
 import xarray as xr
 
+from ablations.not_measurable import NotMeasurable
 from experiments.heldout import induction_tokens
+from experiments.measurements.induction_heads import INDUCTION_HEADS
+from experiments.measurements.kinds import MAIN_JOB
+from experiments.measurements.paths import PATHS
+from experiments.measurements.rllc import RLLC
+from experiments.measurements.scores import SCORES
 from experiments.results.cells import Cells
-from experiments.storage import tensorfile
+from experiments.storage.files import write_bytes, write_json
 
 UNITS = {
     "loss": "nats per token, held-out text",
@@ -27,13 +33,12 @@ UNITS = {
 
 def summary(cells: Cells) -> dict:
     """The record that summary.json holds; its schema is checked by a test."""
-    tables = {kind: cells.table(kind) for kind in ("scores", "paths", "rllc", "circuit")}
-    on = cells.on
+    tables = {kind.name: cells.table(kind) for kind in (SCORES, PATHS, RLLC, INDUCTION_HEADS)}
     return {
         "schema": 1,
         "run": cells.run.name,
         "preset": cells.run.config["preset"]["name"],
-        "data": {"name": cells.plan.corpus, "fingerprint": on.corpus.fingerprint},
+        "data": {"name": cells.plan.corpus, "fingerprint": cells.inputs.corpus.fingerprint},
         "settings": cells.plan.record(),
         "units": UNITS,
         "weights": "as trained, nothing folded; composition scores fold ln1 into the reading weights",
@@ -45,28 +50,28 @@ def summary(cells: Cells) -> dict:
 
 def write_summary(cells: Cells) -> Path:
     path = cells.folder / "summary.json"
-    tensorfile.write_json(path, summary(cells))
+    write_json(path, summary(cells))
     return path
 
 
 def write_tables(cells: Cells) -> list[Path]:
     """One CSV per kind of cell, long form, traces left out; and the induction head's most affected tokens."""
     written = []
-    for kind in ("scores", "predictions", "composition", "ablations", "paths", "circuit", "rllc"):
+    for kind in MAIN_JOB:
         table = cells.table(kind)
         plain = [name for name in table.data_vars if not str(name).startswith("trace_")]
         groups = _by_dims(table[plain])
         for dims, names in groups.items():
             frame = table[names].to_dataframe().reset_index().dropna(subset=names, how="all")
             others = [dim for dim in dims if dim != "step"]
-            name = f"{kind}_by_{'_'.join(others)}" if len(groups) > 1 and others else kind
+            name = f"{kind.name}_by_{'_'.join(others)}" if len(groups) > 1 and others else kind.name
             path = cells.folder / "tables" / f"{name}.csv"
-            tensorfile.write_bytes(path, frame.to_csv(index=False, float_format="%.9g").encode())
+            write_bytes(path, frame.to_csv(index=False, float_format="%.9g").encode())
             written.append(path)
-    with contextlib.suppress(ValueError):  # where the text does not allow it
+    with contextlib.suppress(NotMeasurable):  # where the text does not allow it
         frame = induction_tokens.table(cells).drop_vars(["mean", "mean_se"]).to_dataframe().reset_index()
         written.append(cells.folder / "tables" / "affected.csv")
-        tensorfile.write_bytes(written[-1], frame.to_csv(index=False, float_format="%.9g").encode())
+        write_bytes(written[-1], frame.to_csv(index=False, float_format="%.9g").encode())
     return written
 
 
@@ -117,7 +122,7 @@ def _affected(cells: Cells) -> dict | None:
     """The induction head's most affected tokens in numbers; None where the text does not allow to look for them."""
     try:
         found = induction_tokens.table(cells)
-    except ValueError:
+    except NotMeasurable:
         return None
     means = {
         name: {"effect": _number(found["mean"].sel(change=name)), "se": _number(found["mean_se"].sel(change=name))}

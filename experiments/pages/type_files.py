@@ -8,13 +8,13 @@ import xarray as xr
 
 from circuits.multigrams import FEWEST, RATE
 from circuits.token_kinds import KINDS
-from experiments.heldout import labelled_tokens
 from experiments.heldout.head_types import ATTENTION, RAREFIED_TO
+from experiments.heldout.text_multigrams import as_patterns, describe
 from experiments.pages import report
 from experiments.plots import head_types as picture
 from experiments.plots.style import TWO_SIDED
 from experiments.results.cells import Cells
-from experiments.storage import tensorfile
+from experiments.storage.files import write_bytes
 
 COLUMNS = ("multigram", "kind", "completions", "gain", "gain_alone", "gain_of_parts", "learned_by", "effects")
 
@@ -33,7 +33,7 @@ def frame(table: xr.Dataset) -> pd.DataFrame:
 
 def multigrams(cells: Cells, table: xr.Dataset) -> pd.DataFrame:
     """One row per multigram of the model, most often completed first; effects of heads that have learned it."""
-    patterns = labelled_tokens.as_patterns(table)
+    patterns = as_patterns(table)
     names = np.array(table.restriction.values, dtype=str)
     has = (table.multigram_q.values <= RATE) & (table.multigram_effect.values > 0)
     rows = []
@@ -42,7 +42,7 @@ def multigrams(cells: Cells, table: xr.Dataset) -> pd.DataFrame:
         order = [head for head in np.argsort(-effects) if has[head, number]]
         rows.append(
             {
-                "multigram": labelled_tokens.describe(patterns, number, cells.on),
+                "multigram": describe(patterns, number, cells.inputs),
                 "kind": "n-gram" if patterns.contiguous[number] else "skip n-gram",
                 "completions": int(table.completions.values[number]),
                 "gain": table.gain.values[number],
@@ -85,7 +85,7 @@ def write(cells: Cells, table: xr.Dataset, step: int) -> list[Path]:
     written = []
     for name, content in tables.items():
         written.append(cells.folder / "tables" / f"{name}.csv")
-        tensorfile.write_bytes(written[-1], content.to_csv(index=False, float_format="%.6g").encode())
+        write_bytes(written[-1], content.to_csv(index=False, float_format="%.6g").encode())
     title = f"{cells.run.name}, step {step}: what each head is, on {table.attrs['tokens']} held-out tokens"
     return [*written, *report.write_drawn(cells, f"types_{step}", picture.draw(table, title))]
 

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from ablations.names import head_name
 from experiments.plots import style
-from experiments.results.calibration import Calibration
+from experiments.measurements.calibration import Calibration
 
 CAPTION = (
     "rLLC against nbeta, one panel a localization, one colour a step size; bars are 95% intervals. Grey: nbeta times "

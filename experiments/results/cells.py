@@ -1,147 +1,185 @@
-"""The cells of one main job: which there are, which are missing, and all of a kind as one dataset over checkpoints."""
+"""The cells of one run and plan: which there are, which are missing, and all of a kind as one table over checkpoints.
 
-import hashlib
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache, partial
+A cell is one measured dataset under its key (`keys.key`). Any kind of measurement is asked for in the same way:
+
+    cells.get(SCORES, step)                     one cell, measured here where it is missing
+    cells.missing(SCORES, step)                 the same as a job for a sweep; nothing where it is there
+    cells.missing_tables([SCORES, RLLC])        all jobs of these kinds, at all their checkpoints
+    cells.table(SCORES)                         all cells of a kind, along `step`
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike
 
-from ablations.names import Head, all_heads, head_name
-from circuits import classify
+from ablations.names import parse_head
+from ablations.not_measurable import NotMeasurable
 from experiments import runs
 from experiments.jobs.job import Job
-from experiments.measurements import inputs as bench
-from experiments.measurements import kinds as measure
-from experiments.measurements.curvature import measure_curvature
-from experiments.measurements.full_llc import measure_full
-from experiments.measurements.inputs import Bench
-from experiments.measurements.kinds import MEASUREMENTS
-from experiments.measurements.plan import Plan, llc_steps
 from experiments.results import committed
+from experiments.results.inputs import Inputs
+from experiments.results.keys import key, table_key
+from experiments.results.kind import Kind, Parameters
+from experiments.results.plan import Plan
+from experiments.runs.run import Run
 from experiments.storage import store
-from llc.estimate import VERSION
-from llc.settings import Settings
-
-MEASURE = 6  # raised by hand when what a cell holds, or how it is computed, changes
-
-MORE = {"curvature": measure_curvature, "full": measure_full}  # of the paper's other figures
-SAMPLED = ("rllc", *MORE)  # on the train split, at the steps that the plan chooses
-
-# Rough seconds of one job on one core, for the progress bar.
-COST = {"scores": 2.0, "composition": 0.2, "ablations": 5.0, "paths": 5.0, "circuit": 20.0, "predictions": 2.0}
-COST |= {"curvature": 10.0, "full": 10.0}
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Where the cells of a run and a plan are kept, and at which steps each kind is measured."""
+    """Where the cells of a run and a plan are kept, and how they are asked for."""
 
     folder: Path
-    run: runs.Run
+    run: Run
     plan: Plan
-    committed: bool = False  # reads learning coefficients and types of the committed sweep where it has them
+    committed: bool = False  # whether tables and cells of the committed sweep are read where it has them
 
-    @property
-    def on(self) -> Bench:
-        return bench.bench(self.run.folder, self.plan)
+    @cached_property
+    def inputs(self) -> Inputs:
+        """What the run is measured on."""
+        return Inputs(self.run, self.plan)
 
-    def steps(self, kind: str) -> list[int]:
-        """Where a kind is measured; raises ValueError for a kind that there is not."""
-        kinds = ("rllc", *MEASUREMENTS, *MORE)
-        if kind not in kinds:
-            raise ValueError(f"unknown kind of cells {kind!r}: choose from {', '.join(kinds)}")
-        if kind == "circuit":
-            return self.run.steps[-1:]
-        return llc_steps(self.run.steps, self.plan.llc_checkpoints) if kind in SAMPLED else self.run.steps
+    def planned(self, **changes: Any) -> "Cells":
+        """The same with some fields of the plan changed."""
+        return replace(self, plan=replace(self.plan, **changes))
 
-    def tasks(self, kinds: Collection[str] = (*MEASUREMENTS, "rllc")) -> list[Job]:
-        """All work on these kinds that is missing."""
-        tasks = self.missing_rllcs() if "rllc" in kinds else []
-        for kind in (*MEASUREMENTS, *MORE):
-            for step in self.steps(kind) if kind in kinds and self._sweep(kind) is None else ():
-                if store.read(self.folder, key(self.on, kind, step)) is None:
-                    arguments = (self.folder, self.run.folder, self.plan, kind, step)
-                    tasks.append(Job(work, arguments, COST[kind], _name(self.plan, kind, step)))
-        return tasks
+    def steps(self, kind: Kind) -> list[int]:
+        """The checkpoints at which a kind is measured."""
+        if kind.steps is None:
+            raise TypeError(f"{kind.name} needs no checkpoint: ask for its cell")
+        return kind.steps(self.run, self.plan)
 
-    def missing_rllcs(self) -> list[Job]:
-        """One job for the heads of a layer, which share their minibatches."""
-        tasks: list[Job] = []
-        if self._sweep("rllc") is not None:
-            return tasks
-        layers = self._layers()
-        for step in self.steps("rllc"):
-            for heads in layers:
-                missing = missing_heads(self.folder, self.on, step, heads)
-                if missing:
-                    tasks.append(rllc_task(self, step, missing))
-        return tasks
+    def read(self, kind: Kind, step: int | None = None, **parameters: Any) -> xr.Dataset | None:
+        """One cell where it is there; else None."""
+        parts = key(self.inputs, kind, step, parameters)
+        stored = store.read(self.folder, parts)
+        return committed.read(parts) if stored is None and self.committed and kind.keeps else stored
 
-    def cell(self, kind: str, step: int) -> xr.Dataset:
-        """One cell, computed here where it is missing."""
-        return store.cached(self.folder, key(self.on, kind, step), partial((MEASUREMENTS | MORE)[kind], self.on, step))
+    def get(self, kind: Kind, step: int | None = None, **parameters: Any) -> xr.Dataset:
+        """One cell, measured here where it is missing; raises NotMeasurable where the run or its text forbids it."""
+        stored = self.read(kind, step, **parameters)
+        if stored is not None:
+            return stored
+        self.measure(kind, step, parameters if not kind.groups else {"restrictions": [parameters["restriction"]]})
+        measured = store.read(self.folder, key(self.inputs, kind, step, parameters))
+        assert measured is not None
+        return measured
 
-    def table(self, kind: str) -> xr.Dataset:
-        """All cells of a kind, along `step`; computed here, with this process's threads, where they are missing."""
-        found = self._sweep(kind)
-        if found is not None:
-            return found
-        if kind == "rllc":
-            for task in self.missing_rllcs():
-                task.function(*task.arguments)
-        else:
-            for step in self.steps(kind):
-                self.cell(kind, step)
+    def measure(self, kind: Kind, step: int | None, parameters: Parameters) -> None:
+        """Measures and stores a cell, or those of several restrictions, but for what is there by now."""
+        if not kind.groups:
+            parts = key(self.inputs, kind, step, parameters)
+            if store.read(self.folder, parts) is None:
+                store.keep(self.folder, parts, kind.compute(self.inputs, step, self, **parameters))
+            return
+        assert step is not None
+        names = self._missing_restrictions(kind, step, parameters["restrictions"])
+        measured = kind.compute(self.inputs, step, self, names) if names else {}
+        for name, dataset in measured.items():
+            store.keep(self.folder, key(self.inputs, kind, step, {"restriction": name}), dataset)
+
+    def missing(self, kind: Kind, step: int | None = None, **parameters: Any) -> list[Job]:
+        """The job of one cell, or of the `restrictions` that are measured together; nothing where it is there."""
+        if kind.groups:
+            assert step is not None
+            names = self._missing_restrictions(kind, step, parameters["restrictions"])
+            return [self._job(kind, step, {"restrictions": names})] if names else []
+        return [] if self.read(kind, step, **parameters) is not None else [self._job(kind, step, parameters)]
+
+    def missing_tables(self, kinds: Iterable[Kind], steps: Sequence[int] | None = None) -> list[Job]:
+        """All jobs that tables of these kinds lack; steps: of some checkpoints alone."""
+        jobs = []
+        for kind in kinds:
+            chosen = [step for step in self.steps(kind) if steps is None or step in steps]
+            if self._committed_table(kind) is None:
+                for step in chosen:
+                    groups = [{"restrictions": names} for names in self._groups(kind)] if kind.groups else [{}]
+                    jobs += [job for parameters in groups for job in self.missing(kind, step, **parameters)]
+        return jobs
+
+    def table(self, kind: Kind) -> xr.Dataset:
+        """All cells of a kind, along `step`; measured here, with this process's threads, where they are missing."""
+        whole = self._committed_table(kind)
+        if whole is not None:
+            return whole
+        for job in self.missing_tables([kind]):
+            job.function(*job.arguments)
         return self.assembled(kind)
 
-    def assembled(self, kind: str) -> xr.Dataset:
+    def assembled(self, kind: Kind) -> xr.Dataset:
         """What there is by now of `table`, all its steps and restrictions: NaN (text: "") where a cell is missing.
 
-        Computes nothing, so it may be asked for while a sweep runs; ValueError where there is no cell at all.
+        Measures nothing, so it may be asked for while a sweep runs; NotMeasurable where there is no cell at all.
         """
-        found = self._sweep(kind)
-        if found is not None:
-            return found
-        names = measure.head_coords(self.run.model_config())
-        heads = [head for layer in self._layers() for head in layer]
+        whole = self._committed_table(kind)
+        if whole is not None:
+            return whole
+        names = [name for group in self._groups(kind) for name in group]
         by_step = {}
         for step in self.steps(kind):
-            if kind != "rllc":
-                by_step[step] = store.read(self.folder, key(self.on, kind, step))
-                continue
-            by_head = {head_name(head): store.read(self.folder, llc_key(self.on, step, head)) for head in heads}
-            by_step[step] = _joined("restriction", by_head)
-        found = _joined("step", by_step)
-        if found is None:
-            raise ValueError(f"no cell of {kind!r} in {self.folder}: nothing of it was computed yet")
-        return found.assign_coords(names) if kind == "rllc" else found
+            if kind.groups:
+                by_step[step] = _joined(
+                    "restriction", {name: self.read(kind, step, restriction=name) for name in names}
+                )
+            else:
+                by_step[step] = self.read(kind, step)
+        joined = _joined("step", by_step)
+        if joined is None:
+            raise NotMeasurable(f"no cell of {kind.name!r} in {self.folder}: nothing of it was measured yet")
+        return joined.assign_coords(_head_coordinates(names)) if kind.groups else joined
 
-    def write_sweep(self, kind: str) -> Path:
-        """Commits the table of a kind, computed here where it is missing."""
-        return committed.write(self._sweep_key(kind), self.table(kind))
+    def commit(self, kind: Kind, step: int | None = None, **parameters: Any) -> Path:
+        """Writes a kind's table, or one cell of it, beside the bundled runs, where `committed` cells are read from."""
+        assert kind.keeps
+        own = replace(self, committed=False)
+        if step is None and not parameters:
+            return committed.write(table_key(self.inputs, kind, self.steps(kind)), kind.keeps(own.table(kind)))
+        return committed.write(key(self.inputs, kind, step, parameters), kind.keeps(own.get(kind, step, **parameters)))
 
-    def _sweep(self, kind: str) -> xr.Dataset | None:
-        return committed.read(self._sweep_key(kind)) if self.committed and kind in SAMPLED else None
+    def _committed_table(self, kind: Kind) -> xr.Dataset | None:
+        if not (self.committed and kind.keeps):
+            return None
+        return committed.read(table_key(self.inputs, kind, self.steps(kind)))
 
-    def _sweep_key(self, kind: str) -> dict:
-        """Of a whole table: the keys of its first heads, step by step."""
-        steps = self.steps(kind)
-        parts = [llc_key(self.on, step, (0, 0)) if kind == "rllc" else key(self.on, kind, step) for step in steps]
-        weights = [part.pop("weights") for part in parts]
-        return parts[-1] | {"kind": f"swept_{kind}", "step": steps[-1], "steps": steps, "weights": weights}
+    def _groups(self, kind: Kind) -> list[list[str]]:
+        return kind.groups(self.run.model_config()) if kind.groups else []
 
-    def _layers(self) -> list[list[tuple[int, int]]]:
-        heads = all_heads(self.run.model_config())
-        return [[h for h in heads if h[0] == layer] for layer in range(self.run.config["model"]["n_layers"])]
+    def _missing_restrictions(self, kind: Kind, step: int, names: Sequence[str]) -> list[str]:
+        return [name for name in names if self.read(kind, step, restriction=name) is None]
+
+    def _job(self, kind: Kind, step: int | None, parameters: Parameters) -> Job:
+        names = list(parameters.get("restrictions", ()))
+        half = len(names) // 2
+        parts = (
+            tuple(self._job(kind, step, {"restrictions": part}) for part in (names[:half], names[half:]))
+            if half
+            else ()
+        )
+        name, seconds = kind.describe(self.inputs, step, parameters), kind.cost(self.inputs, parameters)
+        return Job(work, (self.folder, self.run.folder, self.plan, kind, step, dict(parameters)), seconds, name, parts)
+
+
+def work(results: Path, run_folder: Path, plan: Plan, kind: Kind, step: int | None, parameters: Parameters) -> None:
+    """The one function of all jobs: measures and stores cells that are missing, in whatever process it is called."""
+    Cells(results, runs.open_run(run_folder), plan).measure(kind, step, parameters)
+
+
+def _head_coordinates(names: Sequence[str]) -> dict:
+    """Layer and number of heads, by their names, as coordinates of `restriction`."""
+    heads = [parse_head(name) for name in names]
+    return {
+        "layer": ("restriction", [layer for layer, _ in heads]),
+        "head": ("restriction", [number for _, number in heads]),
+    }
 
 
 def _joined(dim: str, parts: Mapping[Any, xr.Dataset | None]) -> xr.Dataset | None:
-    """Those parts that are there, along a new dimension that has all; NaN, or empty text, for the others."""
+    """The parts that are there, along a new dimension that has all; NaN, or empty text, for the others."""
     there = {name: part for name, part in parts.items() if part is not None}
     if not there:
         return None
@@ -149,94 +187,3 @@ def _joined(dim: str, parts: Mapping[Any, xr.Dataset | None]) -> xr.Dataset | No
     text = {str(name): "" for name, values in table.variables.items() if values.dtype.kind in "UOT"}
     fill = dict.fromkeys(map(str, table.variables), np.nan) | text
     return table.assign_coords({dim: list(there)}).reindex({dim: list(parts)}, fill_value=fill)
-
-
-def rllc_task(cells: Cells, step: int, heads: list[Head]) -> Job:
-    """The chains of heads of one layer; in halves where memory runs out."""
-    arguments = (cells.folder, cells.run.folder, cells.plan, step, heads)
-    cost = rllc_cost(cells.plan.llc, heads, cells.run.config["model"]["n_layers"])
-    name = f"{_name(cells.plan, 'rllc', step)}, {' '.join(head_name(head) for head in heads)}"
-    half = len(heads) // 2
-    halves = tuple(rllc_task(cells, step, part) for part in (heads[:half], heads[half:])) if half else ()
-    return Job(work_rllc, arguments, cost, name, halves)
-
-
-def rllc_cost(settings: Settings, heads: list[Head], n_layers: int) -> float:
-    """Rough seconds on one core of the chains of heads of one layer: more where layers after it run again."""
-    rows = settings.num_chains * settings.num_draws * len(heads) * settings.batch_size
-    return 0.004 * rows * (1 + 1.7 * (n_layers - 1 - heads[0][0]))
-
-
-def tokens_seen(run: runs.Run, steps: ArrayLike) -> np.ndarray:
-    """Tokens trained on at these steps, in millions."""
-    return np.asarray(steps) * run.tokens_per_step / 1e6
-
-
-def key(on: Bench, kind: str, step: int) -> dict:
-    """All that a cell depends on."""
-    return {
-        "kind": kind,
-        "run": on.run.name,
-        "step": step,
-        "weights": _weights(on.run.folder, step),
-        "data": (on.train if kind in SAMPLED else on.corpus).fingerprint,
-        "plan": _relevant(on.plan, kind),
-        "version": [MEASURE, VERSION],
-    }
-
-
-def llc_key(on: Bench, step: int, head: Head) -> dict:
-    found = key(on, "rllc", step) | {"restriction": head_name(head)}
-    if on.plan.reference:
-        found["reference"] = _weights(on.reference_run().folder, on.reference_step(step))
-    return found
-
-
-def missing_heads(results: Path, on: Bench, step: int, heads: Iterable[Head]) -> list[Head]:
-    """Those whose rLLC cells are not there."""
-    return [head for head in heads if store.read(results, llc_key(on, step, head)) is None]
-
-
-def work(results: Path, folder: Path, plan: Plan, kind: str, step: int) -> None:
-    """Computes and stores one cell."""
-    Cells(results, runs.open_run(folder), plan).cell(kind, step)
-
-
-def work_rllc(results: Path, folder: Path, plan: Plan, step: int, heads: list[Head]) -> None:
-    """Computes and stores the rLLC cells of heads of one layer, but for those that are there by now."""
-    on = bench.bench(folder, plan)
-    missing = missing_heads(results, on, step, heads)
-    for head, dataset in measure.measure_rllc(on, step, missing).items() if missing else ():
-        store.keep(results, llc_key(on, step, head), dataset)
-
-
-def _name(plan: Plan, kind: str, step: int) -> str:
-    """Of a job of work, for a person to read."""
-    llc = plan.llc
-    settings = f"{llc.name} (lr {llc.lr:g}, localization {llc.localization:g}, nbeta {llc.nbeta:g})"
-    how = (plan.corpus, settings, plan.reference and f"reference {plan.reference}", plan.gauge)
-    return ", ".join([f"{kind} at step {step}", *(part for part in how if part and kind in SAMPLED)])
-
-
-def _weights(folder: Path, step: int) -> str:
-    path = runs.checkpoint_path(folder, step)
-    return _digest(path, path.stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=4096)
-def _digest(path: Path, changed: int) -> str:
-    """Every cell's key asks for it, and large checkpoints take a second to read."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
-def _relevant(plan: Plan, kind: str) -> dict:
-    """The part of the plan that a kind of cell depends on, so that other changes keep it."""
-    record = plan.record()
-    if kind in SAMPLED:
-        named = {"rllc": ("llc", "gauge"), "full": ("llc",), "curvature": ()}[kind]
-        return {name: record[name] for name in ("corpus", "sampled_rows", "seed", *named) if record[name] != ""}
-    sampling = ("sampled_rows", "llc", "llc_checkpoints", "reference", "gauge", "affected_tokens")
-    chosen = {name: value for name, value in record.items() if name not in sampling}
-    if kind == "circuit":
-        chosen |= {"previous_token": classify.PREVIOUS_TOKEN, "prefix_matching": classify.PREFIX_MATCHING}
-    return chosen

@@ -20,7 +20,8 @@ from ablations import forward
 from experiments import corpora, runs
 from experiments.corpora.tokenizer import padded, plain
 from experiments.runs import state_dicts
-from experiments.storage import tensorfile
+from experiments.storage import store, tensorfile
+from experiments.storage.files import write_bytes, write_json
 
 ALWAYS = (
     *("n_layers", "d_model", "n_ctx", "d_head", "n_heads", "d_vocab", "attn_only", "act_fn", "eps", "attn_scale"),
@@ -66,8 +67,8 @@ def adopt(
     try:
         for step, model in (first, *pairs):
             _write(unfinished, step, model, config["model"])
-        tensorfile.write_bytes(unfinished / "tokenizer.json", own.to_str().encode())
-        tensorfile.write_json(unfinished / "config.json", config)
+        write_bytes(unfinished / "tokenizer.json", own.to_str().encode())
+        write_json(unfinished / "config.json", config)
         _check_same(runs.open_run(unfinished), step, model)
         if folder.exists():
             folder.rmdir()  # an empty one
@@ -75,6 +76,21 @@ def adopt(
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return runs.open_run(folder)
+
+
+def content_name(model: HookedTransformer, tokenizer: Any, corpus: str) -> str:
+    """Names a model with its text by their content: weights, configuration, tokenizer, and the corpus as it is now.
+
+    "model-" and 8 hexadecimal digits; models or texts that differ in anything that `adopt` writes have other names.
+    Raises ValueError for what cannot be a run.
+    """
+    config = _config(model.cfg, None, corpus, 1)
+    own = padded(plain(tokenizer), model.cfg.d_vocab)
+    text = corpora.fingerprint(
+        corpus, tokenizer=own, n_ctx=config["model"]["n_ctx"], split="test", code_share=CODE_SHARE
+    )
+    weights = {name: tensor.detach().cpu().float().numpy() for name, tensor in model.named_parameters()}
+    return f"model-{store.fingerprint(config=config, text=text, **weights)[:8]}"
 
 
 def _config(cfg: HookedTransformerConfig, n_ctx: int | None, corpus: str, tokens_per_step: int) -> dict:

@@ -10,16 +10,23 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from tokenizers import Tokenizer
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from ablations import forward
 from experiments import corpora
+from experiments.corpora.cache import digest
 from experiments.runs import state_dicts
-from experiments.storage import tensorfile
+from experiments.storage import files, tensorfile
+from experiments.storage.files import write_bytes
+
+if TYPE_CHECKING:
+    from ablations.configuration import Configuration
 
 ZOO = Path(__file__).parents[1] / "zoo"
 
@@ -58,8 +65,33 @@ class Run:
         # an adopted run says it itself: it may be measured in a shorter context than it was trained in
         return preset.get("tokens_per_step") or preset["batch_size"] * preset["n_ctx"]
 
+    @cached_property
+    def tokenizer_digest(self) -> str:
+        """16 hexadecimal digits that name the tokenizer by its content."""
+        return digest(self.tokenizer.to_str())
+
     def model_config(self) -> HookedTransformerConfig:
+        """The architecture of the run's models."""
         return HookedTransformerConfig(**self.config["model"], device="cpu")
+
+    @cached_property
+    def configuration(self) -> "Configuration":
+        """What the run's models compute with their weights, as a part of keys."""
+        from ablations.configuration import Configuration
+
+        return Configuration.of(self.model_config())
+
+    def model_digest(self, step: int) -> str:
+        """16 hexadecimal digits that name a checkpoint by its content: of the sha256 of its file as it is now.
+
+        Raises ValueError when there is no checkpoint at this step.
+        """
+        self.check_step(step)
+        path = checkpoint_path(self.folder, step)
+        try:
+            return files.digest(path)
+        except OSError as error:
+            raise ValueError(f"run {self.name}: {path.name} cannot be read ({error}): restore it") from None
 
     @property
     def path_note(self) -> str:
@@ -182,4 +214,9 @@ def export(run: Run, folder: Path, steps: list[int]) -> None:
     for step in steps:
         write_checkpoint(folder, step, run.model(step), np.float16)
     for name in ("config.json", "tokenizer.json", "history.json"):
-        tensorfile.write_bytes(folder / name, (run.folder / name).read_bytes())
+        write_bytes(folder / name, (run.folder / name).read_bytes())
+
+
+def tokens_seen(run: Run, steps: ArrayLike) -> np.ndarray:
+    """Tokens that the run was trained on at these steps, in millions."""
+    return np.asarray(steps) * run.tokens_per_step / 1e6

@@ -23,7 +23,7 @@ from experiments.corpora import documents
 from experiments.corpora.tokenizer import new_tokenizer
 from experiments.runs import presets, tokenizer_of
 from experiments.runs.presets import Preset
-from experiments.storage import tensorfile
+from experiments.storage.files import write_bytes, write_json
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ def train(preset: Preset, seed: int, n_layers: int, folder: Path, device: str = 
     runs.write_checkpoint(folder, preset.steps, model)
     if preset.steps in preset.trajectory:
         runs.write_checkpoint(folder / TRAJECTORY, preset.steps, model, np.float16)
-    tensorfile.write_json(folder / "history.json", history)
+    write_json(folder / "history.json", history)
     return runs.open_run(folder)
 
 
@@ -186,16 +186,16 @@ def _claim(folder: Path, config: dict, tokenizer: Tokenizer) -> None:
             f"choose another --out, or the same {key}"
         )
     if not (folder / "tokenizer.json").exists():
-        tensorfile.write_bytes(folder / "tokenizer.json", tokenizer.to_str().encode())
+        write_bytes(folder / "tokenizer.json", tokenizer.to_str().encode())
     if not there:
-        tensorfile.write_json(folder / "config.json", config)
+        write_json(folder / "config.json", config)
 
 
 def _save(folder: Path, step: int, model: HookedTransformer, optimizer: torch.optim.Optimizer, losses: Losses) -> None:
     content = io.BytesIO()
     state = {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "losses": losses}
     torch.save(state, content)
-    tensorfile.write_bytes(folder / "train_state" / "state.pt", content.getvalue())
+    write_bytes(folder / "train_state" / "state.pt", content.getvalue())
 
 
 def _restore(

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Statistics of estimates and of tables: errors, intervals, matching, permutation, onsets."""

@@ -73,6 +73,12 @@ def read(results: Path, key: Mapping) -> xr.Dataset | None:
         return None
 
 
+def read_file(path: Path) -> tuple[dict, xr.Dataset]:
+    """The key and the dataset of a cell's file; raises DamagedFile (a ValueError) for any other file."""
+    arrays, metadata = tensorfile.read(path)
+    return metadata["key"], _dataset(arrays, metadata)
+
+
 def cached(results: Path, key: Mapping, compute: Callable[[], xr.Dataset]) -> xr.Dataset:
     """The dataset of a key, computed and stored when it is not there."""
     found = read(results, key)

@@ -5,13 +5,14 @@ Checkpoints and result cells are such files: named arrays, JSON metadata, and a 
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
+
+from experiments.storage.files import write_bytes
 
 HEADER = "devcircuits"
 
@@ -40,25 +41,6 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     if header.get("sha256") != _checksum(arrays, header.get("metadata", "")):
         raise DamagedFile(f"{path.name} does not match its checksum: delete it or restore it")
     return arrays, json.loads(header["metadata"])
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Writes any file so that a reader sees the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, value: object) -> None:
-    """JSON with sorted keys, so that the same values are the same bytes."""
-    write_bytes(path, (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], text: str) -> str:

@@ -11,33 +11,33 @@ stands in for it, a cut path's source's for what the path carries (queries, keys
 single closers are `bracket_closers`'.
 """
 
-from functools import partial
-
 import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int64
 from scipy import stats
 
 from ablations import effects
-from experiments.heldout import ablation_pass
-from experiments.results import cells
+from ablations.not_measurable import NotMeasurable
+from experiments.jobs.job import Job
 from experiments.results.cells import Cells
-from experiments.storage.store import cached
+from experiments.results.inputs import Inputs
+from experiments.results.kind import Kind
 from experiments.tasks import closer_odds
 from experiments.tasks.closer_odds import GROUPS, ROWS, TOKENS
 
 
-def table(found: Cells, step: int, tokens: int = TOKENS) -> xr.Dataset:
-    """By group, on rows with nested closers: log_odds (positive: the right closer leads), share_right, their _se,
-    closers and documents; all_closers and all_documents: in all the text that was read, `tokens` at most.
+def table(cells: Cells, step: int, tokens: int = TOKENS) -> xr.Dataset:
+    """What `measure` says, on at most so many tokens of the free held-out text."""
+    return cells.get(BRACKET_EFFECTS, step, **_parameters(cells, tokens))
 
-    By change and group: lost, the log-odds that removing a head or cutting a path loses (positive: it helps), lost_se,
-    p, and q: p under Benjamini and Hochberg (1995) over the changes of the group. Errors are by document; p-values by
-    Student's t with a degree of freedom for each document but one.
-    """
-    tokens = min(tokens, ablation_pass.available(found.on))
-    key = cells.key(found.on, "brackets", step) | {"tokens": tokens, "rows": ROWS}
-    return cached(found.folder, key, partial(_measure, found, step, tokens))
+
+def missing(cells: Cells, step: int, tokens: int = TOKENS) -> list[Job]:
+    """The job of `table`, nothing where it is there."""
+    return cells.missing(BRACKET_EFFECTS, step, **_parameters(cells, tokens))
+
+
+def _parameters(cells: Cells, tokens: int) -> dict:
+    return {"tokens": min(tokens, cells.inputs.free_tokens), "rows": ROWS}
 
 
 def sentences(measured: xr.Dataset, top: int = 5) -> list[str]:
@@ -62,8 +62,15 @@ def _interval(value: xr.DataArray, se: xr.DataArray) -> str:
     return f"{float(value):.2f} [{float(value - 1.96 * se):.2f}, {float(value + 1.96 * se):.2f}]"
 
 
-def _measure(found: Cells, step: int, tokens: int) -> xr.Dataset:
-    single = closer_odds.table(found, step, tokens, ROWS)
+def measure(inputs: Inputs, step: int, cells: Cells, tokens: int, rows: int) -> xr.Dataset:
+    """By group, on rows with nested closers: log_odds (positive: the right closer leads), share_right, their _se,
+    closers and documents; all_closers and all_documents: in all the text that was read, `tokens` at most.
+
+    By change and group: lost, the log-odds that removing a head or cutting a path loses (positive: it helps), lost_se,
+    p, and q: p under Benjamini and Hochberg (1995) over the changes of the group. Errors are clustered by document;
+    p-values by Student's t with a degree of freedom for each document but one.
+    """
+    single = closer_odds.table(cells, step, tokens, rows)
     parts = []
     for number, name in enumerate(GROUPS):
         here = single.isel(closer=np.flatnonzero(single.group.values == number))
@@ -75,12 +82,12 @@ def _measure(found: Cells, step: int, tokens: int) -> xr.Dataset:
 
 
 def _of_group(odds: Float[np.ndarray, "run closer"], documents: Int64[np.ndarray, " closer"], name: str) -> xr.Dataset:
-    """What `table` says, of one group; the first run is clean. Raises ValueError with closers in fewer than two
+    """What `measure` says, of one group; the first run is clean. Raises NotMeasurable with closers in fewer than two
     documents.
     """
     count = len(np.unique(documents))
     if count < 2:
-        raise ValueError(f"{name} closers in {count} documents: errors need two, use more Python code")
+        raise NotMeasurable(f"{name} closers in {count} documents: errors need two, use more Python code")
     values = np.concatenate([odds[:1], odds[:1] > 0, odds[:1] - odds[1:]])
     value, se = np.array(effects.estimates(effects.cluster_sums(values, documents))).T
     p = 2 * stats.t.sf(np.abs(value[2:] / np.where(se[2:] > 0, se[2:], np.inf)), count - 1)
@@ -97,3 +104,12 @@ def _of_group(odds: Float[np.ndarray, "run closer"], documents: Int64[np.ndarray
         "documents": count,
     }
     return xr.Dataset(data)
+
+
+BRACKET_EFFECTS = Kind(
+    "brackets",
+    (6,),
+    measure,
+    plan_fields=("text_rows", "reference_rows"),
+    seconds=15.0,
+)

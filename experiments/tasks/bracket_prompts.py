@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Int
 from tokenizers import Tokenizer
 
+from ablations.not_measurable import NotMeasurable
 from circuits import tasks
 from circuits.brackets import BRACKETS, OPENERS
 from circuits.tasks import Task
@@ -20,8 +21,7 @@ from experiments import corpora
 from experiments.corpora import bracket_rows
 from experiments.corpora.bracket_rows import RowStructure
 from experiments.corpora.corpus import Corpus
-from experiments.heldout import ablation_pass
-from experiments.measurements.inputs import Bench
+from experiments.results.inputs import Inputs
 
 ROWS = 2000  # of held-out text, in which prompts are looked for
 LENGTH = 64  # of a prompt at most, with its BOS
@@ -39,19 +39,19 @@ class Candidates(NamedTuple):
     document: Int[np.ndarray, " closer"]
 
 
-def task(on: Bench, prompts: int) -> Task:
-    """So many prompts at most. Raises ValueError where the text gives fewer than `FEWEST`.
+def task(inputs: Inputs, prompts: int) -> Task:
+    """So many prompts at most. Raises NotMeasurable where the text gives fewer than `FEWEST`.
 
     Which: see `balanced`. The wrong closer of a bracket that is not nested is drawn from the other two types.
     """
-    length = min(LENGTH, on.run.config["model"]["n_ctx"])
-    rows = ablation_pass.text(on).part(slice(0, ROWS))
-    found, generator = bracket_rows.of_rows(rows), np.random.default_rng(on.plan.seed)
+    length = min(LENGTH, inputs.n_ctx)
+    rows = inputs.free_text.part(slice(0, ROWS))
+    found, generator = bracket_rows.of_rows(rows), np.random.default_rng(inputs.plan.seed)
     ids = bracket_tokens(rows.tokenizer)
     candidates = _candidates(rows, found, length, ids, generator)
     chosen = balanced(candidates, prompts, generator)
     if len(chosen) < FEWEST:
-        raise ValueError(
+        raise NotMeasurable(
             f"corpus {rows.name!r} gives {len(chosen)} balanced bracket prompts in {len(rows)} rows, "
             f"{FEWEST} are needed: use more Python code"
         )
@@ -65,10 +65,10 @@ def task(on: Bench, prompts: int) -> Task:
 
 
 def bracket_tokens(tokenizer: Tokenizer) -> list[tuple[int, int]]:
-    """Opener and closer of every bracket as tokens; raises ValueError where one is no token of its own."""
+    """Opener and closer of every bracket as tokens; raises NotMeasurable where one is no token of its own."""
     vocabulary = tokenizer.get_vocab()
     if missing := [mark for mark in (*OPENERS, *BRACKETS) if mark not in vocabulary]:
-        raise ValueError(f"{' '.join(missing)}: no token of its own; use a tokenizer in which every bracket is one")
+        raise NotMeasurable(f"{' '.join(missing)}: no token of its own; use a tokenizer in which every bracket is one")
     return [(vocabulary[opener], vocabulary[closer]) for opener, closer in OPENERS.items()]
 
 

@@ -5,7 +5,6 @@ be held against others like it, and against itself at another checkpoint.
 """
 
 from collections.abc import Collection
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,24 +13,21 @@ import xarray as xr
 from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
-from ablations import forward, rerun, substitutes
+from ablations import forward, substitutes
 from ablations.changes import Change
 from ablations.names import all_heads, head_name
+from ablations.not_measurable import NotMeasurable
 from ablations.paths import VIAS, Path, ends
 from circuits import closers
 from circuits.brackets import BRACKETS, KINDS
 from experiments.corpora import bracket_rows
-from experiments.heldout import ablation_pass
-from experiments.measurements import inputs as bench
-from experiments.measurements.inputs import Bench
-from experiments.results import cells
 from experiments.results.cells import Cells
-from experiments.storage.store import cached
+from experiments.results.inputs import Inputs
+from experiments.results.kind import Kind
 
 GROUPS = ("nested", "unnested", "quote")
 TOKENS = 500_000  # of held-out text, at most, in which closers are looked for
 ROWS = 256  # with nested closers, at most, on which heads and paths are removed
-AT_ONCE = 16
 CLEAN = "clean"  # the run without a change, among changes
 
 
@@ -47,21 +43,14 @@ class Chosen(NamedTuple):
     wrong: Bool[np.ndarray, "closer kind"]
 
 
-def table(found: Cells, step: int, tokens: int = TOKENS, rows: int = ROWS) -> xr.Dataset:
-    """On `rows` rows with nested closers at most: log_odds [change, closer], `CLEAN` first; of each closer row, pos,
-    document, distance (tokens from its opener) and group (index into GROUPS). The same closers at every checkpoint.
-
-    all_closers, all_documents [group]: in all the text that was read, `tokens` at most. Raises ValueError for a text
-    without nested brackets.
-    """
-    tokens = min(tokens, ablation_pass.available(found.on))
-    key = cells.key(found.on, "closers", step) | {"tokens": tokens, "rows": rows}
-    return cached(found.folder, key, partial(_measure, found.on, step, tokens, rows))
+def table(cells: Cells, step: int, tokens: int = TOKENS, rows: int = ROWS) -> xr.Dataset:
+    """What `measure` says, on at most so many tokens of the free held-out text."""
+    return cells.get(CLOSER_ODDS, step, tokens=min(tokens, cells.inputs.free_tokens), rows=rows)
 
 
-def single_changes(on: Bench) -> dict[str, Change]:
+def single_changes(inputs: Inputs) -> dict[str, Change]:
     """By name: every head, and every pair of an earlier and a later head ("L0H1->L1H2"), through q, k and v at once."""
-    heads = all_heads(on.run.model_config())
+    heads = all_heads(inputs.run.model_config())
     pairs = [(source, target) for source in heads for target in heads if source[0] < target[0]]
     cut = [[Path(source, target, via) for via in VIAS] for source, target in pairs]
     return {head_name(head): Change(heads=(head,)) for head in heads} | {
@@ -87,17 +76,23 @@ def choose(rows: bracket_rows.RowStructure, documents: Int[np.ndarray, "row pos"
     return Chosen(row, pos, document, pos - rows.opener[row, pos].astype(np.int64), group, right, wrong)
 
 
-def _measure(on: Bench, step: int, tokens: int, rows: int) -> xr.Dataset:
-    every = ablation_pass.text(on).part(slice(0, -(-tokens // (on.run.config["model"]["n_ctx"] - 1))))
+def measure(inputs: Inputs, step: int, cells: Cells, tokens: int, rows: int) -> xr.Dataset:
+    """On `rows` rows with nested closers at most: log_odds [change, closer], `CLEAN` first; of each closer row, pos,
+    document, distance (tokens from its opener) and group (index into GROUPS). The same closers at every checkpoint.
+
+    all_closers, all_documents [group]: in all the text that was read, `tokens` at most. Raises NotMeasurable for a text
+    without nested brackets.
+    """
+    every = inputs.free_rows(tokens)
     everywhere = choose(bracket_rows.of_rows(every), every.documents)
     used = np.unique(everywhere.row[everywhere.group == 0])[:rows]
     if len(used) == 0:
-        raise ValueError(f"no bracket is nested in {len(every)} rows of corpus {every.name!r}: use more Python code")
+        raise NotMeasurable(f"no bracket is nested in {len(every)} rows of corpus {every.name!r}: use more Python code")
     of_used = np.isin(everywhere.row, used)
     chosen = Chosen(*(values[of_used] for values in everywhere))
-    tried = single_changes(on)
+    tried = single_changes(inputs)
     in_order = chosen._replace(row=np.searchsorted(used, chosen.row))
-    odds = _log_odds(on, step, every.batch(used), in_order, tried.values())
+    odds = _log_odds(inputs, step, every.batch(used), in_order, tried.values())
     of_groups = [everywhere.group == group for group in range(len(GROUPS))]
     data: dict = {"log_odds": (("change", "closer"), odds)}
     data |= {name: ("closer", getattr(chosen, name)) for name in ("row", "pos", "document", "distance", "group")}
@@ -108,26 +103,23 @@ def _measure(on: Bench, step: int, tokens: int, rows: int) -> xr.Dataset:
 
 
 def _log_odds(
-    on: Bench, step: int, tokens: Int64[Tensor, "row pos"], chosen: Chosen, tried: Collection[Change]
+    inputs: Inputs, step: int, tokens: Int64[Tensor, "row pos"], chosen: Chosen, tried: Collection[Change]
 ) -> Float[np.ndarray, "change closer"]:
     """Log-odds of every closer: as the model is, then under each change. Closers are in the order of their rows."""
-    model = bench.model(on.run.folder, step)
+    model = inputs.model(step)
     weights, cfg = forward.weights_of(model), model.cfg
-    (values,) = substitutes.means(weights, cfg, on.reference)(slice(0, 0))
-    vocabulary = [on.run.tokenizer.decode([token]) for token in range(cfg.d_vocab)]
-    of_kind = closers.closer_tokens(vocabulary)
-    # only the closers' columns are needed; their tokens are renumbered
-    columns = torch.cat([*of_kind.values()])
-    of_kind = dict(zip(of_kind, torch.arange(len(columns)).split([*map(len, of_kind.values())]), strict=True))
-    narrow = {**weights, **{f"unembed.{name}": weights[f"unembed.{name}"][..., columns] for name in ("W_U", "b_U")}}
-    parts = []
-    with torch.no_grad():
-        for start in range(0, len(tokens), AT_ONCE):
-            block = slice(*np.searchsorted(chosen.row, (start, start + AT_ONCE)))
-            row, pos = torch.from_numpy(chosen.row[block] - start), torch.from_numpy(chosen.pos[block] - 1)
-            right, wrong = torch.from_numpy(chosen.right[block]), torch.from_numpy(chosen.wrong[block])
-            run = rerun.prepare(weights, cfg, rerun.clean_run(weights, cfg, tokens[start : start + AT_ONCE]), values)
-            residuals = (rerun.final_residual(run, change)[row, pos] for change in (Change(), *tried))
-            kinds = (closers.by_kind(forward.unembed(narrow, cfg, residual), of_kind) for residual in residuals)
-            parts.append(torch.stack([closers.log_odds(found, right, wrong) for found in kinds]))
-    return torch.cat(parts, dim=1).numpy()
+    (values,) = substitutes.means(weights, cfg, inputs.reference)(slice(0, 0))
+    vocabulary = [inputs.run.tokenizer.decode([token]) for token in range(cfg.d_vocab)]
+    measured = closers.Closers(*map(torch.from_numpy, (chosen.row, chosen.pos, chosen.right, chosen.wrong)))
+    kind_tokens = closers.closer_tokens(vocabulary)
+    changes = [Change(), *tried]
+    return closers.log_odds_under(weights, cfg, tokens, measured, kind_tokens, changes, values).numpy()
+
+
+CLOSER_ODDS = Kind(
+    "closers",
+    (6,),
+    measure,
+    plan_fields=("text_rows", "reference_rows"),
+    seconds=12.0,
+)

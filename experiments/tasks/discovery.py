@@ -10,12 +10,13 @@ import pandas as pd
 import xarray as xr
 
 from ablations import forward
+from ablations.not_measurable import NotMeasurable
 from ablations.paths import OUTPUT, ends, parse_path
 from circuits import annotate, discover, graph
 from circuits.discover import Circuit, RandomCircuits
 from experiments.heldout import ablation_pass, head_overlap
+from experiments.heldout.ablation_pass import AblationPass
 from experiments.jobs import runner
-from experiments.measurements import inputs as bench
 from experiments.results.cells import Cells
 from experiments.tasks import path_effects, task_prompts
 
@@ -40,13 +41,21 @@ def compute(cells: Cells, task: str, step: int, steps: Sequence[int], executor: 
     """Effects of all paths at the step and at all others asked for, and of all heads on held-out text at the step,
     where missing; on the executor when there is much to do.
     """
-    work = path_effects.missing(cells, task, sorted({step, *steps}))
-    on_text = head_overlap.asked(cells, step)
-    work += ablation_pass.missing(cells, on_text) if on_text else []
-    if sum(job.seconds for job in work) < ablation_pass.WORTH_WORKERS:
-        runner.run_here(work, cells.run.name)
+    jobs = path_effects.missing(cells, task, sorted({step, *steps}))
+    on_text = _pass_of_heads(cells, step)
+    jobs += ablation_pass.missing(cells, on_text) if on_text else []
+    if sum(job.seconds for job in jobs) < ablation_pass.WORTH_WORKERS:
+        runner.run_here(jobs, cells.run.name)
     else:
-        runner.run(work, executor, cells.run.name)
+        runner.run(jobs, executor, cells.run.name)
+
+
+def _pass_of_heads(cells: Cells, step: int) -> AblationPass | None:
+    """The pass that overlaps rest on; None where the text does not allow it, and graphs go without."""
+    try:
+        return head_overlap.pass_of_heads(cells, step)
+    except NotMeasurable:
+        return None
 
 
 def discover_circuit(cells: Cells, name: str, step: int, types: Mapping[str, str] | None = None) -> Discovered:
@@ -54,14 +63,14 @@ def discover_circuit(cells: Cells, name: str, step: int, types: Mapping[str, str
 
     types: what heads are, by name, for the graph. What `compute` has not computed is computed here.
     """
-    model = bench.model(cells.run.folder, step)
+    model = cells.inputs.model(step)
     weights, cfg, task = forward.weights_of(model), model.cfg, task_prompts.task(name, cells)
     table, paths = path_effects.table(cells, name, [step]).isel(step=0), discover.candidates(cfg)
     chosen = [path for path, at in zip(paths, table.found.values, strict=True) if at]
     estimated = discover.attribution(weights, cfg, task, paths, steps=discover.IG_STEPS)
     whole = annotate.with_composition(graph.from_table(cfg, table), weights, cfg)
     whole = annotate.with_heads(whole, types)
-    on_text, tokens = head_overlap.asked(cells, step), 0
+    on_text, tokens = _pass_of_heads(cells, step), 0
     if on_text:
         removed = head_overlap.removed(cells, on_text)
         whole = annotate.with_heads(whole, effects=removed.effects)

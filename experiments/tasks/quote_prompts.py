@@ -9,25 +9,28 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
+from ablations.not_measurable import NotMeasurable
 from circuits import tasks
 from circuits.brackets import BRACKETS, KINDS
 from circuits.tasks import Task
 from experiments import corpora
 from experiments.corpora import bracket_rows
-from experiments.heldout import ablation_pass
-from experiments.measurements.inputs import Bench
+from experiments.results.inputs import Inputs
 from experiments.tasks.bracket_prompts import FEWEST, LENGTH, ROWS
 
 QUOTES = KINDS[len(BRACKETS) :]
 
 
-def task(on: Bench, prompts: int) -> Task:
-    """So many prompts, or as many as there are, documents taking turns; raises ValueError for fewer than `FEWEST`."""
-    length, generator = min(LENGTH, on.run.config["model"]["n_ctx"]), np.random.default_rng(on.plan.seed)
-    rows = ablation_pass.text(on).part(slice(0, ROWS))
+def task(inputs: Inputs, prompts: int) -> Task:
+    """So many prompts, or as many as there are, documents taking turns.
+
+    Raises NotMeasurable for fewer than `FEWEST`.
+    """
+    length, generator = min(LENGTH, inputs.n_ctx), np.random.default_rng(inputs.plan.seed)
+    rows = inputs.free_text.part(slice(0, ROWS))
     vocabulary, tokens = rows.tokenizer.get_vocab(), rows.batch(slice(None)).numpy()
     if missing := [quote for quote in QUOTES if quote not in vocabulary]:
-        raise ValueError(f"{' '.join(missing)}: no token of its own; use a tokenizer in which every quote is one")
+        raise NotMeasurable(f"{' '.join(missing)}: no token of its own; use a tokenizer in which every quote is one")
     ids = np.array([vocabulary[quote] for quote in QUOTES])
     found = bracket_rows.of_rows(rows)
     row, pos = np.nonzero(found.kind >= len(BRACKETS))
@@ -39,7 +42,7 @@ def task(on: Bench, prompts: int) -> Task:
     row, pos, opener, right = (values[fits] for values in (row, pos, opener, right))
     chosen = _balanced(right, np.asarray(rows.documents)[row, pos], prompts, generator)
     if len(chosen) < FEWEST:
-        raise ValueError(
+        raise NotMeasurable(
             f"corpus {rows.name!r} gives {len(chosen)} balanced quote prompts in {len(rows)} rows, "
             f"{FEWEST} are needed: use more Python code"
         )

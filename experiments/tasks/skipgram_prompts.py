@@ -1,6 +1,6 @@
 """Prompts of the task "skipgram": windows of held-out text that end in the context of a skip trigram of the text.
 
-Skip trigrams are mined (`labelled_tokens.mined`): a, anything, b -> c, where c follows at least twice as often as after
+Skip trigrams are mined (`text_multigrams`): a, anything, b -> c, where c follows at least twice as often as after
 the best of a and b alone, and at least in one place of ten. What stands between a and b varies: no filling of the gap
 has more than half of the places, or it would be an n-gram. In the text the rest of the context often tells c as well;
 so a and b are put into windows of other places, and nothing else speaks for c. Few of these trigrams are in the model:
@@ -14,13 +14,15 @@ import xarray as xr
 from jaxtyping import Int
 
 from ablations import forward
+from ablations.not_measurable import NotMeasurable
 from circuits import context_gain, mining, tasks
 from circuits.multigrams import Patterns, Text
 from circuits.tasks import Task
 from experiments import corpora
-from experiments.heldout import ablation_pass, labelled_tokens, model_multigrams
-from experiments.measurements import inputs as bench
+from experiments.heldout import labelled_tokens, model_multigrams
+from experiments.heldout.text_multigrams import TEXT_MULTIGRAMS, as_patterns
 from experiments.results.cells import Cells
+from experiments.results.inputs import Inputs
 
 ROWS = 2000  # of held-out text, in which trigrams are looked at and windows are found
 LENGTH = 64  # of a prompt at most, with its BOS
@@ -32,19 +34,22 @@ EACH = 8  # prompts of a trigram, at most
 FEWEST = 16
 
 
-def task(found: Cells, prompts: int) -> Task:
-    """So many prompts, or `EACH` of every trigram where these are fewer; raises ValueError for fewer than `FEWEST`."""
-    on = found.on
-    length, generator = min(LENGTH, on.run.config["model"]["n_ctx"]), np.random.default_rng(on.plan.seed)
-    rows = ablation_pass.text(on).part(slice(0, ROWS))
-    text, mined = labelled_tokens.text(rows), labelled_tokens.mined(found)
-    trigrams = _learned(found, _varied(text, _trigrams(mined), on.run.config["model"]["d_vocab"]))
+def task(cells: Cells, prompts: int) -> Task:
+    """So many prompts, or `EACH` of every trigram where these are fewer.
+
+    Raises NotMeasurable for fewer than `FEWEST`.
+    """
+    inputs = cells.inputs
+    length, generator = min(LENGTH, inputs.n_ctx), np.random.default_rng(inputs.plan.seed)
+    rows = inputs.free_text.part(slice(0, ROWS))
+    text, mined = labelled_tokens.text(rows), cells.get(TEXT_MULTIGRAMS)
+    trigrams = _learned(inputs, _varied(text, _trigrams(mined), inputs.d_vocab))
     trigrams = trigrams.take(np.flatnonzero(trigrams.offsets[:, 1] < length))
     order = np.tile(generator.permutation(len(trigrams.targets)), EACH)
     trigrams = trigrams.take(order[: min(prompts, len(rows))])
     count = len(trigrams.targets)
     if count < FEWEST:
-        raise ValueError(f"corpus {rows.name!r} gives {count} skip trigrams, {FEWEST} are needed: use more text")
+        raise NotMeasurable(f"corpus {rows.name!r} gives {count} skip trigrams, {FEWEST} are needed: use more text")
     windows = rows.batch(generator.permutation(len(rows))[:count])[:, :length].numpy().copy()
     windows[:, 0] = corpora.bos(rows.tokenizer)
     places, far = length - trigrams.offsets[:, 1], trigrams.tokens[:, 1]
@@ -55,7 +60,7 @@ def task(found: Cells, prompts: int) -> Task:
 
 
 def _trigrams(mined: xr.Dataset) -> Patterns:
-    every = labelled_tokens.as_patterns(mined)
+    every = as_patterns(mined)
     near = (every.sizes == 2) & (every.offsets[:, 0] == 1) & ~every.contiguous
     strong = (mined.rate.values >= OFTENER * mined.best.values) & (mined.rate.values >= OFTEN)
     return every.take(np.flatnonzero(near & strong))
@@ -76,10 +81,10 @@ def _varied(text: Text, trigrams: Patterns, vocabulary: int) -> Patterns:
     return trigrams.take(np.array(list(kept.values()), dtype=np.int64))
 
 
-def _learned(found: Cells, trigrams: Patterns) -> Patterns:
+def _learned(inputs: Inputs, trigrams: Patterns) -> Patterns:
     """Those that the last checkpoint has learned."""
-    model = bench.model(found.run.folder, found.run.steps[-1])
-    arguments = forward.weights_of(model), model.cfg, model_multigrams.windows(found.on), trigrams
+    model = inputs.model(inputs.run.steps[-1])
+    arguments = forward.weights_of(model), model.cfg, model_multigrams.windows(inputs), trigrams
     whole = context_gain.log_probabilities(*arguments).double().numpy()
     return trigrams.take(np.flatnonzero(whole - context_gain.best_of_parts(*arguments) >= LEARNED))
 

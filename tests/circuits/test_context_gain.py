@@ -8,7 +8,7 @@ import torch
 from transformer_lens import HookedTransformer
 
 from ablations import forward, rerun
-from circuits import context_gain, planted
+from circuits import context_gain, planted, planted_heads, planted_layout, planted_model, planted_prompts
 from circuits.multigrams import FAMILIES, LONGEST, Patterns
 from tests.conftest import make_model
 
@@ -88,15 +88,16 @@ def smallest(model: HookedTransformer, windows: torch.Tensor, text: torch.Tensor
 
 def test_a_skip_trigram_is_found_by_its_offsets(monkeypatch) -> None:
     length = 18  # the longest in which the plant's prompts can be drawn
-    place = slice(planted.FLAG + 1, planted.FLAG + 1 + length)
+    place = slice(planted_layout.FLAG + 1, planted_layout.FLAG + 1 + length)
     for name, value in {"CONTEXT": length, "PLACE": place, "D_MODEL": place.stop + 1}.items():
-        monkeypatch.setattr(planted, name, value)
+        for module in (planted_heads, planted_model, planted_prompts):
+            monkeypatch.setattr(module, name, value, raising=False)
     for layer_norm in (False, True):
         model = planted.skip_trigram(layer_norm).model
         generator = torch.Generator().manual_seed(0)
         windows, text = (torch.randint(17, 20, (n, 17), generator=generator) for n in (4, 15))  # tokens of no triple
         windows[:, 0] = text[:, 0] = planted.BOS
-        (a, b, c), offsets = planted._triples()[2], range(2, 17)
+        (a, b, c), offsets = planted_layout.triples()[2], range(2, 17)
         text[:, -1] = b
         for row, offset in enumerate(offsets):
             text[row, 17 - offset] = a

@@ -10,7 +10,7 @@ from ablations import forward, patching, rerun
 from ablations.changes import Change
 from ablations.names import all_heads
 from ablations.paths import Path
-from circuits import answer_tests, discover, planted
+from circuits import answer_tests, discover, discover_exact, planted
 from circuits.planted import PLANTS, Plant
 from circuits.tasks import Task, accuracy, logit_difference
 
@@ -184,10 +184,10 @@ def test_swapped_answers_are_not_found() -> None:
     for seed in range(4):
         task = swapped(plant.tasks[0], seed)
         found["both"] += int(discover.significant(discover.exact(weights, cfg, task, paths).p).sum())
-        run, *_ = discover._prepared(weights, cfg, task, logit_difference)
-        before = discover._logits(run, Change())[:, 0]
+        run, *_ = discover_exact.patched_run(weights, cfg, task, logit_difference)
+        before = discover_exact.last_logits(run, Change())[:, 0]
         alone = [
-            answer_tests.relabelling_p(task, discover._logits(run, Change(cuts=(path,)))[:, 0] - before)
+            answer_tests.relabelling_p(task, discover_exact.last_logits(run, Change(cuts=(path,)))[:, 0] - before)
             for path in paths
         ]
         found["relabelling"] += int(discover.significant(np.array(alone)).sum())

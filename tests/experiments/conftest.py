@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.measurements.plan import default_plan
+from experiments.results.plan import default_plan
 from llc.settings import QUICK
 from tests.conftest import only_once
 
@@ -36,7 +36,7 @@ def small() -> Iterator[None]:
         for name, value in SMALL.items():
             patch.setattr(f"experiments.{name}", value)
         patch.setattr(
-            "experiments.measurements.plan.default_plan", lambda *sizes: replace(default_plan(*sizes), **FEWER)
+            "experiments.results.plan.default_plan", lambda *sizes: replace(default_plan(*sizes), **FEWER)
         )
         yield
 

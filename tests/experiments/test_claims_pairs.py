@@ -18,7 +18,7 @@ from experiments.claims.study import Study
 from experiments.claims.verdict import Finding
 from experiments.figures import migration as migration_figure
 from experiments.figures import tokens_in_context
-from experiments.measurements.plan import default_plan
+from experiments.results.plan import default_plan
 from experiments.plots.head_types import KIND_COLORS
 from experiments.results.cells import Cells
 from experiments.statistics import overlap_change

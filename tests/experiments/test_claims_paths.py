@@ -13,7 +13,7 @@ from ablations import forward, rerun
 from ablations.names import Head
 from ablations.paths import Path as Route
 from ablations.paths import cut
-from circuits import scores
+from circuits import induction, scores
 from experiments import runs
 from experiments.claims import induction_circuit, nested_brackets, stages
 from experiments.claims.induction_circuit import Cuts
@@ -21,8 +21,8 @@ from experiments.claims.nested_brackets import Closers
 from experiments.claims.stages import Curves
 from experiments.figures import path_needs
 from experiments.figures import stages as stages_figure
-from experiments.measurements import plan
-from experiments.measurements.inputs import Bench
+from experiments.results import plan
+from experiments.results.inputs import Bench
 from experiments.results.cells import Cells
 from experiments.statistics import matching
 from experiments.tasks import bracket_effects, closer_odds, induction_cuts
@@ -265,7 +265,7 @@ def test_attention_under_a_cut_is_that_of_the_hooked_model(model: HookedTransfor
     values = {(0, head): torch.randn(6, generator=torch.Generator().manual_seed(head)) for head in range(3)}
     with torch.no_grad():
         clean = rerun.clean_run(weights, cfg, tokens)
-        found = induction_cuts.matching_attention(weights, cfg, clean, [(sources, via)], [(1, 1)], values)
+        found = induction.matching_attention(weights, cfg, clean, [(sources, via)], [(1, 1)], values)
         model.set_use_split_qkv_input(True)
         patterns: list[torch.Tensor] = []
         hooks = cut(model, [Route(source, (1, 1), via) for source in sources], values)  # type: ignore[arg-type]
@@ -348,7 +348,7 @@ def test_stages_stand_in_their_figure() -> None:
         | {"onset": (("score", "end"), np.array([[50, 0, 100], [900, 800, 1600], [3000, 2600, 3600], [np.nan] * 3]))}
         | {"critical": (("point", "end"), np.array([[3000.0, 2600, 3600]]))},
         {"step": STEPS, "tokens": ("step", STEPS / 250), "n": [2, 3, 4], "restriction": heads, "llc_step": STEPS[:5]}
-        | {"layer": ("restriction", [0, 0, 1, 1]), "score": list(stages.SCORES)},
+        | {"layer": ("restriction", [0, 0, 1, 1]), "score": list(stages.SCORE_NAMES)},
         {"previous": "L0H1", "induction": "L1H0", "settings": "QUICK", "millions_a_step": 0.004},
     )
     figure = stages_figure.draw(data)

@@ -14,7 +14,7 @@ from circuits.multigrams import LONGEST, Patterns
 from experiments import corpora, runs
 from experiments.__main__ import main
 from experiments.heldout import ablation_pass, head_types, labelled_tokens
-from experiments.measurements.plan import default_plan
+from experiments.results.plan import default_plan
 from experiments.pages import type_files
 from experiments.plots import head_types as picture
 from experiments.results.cells import Cells

@@ -14,6 +14,9 @@ import xarray as xr
 
 from ablations.effects import clustered
 from circuits import composition
+from experiments.measurements.rllc import RLLC
+from experiments.measurements.paths import PATHS
+from experiments.measurements.composition import COMPOSITION
 from experiments import runs
 from experiments.__main__ import main
 from experiments.heldout import ablation_pass, head_types
@@ -51,7 +54,7 @@ def test_nothing_is_computed_before_it_is_asked_for(trained: Path, tmp_path: Pat
 
 def test_the_numbers_of_a_card_are_those_of_the_cells(inv: Investigation, page: str) -> None:
     card, kept = inv["1:2"], inv.snapshot.cells
-    own = kept.cell("composition", 60)
+    own = kept.cell(COMPOSITION, 60)
     assert len(card.composition) == 4 * 3 and set(card.composition.target) == {"L1H2"}
     for row in card.composition.to_dict("records"):
         assert row["score"] == float(own.composition.sel({name: row[name] for name in ("source", "target", "via")}))
@@ -59,14 +62,14 @@ def test_the_numbers_of_a_card_are_those_of_the_cells(inv: Investigation, page: 
     first = card.composition.iloc[0]
     assert first.sds == pytest.approx((first.score**2 - float(mean)) / float(sd[0, 0, 1, 2, 0]))
 
-    cuts, paths = kept.cell("paths", 60), card.paths
+    cuts, paths = kept.cell(PATHS, 60), card.paths
     assert len(paths) == 4 * 3 + 1 and paths.iloc[-1].target == "output"
     for row in paths[paths.via != ""].to_dict("records"):
         at = cuts.sel({name: row[name] for name in ("source", "target", "via")})
         assert (row["copy_gain"], row["copy_gain_se"]) == (float(at.effect), float(at.effect_se))
     assert np.isnan(paths.iloc[-1].copy_gain) and (paths.effect_se > 0).all()
 
-    rllc = kept.assembled("rllc")
+    rllc = kept.assembled(RLLC)
     assert card.rllc.step.values.tolist() == [0, 60]
     xr.testing.assert_identical(card.rllc.value, rllc.value.sel(restriction="L1H2"))
     assert card.layer_rllc.restriction.values.tolist() == ["L1H0", "L1H1", "L1H2", "L1H3"]

@@ -16,8 +16,8 @@ import pytest
 
 from experiments import runs
 from experiments.__main__ import main
-from experiments.measurements import inputs as bench
-from experiments.measurements.plan import default_plan
+from experiments.results import inputs as bench
+from experiments.results.plan import default_plan
 from experiments.results.cells import llc_key
 from experiments.storage import store
 from llc.settings import natural_nbeta

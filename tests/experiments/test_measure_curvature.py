@@ -9,8 +9,8 @@ import xarray as xr
 
 from experiments import runs
 from experiments.measurements import curvature as measured
-from experiments.measurements import inputs as bench
-from experiments.measurements.plan import default_plan
+from experiments.results import inputs as bench
+from experiments.results.plan import default_plan
 from llc.fisher_trace import fisher_trace
 from llc.hessian_trace import hessian_trace
 

@@ -10,7 +10,7 @@ from circuits import tasks
 from circuits.tasks import Task
 from experiments import runs
 from experiments.heldout import labelled_tokens
-from experiments.measurements import plan
+from experiments.results import plan
 from experiments.results.cells import Cells
 from experiments.tasks import skipgram_prompts, task_prompts
 

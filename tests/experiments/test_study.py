@@ -8,16 +8,22 @@ import torch
 import xarray as xr
 
 from ablations.names import Head
+from experiments.measurements.rllc import RLLC
+from experiments.measurements.full_llc import FULL_LLC
+from experiments.measurements.ablations import ABLATIONS
+from experiments.measurements import variants
 from experiments import runs
 from experiments.claims import study
-from experiments.claims.study import FEW, MAIN, Study
+from experiments.measurements.variants import FEW
+from experiments.measurements.variants import MAIN
+from experiments.claims.study import Study
 from experiments.cli.opening import BUNDLED
 from experiments.corpora import documents
 from experiments.jobs import device, executors
 from experiments.jobs.job import Job, JobsFailed
 from experiments.measurements import kinds as measure
-from experiments.measurements import plan
-from experiments.measurements.inputs import Bench
+from experiments.results import plan
+from experiments.results.inputs import Bench
 from experiments.results import committed
 from experiments.results.cells import Cells, llc_key
 from experiments.storage import store
@@ -35,7 +41,7 @@ def cells(trained: Path, tmp_path: Path) -> Cells:
 
 def test_each_way_changes_one_thing() -> None:
     chosen = plan.default_plan("python", 256)
-    ways = study.ways(chosen)
+    ways = variants.ways(chosen)
     record = {name: value for name, value in chosen.record().items() if name != "llc_checkpoints"}
     changed = {
         way: {name for name, value in one.record().items() if name in record and value != record[name]}
@@ -46,18 +52,18 @@ def test_each_way_changes_one_thing() -> None:
     assert changed["one-layer"] == {"reference"}
     assert changed["recalibrated"] == {"llc"} and ways["recalibrated"].llc == MINI != QUICK
     assert all(changed[way] == {"gauge"} for way in ("balanced", "random 1", "random 2"))
-    for label, way in study.SURVIVAL.items():
+    for label, way in variants.SURVIVAL.items():
         assert {way, f"code, {way}", f"one-layer, {way}"} <= set(ways), label
 
 
 def test_the_bundled_seeds_are_sampled_at_the_same_steps() -> None:
     first, *others = (runs.open_run(name) for name in BUNDLED)
-    steps = plan.llc_steps(first.steps, FEW)
+    steps = plan.evenly_chosen(first.steps, FEW)
     assert steps[0] == 0  # the untrained model, of the first seed alone
-    assert {study.middle_step(run) for run in (first, *others)} == {4800}
+    assert {variants.middle_step(run) for run in (first, *others)} == {4800}
     for other in others:
-        assert plan.llc_steps(other.steps, FEW) == other.steps == steps[1:]
-    assert plan.llc_steps(first.steps, 1) == [28000]
+        assert plan.evenly_chosen(other.steps, FEW) == other.steps == steps[1:]
+    assert plan.evenly_chosen(first.steps, 1) == [28000]
 
 
 def test_the_foreign_corpus_is_the_same_every_time_and_its_splits_are_apart() -> None:
@@ -83,8 +89,8 @@ def test_a_committed_table_is_read_where_it_is_asked_for_and_is_of_the_same_mode
     path = last.write_sweep("rllc")
     assert path.stat().st_size < 100_000
     elsewhere = replace(last, folder=tmp_path / "elsewhere", committed=True)
-    read = elsewhere.table("rllc")
-    made = last.table("rllc")
+    read = elsewhere.table(RLLC)
+    made = last.table(RLLC)
     xr.testing.assert_equal(read, made[list(read.data_vars)])
     assert "trace_loss" in made and "trace_loss" not in read
     assert elsewhere.tasks(("rllc",)) == [] and not (elsewhere.folder / "cells").exists()
@@ -98,7 +104,7 @@ def test_a_committed_table_is_read_where_it_is_asked_for_and_is_of_the_same_mode
 def test_a_gauge_changes_the_coefficients_and_not_the_loss(cells: Cells) -> None:
     last = replace(cells, plan=replace(cells.plan, llc_checkpoints=1))
     tables = {
-        gauge: replace(last, plan=replace(last.plan, gauge=gauge)).table("rllc")
+        gauge: replace(last, plan=replace(last.plan, gauge=gauge)).table(RLLC)
         for gauge in ("", "balanced", "random 1")
     }
     for gauge in ("balanced", "random 1"):
@@ -110,29 +116,29 @@ def test_the_whole_models_coefficient_is_refined_by_the_text(cells: Cells, tmp_p
     sentences = (f"{n} apples and {n + 1} pears make a pie " * 9 for n in range(400))
     (tmp_path / "words.txt").write_text("\n\n\n".join(sentences))
     last = replace(cells, plan=replace(cells.plan, llc_checkpoints=1))
-    own = last.table("full")
-    other = replace(last, plan=replace(last.plan, corpus=f"text:{tmp_path / 'words.txt'}")).table("full")
+    own = last.table(FULL_LLC)
+    other = replace(last, plan=replace(last.plan, corpus=f"text:{tmp_path / 'words.txt'}")).table(FULL_LLC)
     assert own.sizes["step"] == 1 and float(own.se.squeeze()) > 0
     assert float(own.value.squeeze()) != float(other.value.squeeze())
-    assert MAIN in study.texts(last.plan) and "C++" in study.texts(last.plan)
+    assert MAIN in variants.texts(last.plan) and "C++" in variants.texts(last.plan)
 
 
 def test_what_is_there_is_assembled_while_the_rest_is_missing(cells: Cells) -> None:
     last = replace(cells, plan=replace(cells.plan, llc_checkpoints=2))
     with pytest.raises(ValueError, match="nothing of it was computed yet"):
-        last.assembled("rllc")
+        last.assembled(RLLC)
     task = last.missing_rllcs()[-1]  # the second layer at the last checkpoint
     task.function(*task.arguments)
-    some = last.assembled("rllc")
+    some = last.assembled(RLLC)
     assert some.value.dims == ("step", "restriction") and some.value.shape == (2, 8)
     assert some.value.notnull().values.tolist() == [[False] * 8, [False] * 4 + [True] * 4]
     assert some.verdict.values[0, 0] == "" and some.verdict.values[1, 7] != ""
     assert some.layer.values.tolist() == [0] * 4 + [1] * 4
     frame = some[["value", "se"]].to_dataframe().dropna()
     assert frame.loc[(60, "L1H3"), "value"] == float(some.value[1, 7]) and len(frame) == 4
-    whole = last.table("rllc")
+    whole = last.table(RLLC)
     assert whole.value[1, 4:].equals(some.value[1, 4:]) and whole.value.notnull().all()
-    assert last.assembled("rllc").identical(whole)
+    assert last.assembled(RLLC).identical(whole)
 
 
 def test_cells_that_came_meanwhile_are_not_computed_again(cells: Cells, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,8 +173,8 @@ def test_a_gpu_gives_the_same_values(cells: Cells, kind: str, tmp_path: Path, mo
 
 
 def test_tables_go_to_zarr_and_back(cells: Cells, tmp_path: Path) -> None:
-    cells.table("ablations").to_zarr(tmp_path / "table.zarr", zarr_format=2)
-    assert xr.open_zarr(tmp_path / "table.zarr").load().identical(cells.table("ablations"))
+    cells.table(ABLATIONS).to_zarr(tmp_path / "table.zarr", zarr_format=2)
+    assert xr.open_zarr(tmp_path / "table.zarr").load().identical(cells.table(ABLATIONS))
 
 
 def refuse(folder: Path, error: Exception) -> None:

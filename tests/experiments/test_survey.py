@@ -19,7 +19,7 @@ from experiments.corpora.corpus import bos
 from experiments.heldout import ablation_pass, affected_tokens, induction_tokens, path_overlap
 from experiments.heldout.ablation_pass import Survey
 from experiments.jobs import executors
-from experiments.measurements.plan import default_plan
+from experiments.results.plan import default_plan
 from experiments.results.cells import Cells
 
 WHAT = ("L1H2", "L0H1", "L0H1+L1H2", "L0H1->L1H2.k", "L0H1->output")

@@ -8,8 +8,9 @@ import xarray as xr
 
 from ablations.names import Head, head_name
 from experiments.jobs.job import Job
-from experiments.results.cells import Cells, llc_key, rllc_task
-from experiments.storage import store
+from experiments.measurements.rllc import RLLC
+from experiments.results.cells import Cells
+from experiments.results.committed import without_traces
 from llc import calibrate
 from llc.calibrate import Recommendation
 from llc.settings import Settings
@@ -25,31 +26,24 @@ class Calibration(NamedTuple):
     recommendation: Recommendation
 
 
-def tasks(cells: Cells, step: int, heads: Iterable[Head], settings: Iterable[Settings]) -> list[Job]:
+def missing(cells: Cells, step: int, heads: Iterable[Head], settings: Iterable[Settings]) -> list[Job]:
     """All estimates that are missing: one job for a setting and the heads of a layer."""
-    by_layer: dict[int, list[Head]] = {}
+    by_layer: dict[int, list[str]] = {}
     for head in heads:
-        by_layer.setdefault(head[0], []).append(head)
-    found = []
-    for one in settings:
-        plan = replace(cells.plan, llc=one)
-        on = replace(cells, plan=plan).on
-        for of_layer in by_layer.values():
-            missing = [h for h in of_layer if store.read(cells.folder, llc_key(on, step, h)) is None]
-            if missing:
-                found.append(rllc_task(replace(cells, plan=plan), step, missing))
-    return found
+        by_layer.setdefault(head[0], []).append(head_name(head))
+    planned = [cells.planned(llc=one) for one in settings]
+    asked = ((one, names) for one in planned for names in by_layer.values())
+    return [job for one, names in asked for job in one.missing(RLLC, step, restrictions=names)]
 
 
 def calibration(cells: Cells, step: int, head: Head, settings: list[Settings]) -> Calibration:
     """The sweep of a head, from its cells; raises ValueError for one that was not computed."""
     records = []
     for one in settings:
-        on = replace(cells, plan=replace(cells.plan, llc=one)).on
-        record = store.read(cells.folder, llc_key(on, step, head))
+        record = cells.planned(llc=one).read(RLLC, step, restriction=head_name(head))
         if record is None:
-            raise ValueError(f"{head_name(head)}: the sweep is not complete; run its tasks first")
-        records.append(record.drop_vars([n for n in record.variables if str(n).startswith("trace_") or n == "check"]))
+            raise ValueError(f"{head_name(head)}: the sweep is not complete; run its jobs first")
+        records.append(without_traces(record).drop_vars("check", errors="ignore"))
     table = calibrate.table(settings, records)
     base = replace(settings[0], localization=cells.plan.llc.localization, num_burnin=cells.plan.llc.num_burnin)
     kept = settings[0].num_draws - settings[0].num_burnin

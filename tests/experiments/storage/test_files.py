@@ -10,7 +10,8 @@ import xarray as xr
 from experiments import runs
 from experiments.corpora.tokenizer import train_tokenizer
 from experiments.runs import presets
-from experiments.storage import store, tensorfile
+from experiments.storage import store
+from experiments.storage.files import write_json
 
 KEY = {"kind": "test", "run": "a", "step": 3}
 
@@ -90,14 +91,14 @@ def test_a_cell_of_another_key_is_not_read(tmp_path) -> None:
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch) -> None:
     path = tmp_path / "file.json"
-    tensorfile.write_json(path, {"a": 1})
+    write_json(path, {"a": 1})
 
     def full(*_: object) -> None:
         raise OSError("no space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="no space"):
-        tensorfile.write_json(path, {"a": 2})
+        write_json(path, {"a": 2})
     assert json.loads(path.read_text()) == {"a": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["file.json"]
 
@@ -115,7 +116,7 @@ def run_folder(tmp_path):
         "model": {key: getattr(model.cfg, key) for key in (*keys, "positional_embedding_type")},
         "corpus": {"name": "python", "fingerprint": {"train": "", "test": ""}},
     }
-    tensorfile.write_json(folder / "config.json", config)
+    write_json(folder / "config.json", config)
     for step in (0, 10):
         runs.write_checkpoint(folder, step, model)
     return folder

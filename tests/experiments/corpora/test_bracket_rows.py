@@ -21,8 +21,8 @@ from experiments.corpora import bracket_rows, documents
 from experiments.corpora.bracket_rows import RowStructure
 from experiments.corpora.corpus import Corpus
 from experiments.heldout import ablation_pass
-from experiments.measurements import plan
-from experiments.measurements.inputs import Bench
+from experiments.results import plan
+from experiments.results.inputs import Bench
 from experiments.results.cells import Cells
 from experiments.tasks import bracket_effects, bracket_prompts, quote_prompts
 

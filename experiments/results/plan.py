@@ -37,11 +37,16 @@ class Plan:
             raise ValueError(f"gauge={self.gauge!r}: it is balanced, random N, or empty for the weights as trained")
 
     def record(self) -> dict:
+        """All fields as JSON values."""
         return asdict(self)
+
+    def sampled_steps(self, steps: list[int]) -> list[int]:
+        """Those of a run's steps at which learning coefficients are sampled."""
+        return evenly_chosen(steps, self.llc_checkpoints)
 
 
 def default_plan(corpus: str, n_ctx: int, seed: int = 0) -> Plan:
-    """The plan for a model with this context: half of it, and at most 64 tokens, is repeated; 400 rows are surveyed.
+    """The plan for a model with this context: half of it, and at most 64 tokens, is repeated.
 
     Prefix matching is measured as by Olsson et al. (2022): 25 tokens, four times.
     """
@@ -54,8 +59,11 @@ def default_plan(corpus: str, n_ctx: int, seed: int = 0) -> Plan:
     )
 
 
-def llc_steps(steps: list[int], count: int) -> list[int]:
-    """Some of a run's checkpoints, evenly spaced in order (so about log-spaced): first, last, those between."""
+def evenly_chosen(steps: list[int], count: int) -> list[int]:
+    """At most `count` of a run's checkpoints, evenly spaced in order (so about log-spaced): first, last, those between.
+
+    One checkpoint is the last.
+    """
     if len(steps) <= count:
         return steps
     if count == 1:

@@ -1,0 +1,107 @@
+"""How good a set of paths is as a circuit: its faithfulness, completeness and minimality, and those of random sets."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from transformer_lens import HookedTransformerConfig
+
+from ablations.changes import Change
+from ablations.forward import Weights
+from ablations.not_measurable import NotMeasurable
+from ablations.paths import Path
+from circuits.discover_exact import last_logits, patched_run
+from circuits.discover_paths import candidates
+from circuits.tasks import Metric, Task, logit_difference
+
+
+class Circuit(NamedTuple):
+    """How well a set of paths does the task; 0 is the run in which every path is patched, 1 the clean one.
+
+    With every path patched, an attention-only model does what it does on corrupted prompts; MLPs are part of no path,
+    so what goes through them is left as it is, in both runs.
+    """
+
+    faithfulness: float  # with all other paths patched
+    completeness: float  # with the circuit's own paths patched: near 0 when nothing of it is missing
+    minimality: dict[Path, float]  # faithfulness lost when this path, too, is patched
+
+
+class RandomCircuits(NamedTuple):
+    """The quality of random sets of paths; minimality is that of one path of each."""
+
+    faithfulness: Float[np.ndarray, " draw"]
+    completeness: Float[np.ndarray, " draw"]
+    minimality: Float[np.ndarray, " draw"]
+
+
+def evaluate(
+    weights: Weights,
+    cfg: HookedTransformerConfig,
+    task: Task,
+    circuit: Sequence[Path],
+    metric: Metric = logit_difference,
+) -> Circuit:
+    """Faithfulness, completeness and minimality of a set of paths, among all `candidates`, on mean metrics.
+
+    Raises ValueError for a path that the model does not have, and NotMeasurable where patching everything changes
+    nothing: there is no task to do.
+    """
+    every = candidates(cfg)
+    if unknown := set(circuit) - set(every):
+        raise ValueError(f"{next(iter(unknown))} is not a path of this model")
+    share = _share_kept(weights, cfg, task, metric)
+    rest = [path for path in every if path not in set(circuit)]
+    faithful = share(rest)
+    minimality = {path: faithful - share([*rest, path]) for path in circuit}
+    return Circuit(faithful, share(circuit), minimality)
+
+
+def random_circuits(
+    weights: Weights,
+    cfg: HookedTransformerConfig,
+    task: Task,
+    size: int,
+    draws: int = 12,
+    seed: int = 0,
+    metric: Metric = logit_difference,
+) -> RandomCircuits:
+    """The quality of random sets of `size` paths: what a circuit of as many is to be held against.
+
+    Raises ValueError for a size that no circuit has, no draws or a negative seed, and NotMeasurable as `evaluate` does.
+    """
+    every = candidates(cfg)
+    if not 0 <= size <= len(every) or draws < 1 or seed < 0:
+        raise ValueError(
+            f"size={size}, draws={draws}, seed={seed}: a circuit has 0 to {len(every)} paths; "
+            "draw at least once, with a seed that is not negative"
+        )
+    generator = np.random.default_rng(seed)
+    share, quality = _share_kept(weights, cfg, task, metric), np.full((3, draws), np.nan)
+    for draw in range(draws):
+        order = [every[number] for number in generator.permutation(len(every))]
+        quality[:2, draw] = share(order[size:]), share(order[:size])
+        if size:
+            quality[2, draw] = quality[0, draw] - share(order[size - 1 :])
+    return RandomCircuits(*quality)
+
+
+def _share_kept(
+    weights: Weights, cfg: HookedTransformerConfig, task: Task, metric: Metric
+) -> Callable[[Sequence[Path]], float]:
+    """How much of the mean metric is left when these paths are patched: 1 the clean run, 0 the run with all patched."""
+    with torch.no_grad():
+        run, clean, _ = patched_run(weights, cfg, task, metric)
+
+    def score(patched: Sequence[Path]) -> float:
+        with torch.no_grad():
+            return float(metric(task, last_logits(run, Change(cuts=tuple(patched)))).mean())
+
+    none, whole = score(candidates(cfg)), float(clean.mean())
+    if abs(whole - none) < 1e-6:
+        raise NotMeasurable(
+            "patching every path changes nothing: the model does not do the task, take another task or checkpoint"
+        )
+    return lambda patched: (score(patched) - none) / (whole - none)

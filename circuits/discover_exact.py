@@ -1,0 +1,70 @@
+"""Exact effects of paths, by a model's weights as pure functions: only what follows a patched path is run again."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+from transformer_lens import HookedTransformerConfig
+
+from ablations import forward, rerun
+from ablations.changes import Change
+from ablations.forward import Weights
+from ablations.names import all_heads
+from ablations.paths import Path, Source
+from circuits import answer_tests
+from circuits.discover_paths import Effects, as_effects, check_paths
+from circuits.tasks import Metric, Task, check_task, logit_difference
+
+
+def exact(
+    weights: Weights,
+    cfg: HookedTransformerConfig,
+    task: Task,
+    paths: Sequence[Path],
+    metric: Metric = logit_difference,
+) -> Effects:
+    """Effects of patching one path after another, layer norms recomputed.
+
+    Raises ValueError for no paths, paths that the model does not have, prompts and answers that do not correspond, and
+    models that do not run as pure functions (`discover.path_effects` measures those by hooks).
+    """
+    with torch.no_grad():
+        run, clean, corrupted = patched_run(weights, cfg, task, metric)
+        check_paths(paths, cfg)
+        before, patched, p = last_logits(run, Change()), [], np.empty(len(paths))
+        for number, path in enumerate(paths):
+            after = last_logits(run, Change(cuts=(path,)))
+            patched.append(metric(task, after) - clean)
+            p[number] = answer_tests.p_value(task, (after - before)[:, -1])
+    return as_effects(paths, torch.stack(patched), clean, corrupted, p)
+
+
+def patched_run(
+    weights: Weights, cfg: HookedTransformerConfig, task: Task, metric: Metric
+) -> tuple[rerun.Run, Float[Tensor, " prompt"], Float[Tensor, " prompt"]]:
+    """The clean run, in which cut sources carry what they write on the corrupted prompts; and the metric of the clean
+    and of the corrupted run.
+    """
+    check_task(task, cfg)
+    clean, corrupted = both_runs(weights, cfg, task)
+    values: dict[Source, Tensor] = {(layer, head): corrupted.z[layer][:, :, head] for layer, head in all_heads(cfg)}
+    values["embed"] = F.embedding(corrupted.tokens, weights["embed.W_E"])
+    of_clean, of_corrupted = (
+        metric(task, forward.unembed(weights, cfg, run.residuals[-1][:, -1:]).cpu()) for run in (clean, corrupted)
+    )
+    return rerun.prepare(weights, cfg, clean, values), of_clean, of_corrupted
+
+
+def both_runs(weights: Weights, cfg: HookedTransformerConfig, task: Task) -> tuple[rerun.Clean, rerun.Clean]:
+    """The runs on the clean and on the corrupted prompts, on the device of the weights."""
+    device = weights["embed.W_E"].device
+    clean, corrupted = (rerun.clean_run(weights, cfg, tokens.to(device)) for tokens in (task.clean, task.corrupted))
+    return clean, corrupted
+
+
+def last_logits(run: rerun.Run, change: Change) -> Float[Tensor, "prompt last vocab"]:
+    """Logits under a change, after the last token alone, which is where a task's answer is; on the CPU."""
+    return forward.unembed(run.weights, run.cfg, rerun.final_residual(run, change)[:, -1:]).cpu()

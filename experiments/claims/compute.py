@@ -1,0 +1,81 @@
+"""Everything that the findings need, as jobs; and what of it is committed beside the bundled runs."""
+
+import contextlib
+from concurrent.futures import Executor
+from pathlib import Path
+
+from ablations.not_measurable import NotMeasurable
+from experiments.claims.study import Study, pass_of_types
+from experiments.heldout import head_types
+from experiments.heldout.head_types import HEAD_TYPES
+from experiments.jobs import runner
+from experiments.jobs.job import Job, JobsFailed
+from experiments.measurements.kinds import MAIN_JOB
+from experiments.measurements.rllc import RLLC
+from experiments.measurements.variants import few_steps, middle_step, sampled
+from experiments.results.cells import Cells
+from experiments.tasks import bracket_effects, induction_cuts
+
+AT_ALL_CHECKPOINTS = tuple(kind for kind in MAIN_JOB if kind is not RLLC)
+
+
+def compute(study: Study, executor: Executor) -> None:
+    """Computes what the findings need and is missing."""
+    _run_possible([job for cells in study.cells for job in _measurements(cells)], executor, "measurements")
+    _run_possible([job for cells in study.cells for job in _circuit_jobs(cells)], executor, "induction circuits")
+    for cells in study.cells:
+        for step in (middle_step(cells.run), cells.run.steps[-1]):
+            head_types.compute(cells, pass_of_types(cells, step), executor)
+
+
+def compute_sampled(study: Study, executor: Executor) -> None:
+    """Samples the learning coefficients in all ways and on all texts, and computes the curvatures."""
+    tables = (table for cells in study.cells for table in sampled(cells))
+    runner.run([job for table in tables for job in table.missing()], executor, "sampling")
+
+
+def compute_types(study: Study, executor: Executor) -> None:
+    """Computes what each head is at the end."""
+    for cells in study.cells:
+        with contextlib.suppress(NotMeasurable):  # where there is too little text, nothing can be said
+            head_types.compute(cells, pass_of_types(cells), executor)
+
+
+def commit(cells: Cells) -> list[Path]:
+    """Writes the tables that take long beside the bundled runs, where `Cells(committed=True)` finds them."""
+    written = [table.cells.commit(table.kind) for table in sampled(cells)]
+    with contextlib.suppress(NotMeasurable):
+        ablation = pass_of_types(cells)
+        written.append(cells.commit(HEAD_TYPES, ablation.step, ablation=ablation.record()))
+    return written
+
+
+def _run_possible(jobs: list[Job], executor: Executor, description: str) -> None:
+    """Runs the jobs; what a run or its text does not allow is left out, and the finding that needs it says so."""
+    try:
+        runner.run(jobs, executor, description)
+    except NotMeasurable:  # of every job
+        pass
+    except JobsFailed as failed:
+        if not all(isinstance(error, NotMeasurable) for error in failed.errors):
+            raise
+
+
+def _measurements(cells: Cells) -> list[Job]:
+    steps = sorted({*few_steps(cells), middle_step(cells.run)})
+    brackets = [job for step in steps for job in _possible(cells, step)]
+    tables = [job for table in sampled(cells) for job in table.missing()]
+    return [*cells.missing_tables(AT_ALL_CHECKPOINTS), *tables, *brackets]
+
+
+def _possible(cells: Cells, step: int) -> list[Job]:
+    """The job of bracket effects at a checkpoint; nothing where no text is left for it."""
+    try:
+        return bracket_effects.missing(cells, step)
+    except NotMeasurable:
+        return []
+
+
+def _circuit_jobs(cells: Cells) -> list[Job]:
+    """What needs the circuit's heads."""
+    return [job for step in (cells.run.steps[0], cells.run.steps[-1]) for job in induction_cuts.missing(cells, step)]

@@ -1,0 +1,46 @@
+"""What cutting each path between heads costs the copy gain on repeated random tokens."""
+
+import numpy as np
+import xarray as xr
+
+from ablations import changed_losses, forward, substitutes
+from ablations.changes import Change
+from ablations.effects import clustered
+from ablations.names import all_heads, head_name
+from ablations.paths import VIAS, all_paths, ends
+from circuits import induction
+from experiments.results.cells import Cells
+from experiments.results.inputs import Inputs
+from experiments.results.kind import Kind
+
+
+def measure(inputs: Inputs, step: int, cells: Cells) -> xr.Dataset:
+    """effect, effect_se [source, target, via]: copy gain lost when a path is cut (mean ablation of what it carries),
+    nats per token, positive where the path helps; NaN where no path is.
+    """
+    model = inputs.model(step)
+    weights, cfg = forward.weights_of(model), model.cfg
+    sequences = inputs.repeated("random", inputs.plan.path_sequences)
+    paths = all_paths(cfg)
+    changes = [Change(cuts=(path,)) for path in paths]
+    means = substitutes.means(weights, cfg, inputs.reference)
+    effects = changed_losses.effects(weights, cfg, sequences.tokens, changes, induction.negative_copy_gain, means)
+    names = [head_name(head) for head in all_heads(cfg)]
+    shape = (len(names), len(names), len(VIAS))
+    effect, se = np.full(shape, np.nan), np.full(shape, np.nan)
+    for path, row in zip(paths, effects, strict=True):
+        at = *map(names.index, ends(path)), VIAS.index(path.via)  # type: ignore[arg-type]
+        effect[at], se[at] = clustered(row, sequences.clusters)
+    dims = ("source", "target", "via")
+    return xr.Dataset(
+        {"effect": (dims, effect), "effect_se": (dims, se)}, {"source": names, "target": names, "via": list(VIAS)}
+    )
+
+
+PATHS = Kind(
+    "paths",
+    (6,),
+    measure,
+    plan_fields=("text_rows", "reference_rows", "period", "path_sequences", "seed"),
+    seconds=5.0,
+)

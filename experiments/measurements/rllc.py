@@ -1,0 +1,97 @@
+"""Refined learning coefficients of heads: by weights, and by the plan's text and reference model."""
+
+import xarray as xr
+from transformer_lens import HookedTransformer
+
+from ablations.names import parse_head
+from experiments.jobs import device
+from experiments.measurements.labels import heads_by_layer
+from experiments.results.cells import Cells
+from experiments.results.committed import without_traces
+from experiments.results.inputs import Inputs
+from experiments.results.kind import Kind, Parameters, sampled_checkpoints
+from experiments.results.reference import reference_run, reference_step
+from experiments.runs.models import sampled_model_at
+from llc import engine, gauge, losses
+from llc.diagnose import health
+from llc.estimate import VERSION
+from llc.settings import Settings
+
+
+def measure(inputs: Inputs, step: int, cells: Cells, restrictions: list[str]) -> dict[str, xr.Dataset]:
+    """Refined LLCs of heads of one layer, with their health records and their traces (`trace_*`)."""
+    model = _in_gauge(sampled_model_at(inputs.run, step, device.own()), inputs.plan.gauge)
+    traces = engine.sample(
+        model,
+        inputs.sampled,
+        restrictions,
+        settings=inputs.plan.llc,
+        seed=inputs.plan.seed,
+        loss=sampling_loss(inputs, step),
+    )
+    return {
+        name: health(traces[name]).merge(traces[name].rename({v: f"trace_{v}" for v in traces[name].data_vars}))
+        for name in restrictions
+    }
+
+
+def sampling_loss(inputs: Inputs, step: int) -> losses.Loss:
+    """The loss that chains at this step sample with: next token, or the divergence from the reference model."""
+    if not inputs.plan.reference:
+        return losses.next_token()
+    chosen = reference_step(inputs, step)
+    model = sampled_model_at(reference_run(inputs.run), chosen, device.own())
+    return losses.kl_to(model, f"one layer, step {chosen}")
+
+
+def reference_key(inputs: Inputs, step: int | None) -> dict:
+    """The reference model that the cells depend on, where there is one, and the gauge where it is not the trained."""
+    gauge_part = {"gauge": inputs.plan.gauge} if inputs.plan.gauge else {}
+    if not inputs.plan.reference or step is None:
+        return gauge_part
+    run = reference_run(inputs.run)
+    weights = run.model_digest(reference_step(inputs, step))
+    return gauge_part | {"reference": {"weights": weights, "configuration": run.configuration.record()}}
+
+
+def seconds(inputs: Inputs, parameters: Parameters) -> float:
+    """Rough seconds on one core of the chains of heads of one layer: more where layers after it run again."""
+    heads = [parse_head(name) for name in parameters["restrictions"]]
+    settings, n_layers = inputs.plan.llc, inputs.run.config["model"]["n_layers"]
+    rows = settings.num_chains * settings.num_draws * len(heads) * settings.batch_size
+    return 0.004 * rows * (1 + 1.7 * (n_layers - 1 - heads[0][0]))
+
+
+def label(inputs: Inputs, parameters: Parameters) -> str:
+    """The kind, the heads, and what of the plan a person tells sweeps apart by."""
+    plan = inputs.plan
+    reference = f"reference {plan.reference}" if plan.reference else ""
+    parts = ("rllc", " ".join(parameters["restrictions"]), plan.corpus, named(plan.llc), reference, plan.gauge)
+    return ", ".join(part for part in parts if part)
+
+
+def named(settings: Settings) -> str:
+    """Settings in words: their name and what they are."""
+    return f"{settings.name} (lr {settings.lr:g}, localization {settings.localization:g}, nbeta {settings.nbeta:g})"
+
+
+def _in_gauge(model: HookedTransformer, name: str) -> HookedTransformer:
+    """The same function with other weights: "balanced", or "random N" for a draw; "" leaves them as trained."""
+    if not name:
+        return model
+    return gauge.balanced(model) if name == "balanced" else gauge.random_gauge(model, int(name.removeprefix("random ")))
+
+
+RLLC = Kind(
+    "rllc",
+    (6, VERSION),
+    measure,
+    splits=("train",),
+    steps=sampled_checkpoints,
+    plan_fields=("sampled_rows", "llc", "seed"),
+    seconds=seconds,
+    label=label,
+    also=reference_key,
+    groups=heads_by_layer,
+    keeps=without_traces,
+)

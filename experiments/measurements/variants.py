@@ -1,0 +1,115 @@
+"""The ways of measuring learning coefficients: the plan with one thing changed (text, loss, settings, gauge)."""
+
+from collections.abc import Iterable
+from concurrent.futures import Executor
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from ablations.not_measurable import NotMeasurable
+from experiments.jobs import runner
+from experiments.jobs.job import Job
+from experiments.measurements.curvature import CURVATURE
+from experiments.measurements.full_llc import FULL_LLC
+from experiments.measurements.rllc import RLLC
+from experiments.results.cells import Cells
+from experiments.results.kind import Kind
+from experiments.results.plan import Plan, evenly_chosen
+from experiments.runs.run import Run
+from llc.settings import MINI
+
+FEW, FEWER = 9, 5  # checkpoints that are sampled, at most: where curves are read, and where they are held against these
+EARLY = 0.17  # of the training
+MAIN, CODE, RELATIVE, RECALIBRATED, BALANCED = "training", "code", "one-layer", "recalibrated", "balanced"
+OTHER_TEXTS = {"code": "python:code", "prose": "python:prose", "C++": "cpp"}
+RANDOM = ("random 1", "random 2")
+SURVIVAL = {"recalibrated settings": RECALIBRATED, "balanced gauge": BALANCED}
+
+
+def ways(plan: Plan) -> dict[str, Plan]:
+    """The plan of each way, by its name. Random gauges, and code in other settings, at the last checkpoint alone."""
+    few, fewer, last = (replace(plan, llc_checkpoints=count) for count in (FEW, FEWER, 1))
+    return {
+        MAIN: few,
+        RELATIVE: replace(few, reference="last"),
+        CODE: replace(fewer, corpus="python:code"),
+        RECALIBRATED: replace(fewer, llc=MINI),
+        BALANCED: replace(fewer, gauge="balanced"),
+        f"{CODE}, {RECALIBRATED}": replace(last, corpus="python:code", llc=MINI),
+        f"{CODE}, {BALANCED}": replace(last, corpus="python:code", gauge="balanced"),
+        f"{RELATIVE}, {RECALIBRATED}": replace(fewer, reference="last", llc=MINI),
+        f"{RELATIVE}, {BALANCED}": replace(fewer, reference="last", gauge="balanced"),
+        **{name: replace(last, gauge=name) for name in RANDOM},
+    }
+
+
+def texts(plan: Plan) -> dict[str, Plan]:
+    """The plan of the whole model's coefficient on each text: its own, code, prose, and a foreign one."""
+    few, fewer = (replace(plan, llc_checkpoints=count) for count in (FEW, FEWER))
+    return {MAIN: few, **{name: replace(fewer, corpus=corpus) for name, corpus in OTHER_TEXTS.items()}}
+
+
+def middle_step(run: Run) -> int:
+    """The checkpoint nearest (in log step) to 17% of the training, as the paper's early snapshot (8,500 of 50,000)."""
+    later = [step for step in run.steps if step > 0]
+    return min(later, key=lambda step: abs(np.log(step / (EARLY * later[-1]))))
+
+
+def in_way(cells: Cells, way: str) -> Cells:
+    """The cells of one way."""
+    return replace(cells, plan=ways(cells.plan)[way])
+
+
+def at_few(cells: Cells) -> Cells:
+    """The cells with learning coefficients and curvature at few checkpoints."""
+    return cells.planned(llc_checkpoints=FEW)
+
+
+def few_steps(cells: Cells) -> list[int]:
+    """The few checkpoints of `at_few`."""
+    return evenly_chosen(cells.run.steps, FEW)
+
+
+class Sampled(NamedTuple):
+    """A table that takes long, as a part of a sweep."""
+
+    cells: Cells
+    kind: Kind
+
+    def missing(self) -> list[Job]:
+        """The jobs that the table lacks."""
+        return self.cells.missing_tables([self.kind])
+
+
+def sampled(cells: Cells) -> list[Sampled]:
+    """All tables that take long, of the texts that the run's tokenizer can encode."""
+    tables = [Sampled(in_way(cells, way), RLLC) for way in ways(cells.plan)]
+    tables += [Sampled(replace(cells, plan=plan), FULL_LLC) for plan in texts(cells.plan).values()]
+    return [table for table in (*tables, Sampled(at_few(cells), CURVATURE)) if _readable(table.cells, cells)]
+
+
+def _readable(cells: Cells, own: Cells) -> bool:
+    """Whether the text can be read: a vocabulary of words has no tokens for code."""
+    if cells.plan.corpus == own.plan.corpus:
+        return True
+    try:
+        return len(cells.inputs.train) > 0
+    except NotMeasurable:
+        return False
+
+
+def compute_ways(cells: Cells, names: Iterable[str], executor: Executor) -> None:
+    """Samples every head's coefficients in some of the ways."""
+    runner.run([job for way in names for job in in_way(cells, way).missing_tables([RLLC])], executor, cells.run.name)
+
+
+def compute_full(cells: Cells, executor: Executor) -> None:
+    """Samples the whole model's coefficient on all texts."""
+    tables = (replace(cells, plan=plan) for plan in texts(cells.plan).values())
+    runner.run([job for table in tables for job in table.missing_tables([FULL_LLC])], executor, cells.run.name)
+
+
+def compute_curvature(cells: Cells, executor: Executor) -> None:
+    """Computes traces of the Hessian and of the Fisher information."""
+    runner.run(at_few(cells).missing_tables([CURVATURE]), executor, cells.run.name)

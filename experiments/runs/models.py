@@ -1,0 +1,38 @@
+"""The models of a run's checkpoints, kept in memory by what they are: their weights and their configuration.
+
+Neither the name of a run nor its path is part of what they are kept by, so a checkpoint or a config.json that was
+replaced in place gives the new model.
+"""
+
+import torch
+from transformer_lens import HookedTransformer
+
+from experiments.runs.run import Run
+from experiments.storage.recent import Recent
+
+KEPT = 4  # models on the CPU
+KEPT_ELSEWHERE = 2  # models on a GPU
+
+_MODELS: Recent[HookedTransformer] = Recent(KEPT)
+_MOVED: Recent[HookedTransformer] = Recent(KEPT_ELSEWHERE)
+
+
+def model_at(run: Run, step: int) -> HookedTransformer:
+    """The run's model at a checkpoint, on the CPU, in eval mode, nothing folded.
+
+    It is shared by all who ask: do not change it. Raises ValueError as `Run.model` does.
+    """
+    return _MODELS.get((run.model_digest(step), run.configuration), lambda: run.model(step))
+
+
+def sampled_model_at(run: Run, step: int, device: torch.device) -> HookedTransformer:
+    """The run's model at a checkpoint on the device that this process samples on; otherwise as `model_at`."""
+    if device.type == "cpu":
+        return model_at(run, step)
+
+    def moved() -> HookedTransformer:
+        model = run.model(step)
+        model.to(device, print_details=False)
+        return model
+
+    return _MOVED.get((run.model_digest(step), run.configuration, str(device)), moved)

@@ -1,0 +1,73 @@
+"""Files that are written whole or not at all, and told apart by what is in them."""
+
+import hashlib
+import json
+import os
+import time
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+TICK = 0.05  # seconds; the clock of a file system ticks every few milliseconds
+
+
+class Stamp(NamedTuple):
+    """What changes with a file's content: everything that the file system tells without reading it."""
+
+    path: str  # absolute
+    size: int  # bytes
+    modified: int  # nanoseconds
+    changed: int  # nanoseconds; of the file's entry, which no program can set back
+    inode: int
+
+
+def stamp(path: Path) -> Stamp:
+    """The stamp of a file as it is now; raises OSError for one that is not there."""
+    status = path.stat()
+    now = Stamp(str(path.absolute()), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    _wait_for_next_tick(now)
+    return now
+
+
+def digest(path: Path) -> str:
+    """The first 16 hexadecimal digits of the sha256 of a file's bytes; raises OSError for one that is not there.
+
+    A file is read again whenever its stamp has changed, and only then.
+    """
+    return _digest_of(stamp(path))
+
+
+@lru_cache(maxsize=4096)
+def _digest_of(file: Stamp) -> str:
+    with Path(file.path).open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()[:16]
+
+
+@lru_cache(maxsize=4096)
+def _wait_for_next_tick(file: Stamp) -> None:
+    """A file that changed just now could change again within the same tick, and its stamp would not tell."""
+    age = time.time() - file.changed / 1e9
+    if age < TICK:
+        time.sleep(min(TICK - age, TICK))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes any file so that a reader sees the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes JSON with sorted keys, so that the same values are the same bytes.
+
+    Raises ValueError for NaN and infinities, which are no JSON: a caller writes null for what was not measured.
+    """
+    write_bytes(path, (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
