@@ -30,8 +30,8 @@ import torch
 
 from experiments import runs
 from experiments.jobs import job_log, runner
-from experiments.results.plan import default_plan
 from experiments.results.cells import Cells
+from experiments.results.plan import default_plan
 from experiments.runs import presets, train
 from experiments.storage.files import write_json
 from llc.settings import QUICK

@@ -19,9 +19,9 @@ import torch
 
 from experiments import runs
 from experiments.jobs import runner
-from experiments.results import inputs as bench
 from experiments.results import plan
 from experiments.results.cells import Cells, rllc_task
+from experiments.results.inputs import Inputs
 from experiments.storage.files import write_json
 from llc import engine
 from llc.settings import QUICK
@@ -37,7 +37,7 @@ def main() -> None:
     run = runs.open_run(RUN)
     chosen = replace(plan.default_plan("python", 256), llc=SETTINGS)
     step, heads = run.steps[-1], [(LAYER, head) for head in range(HEADS)]
-    on = bench.bench(run.folder, chosen)
+    on = Inputs(run, chosen)
     _bare(on, step, heads)  # the text and the model are read once by both
     ratios, seconds = [], []
     with tempfile.TemporaryDirectory() as scratch:
@@ -65,11 +65,11 @@ def main() -> None:
     print(row)
 
 
-def _bare(on: bench.Bench, step: int, heads: list[tuple[int, int]]) -> float:
+def _bare(on: Inputs, step: int, heads: list[tuple[int, int]]) -> float:
     """Seconds of sampling alone."""
     start = time.perf_counter()
     for layer, head in heads:
-        model = bench.model(on.run.folder, step)
+        model = on.model(step)
         engine.sample(model, on.sampled, [f"L{layer}H{head}"], settings=on.plan.llc, seed=on.plan.seed)
     return time.perf_counter() - start
 

@@ -27,10 +27,10 @@ from ablations.changes import Change
 from ablations.paths import all_paths, cut, path_name
 from experiments import runs
 from experiments.heldout import ablation_pass
-from experiments.heldout.ablation_pass import Survey
+from experiments.heldout.ablation_pass import AblationPass
 from experiments.jobs.executors import pool
-from experiments.results.plan import default_plan
 from experiments.results.cells import Cells
+from experiments.results.plan import default_plan
 from experiments.storage.files import write_json
 
 OUT = Path(__file__).parent / "results" / "paths.json"
@@ -123,14 +123,14 @@ def whole_table(run: runs.Run, workers: int) -> dict:
     what = tuple(path_name(path) for path in all_paths(run.model_config()))
     with tempfile.TemporaryDirectory() as folder:
         cells = Cells(Path(folder), run, default_plan("python", run.config["model"]["n_ctx"]))
-        asked = ablation_pass.check(Survey(what, run.steps[-1], TOKENS, "mean"), cells.on)
+        asked = ablation_pass.check(AblationPass(what, run.steps[-1], TOKENS, "mean"), cells.inputs)
         seconds = timed(lambda: _survey(cells, asked, workers))
         count = ablation_pass.means(cells, asked).attrs["tokens"]
     case = f"all {len(what)} paths over {count} tokens, {workers} processes started"
     return {"case": case, "ours": seconds, "unit": "seconds", "target": 60.0, "met": seconds < 60}
 
 
-def _survey(cells: Cells, asked: Survey, workers: int) -> None:
+def _survey(cells: Cells, asked: AblationPass, workers: int) -> None:
     with pool(workers) as executor:
         ablation_pass.compute(cells, [asked], executor)
 

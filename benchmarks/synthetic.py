@@ -23,14 +23,15 @@ from ablations.changes import parse_change
 from circuits import mining, multigrams, token_kinds
 from circuits.classify import PREFIX_MATCHING
 from circuits.multigrams import Patterns
-from experiments.measurements.scores import SCORES
 from experiments import runs
 from experiments.corpora import bracket_rows, synthetic_language, synthetic_truth
 from experiments.corpora.corpus import Corpus
 from experiments.corpora.synthetic_text import KINDS, Written
-from experiments.heldout import ablation_pass, head_types, labelled_tokens
-from experiments.results.plan import default_plan
+from experiments.heldout import ablation_pass, head_types, labelled_tokens, text_multigrams
+from experiments.heldout.text_multigrams import TEXT_MULTIGRAMS
+from experiments.measurements.scores import SCORES
 from experiments.results.cells import Cells
+from experiments.results.plan import default_plan
 from experiments.runs import presets, train
 from experiments.storage.files import write_json
 
@@ -70,7 +71,7 @@ def excess(loss: np.ndarray, labels: Written, at: np.ndarray) -> effects.Estimat
 
 def floors(found: Cells, one_layer: runs.Run) -> Iterator[dict]:
     """No model can be better than the language is; a trained one is not much worse where it has learned."""
-    rows = ablation_pass.text(found.on).part(slice(0, 400))
+    rows = found.inputs.free_text.part(slice(0, 400))
     labels = synthetic_truth.labels(rows)
     at, last = groups(synthetic_language.truth(synthetic_language.parse(rows.name)), labels), found.run.steps[-1]
     trained, shallow, untrained = (
@@ -107,13 +108,13 @@ def other_targets(planted: Patterns) -> Patterns:
 
 def mined(found: Cells, planted: synthetic_language.Truth) -> Iterator[dict]:
     """Patterns of the text: all planted ones, and, of those mined, how many hold in text that was not mined."""
-    table = labelled_tokens.mined(found)
-    every = labelled_tokens.as_patterns(table)
+    table = found.get(TEXT_MULTIGRAMS)
+    every = text_multigrams.as_patterns(table)
     for kind in synthetic_language.CONTEXTS:
         wanted = synthetic_language.as_patterns(p for p in planted.patterns if p.kind == kind)
         value, control = share_found(wanted, every), share_found(other_targets(wanted), every)
         yield row(f"mining: recall of {kind}s", value, control, "1; control below 0.2", value == 1 and control < 0.2)
-    held_out = labelled_tokens.text(found.on.train.part(slice(20_000, 27_000)))
+    held_out = labelled_tokens.text(found.inputs.train.part(slice(20_000, 27_000)))
     shares = []
     for chosen in (every, other_targets(every)):
         rates = mining.rate(held_out, chosen, len(table.token))
@@ -137,10 +138,10 @@ def structures(rows: Corpus) -> Iterator[dict]:
 
 def truth_effects(found: Cells) -> tuple[Corpus, Written, np.ndarray]:
     """Effect [head, row, pos] of removing each head, on rows of the training text, with their labels."""
-    run, rows = found.run, found.on.train.part(CHECKED)
-    model, names = run.model(run.steps[-1]), head_types.asked(found, run.steps[-1], TOKENS).what
+    run, rows = found.run, found.inputs.train.part(CHECKED)
+    model, names = run.model(run.steps[-1]), head_types.pass_of_types(found, run.steps[-1], TOKENS).what
     weights, changes = forward.weights_of(model), [parse_change(name) for name in names]
-    means = substitutes.means(weights, model.cfg, found.on.reference)
+    means = substitutes.means(weights, model.cfg, found.inputs.reference)
     blocks = changed_losses.blocks(weights, model.cfg, rows.batch(slice(None)), changes, means)
     effect = torch.cat([block.effect for block in blocks], 1).double().numpy()
     return rows, synthetic_truth.labels(rows), np.pad(effect, ((0, 0), (0, 0), (1, 0)))
@@ -148,7 +149,7 @@ def truth_effects(found: Cells) -> tuple[Corpus, Written, np.ndarray]:
 
 def induction(found: Cells, labels: Written, effect: np.ndarray) -> Iterator[dict]:
     """The heads that attend as induction heads are those that copied words need."""
-    scores = found.cell(SCORES, found.run.steps[-1])
+    scores = found.get(SCORES, found.run.steps[-1])
     later = np.flatnonzero(scores.layer.values > 0)
     matching, before = scores.prefix_matching.values[later], scores.previous_token.values[later]
     names, needed = scores.restriction.values[later], effect[later][:, is_of(labels, "copy")].mean(1)
@@ -171,10 +172,10 @@ def known(found: Cells, planted: synthetic_language.Truth) -> Iterator[dict]:
     The free place of a skip pattern always holds a plain word here. `context_gain` fills it with any token of other
     documents, after which these models no longer predict the target: so skip patterns are expected to be missed.
     """
-    asked = head_types.asked(found, found.run.steps[-1], TOKENS)
+    asked = head_types.pass_of_types(found, found.run.steps[-1], TOKENS)
     table, wanted = head_types.table(found, asked), synthetic_language.as_patterns(planted.patterns)
     has = Patterns(*(table[name].values for name in ("offsets", "tokens", "target")))
-    text = labelled_tokens.text(ablation_pass.surveyed(asked, found.on))
+    text = labelled_tokens.text(ablation_pass.rows_of(asked, found.inputs))
     numbers, places = mining.completions(text, wanted, found.run.config["model"]["d_vocab"])
     kept, scored = ablation_pass.kept(found, asked), np.zeros(text.tokens.shape, dtype=bool)
     scored[kept.row.values, kept.pos.values] = True
@@ -192,7 +193,7 @@ def learned(found: Cells, planted: synthetic_language.Truth, labels: Written, ef
 
     Effects of head and pattern beyond what the head has on all patterns and all heads on the pattern.
     """
-    table = head_types.table(found, head_types.asked(found, found.run.steps[-1], TOKENS))
+    table = head_types.table(found, head_types.pass_of_types(found, found.run.steps[-1], TOKENS))
     has = Patterns(*(table[name].values for name in ("offsets", "tokens", "target")))
     at, hit = index_in(synthetic_language.as_patterns(planted.patterns), has), is_of(labels, "target")
     q = table.multigram_q.values
@@ -223,8 +224,8 @@ def onsets(found: Cells) -> Iterator[dict]:
     """When what is learned: the loss on each kind of token is half-way from the unigram's to the language's entropy,
     and the best score of a head half-way to its last.
     """
-    rows, steps = ablation_pass.text(found.on).part(slice(0, 200)), found.run.steps
-    labels, unigram = synthetic_truth.labels(rows), -labelled_tokens.mined(found).log_unigram.values
+    rows, steps = found.inputs.free_text.part(slice(0, 200)), found.run.steps
+    labels, unigram = synthetic_truth.labels(rows), -found.get(TEXT_MULTIGRAMS).log_unigram.values
     at = groups(synthetic_language.truth(synthetic_language.parse(rows.name)), labels)
     loss = np.stack([losses(found.run, step, rows) for step in steps])
     when = {
@@ -252,7 +253,7 @@ def floor(labels: Written, at: np.ndarray) -> float:
 
 def parts(found: Cells, one_layer: runs.Run) -> Iterator[dict]:
     planted = synthetic_language.truth(synthetic_language.parse(found.plan.corpus))
-    yield from structures(ablation_pass.text(found.on).part(slice(0, 400)))
+    yield from structures(found.inputs.free_text.part(slice(0, 400)))
     yield from mined(found, planted)
     yield from floors(found, one_layer)
     yield from onsets(found)

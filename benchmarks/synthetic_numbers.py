@@ -18,14 +18,13 @@ import torch
 from scipy import stats
 
 from ablations import effects
-from experiments.measurements.rllc import RLLC
-from experiments.measurements.full_llc import FULL_LLC
 from experiments import runs
 from experiments.corpora import synthetic_truth
 from experiments.corpora.synthetic_text import KINDS
-from experiments.heldout import ablation_pass
-from experiments.results.plan import default_plan
+from experiments.measurements.full_llc import FULL_LLC
+from experiments.measurements.rllc import RLLC
 from experiments.results.cells import Cells
+from experiments.results.plan import default_plan
 from experiments.runs import presets, train
 from experiments.storage.files import write_json
 
@@ -42,7 +41,7 @@ def trained(number: int) -> runs.Run:
 
 def excess(found: Cells, step: int) -> float | None:
     """Of the loss over the language's entropy where a trigram's target is due, in nats; None without trigrams."""
-    rows = ablation_pass.text(found.on).part(slice(0, 200))
+    rows = found.inputs.free_text.part(slice(0, 200))
     labels = synthetic_truth.labels(rows)
     due = np.isin(labels.kind, [KINDS.index("target"), KINDS.index("miss")])[:, 1:]
     loss = effects.token_losses(found.run.model(step), rows.batch(slice(None))).double().numpy()
@@ -56,7 +55,7 @@ def measured(number: int) -> dict:
     found = Cells(Path("results") / run.name, run, plan)
     heads, row = found.table(RLLC), {"case": f"{number} trigrams", "trigrams": number}
     for step, when in ((STEPS, "trained"), (0, "untrained")):
-        full, at = found.cell(FULL_LLC, step), heads.sel(step=step)
+        full, at = found.get(FULL_LLC, step), heads.sel(step=step)
         row[when] = {
             "full": [round(float(full.value), 2), round(float(full.se), 2)],
             "heads summed": [round(float(at.value.sum()), 2), round(float((at.se**2).sum() ** 0.5), 2)],

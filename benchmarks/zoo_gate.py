@@ -15,8 +15,8 @@ import torch
 
 from ablations.names import Head, all_heads
 from experiments import runs
-from experiments.results import inputs as bench
 from experiments.measurements import kinds as measure
+from experiments.results.inputs import Inputs
 from experiments.results.plan import default_plan
 from experiments.storage.files import write_json
 
@@ -53,7 +53,7 @@ def bars(
 def bars_of(run: runs.Run) -> list[Bar]:
     """The bars at the last checkpoint."""
     plan = default_plan(run.config["preset"]["corpus"], run.config["model"]["n_ctx"])
-    scores = measure.measure_scores(bench.bench(run.folder, plan), run.steps[-1])
+    scores = measure.measure_scores(Inputs(run, plan), run.steps[-1])
     heads = all_heads(run.model_config())
     previous, matching = (
         dict(zip(heads, scores[name].values.tolist(), strict=True)) for name in ("previous_token", "prefix_matching")

@@ -10,7 +10,7 @@ from circuits.tasks import Task
 
 
 def p_value(task: Task, change: Float[Tensor, "prompt vocab"]) -> float:
-    """Is a change of logits the same way on most prompts, and more to their answers than to other tokens?
+    """p of a change of logits: is it the same way on most prompts, and more to their answers than to other tokens?
 
     Either test alone finds what is not there: a small effect of noise on every prompt with these answers is the same
     way on all; and where answers are tokens whose logits move more than others', right and wrong swapped at random
@@ -24,7 +24,7 @@ def p_value(task: Task, change: Float[Tensor, "prompt vocab"]) -> float:
 
 
 def relabelling_p(task: Task, change: Float[Tensor, "prompt vocab"]) -> float:
-    """Is a change of logits more to the answers than what it is to other tokens?
+    """p of a change of logits: is it more to the answers than what it is to other tokens?
 
     The null relabels the answers: a random permutation of the vocabulary is applied to them. Prompts that share answers
     are not independent, and a random path does have small effects on every pair of tokens; under the null both are as
@@ -38,6 +38,7 @@ def relabelling_p(task: Task, change: Float[Tensor, "prompt vocab"]) -> float:
 
 
 def _trace_p_value(change: Float[np.ndarray, "answer vocab"]) -> float:
+    """Two-sided p of the trace of a square matrix under permutations of its columns."""
     rows, columns = change.mean(1, keepdims=True), change.mean(0, keepdims=True)
     centred = change - rows - columns + change.mean()
     sd = float(np.sqrt((centred**2).sum() / (len(change) - 1)))

@@ -55,7 +55,7 @@ class Structure(NamedTuple):
 
 
 class TokenStructure(NamedTuple):
-    """The same by token of a model; tokens that close nothing have -1."""
+    """The closers of a source by token of a model; tokens that close nothing have -1."""
 
     kind: Int8[np.ndarray, " token"]  # what the token's first character that is no space closes
     opener: Int32[np.ndarray, " token"]  # the token that holds the opener
@@ -72,7 +72,7 @@ def closers(source: str) -> Structure:
     innermost opener closes nothing: like an error of the lexer, an unfinished string, or a quote right after a word
     that is no keyword (don't), it ends the structure.
     """
-    found: list[Closer] = []
+    in_order: list[Closer] = []
     opened: list[tuple[int, str]] = []  # where each open bracket stands, and its closer
     known = 0
 
@@ -88,11 +88,11 @@ def closers(source: str) -> Structure:
             if not opened or opened[-1][1] != mark:
                 break
             opener, _ = opened.pop()
-            found.append(closed(start, mark, opener))
+            in_order.append(closed(start, mark, opener))
         elif mark:
             prefix, delimiter = _quotes(mark)
-            found.append(closed(end - delimiter, mark[-1], start + prefix))
-    return Structure(tuple(found), known)
+            in_order.append(closed(end - delimiter, mark[-1], start + prefix))
+    return Structure(tuple(in_order), known)
 
 
 def on_tokens(structure: Structure, source: str, offsets: Int[np.ndarray, "token 2"]) -> TokenStructure:
@@ -113,7 +113,7 @@ def on_tokens(structure: Structure, source: str, offsets: Int[np.ndarray, "token
     begun = np.array([not source[a:b].strip() for a, b in zip(first[closing], closer_at, strict=True)], dtype=bool)
     chosen = np.flatnonzero((closing >= 0) & begun)
     at, kept = closing[chosen], [structure.closers[number] for number in chosen]
-    found = TokenStructure(
+    by_token = TokenStructure(
         kind=np.full(len(first), -1, np.int8),
         opener=np.full(len(first), -1, np.int32),
         enclosing=np.full(len(first), -1, np.int8),
@@ -121,18 +121,18 @@ def on_tokens(structure: Structure, source: str, offsets: Int[np.ndarray, "token
         nested=np.zeros(len(first), bool),
         known=end <= structure.known,
     )
-    found.kind[at] = [KINDS.index(closer.kind) for closer in kept]
-    found.opener[at] = _holding(opener[chosen], first, end)
-    found.enclosing[at] = [KINDS.index(closer.enclosing) if closer.enclosing else -1 for closer in kept]
-    found.outer[at] = _holding(outer[chosen], first, end)
-    found.nested[at] = [closer.nested for closer in kept]
-    return found
+    by_token.kind[at] = [KINDS.index(closer.kind) for closer in kept]
+    by_token.opener[at] = _holding(opener[chosen], first, end)
+    by_token.enclosing[at] = [KINDS.index(closer.enclosing) if closer.enclosing else -1 for closer in kept]
+    by_token.outer[at] = _holding(outer[chosen], first, end)
+    by_token.nested[at] = [closer.nested for closer in kept]
+    return by_token
 
 
 def _marks(source: str) -> Iterator[tuple[str, int, int]]:
     """Every bracket and string literal (an f-string is one), its first character and the first after it.
 
-    Last comes an empty mark: where the lexer stopped.
+    Last comes an empty mark, where the lexer stopped.
     """
     lines = [0, *accumulate(map(len, io.StringIO(source)))]
     before = tokenize.TokenInfo(tokenize.NEWLINE, "", (1, 0), (1, 0), "")
@@ -158,7 +158,7 @@ def _marks(source: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _place(lines: list[int], at: tuple[int, int]) -> int:
-    """The character at a row, from 1, and a column."""
+    """The index of the character at a row, from 1, and a column."""
     return lines[at[0] - 1] + at[1]
 
 
@@ -172,7 +172,7 @@ def _is_apostrophe(token: tokenize.TokenInfo, before: tokenize.TokenInfo) -> boo
 
 
 def _quotes(string: str) -> tuple[int, int]:
-    """Characters of a string literal's prefix, and of its closing delimiter."""
+    """How many characters a string literal's prefix has, and how many its closing delimiter."""
     prefix = min(at for quote in "\"'" if (at := string.find(quote)) >= 0)
     mark = string[prefix] * 3
     triple = len(string) >= prefix + 6 and string.startswith(mark, prefix)
@@ -183,6 +183,6 @@ def _holding(
     index: Int[np.ndarray, " n"], first: Int[np.ndarray, " token"], end: Int[np.ndarray, " token"]
 ) -> np.ndarray:
     """The token that each character is in; -1 for those in none."""
-    found = np.searchsorted(first, index, side="right") - 1
-    inside = (found >= 0) & (index < end[found])
-    return np.where(inside, found, -1)
+    token = np.searchsorted(first, index, side="right") - 1
+    inside = (token >= 0) & (index < end[token])
+    return np.where(inside, token, -1)

@@ -12,6 +12,7 @@ from transformer_lens import HookedTransformerConfig
 
 from ablations import forward
 from ablations.forward import Weights
+from ablations.not_measurable import NotMeasurable
 from circuits import multigrams
 from circuits.multigrams import FAMILIES, KEPT, LONGEST, Patterns
 
@@ -21,25 +22,25 @@ CONTEXTS_AT_ONCE = 64
 def log_probabilities(
     weights: Weights, cfg: HookedTransformerConfig, windows: Int64[Tensor, "donor pos"], patterns: Patterns
 ) -> Float[Tensor, " pattern"]:
-    """log q(target) after each window in which the pattern's context has been put before the target; mean over windows.
+    """Mean over windows of log q(target), in nats, after the window in which the pattern's context has been put last.
 
-    windows: the first tokens of rows of other documents; the target is what would come next. Raises ValueError for
-    windows that are shorter than a context.
+    windows: the first tokens of rows of other documents; the target is what would come next. Raises
+    NotMeasurable for windows that are shorter than a context, as those of a model with a short context are.
     """
     length = windows.shape[1]
     if length <= patterns.offsets.max(initial=0):
-        raise ValueError(f"windows of {length} tokens: a context reaches {patterns.offsets.max()} back")
+        raise NotMeasurable(f"windows of {length} tokens: a context reaches {patterns.offsets.max()} back")
     offsets, tokens, targets = (torch.from_numpy(column) for column in patterns)
-    contexts, of = torch.unique(torch.cat([offsets, tokens], dim=1), dim=0, return_inverse=True)
-    found, order = torch.empty(len(targets)), torch.argsort(of)
-    ends = torch.searchsorted(of[order].contiguous(), torch.arange(len(contexts) + 1))
+    contexts, context = torch.unique(torch.cat([offsets, tokens], dim=1), dim=0, return_inverse=True)
+    log_q, order = torch.empty(len(targets)), torch.argsort(context)
+    ends = torch.searchsorted(context[order].contiguous(), torch.arange(len(contexts) + 1))
     with torch.no_grad():
         for start in range(0, len(contexts), CONTEXTS_AT_ONCE):
             stop = min(start + CONTEXTS_AT_ONCE, len(contexts))
             predicted = _predicted(weights, cfg, windows, *contexts[start:stop].chunk(2, dim=1))
             which = order[ends[start] : ends[stop]]
-            found[which] = predicted[of[which] - start, :, targets[which]].mean(1)
-    return found
+            log_q[which] = predicted[context[which] - start, :, targets[which]].mean(1)
+    return log_q
 
 
 def best_of_parts(
@@ -48,11 +49,11 @@ def best_of_parts(
     windows: Int64[Tensor, "donor pos"],
     patterns: Patterns,
 ) -> Float[np.ndarray, " pattern"]:
-    """The same with the best sub-pattern alone in place of the pattern."""
-    found = np.full(len(patterns.targets), -np.inf)
+    """What `log_probabilities` gives of each pattern's best sub-pattern."""
+    best = np.full(len(patterns.targets), -np.inf)
     for which, parts in multigrams.sub_patterns(patterns):
-        found[which] = np.maximum(found[which], log_probabilities(weights, cfg, windows, parts).numpy())
-    return found
+        best[which] = np.maximum(best[which], log_probabilities(weights, cfg, windows, parts).numpy())
+    return best
 
 
 def smallest(
@@ -64,16 +65,17 @@ def smallest(
     gain: Float[np.ndarray, " token"],
     log_unigram: Float[np.ndarray, " vocab"],
 ) -> Int[np.ndarray, " token"]:
-    """For single tokens: the number of the smallest of `multigrams.FAMILIES` whose offsets keep 80% of their gain, the
-    one that keeps most where several are as small; -1 where none does, or where no context at all does so too.
+    """The smallest context that each token needs: the number of the smallest of `multigrams.FAMILIES` whose offsets
+    keep 80% of its gain, the one that keeps most where several are as small; -1 where none does, or where no context at
+    all does so too.
 
     before: the tokens before each, the nearest first (at least 16); gain: in the whole context.
     """
-    found, nothing = np.full(len(targets), -1), np.zeros((len(targets), LONGEST), dtype=np.int64)
+    numbers, nothing = np.full(len(targets), -1), np.zeros((len(targets), LONGEST), dtype=np.int64)
     without = log_probabilities(weights, cfg, windows, Patterns(nothing, nothing, targets)).double().numpy()
     needed = (gain > 0) & (without - log_unigram[targets] < KEPT * gain)
     for size in range(1, LONGEST + 1):
-        left = np.flatnonzero((found < 0) & needed)
+        left = np.flatnonzero((numbers < 0) & needed)
         families = [number for number, family in enumerate(FAMILIES) if len(family) == size]
         offsets, tokens = np.zeros((2, len(families), len(left), LONGEST), dtype=np.int64)
         offsets[..., :size] = np.array([FAMILIES[number] for number in families])[:, None]
@@ -84,8 +86,8 @@ def smallest(
         alone = log_probabilities(weights, cfg, windows, patterns).double().numpy() - log_unigram[patterns.targets]
         alone = alone.reshape(len(families), len(left))
         best = alone.argmax(0)
-        found[left] = np.where(alone.max(0) >= KEPT * gain[left], np.array(families)[best], -1)
-    return found
+        numbers[left] = np.where(alone.max(0) >= KEPT * gain[left], np.array(families)[best], -1)
+    return numbers
 
 
 def _predicted(

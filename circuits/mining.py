@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 
+from ablations.not_measurable import NotMeasurable
 from circuits.multigrams import FAMILIES, LONGEST, Patterns, Text, sub_patterns
 
 
@@ -19,7 +20,10 @@ class Rates(NamedTuple):
 
     @property
     def log_likelihood_ratio(self) -> Float[np.ndarray, " pattern"]:
-        """Of the own rate against the best sub-pattern's, in nats; negative where the own rate is the lower one."""
+        """The log-likelihood ratio of the pattern's rate against the best sub-pattern's, in nats.
+
+        It is negative where the pattern's rate is the lower one.
+        """
         rate = self.hits / np.maximum(self.seen, 1)
         hit, miss = (_times_log(n, p, q) for n, p, q in (
             (self.hits, rate, self.best), (self.seen - self.hits, 1 - rate, 1 - self.best)
@@ -28,14 +32,16 @@ class Rates(NamedTuple):
 
 
 def mine(text: Text, vocabulary: int, fewest: int, most: int) -> tuple[Patterns, Rates]:
-    """Of n-grams and of skip n-grams, and of each length, the `most` with the highest log-likelihood ratios in a text.
+    """The patterns of a text with the highest log-likelihood ratios: the `most` of n-grams and of skip n-grams of each
+    length.
 
-    fewest: hits that a pattern needs. Raises ValueError where vocabulary^4 is more than an int64 holds.
+    fewest: hits that a pattern needs. Raises NotMeasurable for a vocabulary too large to mine: where vocabulary^4 is
+    more than an int64 holds.
     """
     if vocabulary**LONGEST >= 2**63:
-        raise ValueError(f"a vocabulary of {vocabulary}: at most {int(2 ** (63 / LONGEST))} tokens can be mined")
-    found = [_frequent(text, vocabulary, offsets, fewest) for offsets in FAMILIES]
-    every = Patterns(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
+        raise NotMeasurable(f"a vocabulary of {vocabulary}: at most {int(2 ** (63 / LONGEST))} tokens can be mined")
+    by_family = [_frequent(text, vocabulary, offsets, fewest) for offsets in FAMILIES]
+    every = Patterns(*(np.concatenate(columns) for columns in zip(*by_family, strict=True)))
     rates = rate(text, every, vocabulary)
     ratio = rates.log_likelihood_ratio
     order = np.argsort(-ratio, kind="stable")
@@ -46,7 +52,7 @@ def mine(text: Text, vocabulary: int, fewest: int, most: int) -> tuple[Patterns,
 
 
 def rate(text: Text, patterns: Patterns, vocabulary: int) -> Rates:
-    """Counts of the patterns in a text, and the rate of their best sub-patterns in the same."""
+    """Counts of the patterns in a text, and the rates of their best sub-patterns in the same text."""
     count, hits = tally(text, patterns, vocabulary)
     best = np.zeros(len(count))
     for which, parts in sub_patterns(patterns):
@@ -81,9 +87,9 @@ def tally(
         own = _context_numbers(patterns.take(which), vocabulary)
         count[which] = np.bincount(context, minlength=own.max() + 1)[own]
         seen, counts = np.unique(context * vocabulary + text.tokens.ravel()[place], return_counts=True)
-        wanted = own * vocabulary + patterns.targets[which]
-        at = np.minimum(np.searchsorted(seen, wanted), max(len(seen) - 1, 0))
-        hits[which] = np.where(seen[at] == wanted, counts[at], 0) if len(seen) else 0
+        completed = own * vocabulary + patterns.targets[which]
+        rank = np.minimum(np.searchsorted(seen, completed), max(len(seen) - 1, 0))
+        hits[which] = np.where(seen[rank] == completed, counts[rank], 0) if len(seen) else 0
     return count, hits
 
 
@@ -94,12 +100,12 @@ def completions(
     numbers, places = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for which, context, place in _matches(text, patterns, vocabulary):
         own = _context_numbers(patterns.take(which), vocabulary)
-        wanted = own * vocabulary + patterns.targets[which]
-        order = np.argsort(wanted)
+        completed = own * vocabulary + patterns.targets[which]
+        order = np.argsort(completed)
         here = context * vocabulary + text.tokens.ravel()[place]
-        at = np.minimum(np.searchsorted(wanted[order], here), len(wanted) - 1)
-        hit = wanted[order][at] == here
-        numbers.append(which[order[at[hit]]])
+        rank = np.minimum(np.searchsorted(completed[order], here), len(completed) - 1)
+        hit = completed[order][rank] == here
+        numbers.append(which[order[rank[hit]]])
         places.append(place[hit])
     return np.concatenate(numbers), np.concatenate(places)
 
@@ -119,6 +125,7 @@ def _shifted(text: Text, offsets: Sequence[int]) -> tuple[np.ndarray, list[np.nd
 
 
 def _keys(columns: Sequence[np.ndarray], vocabulary: int, length: int) -> Int[np.ndarray, " place"]:
+    """A number for each place by its tokens in these columns, equal where all are equal."""
     key = np.zeros(length, dtype=np.int64)
     for column in columns:
         key = key * vocabulary + column
@@ -131,18 +138,18 @@ def _context_numbers(patterns: Patterns, vocabulary: int) -> np.ndarray:
 
 
 def _matches(text: Text, patterns: Patterns, vocabulary: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """By family of offsets: the patterns, and every place before which one of their contexts stands; its number."""
-    families, of = np.unique(patterns.offsets, axis=0, return_inverse=True)
+    """For each family of offsets: the patterns, every place before which one of their contexts stands, its number."""
+    families, family_number = np.unique(patterns.offsets, axis=0, return_inverse=True)
     for number, family in enumerate(families):
-        which = np.flatnonzero(of.ravel() == number)
+        which = np.flatnonzero(family_number.ravel() == number)
         offsets = [int(offset) for offset in family if offset]
         place, columns = _shifted(text, offsets)
         padded = [*columns, *[np.zeros(len(place), np.int64)] * (LONGEST - len(offsets))]
         here = _keys(padded, vocabulary, len(place))
-        wanted = np.unique(_keys(list(patterns.tokens[which].T), vocabulary, len(which)))
-        at = np.minimum(np.searchsorted(wanted, here), len(wanted) - 1)
-        stands = wanted[at] == here
-        yield which, at[stands], place[stands]
+        own_contexts = np.unique(_keys(list(patterns.tokens[which].T), vocabulary, len(which)))
+        rank = np.minimum(np.searchsorted(own_contexts, here), len(own_contexts) - 1)
+        stands = own_contexts[rank] == here
+        yield which, rank[stands], place[stands]
 
 
 def _frequent(text: Text, vocabulary: int, offsets: tuple[int, ...], fewest: int) -> Patterns:

@@ -30,20 +30,22 @@ def evidence(plant: Plant) -> dict[Head, Evidence]:
     """
     heads, runs = all_heads(plant.model.cfg), _runs(plant)
     looks = {head: _looks(plant, head) for head in heads}
-    groups = classify.alike({head: found[0] for head, found in looks.items()}, {h: f[1] for h, f in looks.items()})
+    before, itself = ({head: look[place] for head, look in looks.items()} for place in (0, 1))
+    groups = classify.alike(before, itself)
     kinds = np.array([KIND_OF_TASK[task.name] for task in plant.tasks for _ in task.right])
-    every, found = float(_effects(runs, tuple(heads)).mean()), {}
+    every, by_head = float(_effects(runs, tuple(heads)).mean()), {}
     for head in heads:
         own = _effects(runs, (head,))
         others = tuple(other for other in groups.get(head, ()) if other != head)
         given = _estimate(_effects(runs, (head, *others)) - _effects(runs, others)) if others else None
         top = np.argsort(-own, kind="stable")[:MOST_AFFECTED]
         shares = {kind: float((kinds[top] == kind).mean()) for kind in token_kinds.KINDS}
-        found[head] = Evidence(_estimate(own), *looks[head], shares, every, given)
-    return found
+        by_head[head] = Evidence(_estimate(own), *looks[head], shares, every, given)
+    return by_head
 
 
 def _estimate(values: np.ndarray) -> Estimate:
+    """The mean over prompts, which are independent here, and its standard error."""
     return clustered(values, np.arange(len(values)))
 
 
@@ -64,32 +66,34 @@ def _looks(plant: Plant, head: Head) -> tuple[float, float, float]:
 
 
 def _patterns(plant: Plant, tokens: torch.Tensor, layer: int) -> torch.Tensor:
+    """Attention of a layer's heads on these tokens [batch, head, query, key]."""
     weights, cfg = forward.weights_of(plant.model), plant.model.cfg
     with torch.no_grad():
         return rerun.patterns(weights, cfg, rerun.clean_run(weights, cfg, tokens), layer)
 
 
 def _runs(plant: Plant) -> list[tuple[Task, list[rerun.Run]]]:
-    """By task, its clean run with z of other prompts for what is removed, as many times as there are draws."""
-    weights, cfg, found = forward.weights_of(plant.model), plant.model.cfg, []
+    """Each task with its clean runs, one for each draw, in which z of other prompts stands in for what is removed."""
+    weights, cfg, by_task = forward.weights_of(plant.model), plant.model.cfg, []
     for task in plant.tasks:
         with torch.no_grad():
             clean = rerun.clean_run(weights, cfg, task.clean)
         others = [{h: clean.z[h[0]][:, :, h[1]].roll(draw, 0) for h in all_heads(cfg)} for draw in range(1, DRAWS + 1)]
-        found.append((task, [rerun.prepare(weights, cfg, clean, other) for other in others]))
-    return found
+        by_task.append((task, [rerun.prepare(weights, cfg, clean, other) for other in others]))
+    return by_task
 
 
 def _effects(runs: list[tuple[Task, list[rerun.Run]]], removed: tuple[Head, ...]) -> np.ndarray:
     """Loss of the right answer without these heads minus loss with them, by prompt."""
-    found = []
+    by_task = []
     with torch.no_grad():
         for task, draws in runs:
             before = _losses(draws[0], task, Change())
-            found.append(torch.stack([_losses(run, task, Change(heads=removed)) - before for run in draws]).mean(0))
-    return torch.cat(found).double().numpy()
+            by_task.append(torch.stack([_losses(run, task, Change(heads=removed)) - before for run in draws]).mean(0))
+    return torch.cat(by_task).double().numpy()
 
 
 def _losses(run: rerun.Run, task: Task, change: Change) -> torch.Tensor:
+    """Loss of the right answers under a change, by prompt in nats."""
     logits = forward.unembed(run.weights, run.cfg, rerun.final_residual(run, change)[:, -1:])[:, 0]
     return -logits.log_softmax(-1)[torch.arange(len(task.right)), task.right]

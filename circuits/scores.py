@@ -20,7 +20,6 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
-from einops import einsum
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformerConfig
@@ -76,7 +75,7 @@ def attention_to(patterns: Patterns, keys: Bool[Tensor, "batch query key"]) -> S
 
     Of `duplicate_keys` it is the duplicate-token score, of `following_keys` the prefix-matching score of any text.
     """
-    total = einsum(patterns, keys.to(patterns.dtype), "batch head query key, batch query key -> batch head")
+    total = torch.einsum("bhqk,bqk->bh", patterns, keys.to(patterns.dtype))  # einops sums in another order
     return total / keys.any(-1).sum(-1).clamp(min=1)[:, None]
 
 

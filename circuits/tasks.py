@@ -50,10 +50,11 @@ def check_task(task: Task, cfg: HookedTransformerConfig) -> None:
 
 
 def induction(rows: Int64[Tensor, "prompt period"], others: Int64[Tensor, " prompt"]) -> Task:
-    """Random rows, one and a half times: the answer is what followed the last token before. Corrupted: another token
-    in place of its first occurrence, so that there is nothing to repeat. The wrong answer is another token of the row.
+    """The induction task: rows that stand one and a half times; the answer is what followed the last token before.
 
-    rows: distinct tokens in each, at least four; others: a token for each that is not in its row.
+    Corrupted prompts have another token in place of its first occurrence, so that there is nothing to repeat. The wrong
+    answer is another token of the row. rows: distinct tokens in each, at least four; others: a token for each that is
+    not in its row. Raises ValueError where these do not hold.
     """
     period = rows.shape[1]
     if period < 4:
@@ -75,10 +76,11 @@ def replaced(
     right: Int64[Tensor, " prompt"],
     wrong: Int64[Tensor, " prompt"],
 ) -> Task:
-    """Text in which one token, after the first, tells the answer to what ends it. Corrupted: another one in its place.
+    """A task of text in which one token, after the first, tells the answer; corrupted prompts have another there.
 
-    places: of that token in each window; others: what replaces it. In "brackets" it is the opener, and the one that
-    replaces it makes the wrong answer the right one; in "skipgram" it is the far token of the context.
+    places: where that token stands in each window; others: what replaces it. In "brackets" it is the opener, and the
+    one that replaces it makes the wrong answer the right one; in "skipgram" it is the far token of the context. Raises
+    ValueError where the token is the first, is not replaced, or the wrong answer is the right one.
     """
     prompts = torch.arange(len(windows))
     if (places < 1).any() or (windows[prompts, places] == others).any() or (right == wrong).any():

@@ -21,11 +21,11 @@ def repeats(tokens: Integer[np.ndarray, "row pos"]) -> Bool[np.ndarray, "row pos
     pairs = tokens[:, :-1].astype(np.int64) * vocabulary + tokens[:, 1:]
     keys = (np.arange(rows)[:, None] * vocabulary**2 + pairs).ravel()
     _, first, group = np.unique(keys, return_index=True, return_inverse=True)
-    found = np.zeros((rows, length), dtype=bool)
-    found[:, 1:] = (np.arange(len(keys)) - first[group] >= 2).reshape(rows, length - 1)
-    return found
+    repeated = np.zeros((rows, length), dtype=bool)
+    repeated[:, 1:] = (np.arange(len(keys)) - first[group] >= 2).reshape(rows, length - 1)
+    return repeated
 
 
 def with_none(kinds: Bool[np.ndarray, "kind token"]) -> Bool[np.ndarray, "column token"]:
-    """The kinds, and a last column for tokens of none."""
+    """The kinds of tokens, with a last row for tokens of none."""
     return np.concatenate([kinds, ~kinds.any(0, keepdims=True)])

@@ -28,7 +28,7 @@ from circuits import discover, graph, scores, tasks
 from circuits.tasks import Task
 from experiments import corpora, runs
 from experiments.corpora import synthetic_language
-from experiments.heldout.ablation_pass import Survey
+from experiments.heldout.ablation_pass import AblationPass
 from experiments.results import plan
 from experiments.runs import presets, train
 from experiments.storage import store, tensorfile
@@ -291,11 +291,11 @@ def test_negative_control_the_same_calls_with_good_values() -> None:
 @pytest.mark.parametrize("change", [{"method": "noise"}, {"layer_norm": "ignore"}, {"step": 7}, {"what": ("L9H9",)}])
 def test_a_survey_of_what_is_not_there(change: dict, tmp_path: Path) -> None:
     from experiments.heldout import ablation_pass
-    from experiments.results import inputs as bench
+    from experiments.results.inputs import Inputs
 
-    on = bench.bench(runs.open_run("mini-seed0").folder, plan.default_plan("python", 256))
+    on = Inputs(runs.open_run("mini-seed0"), plan.default_plan("python", 256))
     with pytest.raises((ValueError, TypeCheckError), match=r"method|layer_norm|no checkpoint|no head"):
-        ablation_pass.check(replace(Survey(("L0H0",), 28_000, 100), **change), on)
+        ablation_pass.check(replace(AblationPass(("L0H0",), 28_000, 100), **change), on)
 
 
 def test_rows_of_a_corpus(corpus_file: Path) -> None:

@@ -28,8 +28,7 @@ from ablations.changes import parse_change
 from ablations.names import parse_head
 from experiments import __main__ as command_line
 from experiments import figures, runs
-from experiments.results import plan
-from experiments.results import cells
+from experiments.results import cells, plan
 from experiments.runs import presets
 from experiments.tasks import task_prompts
 from tests.experiments.conftest import command

@@ -92,6 +92,8 @@ def _check(cells: "Cells", request: "Asked", stored: "xr.Dataset") -> None:
     """Raises ValueError where the last cell of what is stored is not what is measured today."""
     import numpy as np
 
+    from experiments.measurements.full_llc import FULL_LLC
+
     step = request.steps[-1] if request.steps else None
     kind, table = request.kind, stored
     if kind.groups:
@@ -101,10 +103,15 @@ def _check(cells: "Cells", request: "Asked", stored: "xr.Dataset") -> None:
     else:
         measured = kind.compute(cells.inputs, step, cells, **request.parameters)
     table = table.sel(step=step) if "step" in table.dims else table
+    if kind is FULL_LLC:  # chains over all parameters part after a rounding: another processor agrees within errors
+        apart = abs(float(measured.value - table.value)) / float(np.hypot(measured.se, table.se))
+        if not apart < 4:
+            raise ValueError(f"{cells.run.name}, {kind.name}: {apart:.1f} standard errors from what is measured today")
+        return
     for variable in measured.data_vars:
         if variable in table and measured[variable].dtype.kind in "fiu":
             new, old = measured[variable].values, table[variable].values
-            if not np.allclose(new, old, rtol=1e-5, atol=1e-6, equal_nan=True):
+            if not np.allclose(new, old, rtol=1e-4, atol=2e-5, equal_nan=True):
                 raise ValueError(
                     f"{cells.run.name}, {kind.name}: {variable} is measured otherwise today (by "
                     f"{np.nanmax(np.abs(new - old)):.2g}): delete the folder's cells and measure again"

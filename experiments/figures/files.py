@@ -14,7 +14,7 @@ from experiments.storage.files import write_bytes
 def write_figure(cells: Cells, name: str) -> list[Path]:
     """Computes and draws one of the paper's figures; returns its SVG and its PNG file."""
     module = figures.get(name)
-    return write_drawn(cells, name, module.draw(module.compute(cells.run, cells.folder, cells.plan)))
+    return write_drawn(cells, name, module.draw(module.compute(cells)))
 
 
 def write_drawn(cells: Cells, name: str, figure: Figure) -> list[Path]:

@@ -31,7 +31,7 @@ NAMES = {1: "from layer 0 to layer 1", -1: "from layer 1 to layer 0"}
 
 
 def prepare(cells: Cells, executor: Executor) -> None:
-    """Both passes over the held-out text."""
+    """Computes both passes over the held-out text."""
     for step in (middle_step(cells.run), cells.run.steps[-1]):
         head_types.compute(cells, pass_of_types(cells, step), executor)
 

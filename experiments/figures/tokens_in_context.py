@@ -37,7 +37,7 @@ CONTEXT_TOKENS = 40
 
 
 def prepare(cells: Cells, executor: Executor) -> None:
-    """Both passes over the held-out text, and the types."""
+    """Computes both passes over the held-out text, and the types."""
     for step in (middle_step(cells.run), cells.run.steps[-1]):
         head_types.compute(cells, pass_of_types(cells, step), executor)
 

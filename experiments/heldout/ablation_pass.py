@@ -8,7 +8,6 @@ text's; `keep` keeps the effect on every token as well.
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -27,12 +26,14 @@ from experiments.jobs.job import Job
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters
+from experiments.storage.recent import Recent
 
 PART = 32  # rows of one cell
 DRAWS = 8  # donors that a resampled effect is averaged over
 METHODS = ("zero", "mean", "resample")
 WORTH_WORKERS = 10.0  # seconds of work below which starting processes takes longer
 SIGNS = (1, -1)  # tokens that the change hurts, tokens that it helps
+_POOLS: Recent[substitutes.Pool] = Recent(4)
 
 
 @dataclass(frozen=True)
@@ -166,29 +167,14 @@ def donors(inputs: Inputs, step: int, half: int) -> substitutes.Pool:
     run, plan = inputs.run, inputs.plan
     rows = (plan.text_rows, plan.reference_rows)
     content = (run.model_digest(step), run.configuration, inputs.corpus.fingerprint, rows, half)
-    return _donors(_Donors(content, inputs, step, half))
 
+    def pool() -> substitutes.Pool:
+        model, middle = inputs.model(step), plan.reference_rows // 2
+        own = slice(0, middle) if half == 0 else slice(middle, None)
+        documents = inputs.reference_documents[own]
+        return substitutes.pool(forward.weights_of(model), model.cfg, inputs.reference[own], documents)
 
-class _Donors:
-    """Where donors come from, as the key of a process's cache: the same where weights and text are the same."""
-
-    def __init__(self, content: tuple, inputs: Inputs, step: int, half: int) -> None:
-        self.content, self.inputs, self.step, self.half = content, inputs, step, half
-
-    def __hash__(self) -> int:
-        return hash(self.content)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Donors) and self.content == other.content
-
-
-@lru_cache(maxsize=4)
-def _donors(source: _Donors) -> substitutes.Pool:
-    inputs, model = source.inputs, source.inputs.model(source.step)
-    middle = inputs.plan.reference_rows // 2
-    rows = slice(0, middle) if source.half == 0 else slice(middle, None)
-    documents = inputs.reference_documents[rows]
-    return substitutes.pool(forward.weights_of(model), model.cfg, inputs.reference[rows], documents)
+    return _POOLS.get(content, pool)
 
 
 def stand_in(inputs: Inputs, ablation: AblationPass, rows: slice, half: int = 0) -> Substitutes:

@@ -23,7 +23,7 @@ def text(rows: Corpus) -> Text:
 
 
 def measure(inputs: Inputs, step: None, cells: Cells, rows: int) -> xr.Dataset:
-    """Of the first rows of the free held-out text: induction, bracket, quote [row, pos], whether a token is of that
+    """induction, bracket, quote [row, pos]: whether a token of the first rows of the free held-out text is of that
     kind; the last two where the text is Python.
     """
     chosen = inputs.free_text.part(slice(0, rows))

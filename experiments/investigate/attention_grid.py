@@ -5,8 +5,12 @@ The grid is of plain elements, so that every character of the text is the reader
 
 import html
 import math
+from dataclasses import dataclass
 
-from experiments.investigate.text_attention import TextAttention
+import numpy as np
+from jaxtyping import Float
+
+from experiments.pages import html as shell
 
 RULES = """
 .grid { display: grid; font: 11.5px/16px ui-monospace, Menlo, Consolas, monospace; max-width: 960px; margin: .5rem 0;
@@ -21,6 +25,22 @@ line-height: 1; justify-self: center; max-height: 6.2rem; overflow: hidden; text
 .grid .bar b.helps { background: #56B4E9 } .grid .bar span { position: absolute; left: 100%; padding-left: 4px }
 """
 BAR = 46  # pixels, of the largest effect
+
+
+@dataclass(frozen=True)
+class TextAttention:
+    """Some tokens in a row, and the token that follows each. It shows itself in a notebook."""
+
+    head: str
+    tokens: list[str]
+    following: list[str]  # of the last one: empty where the text ends
+    attention: Float[np.ndarray, "query key"]  # among these tokens
+    earlier: Float[np.ndarray, " query"]  # to all before them
+    effect: Float[np.ndarray, " query"]  # of its mean ablation on the loss of the following token; NaN: none
+    source: str  # where the text is from, in words
+
+    def _repr_html_(self) -> str:
+        return shell.fragment(grid(self), RULES)
 
 
 def grid(found: TextAttention) -> str:

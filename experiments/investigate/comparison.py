@@ -46,7 +46,7 @@ class Comparison:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """By measure: first, second and their difference, each with its standard error (`_se`).
+        """One row for each measure: first, second and their difference, each with its standard error (`_se`).
 
         Differences are paired: of the loss without the head by document, of rLLCs draw by draw on the same minibatches
         (within a layer alone). What the run or its text does not allow is left out.
@@ -78,7 +78,7 @@ class Comparison:
         return self._rllc_paired() if self.first.layer == self.second.layer else self._rllc_apart()
 
     def _rllc_apart(self) -> Row:
-        """Of heads of two layers, which are not to be compared."""
+        """The coefficients of heads of two layers, whose difference is not told since they are not to be compared."""
         step, found = self.first.of.step, [self.first.rllc, self.second.rllc]
         if step not in found[0].step.values:
             raise NotMeasurable(f"learning coefficients are not sampled at step {step}")
@@ -92,7 +92,7 @@ class Comparison:
         return Row(*(Estimate(float(one.mean()), mean_error(one)) for one in (first, second, first - second)))
 
     def _traced(self) -> list[xr.Dataset]:
-        """Of heads of one layer, with their draws, which the committed sweep does not keep."""
+        """The traces of both heads (of one layer), whose draws the committed sweep does not keep."""
         of = self.first.of
         heads = [card.head for card in (self.first, self.second)]
         sampled = replace(of.cells, committed=False)

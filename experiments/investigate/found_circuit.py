@@ -21,7 +21,10 @@ TOP = 12  # paths in the table
 
 @dataclass(frozen=True)
 class FoundCircuit:
-    """Of a task at a checkpoint; discovered when it is first shown or asked for. Raises ValueError for no task."""
+    """The circuit of a task at a checkpoint; discovered when it is first shown or asked for.
+
+    Raises ValueError for no task.
+    """
 
     of: Snapshot
     task: str

@@ -9,7 +9,7 @@ import xarray as xr
 from ablations.not_measurable import NotMeasurable
 from experiments.heldout.head_types import ATTENTION
 from experiments.investigate import attention_grid
-from experiments.investigate.head_card import HeadCard
+from experiments.investigate.head_measures import HeadMeasures
 from experiments.pages import affected_page
 from experiments.pages import html as shell
 from experiments.pages.html import image, interval, section, table
@@ -31,7 +31,7 @@ border-radius: 2px; margin: 0 .3rem 0 .9rem; vertical-align: -.08rem }
 """
 
 
-def card(of: HeadCard) -> str:
+def card(of: HeadMeasures) -> str:
     """The card as a fragment of HTML; what is missing is computed first."""
     of.compute()
     parts = [
@@ -46,7 +46,7 @@ def card(of: HeadCard) -> str:
     return shell.fragment("\n".join(parts), _RULES + attention_grid.RULES)
 
 
-def _head(of: HeadCard) -> str:
+def _head(of: HeadMeasures) -> str:
     run, cells = of.of.cells.run, of.of.cells
     try:
         label = f"<span class=type>{html.escape(of.evidence.type.item())}</span>"
@@ -60,7 +60,7 @@ def _head(of: HeadCard) -> str:
     return f"<h1>{of.head}{label}</h1>\n<p class=quiet>{html.escape(lines)}</p>{said}"
 
 
-def _evidence(of: HeadCard) -> str:
+def _evidence(of: HeadMeasures) -> str:
     at, types = of.evidence, of.of.types
     rows = [
         ["loss without it (its mean in its place), nats per token", interval(float(at.effect), float(at.effect_se), 4)]
@@ -96,7 +96,7 @@ def _kinds(at: xr.Dataset, types: xr.Dataset) -> str:
     )
 
 
-def _rllc(of: HeadCard) -> str:
+def _rllc(of: HeadMeasures) -> str:
     layer, own, step = of.layer_rllc, of.rllc, of.of.step
     how = settings.from_json(layer.attrs["settings"])
     seen = layer.assign_coords(tokens=("step", tokens_seen(of.of.cells.run, layer.step.values)))
@@ -134,7 +134,7 @@ def _verdict(own: xr.Dataset, step: int) -> str:
     )
 
 
-def _affected(of: HeadCard) -> str:
+def _affected(of: HeadMeasures) -> str:
     hits = [affected_page.hit(context, rank) for rank, context in enumerate(of.contexts, start=1)]
     return (
         f"<p class=quiet>Of {of.affected_pass.tokens} held-out tokens, those whose loss rises most when {of.head} "
@@ -144,7 +144,7 @@ def _affected(of: HeadCard) -> str:
     )
 
 
-def _composition(of: HeadCard) -> str:
+def _composition(of: HeadMeasures) -> str:
     frame = of.composition
     into, out = frame[frame.target == of.head], frame[frame.source == of.head]
     parts = [_pairs(part, other) for part, other in ((into, "source"), (out, "target")) if len(part)]
@@ -176,7 +176,7 @@ def _score(row: dict) -> str:
     return f'<span style="background:rgba(0,114,178,{shade:.2f});padding:.1rem .3rem;border-radius:3px">{strong}</span>'
 
 
-def _paths(of: HeadCard) -> str:
+def _paths(of: HeadMeasures) -> str:
     frame, parts = of.paths, []
     between = frame[frame.via != ""]
     for other, words in (("source", f"into {of.head}, from each earlier head"), ("target", f"out of {of.head}")):

@@ -72,7 +72,7 @@ def paths(of: Snapshot, name: str) -> pd.DataFrame:
 
 
 def _pairs(of: Snapshot, name: str) -> list[tuple[Head, Head]]:
-    """With every head of an earlier layer as source, and with every head of a later one as target."""
+    """The pairs of the head with every head of an earlier layer as source, and of a later one as target."""
     if of.cfg.n_layers < 2:
         raise NotMeasurable("the model has one layer: no head reads what another writes")
     head, heads = parse_head(name), all_heads(of.cfg)

@@ -16,8 +16,8 @@ TYPES = ("type", "effect", "effect_se", *(f"{score}{end}" for score in ATTENTION
 
 
 def frame(of: Snapshot) -> pd.DataFrame:
-    """By head: type, effect (nats per token), attention scores, learned (multigrams), rllc, verdict; with standard
-    errors; NaN for what this run does not allow to measure.
+    """One row for each head: type, effect (nats per token), attention scores, learned (multigrams), rllc, verdict; with
+    standard errors; NaN for what this run does not allow to measure.
     """
     parts = [part for part in (_types(of), _rllc(of)) if isinstance(part, pd.DataFrame)]
     found = pd.concat([pd.DataFrame(index=pd.Index(of.heads, name="head")), *parts], axis=1)
@@ -25,7 +25,7 @@ def frame(of: Snapshot) -> pd.DataFrame:
 
 
 def overview(of: Snapshot) -> str:
-    """As a fragment of HTML; what is missing is computed first."""
+    """The overview as a fragment of HTML; what is missing is computed first."""
     types, rllc, run = _types(of), _rllc(of), of.cells.run
     model, rows = run.config["model"], []
     found = frame(of)
@@ -55,7 +55,7 @@ def overview(of: Snapshot) -> str:
 
 
 def _types(of: Snapshot) -> pd.DataFrame | str:
-    """Or why not."""
+    """The types of all heads, or why they are not measured."""
     try:
         found = of.types
     except NotMeasurable as error:
@@ -65,7 +65,7 @@ def _types(of: Snapshot) -> pd.DataFrame | str:
 
 
 def _rllc(of: Snapshot) -> pd.DataFrame | str:
-    """Or why not."""
+    """The learning coefficients of all heads, or why they are not measured."""
     if of.step not in of.cells.steps(RLLC):
         return f"learning coefficients at step {of.step}, they are at {', '.join(map(str, of.cells.steps(RLLC)))}"
     try:

@@ -1,7 +1,6 @@
 """Where a head looks from each token of a short text, and what removing it costs there."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,28 +14,10 @@ from ablations.names import parse_head
 from ablations.not_measurable import NotMeasurable
 from experiments import corpora
 from experiments.heldout.affected_tokens import Context
+from experiments.investigate.attention_grid import TextAttention
 from experiments.investigate.snapshot import Snapshot
 
 SHOWN = 32  # tokens
-
-
-@dataclass(frozen=True)
-class TextAttention:
-    """Some tokens in a row, and the token that follows each. It shows itself in a notebook."""
-
-    head: str
-    tokens: list[str]
-    following: list[str]  # of the last one: empty where the text ends
-    attention: Float[np.ndarray, "query key"]  # among these tokens
-    earlier: Float[np.ndarray, " query"]  # to all before them
-    effect: Float[np.ndarray, " query"]  # on the loss of the following token, its mean in place of the head; NaN: none
-    source: str  # where the text is from, in words
-
-    def _repr_html_(self) -> str:
-        from experiments.investigate import attention_grid
-        from experiments.pages import html as shell
-
-        return shell.fragment(attention_grid.grid(self), attention_grid.RULES)
 
 
 def on_text(of: Snapshot, head: str, text: str) -> TextAttention:

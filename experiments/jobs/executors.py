@@ -28,7 +28,7 @@ PATIENCE = "10s"  # for a Dask scheduler to answer
 
 
 class Here(Executor):
-    """In this process, at once."""
+    """Runs jobs in this process, at once."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
         future: Future = Future()

@@ -21,7 +21,7 @@ from experiments.storage.files import write_bytes
 
 NAME, MANIFEST = "log.jsonl", "manifest.csv"
 State = Literal["missing", "done", "failed"]
-_KNOWN = {"sweep": {"description", "host", "pid", "jobs"}, "done": {"job"}, "failed": {"job"}}  # parts of events
+_PARTS = {"sweep": ("description", "host", "pid", "jobs"), "done": ("job",), "failed": ("job",)}  # of events, by kind
 
 
 @dataclass
@@ -130,7 +130,7 @@ def latest(sweeps: Sequence[Sweep]) -> list[Sweep]:
 
 
 def seconds_left(sweep: Sweep, entries: dict[str, Entry], now: float) -> float | None:
-    """At the pace so far; None before the first job is done."""
+    """Seconds that the sweep still needs at the pace so far; None before the first job is done."""
     of_it = [entries[name] for name in sweep.jobs]
     done = sum(entry.expected for entry in of_it if entry.state != "missing")
     left = sum(entry.expected for entry in of_it if entry.state == "missing")
@@ -157,8 +157,13 @@ def _events(path: Path) -> Iterator[dict]:
             event = json.loads(line)
         except ValueError:
             continue
-        if isinstance(event, dict) and {"event", "sweep", "time"} <= set(event) and _KNOWN.get(event["event"], set()) <= set(event):
+        if isinstance(event, dict) and _is_whole(event):
             yield event
+
+
+def _is_whole(event: dict) -> bool:
+    """Whether an event has all that is read of it; those of older logs have not."""
+    return {"event", "sweep", "time", *_PARTS.get(event.get("event", ""), ())} <= set(event)
 
 
 def _exists(pid: int) -> bool:

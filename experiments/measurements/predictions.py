@@ -1,7 +1,5 @@
 """How much of the training text's statistics a checkpoint has learned: common n-grams, and bigrams."""
 
-from functools import lru_cache
-
 import numpy as np
 import torch
 import xarray as xr
@@ -12,36 +10,16 @@ from ablations import forward
 from ablations.effects import clustered
 from circuits import ngrams
 from experiments import corpora
-from experiments.corpora.corpus import Corpus
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind
+from experiments.storage.recent import Recent
 
 LENGTHS = (2, 3, 4)  # of n-grams
 COUNTED_TOKENS = 1_000_000  # of the train split
 BIGRAM_ROWS = 16  # of held-out text, on which whole distributions are compared
-
-
-class _Counted:
-    """A corpus as the key of a process's cache: two are the same where their content is."""
-
-    def __init__(self, corpus: Corpus, vocabulary: int) -> None:
-        self.corpus, self.vocabulary = corpus, vocabulary
-
-    def __hash__(self) -> int:
-        return hash((self.corpus.fingerprint, self.vocabulary))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Counted) and hash(self) == hash(other)
-
-    @property
-    def tokens(self) -> np.ndarray:
-        rows = slice(0, max(1, COUNTED_TOKENS // self.corpus.tokens.shape[1]))
-        return self.corpus.batch(rows).numpy()
-
-    @property
-    def bos(self) -> int:
-        return corpora.bos(self.corpus.tokenizer)
+_COMMON: Recent[dict[int, np.ndarray]] = Recent(2)
+_BIGRAMS: Recent[sparse.csr_array] = Recent(2)
 
 
 def measure(inputs: Inputs, step: int, cells: Cells) -> xr.Dataset:
@@ -49,9 +27,8 @@ def measure(inputs: Inputs, step: int, cells: Cells) -> xr.Dataset:
     model = inputs.model(step)
     weights, cfg, bos = forward.weights_of(model), model.cfg, corpora.bos(inputs.run.tokenizer)
     tokens, documents = inputs.text.tokens, inputs.text_documents[:, 1:]
-    counted = _Counted(inputs.train, inputs.d_vocab)
     losses: list[Tensor] = []
-    bigrams, of_bigrams = _bigrams(counted), []
+    bigrams, of_bigrams = _bigrams(inputs), []
     after = tokens[:BIGRAM_ROWS, :-1].numpy()
     known = (after != bos) & (np.diff(bigrams.indptr)[after] > 0)
     with torch.no_grad():
@@ -64,7 +41,7 @@ def measure(inputs: Inputs, step: int, cells: Cells) -> xr.Dataset:
             chosen = known[first]
             of_bigrams.append(ngrams.bigram_losses(predicted[torch.from_numpy(chosen)], after[first][chosen], bigrams))
     by_token = torch.cat(losses).double().numpy()
-    common, estimates = _common(counted), []
+    common, estimates = _common(inputs), []
     for n in LENGTHS:
         ends = ngrams.ends(tokens.numpy(), common[n], n, bos, cfg.d_vocab)
         estimates.append(ngrams.score(by_token, ends, documents))
@@ -78,16 +55,28 @@ def measure(inputs: Inputs, step: int, cells: Cells) -> xr.Dataset:
     return xr.Dataset(data, {"n": list(LENGTHS)})
 
 
-@lru_cache(maxsize=2)
-def _common(counted: _Counted) -> dict[int, np.ndarray]:
-    """The common n-grams of the counted text, by their length."""
-    return {n: ngrams.common(counted.tokens, n, counted.bos, counted.vocabulary) for n in LENGTHS}
+def _common(inputs: Inputs) -> dict[int, np.ndarray]:
+    """The common n-grams of the training text, by their length."""
+
+    def count() -> dict[int, np.ndarray]:
+        tokens, bos = _counted_tokens(inputs), corpora.bos(inputs.run.tokenizer)
+        return {n: ngrams.common(tokens, n, bos, inputs.d_vocab) for n in LENGTHS}
+
+    return _COMMON.get((inputs.train.fingerprint, inputs.d_vocab), count)
 
 
-@lru_cache(maxsize=2)
-def _bigrams(counted: _Counted) -> sparse.csr_array:
-    """How often each token follows each other in the counted text."""
-    return ngrams.bigrams(counted.tokens, counted.bos, counted.vocabulary)
+def _bigrams(inputs: Inputs) -> sparse.csr_array:
+    """How often each token follows each other in the training text."""
+
+    def count() -> sparse.csr_array:
+        return ngrams.bigrams(_counted_tokens(inputs), corpora.bos(inputs.run.tokenizer), inputs.d_vocab)
+
+    return _BIGRAMS.get((inputs.train.fingerprint, inputs.d_vocab), count)
+
+
+def _counted_tokens(inputs: Inputs) -> np.ndarray:
+    """The first rows of the training text, about a million tokens."""
+    return inputs.train.batch(slice(0, max(1, COUNTED_TOKENS // inputs.n_ctx))).numpy()
 
 
 PREDICTIONS = Kind("predictions", (6,), measure, splits=("train", "test"), plan_fields=("text_rows",), seconds=2.0)

@@ -4,8 +4,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ablations.names import head_name
-from experiments.plots import style
 from experiments.measurements.calibration import Calibration
+from experiments.plots import style
 
 CAPTION = (
     "rLLC against nbeta, one panel a localization, one colour a step size; bars are 95% intervals. Grey: nbeta times "

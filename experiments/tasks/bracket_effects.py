@@ -41,8 +41,8 @@ def _parameters(cells: Cells, tokens: int) -> dict:
 
 
 def sentences(measured: xr.Dataset, top: int = 5) -> list[str]:
-    """For a terminal: each group's log-odds, and the heads and paths whose removal changes them most, among those that
-    pass a false-discovery rate of 5%, with 95% intervals.
+    """Lines for a terminal: each group's log-odds, and the heads and paths whose removal changes them most, among those
+    that pass a false-discovery rate of 5%, with 95% intervals.
     """
     lines = []
     for name in measured.group.values:
@@ -63,7 +63,7 @@ def _interval(value: xr.DataArray, se: xr.DataArray) -> str:
 
 
 def measure(inputs: Inputs, step: int, cells: Cells, tokens: int, rows: int) -> xr.Dataset:
-    """By group, on rows with nested closers: log_odds (positive: the right closer leads), share_right, their _se,
+    """Each group, on rows with nested closers: log_odds (positive: the right closer leads), share_right, their _se,
     closers and documents; all_closers and all_documents: in all the text that was read, `tokens` at most.
 
     By change and group: lost, the log-odds that removing a head or cutting a path loses (positive: it helps), lost_se,

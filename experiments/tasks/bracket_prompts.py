@@ -46,9 +46,9 @@ def task(inputs: Inputs, prompts: int) -> Task:
     """
     length = min(LENGTH, inputs.n_ctx)
     rows = inputs.free_text.part(slice(0, ROWS))
-    found, generator = bracket_rows.of_rows(rows), np.random.default_rng(inputs.plan.seed)
+    structure, generator = bracket_rows.of_rows(rows), np.random.default_rng(inputs.plan.seed)
     ids = bracket_tokens(rows.tokenizer)
-    candidates = _candidates(rows, found, length, ids, generator)
+    candidates = _candidates(rows, structure, length, ids, generator)
     chosen = balanced(candidates, prompts, generator)
     if len(chosen) < FEWEST:
         raise NotMeasurable(
@@ -58,7 +58,7 @@ def task(inputs: Inputs, prompts: int) -> Task:
     row, pos, right, wrong, *_ = (values[chosen] for values in candidates)
     tokens = rows.batch(slice(None)).numpy()[row[:, None], pos[:, None] - length + 1 + np.arange(length - 1)]
     windows = np.concatenate([np.full((len(row), 1), corpora.bos(rows.tokenizer)), tokens], axis=1)
-    openers = found.opener[row, pos] - (pos - length)
+    openers = structure.opener[row, pos] - (pos - length)
     of_kind = np.array(ids)
     arrays = (windows, openers, of_kind[wrong, 0], of_kind[right, 1], of_kind[wrong, 1])
     return tasks.replaced("brackets", *(torch.from_numpy(array.astype(np.int64)) for array in arrays))
@@ -116,21 +116,21 @@ def _spread(candidates: Candidates, generator: np.random.Generator) -> Int[np.nd
 
 
 def _candidates(
-    rows: Corpus, found: RowStructure, length: int, ids: list[tuple[int, int]], generator: np.random.Generator
+    rows: Corpus, structure: RowStructure, length: int, ids: list[tuple[int, int]], generator: np.random.Generator
 ) -> Candidates:
     """Closers whose window is of one document and holds the opener, and the one around it where nested.
 
     Opener and closer are tokens of their own.
     """
-    row, pos = np.nonzero((found.kind >= 0) & (found.kind < len(BRACKETS)))
+    row, pos = np.nonzero((structure.kind >= 0) & (structure.kind < len(BRACKETS)))
     row, pos = row[pos >= length], pos[pos >= length]
     start = pos - length + 1
-    right, nested = found.kind[row, pos], found.nested[row, pos]
-    opener, outer = found.opener[row, pos], found.outer[row, pos]
+    right, nested = structure.kind[row, pos], structure.nested[row, pos]
+    opener, outer = structure.opener[row, pos], structure.outer[row, pos]
     tokens, of_kind = np.asarray(rows.tokens), np.array(ids)
     fits = (opener >= start) & (~nested | (outer >= start)) & (rows.documents[row, start] == rows.documents[row, pos])
     fits &= (tokens[row, opener] == of_kind[right, 0]) & (tokens[row, pos] == of_kind[right, 1])
     drawn = (right + generator.integers(1, len(BRACKETS), len(right))) % len(BRACKETS)
-    wrong = np.where(nested, found.enclosing[row, pos], drawn)
-    found_at = (row, pos, right, wrong, nested.astype(int), np.asarray(rows.documents[row, pos]))
-    return Candidates(*(values[fits].astype(np.int64) for values in found_at))
+    wrong = np.where(nested, structure.enclosing[row, pos], drawn)
+    columns = (row, pos, right, wrong, nested.astype(int), np.asarray(rows.documents[row, pos]))
+    return Candidates(*(values[fits].astype(np.int64) for values in columns))

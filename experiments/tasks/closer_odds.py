@@ -49,7 +49,9 @@ def table(cells: Cells, step: int, tokens: int = TOKENS, rows: int = ROWS) -> xr
 
 
 def single_changes(inputs: Inputs) -> dict[str, Change]:
-    """By name: every head, and every pair of an earlier and a later head ("L0H1->L1H2"), through q, k and v at once."""
+    """All changes by their names: every head, and every pair of an earlier and a later head ("L0H1->L1H2"), cut through
+    q, k and v at once.
+    """
     heads = all_heads(inputs.run.model_config())
     pairs = [(source, target) for source in heads for target in heads if source[0] < target[0]]
     cut = [[Path(source, target, via) for via in VIAS] for source, target in pairs]
@@ -77,7 +79,7 @@ def choose(rows: bracket_rows.RowStructure, documents: Int[np.ndarray, "row pos"
 
 
 def measure(inputs: Inputs, step: int, cells: Cells, tokens: int, rows: int) -> xr.Dataset:
-    """On `rows` rows with nested closers at most: log_odds [change, closer], `CLEAN` first; of each closer row, pos,
+    """log_odds [change, closer] on `rows` rows with nested closers at most, `CLEAN` first; of each closer row, pos,
     document, distance (tokens from its opener) and group (index into GROUPS). The same closers at every checkpoint.
 
     all_closers, all_documents [group]: in all the text that was read, `tokens` at most. Raises NotMeasurable for a text

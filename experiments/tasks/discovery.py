@@ -87,13 +87,13 @@ def discover_circuit(cells: Cells, name: str, step: int, types: Mapping[str, str
     )
 
 
-def frame(found: Discovered) -> pd.DataFrame:
+def frame(discovered: Discovered) -> pd.DataFrame:
     """One row per path, largest effect first; NaN where a column says nothing about it."""
     columns = ["effect", "se", "p", "found", "eap_ig"]
-    table = found.table[columns].to_dataframe()[columns].reset_index(names="path")
+    table = discovered.table[columns].to_dataframe()[columns].reset_index(names="path")
     paths = [parse_path(name) for name in table.path]
-    table["faithfulness_lost"] = [found.quality.minimality.get(path, np.nan) for path in paths]
-    edges = [found.graph.edges[ends(path)] for path in paths]
+    table["faithfulness_lost"] = [discovered.quality.minimality.get(path, np.nan) for path in paths]
+    edges = [discovered.graph.edges[ends(path)] for path in paths]
     for name in OF_PATHS:
         table[name] = [edge[path.via or OUTPUT].get(name, np.nan) for edge, path in zip(edges, paths, strict=True)]
     for name in OF_PAIRS:

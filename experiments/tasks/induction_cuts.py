@@ -45,8 +45,8 @@ def _circuit_heads(cells: Cells) -> list[str]:
 
 
 def measure(inputs: Inputs, step: int, cells: Cells, heads: list[str]) -> xr.Dataset:
-    """Of the previous-token and the induction heads (attrs), on repeated random tokens: attention_lost and gain_lost
-    [method, sources, via, sequence], attention and gain [sequence].
+    """attention_lost and gain_lost [method, sources, via, sequence], attention and gain [sequence], of the
+    previous-token and the induction heads (attrs) on repeated random tokens.
 
     attention: mean over the induction heads of their attention to the token after the previous occurrence, between 0
     and 1. gain: how much cheaper the second copy is, nats per token. Lost: clean minus cut, positive where the path

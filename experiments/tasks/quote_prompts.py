@@ -32,10 +32,11 @@ def task(inputs: Inputs, prompts: int) -> Task:
     if missing := [quote for quote in QUOTES if quote not in vocabulary]:
         raise NotMeasurable(f"{' '.join(missing)}: no token of its own; use a tokenizer in which every quote is one")
     ids = np.array([vocabulary[quote] for quote in QUOTES])
-    found = bracket_rows.of_rows(rows)
-    row, pos = np.nonzero(found.kind >= len(BRACKETS))
+    structure = bracket_rows.of_rows(rows)
+    row, pos = np.nonzero(structure.kind >= len(BRACKETS))
     row, pos = row[pos >= length], pos[pos >= length]
-    opener, right = found.opener[row, pos].astype(np.int64), found.kind[row, pos].astype(np.int64) - len(BRACKETS)
+    opener = structure.opener[row, pos].astype(np.int64)
+    right = structure.kind[row, pos].astype(np.int64) - len(BRACKETS)
     fits = (opener >= pos - length + 1) & (tokens[row, opener] == ids[right]) & (tokens[row, pos] == ids[right])
     fits &= rows.documents[row, pos - length + 1] == rows.documents[row, pos]
     fits &= (opener + 1 < pos) & (tokens[row, opener + 1] != ids[right])
@@ -56,7 +57,9 @@ def task(inputs: Inputs, prompts: int) -> Task:
 def _balanced(
     right: Int[np.ndarray, " closer"], documents: Int[np.ndarray, " closer"], count: int, generator: np.random.Generator
 ) -> Int[np.ndarray, " prompt"]:
-    """As many of one quote as of the other; the first of every document in random order, then the second, and so on."""
+    """Indices of as many closers of one quote as of the other; the first of every document in random order, then the
+    second, and so on.
+    """
     groups = []
     for quote in range(len(QUOTES)):
         own = generator.permutation(np.flatnonzero(right == quote))

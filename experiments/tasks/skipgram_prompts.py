@@ -90,7 +90,7 @@ def _learned(inputs: Inputs, trigrams: Patterns) -> Patterns:
 
 
 def _others(far: Int[np.ndarray, " prompt"]) -> Int[np.ndarray, " prompt"]:
-    """For each prompt the far token of the next prompt that has another."""
+    """The far token, for each prompt, of the next prompt that has another."""
     order = np.arange(len(far))
     for _ in far:
         same = far[order] == far
@@ -102,8 +102,8 @@ def _wrong(text: Text, trigrams: Patterns) -> Int[np.ndarray, " prompt"]:
     """What follows each near token most often, the right answer apart."""
     tokens = text.tokens.astype(np.int64)
     before, after = tokens[:, 1:-1][text.counted[:, 2:]], tokens[:, 2:][text.counted[:, 2:]]
-    found = np.empty(len(trigrams.targets), dtype=np.int64)
+    wrong = np.empty(len(trigrams.targets), dtype=np.int64)
     for number, (near, target) in enumerate(zip(trigrams.tokens[:, 0], trigrams.targets, strict=True)):
         follows = after[before == near]
-        found[number] = np.bincount(follows[follows != target]).argmax()
-    return found
+        wrong[number] = np.bincount(follows[follows != target]).argmax()
+    return wrong

@@ -19,11 +19,11 @@ from tests.conftest import only_once
 ROOT = Path(__file__).parents[2]
 
 SMALL = {
-    "claims.study.FEW": 2,
+    "measurements.variants.FEW": 2,
     "investigate.head_pairs.PATH_TOKENS": 2000,
     "heldout.head_overlap.TOKENS": 3000,
-    "heldout.labelled_tokens.MINED_TOKENS": 60_000,
-    "heldout.labelled_tokens.MOST": 20,
+    "heldout.text_multigrams.MINED_TOKENS": 60_000,
+    "heldout.text_multigrams.MOST": 20,
     "investigate.text_attention.SHOWN": 12,
 }
 FEWER = {"llc": replace(QUICK, num_draws=16, num_burnin=4), "score_sequences": 8, "path_sequences": 8}

@@ -13,11 +13,10 @@ import xarray as xr
 from experiments import runs
 from experiments.claims import differentiation, memorisation, other_measures, simplicity
 from experiments.claims.differentiation import Group
-from experiments.measurements.variants import MAIN
-from experiments.measurements.variants import RANDOM
 from experiments.claims.study import Study
 from experiments.claims.verdict import Finding
 from experiments.figures import clustering, memorization
+from experiments.measurements.variants import MAIN, RANDOM
 from experiments.results import plan
 from experiments.results.cells import Cells
 from experiments.statistics import clusters, permutation

@@ -18,9 +18,9 @@ from experiments.claims.study import Study
 from experiments.claims.verdict import Finding
 from experiments.figures import migration as migration_figure
 from experiments.figures import tokens_in_context
-from experiments.results.plan import default_plan
 from experiments.plots.head_types import KIND_COLORS
 from experiments.results.cells import Cells
+from experiments.results.plan import default_plan
 from experiments.statistics import overlap_change
 
 HEADS = ["L0H0", "L0H1", "L0H2", "L1H0", "L1H1", "L1H2"]
@@ -249,8 +249,8 @@ def test_claims_and_figures_read_a_run(
     """Passes of 3,000 tokens, and multigrams of little text; types would take long and are not what is tested."""
     for name, value in {
         "heldout.head_types.TOKENS": 3000,
-        "heldout.labelled_tokens.MINED_TOKENS": 60_000,
-        "heldout.labelled_tokens.MOST": 20,
+        "heldout.text_multigrams.MINED_TOKENS": 60_000,
+        "heldout.text_multigrams.MOST": 20,
     }.items():
         monkeypatch.setattr(f"experiments.{name}", value)
     run = runs.open_run(trained / "runs/tiny-seed0")

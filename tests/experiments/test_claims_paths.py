@@ -22,8 +22,8 @@ from experiments.claims.stages import Curves
 from experiments.figures import path_needs
 from experiments.figures import stages as stages_figure
 from experiments.results import plan
-from experiments.results.inputs import Bench
 from experiments.results.cells import Cells
+from experiments.results.inputs import Inputs
 from experiments.statistics import matching
 from experiments.tasks import bracket_effects, closer_odds, induction_cuts
 
@@ -299,7 +299,7 @@ def test_cutting_the_previous_token_head_takes_the_attention(
     corpus_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(induction_cuts, "SEQUENCES", 4)
-    on = Bench(RUN, plan.default_plan(f"text:{corpus_file}", 256))
+    on = Inputs(RUN, plan.default_plan(f"text:{corpus_file}", 256))
     found = induction_cuts._measure(on, RUN.steps[-1], "L0H5", "L1H4")
     lost = found.attention_lost.mean("sequence") / found.attention.mean()
     assert dict(found.sizes) == {"method": 2, "sources": 8, "via": 3, "sequence": 4}

@@ -11,12 +11,9 @@ import xarray as xr
 from experiments import runs
 from experiments.claims import specialisation, table, transfer
 from experiments.claims.specialisation import Heads
-from experiments.measurements.variants import BALANCED
-from experiments.measurements.variants import MAIN
-from experiments.measurements.variants import RELATIVE
 from experiments.claims.study import Study
-from experiments.results import plan
-from experiments.results import committed
+from experiments.measurements.variants import BALANCED, MAIN, RELATIVE
+from experiments.results import committed, plan
 from experiments.results.cells import Cells
 from experiments.storage import store
 

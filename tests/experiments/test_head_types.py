@@ -13,11 +13,11 @@ from circuits import classify, multigrams
 from circuits.multigrams import LONGEST, Patterns
 from experiments import corpora, runs
 from experiments.__main__ import main
-from experiments.heldout import ablation_pass, head_types, labelled_tokens
-from experiments.results.plan import default_plan
+from experiments.heldout import head_types, labelled_tokens, text_multigrams
 from experiments.pages import type_files
 from experiments.plots import head_types as picture
 from experiments.results.cells import Cells
+from experiments.results.plan import default_plan
 
 TOKENS = 1500
 
@@ -89,7 +89,7 @@ def test_the_verb_writes_what_it_says_in_the_same_bits(
     assert {path: path.read_bytes() for path in written} == before
 
     here = cells_of(trained, tmp_path / "here", code_file)  # afresh, without a worker
-    found = head_types.table(here, head_types.asked(here, 60, TOKENS))
+    found = head_types.table(here, head_types.pass_of_types(here, 60, TOKENS))
     assert {path.name for path in (here.folder / "cells").iterdir()} == {path.name for path in cells}
     for path in (here.folder / "cells").iterdir():
         assert path.read_bytes() == (out / "cells" / path.name).read_bytes(), path.name
@@ -138,9 +138,9 @@ def test_bad_input_is_one_line(
 def test_an_untrained_model_on_text_without_code_or_patterns(
     trained: Path, tmp_path: Path, prose_file: Path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(labelled_tokens, "FEWEST", 0.9)  # more hits than any pattern has
+    monkeypatch.setattr(text_multigrams, "FEWEST", 0.9)  # more hits than any pattern has
     here = cells_of(trained, tmp_path, prose_file)
-    wanted = head_types.asked(here, 0, TOKENS)
+    wanted = head_types.pass_of_types(here, 0, TOKENS)
     table = head_types.table(here, wanted)
     assert labelled_tokens.mined(here).sizes["pattern"] == 0
     assert table.multigrams.values.tolist() == [0, 0]
@@ -161,7 +161,7 @@ def test_a_text_that_is_too_short_is_refused(trained: Path, tmp_path: Path, pros
     path.write_text("".join(prose_file.read_text().splitlines(keepends=True)[:60]))
     here = cells_of(trained, tmp_path, path)
     with pytest.raises(ValueError, match="use more text"):
-        head_types.asked(here, 60)
+        head_types.pass_of_types(here, 60)
 
 
 def completions(seed: int) -> head_types.Completions:
@@ -214,11 +214,11 @@ def test_a_head_learns_nothing_by_chance() -> None:
 
 
 def test_patterns_are_said_in_the_order_of_the_text(trained: Path, tmp_path: Path, code_file: Path) -> None:
-    on = cells_of(trained, tmp_path, code_file).on
+    on = cells_of(trained, tmp_path, code_file).inputs
     a, b, c = (on.run.tokenizer.token_to_id(letter) for letter in "abc")
     offsets = np.array([[1, 0, 0, 0], [1, 2, 0, 0], [1, 5, 0, 0], [3, 0, 0, 0], [2, 4, 0, 0]])
     tokens = np.where(offsets > 0, [a, b, 0, 0], 0)
-    said = [labelled_tokens.describe(Patterns(offsets, tokens, np.full(5, c)), number, on) for number in range(5)]
+    said = [text_multigrams.describe(Patterns(offsets, tokens, np.full(5, c)), number, on) for number in range(5)]
     assert said == [
         "'a' -> 'c'",
         "'b' 'a' -> 'c'",
@@ -229,7 +229,7 @@ def test_patterns_are_said_in_the_order_of_the_text(trained: Path, tmp_path: Pat
 
 
 def test_the_text_takes_out_what_other_heads_can_serve(trained: Path, tmp_path: Path, code_file: Path) -> None:
-    rows = ablation_pass.text(cells_of(trained, tmp_path, code_file).on).part(slice(0, 30))
+    rows = cells_of(trained, tmp_path, code_file).inputs.free_text.part(slice(0, 30))
     text = labelled_tokens.text(rows)
     decoded = [[rows.tokenizer.decode([int(token)], skip_special_tokens=False) for token in row] for row in rows.tokens]
     for row in range(30):

@@ -14,13 +14,13 @@ import xarray as xr
 
 from ablations.effects import clustered
 from circuits import composition
-from experiments.measurements.rllc import RLLC
-from experiments.measurements.paths import PATHS
-from experiments.measurements.composition import COMPOSITION
 from experiments import runs
 from experiments.__main__ import main
 from experiments.heldout import ablation_pass, head_types
 from experiments.investigate.investigation import Investigation
+from experiments.measurements.composition import COMPOSITION
+from experiments.measurements.paths import PATHS
+from experiments.measurements.rllc import RLLC
 from experiments.pages import html as shell
 from experiments.results import cells, committed
 from experiments.storage import store, tensorfile
@@ -54,7 +54,7 @@ def test_nothing_is_computed_before_it_is_asked_for(trained: Path, tmp_path: Pat
 
 def test_the_numbers_of_a_card_are_those_of_the_cells(inv: Investigation, page: str) -> None:
     card, kept = inv["1:2"], inv.snapshot.cells
-    own = kept.cell(COMPOSITION, 60)
+    own = kept.get(COMPOSITION, 60)
     assert len(card.composition) == 4 * 3 and set(card.composition.target) == {"L1H2"}
     for row in card.composition.to_dict("records"):
         assert row["score"] == float(own.composition.sel({name: row[name] for name in ("source", "target", "via")}))
@@ -62,7 +62,7 @@ def test_the_numbers_of_a_card_are_those_of_the_cells(inv: Investigation, page: 
     first = card.composition.iloc[0]
     assert first.sds == pytest.approx((first.score**2 - float(mean)) / float(sd[0, 0, 1, 2, 0]))
 
-    cuts, paths = kept.cell(PATHS, 60), card.paths
+    cuts, paths = kept.get(PATHS, 60), card.paths
     assert len(paths) == 4 * 3 + 1 and paths.iloc[-1].target == "output"
     for row in paths[paths.via != ""].to_dict("records"):
         at = cuts.sel({name: row[name] for name in ("source", "target", "via")})
@@ -75,7 +75,7 @@ def test_the_numbers_of_a_card_are_those_of_the_cells(inv: Investigation, page: 
     assert card.layer_rllc.restriction.values.tolist() == ["L1H0", "L1H1", "L1H2", "L1H3"]
     assert f"{float(card.rllc.value[-1]):.2f} ± {1.96 * float(card.rllc.se[-1]):.2f}" in page
 
-    types = head_types.table(kept, head_types.asked(kept, 60, 1500))
+    types = head_types.table(kept, head_types.pass_of_types(kept, 60, 1500))
     assert card.evidence.why.item() == types.why.sel(restriction="L1H2").item()
     assert card.affected.effect.tolist() == [context.effect for context in card.contexts]
     xr.testing.assert_identical(inv["L0H1"].evidence.effect, types.effect.sel(restriction="L0H1"))
@@ -244,7 +244,7 @@ def test_committed_types_are_read_where_they_are_of_the_same(
 ) -> None:
     monkeypatch.setattr(committed, "FOLDER", tmp_path / "swept")
     there = inv.snapshot.cells
-    wanted = head_types.asked(there, 60, 1500)
+    wanted = head_types.pass_of_types(there, 60, 1500)
     made = head_types.table(there, wanted)
     path = head_types.commit(there, wanted)
     assert path.stat().st_size < 1.1 * store.cell_path(there.folder, head_types._key(there, wanted)).stat().st_size
@@ -255,7 +255,7 @@ def test_committed_types_are_read_where_they_are_of_the_same(
     assert (found.multigram_q == made.multigram_q).all() or made.multigram_q.isnull().any()
     assert {name: values.dtype for name, values in found.items()} == {n: v.dtype for n, v in made.items()}
     assert head_types.known(replace(elsewhere, committed=False), wanted) is None
-    for other in (head_types.asked(there, 30, 1500), head_types.asked(there, 60, 1600)):
+    for other in (head_types.pass_of_types(there, 30, 1500), head_types.pass_of_types(there, 60, 1600)):
         assert head_types.known(elsewhere, other) is None
     monkeypatch.setattr("experiments.results.cells._weights", lambda folder, step: "others")
     assert head_types.known(elsewhere, wanted) is None

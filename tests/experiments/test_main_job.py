@@ -16,9 +16,11 @@ import pytest
 
 from experiments import runs
 from experiments.__main__ import main
-from experiments.results import inputs as bench
+from experiments.measurements.rllc import RLLC, sampling_loss
+from experiments.results.inputs import Inputs
+from experiments.results.keys import key
 from experiments.results.plan import default_plan
-from experiments.results.cells import llc_key
+from experiments.results.reference import reference_run
 from experiments.storage import store
 from llc.settings import natural_nbeta
 from tests.experiments.conftest import ROOT, command, finish
@@ -156,7 +158,7 @@ def test_calibrate(reproduced: Path, trained: Path, corpus_file: Path) -> None:
     for suffix in ("png", "svg"):
         assert (reproduced / "figures" / f"calibrate_L1H2_60.{suffix}").stat().st_size > 10_000
     table = pd.read_csv(reproduced / "tables" / "calibrate_L1H2_60.csv")
-    rows = len(bench.Bench(runs.open_run(trained / "runs/tiny-seed0"), default_plan(f"text:{corpus_file}", 64)).sampled)
+    rows = len(Inputs(runs.open_run(trained / "runs/tiny-seed0"), default_plan(f"text:{corpus_file}", 64)).sampled)
     expected = [(place, nbeta) for place in (100, 200) for nbeta in (0, 10, natural_nbeta(rows))]
     assert table.groupby(["localization", "nbeta"]).size().index.tolist() == expected
     assert (table.value[table.nbeta == 0] == 0).all()
@@ -171,22 +173,22 @@ def test_rllcs_against_the_one_layer_reference(trained: Path, tmp_path: Path) ->
     names, keys = {}, {}
     for reference in ("", "last", "same"):
         plan = replace(default_plan(run.config["preset"]["corpus"], 64), reference=reference)
-        on = bench.Bench(run, plan)
-        names[reference] = [on.sampling_loss(step).name for step in run.steps]
-        keys[reference] = [store.fingerprint(**llc_key(on, step, (0, 1))) for step in run.steps]
+        on = Inputs(run, plan)
+        names[reference] = [sampling_loss(on, step).name for step in run.steps]
+        keys[reference] = [store.fingerprint(**key(on, RLLC, step, {"restriction": "L0H1"})) for step in run.steps]
     assert names[""] == ["next-token"] * 4
     assert names["last"] == ["KL(one layer, step 60 || model)"] * 4
     assert names["same"] == [f"KL(one layer, step {step} || model)" for step in (0, 10, 30, 60)]
     assert keys["last"][:-1] != keys["same"][:-1]
     assert keys["last"][-1] == keys["same"][-1]  # at the last checkpoint they are the same thing
     assert len({*keys[""], *keys["last"], *keys["same"]}) == 4 + 4 + 3
-    alone = bench.Bench(runs.open_run(trained / "runs/tiny-seed0-1layer"), replace(plan, reference="last"))
+    alone = Inputs(runs.open_run(trained / "runs/tiny-seed0-1layer"), replace(plan, reference="last"))
     with pytest.raises(ValueError, match="has no one-layer reference"):
-        alone.sampling_loss(60)
+        sampling_loss(alone, 60)
     shutil.copytree(trained / "runs", tmp_path / "runs")
     seed1 = (tmp_path / "runs/tiny-seed0").rename(tmp_path / "runs/tiny-seed1")
-    other = bench.Bench(runs.open_run(seed1), replace(plan, reference="last"))
-    assert other.reference_run().name == "tiny-seed0-1layer"  # its own was not trained
+    other = Inputs(runs.open_run(seed1), replace(plan, reference="last"))
+    assert reference_run(other.run).name == "tiny-seed0-1layer"  # its own was not trained
 
 
 def test_ctrl_c_ends_with_130_and_keeps_what_is_there(trained: Path, tmp_path: Path) -> None:

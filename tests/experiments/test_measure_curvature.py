@@ -9,38 +9,44 @@ import xarray as xr
 
 from experiments import runs
 from experiments.measurements import curvature as measured
-from experiments.results import inputs as bench
+from experiments.results.cells import Cells
+from experiments.results.inputs import Inputs
 from experiments.results.plan import default_plan
 from llc.fisher_trace import fisher_trace
 from llc.hessian_trace import hessian_trace
 
 
+def cells_of(on: Inputs) -> Cells:
+    """Curvature asks for no other cells."""
+    return Cells(Path("unused"), on.run, on.plan)
+
+
 @pytest.fixture(scope="module")
-def on(trained: Path) -> bench.Bench:
+def on(trained: Path) -> Inputs:
     run = runs.open_run(trained / "runs" / "tiny-seed0")
-    return bench.bench(run.folder, default_plan(run.config["preset"]["corpus"], 64))
+    return Inputs(run, default_plan(run.config["preset"]["corpus"], 64))
 
 
 @pytest.fixture(scope="module")
-def found(on: bench.Bench) -> Iterator[xr.Dataset]:
+def found(on: Inputs) -> Iterator[xr.Dataset]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measured, "ROWS", 6)
-        yield measured.measure_curvature(on, 60)
+        yield measured.measure(on, 60, cells_of(on))
 
 
-def test_every_head_has_finite_values_with_errors(on: bench.Bench, found: xr.Dataset) -> None:
+def test_every_head_has_finite_values_with_errors(on: Inputs, found: xr.Dataset) -> None:
     heads = found.restriction.values.tolist()
     assert heads[0] == "L0H0"
     assert found.layer.values.tolist() == [int(name[1]) for name in heads]
     for kind in ("hessian", "fisher"):
         assert np.isfinite(found[kind]).all()
         assert (found[f"{kind}_se"] > 0).all()
-    assert measured.measure_curvature(on, 60).identical(found)
-    assert not np.allclose(measured.measure_curvature(on, 10).fisher, found.fisher)
+    assert measured.measure(on, 60, cells_of(on)).identical(found)
+    assert not np.allclose(measured.measure(on, 10, cells_of(on)).fisher, found.fisher)
 
 
-def test_values_are_those_of_the_sampled_rows(on: bench.Bench, found: xr.Dataset) -> None:
-    model, rows = bench.model(on.run.folder, 60), on.sampled[: measured.ROWS]
+def test_values_are_those_of_the_sampled_rows(on: Inputs, found: xr.Dataset) -> None:
+    model, rows = on.model(60), on.sampled[: measured.ROWS]
     heads = found.restriction.values.tolist()
     for kind, trace in (("hessian", hessian_trace), ("fisher", fisher_trace)):
         expected = trace(model, rows, heads, seed=on.plan.seed)

@@ -42,9 +42,9 @@ def own(request: pytest.FixtureRequest, small: None, trained: Path, corpus_file:
     return model, Investigation(model, **about)
 
 
-def surveyed(inv: Investigation, asked: ablation_pass.Survey) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+def surveyed(inv: Investigation, asked: ablation_pass.AblationPass) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
     """The rows of a pass, which of their predicted tokens count, and the documents of these."""
-    rows = ablation_pass.surveyed(asked, inv.snapshot.cells.on)
+    rows = ablation_pass.rows_of(asked, inv.snapshot.cells.inputs)
     tokens = rows.batch(slice(None))
     counted = tokens[:, 1:].numpy() != corpora.bos(rows.tokenizer)
     return tokens, counted, np.asarray(rows.documents)[:, 1:][counted]
@@ -63,7 +63,7 @@ def test_a_card_has_all_its_parts(own: tuple) -> None:
 
 def test_effects_are_those_of_hooks(own: tuple) -> None:
     model, inv = own
-    reference = inv.snapshot.cells.on.reference
+    reference = inv.snapshot.cells.inputs.reference
     asked = inv.snapshot.effects
     tokens, counted, documents = surveyed(inv, asked)
     removed = effects.token_effects(model, tokens, heads.mean(model, [(1, 1)], reference)).numpy()[counted]
@@ -79,7 +79,7 @@ def test_paths_are_those_of_hooks(own: tuple) -> None:
     model, inv = own
     frame = inv["L1H1"].paths
     tokens, counted, documents = surveyed(inv, head_pairs.path_survey(inv.snapshot, "L1H1"))
-    values = heads.mean_z(model, [(0, 0), (1, 1)], inv.snapshot.cells.on.reference)
+    values = heads.mean_z(model, [(0, 0), (1, 1)], inv.snapshot.cells.inputs.reference)
     for via, name in (("q", "L0H0->L1H1.q"), ("v", "L0H0->L1H1.v"), ("", "L1H1->output")):
         interventions = cut(model, [parse_path(name)], values)
         cost = effects.token_effects(model, tokens, interventions).numpy()[counted]

@@ -9,7 +9,8 @@ import torch
 from circuits import tasks
 from circuits.tasks import Task
 from experiments import runs
-from experiments.heldout import labelled_tokens
+from experiments.heldout import text_multigrams
+from experiments.heldout.text_multigrams import TEXT_MULTIGRAMS
 from experiments.results import plan
 from experiments.results.cells import Cells
 from experiments.tasks import skipgram_prompts, task_prompts
@@ -26,7 +27,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Cells:
 def task(cells: Cells) -> Task:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"MINED_TOKENS": 400_000, "MOST": 600, "TESTED_TOKENS": 200_000}.items():
-            patch.setattr(labelled_tokens, name, value)
+            patch.setattr(text_multigrams, name, value)
         patch.setattr(skipgram_prompts, "LEARNED", 0.5)
         return task_prompts.task("skipgram", cells)
 
@@ -34,8 +35,8 @@ def task(cells: Cells) -> Task:
 def test_prompts_end_in_a_mined_context_which_is_broken_in_the_corrupted_ones(task: Task, cells: Cells) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"MINED_TOKENS": 400_000, "MOST": 600, "TESTED_TOKENS": 200_000}.items():
-            patch.setattr(labelled_tokens, name, value)
-        every = labelled_tokens.as_patterns(labelled_tokens.mined(cells))
+            patch.setattr(text_multigrams, name, value)
+        every = text_multigrams.as_patterns(cells.get(TEXT_MULTIGRAMS))
     mined = {
         (int(offsets[1]), int(tokens[1]), int(tokens[0]), int(target))
         for offsets, tokens, target in zip(*every, strict=True)
@@ -78,7 +79,7 @@ def test_bad_prompts_are_refused() -> None:
 
 def test_too_few_trigrams_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name, value in {"MINED_TOKENS": 20_000, "MOST": 5, "TESTED_TOKENS": 20_000}.items():
-        monkeypatch.setattr(labelled_tokens, name, value)
+        monkeypatch.setattr(text_multigrams, name, value)
     few = Cells(tmp_path, RUN, plan.default_plan("python", 256))
     with pytest.raises(ValueError, match="skip trigrams, 16 are needed"):
         task_prompts.task("skipgram", few)

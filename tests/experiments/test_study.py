@@ -7,26 +7,27 @@ import pytest
 import torch
 import xarray as xr
 
-from ablations.names import Head
-from experiments.measurements.rllc import RLLC
-from experiments.measurements.full_llc import FULL_LLC
-from experiments.measurements.ablations import ABLATIONS
-from experiments.measurements import variants
+from ablations.not_measurable import NotMeasurable
 from experiments import runs
-from experiments.claims import study
-from experiments.measurements.variants import FEW
-from experiments.measurements.variants import MAIN
+from experiments.claims import compute
 from experiments.claims.study import Study
-from experiments.cli.opening import BUNDLED
+from experiments.cli.arguments import BUNDLED
 from experiments.corpora import documents
 from experiments.jobs import device, executors
 from experiments.jobs.job import Job, JobsFailed
-from experiments.measurements import kinds as measure
-from experiments.results import plan
-from experiments.results.inputs import Bench
-from experiments.results import committed
-from experiments.results.cells import Cells, llc_key
+from experiments.measurements import rllc, variants
+from experiments.measurements.ablations import ABLATIONS
+from experiments.measurements.curvature import CURVATURE
+from experiments.measurements.full_llc import FULL_LLC
+from experiments.measurements.rllc import RLLC
+from experiments.measurements.variants import FEW, MAIN
+from experiments.results import committed, plan
+from experiments.results.cells import Cells
+from experiments.results.keys import key
+from experiments.results.kind import Kind
+from experiments.runs.run import Run
 from experiments.storage import store
+from llc import engine
 from llc.settings import MINI, QUICK
 
 SMALL = replace(QUICK, name="SMALL", num_draws=12, num_burnin=4)
@@ -86,19 +87,19 @@ def test_a_committed_table_is_read_where_it_is_asked_for_and_is_of_the_same_mode
 ) -> None:
     monkeypatch.setattr(committed, "FOLDER", tmp_path / "swept")
     last = replace(cells, plan=replace(cells.plan, llc_checkpoints=1))
-    path = last.write_sweep("rllc")
+    path = last.commit(RLLC)
     assert path.stat().st_size < 100_000
     elsewhere = replace(last, folder=tmp_path / "elsewhere", committed=True)
     read = elsewhere.table(RLLC)
     made = last.table(RLLC)
     xr.testing.assert_equal(read, made[list(read.data_vars)])
     assert "trace_loss" in made and "trace_loss" not in read
-    assert elsewhere.tasks(("rllc",)) == [] and not (elsewhere.folder / "cells").exists()
-    assert replace(elsewhere, committed=False).tasks(("rllc",))
+    assert elsewhere.missing_tables([RLLC]) == [] and not (elsewhere.folder / "cells").exists()
+    assert replace(elsewhere, committed=False).missing_tables([RLLC])
     for changed in ({"gauge": "balanced"}, {"seed": 1}, {"llc": replace(SMALL, nbeta=10.0)}):
-        assert replace(elsewhere, plan=replace(elsewhere.plan, **changed)).tasks(("rllc",)), changed
-    monkeypatch.setattr("experiments.results.cells._weights", lambda folder, step: "others")
-    assert elsewhere.tasks(("rllc",))
+        assert replace(elsewhere, plan=replace(elsewhere.plan, **changed)).missing_tables([RLLC]), changed
+    monkeypatch.setattr(Run, "model_digest", lambda run, step: "others")
+    assert elsewhere.missing_tables([RLLC])
 
 
 def test_a_gauge_changes_the_coefficients_and_not_the_loss(cells: Cells) -> None:
@@ -125,9 +126,9 @@ def test_the_whole_models_coefficient_is_refined_by_the_text(cells: Cells, tmp_p
 
 def test_what_is_there_is_assembled_while_the_rest_is_missing(cells: Cells) -> None:
     last = replace(cells, plan=replace(cells.plan, llc_checkpoints=2))
-    with pytest.raises(ValueError, match="nothing of it was computed yet"):
+    with pytest.raises(ValueError, match="nothing of it was measured yet"):
         last.assembled(RLLC)
-    task = last.missing_rllcs()[-1]  # the second layer at the last checkpoint
+    task = last.missing_tables([RLLC])[-1]  # the second layer at the last checkpoint
     task.function(*task.arguments)
     some = last.assembled(RLLC)
     assert some.value.dims == ("step", "restriction") and some.value.shape == (2, 8)
@@ -143,32 +144,32 @@ def test_what_is_there_is_assembled_while_the_rest_is_missing(cells: Cells) -> N
 
 def test_cells_that_came_meanwhile_are_not_computed_again(cells: Cells, monkeypatch: pytest.MonkeyPatch) -> None:
     last = replace(cells, plan=replace(cells.plan, llc_checkpoints=1))
-    (first, second), sampled = last.missing_rllcs(), []
-    sample = measure.measure_rllc
+    (first, second), sampled = last.missing_tables([RLLC]), []
+    sample = engine.sample
 
-    def counted(on: Bench, step: int, heads: list[Head]) -> dict[Head, xr.Dataset]:
-        sampled.append(heads)
-        return sample(on, step, heads)
+    def counted(model: object, tokens: object, restrictions: list[str], **settings: object) -> dict[str, xr.Dataset]:
+        sampled.append(restrictions)
+        return sample(model, tokens, restrictions, **settings)
 
-    monkeypatch.setattr(measure, "measure_rllc", counted)
-    first.function(*first.arguments[:-1], [(0, 1), (0, 2)])  # another sweep, cut otherwise
+    monkeypatch.setattr(rllc.engine, "sample", counted)
+    first.function(*first.arguments[:-1], {"restrictions": ["L0H1", "L0H2"]})  # another sweep, cut otherwise
     before = {path: path.stat().st_mtime_ns for path in (last.folder / "cells").iterdir()}
     for job in (first, first, second):
         job.function(*job.arguments)
-    assert sampled == [[(0, 1), (0, 2)], [(0, 0), (0, 3)], [(1, 0), (1, 1), (1, 2), (1, 3)]]
+    assert sampled == [["L0H1", "L0H2"], ["L0H0", "L0H3"], ["L1H0", "L1H1", "L1H2", "L1H3"]]
     assert before.items() <= {path: path.stat().st_mtime_ns for path in (last.folder / "cells").iterdir()}.items()
-    store.keep(last.folder, llc_key(last.on, 60, (0, 1)), xr.Dataset({"value": 1.0}))
+    store.keep(last.folder, key(last.inputs, RLLC, 60, {"restriction": "L0H1"}), xr.Dataset({"value": 1.0}))
     assert before.items() <= {path: path.stat().st_mtime_ns for path in (last.folder / "cells").iterdir()}.items()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("kind", ["rllc", "full", "curvature"])
-def test_a_gpu_gives_the_same_values(cells: Cells, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [RLLC, FULL_LLC, CURVATURE], ids=lambda kind: kind.name)
+def test_a_gpu_gives_the_same_values(cells: Cells, kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     last = replace(cells, plan=replace(cells.plan, llc_checkpoints=1))
     on_cpu = last.table(kind)
     monkeypatch.setenv(device.VARIABLE, "cuda")
     on_gpu = replace(last, folder=tmp_path / "gpu").table(kind)
-    value, se = ("hessian", "hessian_se") if kind == "curvature" else ("value", "se")
+    value, se = ("hessian", "hessian_se") if kind is CURVATURE else ("value", "se")
     assert (abs(on_gpu[value] - on_cpu[value]) < 0.01 * on_cpu[se]).all()
 
 
@@ -182,8 +183,8 @@ def refuse(folder: Path, error: Exception) -> None:
 
 
 def test_what_a_text_does_not_allow_is_left_to_the_finding_and_other_failures_are_not(tmp_path: Path) -> None:
-    errors = (ValueError("no brackets"), ValueError("no quotes"), RuntimeError("a mistake"))
+    errors = (NotMeasurable("no brackets"), NotMeasurable("no quotes"), RuntimeError("a mistake"))
     jobs = [Job(refuse, (tmp_path, error), 1.0, str(error)) for error in errors]
-    study._run_possible(jobs[:2], executors.Here(), "test")
+    compute._run_possible(jobs[:2], executors.Here(), "test")
     with pytest.raises(JobsFailed, match="3 of 3 jobs failed"):
-        study._run_possible(jobs, executors.Here(), "test")
+        compute._run_possible(jobs, executors.Here(), "test")

@@ -17,10 +17,10 @@ from experiments import runs
 from experiments.__main__ import main
 from experiments.corpora.corpus import bos
 from experiments.heldout import ablation_pass, affected_tokens, induction_tokens, path_overlap
-from experiments.heldout.ablation_pass import Survey
+from experiments.heldout.ablation_pass import AblationPass
 from experiments.jobs import executors
-from experiments.results.plan import default_plan
 from experiments.results.cells import Cells
+from experiments.results.plan import default_plan
 
 WHAT = ("L1H2", "L0H1", "L0H1+L1H2", "L0H1->L1H2.k", "L0H1->output")
 
@@ -39,12 +39,12 @@ def interventions(model, name: str, values: dict) -> heads.Interventions:
 
 
 def test_means_are_those_of_hooks_on_the_same_tokens(found: Cells) -> None:
-    asked = ablation_pass.check(Survey(WHAT, 60, 3000, "mean"), found.on)
+    asked = ablation_pass.check(AblationPass(WHAT, 60, 3000, "mean"), found.inputs)
     means = ablation_pass.means(found, asked)
-    model, rows = found.run.model(60), ablation_pass.surveyed(asked, found.on)
+    model, rows = found.run.model(60), ablation_pass.rows_of(asked, found.inputs)
     tokens, counted = rows.batch(slice(None)), np.asarray(rows.tokens)[:, 1:] != bos(rows.tokenizer)
     assert 0.9 * 3000 < counted.sum() == means.attrs["tokens"]
-    values = heads.mean_z(model, all_heads(model.cfg), found.on.reference)
+    values = heads.mean_z(model, all_heads(model.cfg), found.inputs.reference)
     documents = np.asarray(rows.documents)[:, 1:][counted]
     for name in WHAT:
         by_hooks = effects.token_effects(model, tokens, interventions(model, name, values)).numpy()
@@ -56,7 +56,7 @@ def test_means_are_those_of_hooks_on_the_same_tokens(found: Cells) -> None:
 
 
 def test_a_longer_pass_goes_on_from_a_shorter_one_in_the_same_bits(found: Cells, tmp_path: Path, monkeypatch) -> None:
-    short = ablation_pass.check(Survey(WHAT[:1], 60, 2 * ablation_pass.PART * 63, lists=True), found.on)
+    short = ablation_pass.check(AblationPass(WHAT[:1], 60, 2 * ablation_pass.PART * 63, lists=True), found.inputs)
     ablation_pass.means(found, short)
     before = {file.name: file.stat().st_mtime_ns for file in (found.folder / "cells").iterdir()}
     assert len(before) == 2
@@ -75,17 +75,17 @@ def test_a_longer_pass_goes_on_from_a_shorter_one_in_the_same_bits(found: Cells,
 
 
 def test_a_hit_is_measured_again_with_other_donors(found: Cells) -> None:
-    asked = ablation_pass.check(Survey(("L0H1->L1H2.v",), 60, 4000, lists=True), found.on)
+    asked = ablation_pass.check(AblationPass(("L0H1->L1H2.v",), 60, 4000, lists=True), found.inputs)
     hits = ablation_pass.hits(found, asked, asked.what[0], 1, 5)
-    seen = affected_tokens.contexts(found.on, asked, asked.what[0], hits)
-    model, rows = found.run.model(60), ablation_pass.text(found.on)
+    seen = affected_tokens.contexts(found.inputs, asked, asked.what[0], hits)
+    model, rows = found.run.model(60), found.inputs.free_text
     for context in seen:
         tokens = rows.batch([context.row])
         assert context.target == rows.tokenizer.decode([int(tokens[0, context.pos])])
         logits = model(tokens)[0, context.pos - 1]
         target = int(tokens[0, context.pos])
         assert context.p_clean == pytest.approx(float(logits.softmax(-1)[target]), rel=1e-4)
-        draws = ablation_pass.stand_in(found.on, asked, slice(context.row, context.row + 1), half=1)(slice(0, 1))
+        draws = ablation_pass.stand_in(found.inputs, asked, slice(context.row, context.row + 1), half=1)(slice(0, 1))
         assert len(draws) == ablation_pass.DRAWS
         cut = [paths.parse_path(asked.what[0])]
         by_hooks = [
@@ -95,20 +95,19 @@ def test_a_hit_is_measured_again_with_other_donors(found: Cells) -> None:
         assert context.document == rows.documents[context.row, context.pos]
         assert context.position == rows.positions[context.row, context.pos]
         assert sum(context.attention) <= 1 + 1e-5
-    chosen = {
-        values[0, 1].data_ptr() for values in ablation_pass.stand_in(found.on, asked, slice(0, 1), half=0)(slice(0, 1))
-    }
+    draws = ablation_pass.stand_in(found.inputs, asked, slice(0, 1), half=0)(slice(0, 1))
+    chosen = {values[0, 1].data_ptr() for values in draws}
     assert chosen
-    halves = [ablation_pass.donors(found.run.folder, found.plan, 60, half).documents for half in (0, 1)]
-    reference = found.on.reference_documents
+    halves = [ablation_pass.donors(found.inputs, 60, half).documents for half in (0, 1)]
+    reference = found.inputs.reference_documents
     assert (np.concatenate(halves) == reference).all()  # disjoint rows: what chooses a list never prints it
 
 
 def test_the_winners_curse_is_there_to_be_removed(found: Cells) -> None:
     """Among many noisy numbers the largest are too large; the same tokens' fresh ones are smaller, on average."""
-    asked = ablation_pass.check(Survey(("L1H2",), 60, 6000, lists=True), found.on)
+    asked = ablation_pass.check(AblationPass(("L1H2",), 60, 6000, lists=True), found.inputs)
     hits = ablation_pass.hits(found, asked, "L1H2", 1, 40)
-    fresh = [context.effect for context in affected_tokens.contexts(found.on, asked, "L1H2", hits)]
+    fresh = [context.effect for context in affected_tokens.contexts(found.inputs, asked, "L1H2", hits)]
     assert np.mean(fresh) < np.mean(hits.effect / 1e6)
 
 
@@ -188,6 +187,6 @@ def test_the_circuit_verb_shows_how_it_formed(trained: Path, tmp_path: Path, mon
 
 
 def test_overlap_is_told_for_paths_between_heads_only() -> None:
-    assert path_overlap.parts(parse_change("L0H1->L1H2.k")) == ("L0H1", "L1H2")
+    assert path_overlap.ends_of(parse_change("L0H1->L1H2.k")) == ("L0H1", "L1H2")
     for text in ("L1H2", "embed->L1H2.k", "L0H1->output", "L0H1->L1H2.k+L0H0->L1H2.k"):
-        assert path_overlap.parts(parse_change(text)) == ()
+        assert path_overlap.ends_of(parse_change(text)) == ()

@@ -20,23 +20,22 @@ from experiments import corpora, runs
 from experiments.corpora import bracket_rows, documents
 from experiments.corpora.bracket_rows import RowStructure
 from experiments.corpora.corpus import Corpus
-from experiments.heldout import ablation_pass
 from experiments.results import plan
-from experiments.results.inputs import Bench
 from experiments.results.cells import Cells
+from experiments.results.inputs import Inputs
 from experiments.tasks import bracket_effects, bracket_prompts, quote_prompts
 
 RUN = runs.open_run("mini-seed0")
 
 
 @pytest.fixture(scope="module")
-def on(corpus_file: Path) -> Bench:
-    return Bench(RUN, replace(plan.default_plan(f"text:{corpus_file}", 256), text_rows=8, reference_rows=8))
+def on(corpus_file: Path) -> Inputs:
+    return Inputs(RUN, replace(plan.default_plan(f"text:{corpus_file}", 256), text_rows=8, reference_rows=8))
 
 
 @pytest.fixture(scope="module")
-def rows(on: Bench) -> Corpus:
-    return ablation_pass.text(on).part(slice(0, 100))
+def rows(on: Inputs) -> Corpus:
+    return on.free_text.part(slice(0, 100))
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +133,7 @@ def test_of_code_and_prose_only_code_is_read(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.fixture(scope="module")
-def task(on: Bench) -> Task:
+def task(on: Inputs) -> Task:
     return bracket_prompts.task(on, 128)
 
 
@@ -159,7 +158,7 @@ def test_corrupted_prompts_have_another_opener_and_nothing_else(task: Task) -> N
     assert [OPENERS[opener] for opener in after] == decoded(task.wrong.tolist())
 
 
-def test_prompts_stand_in_the_text_before_their_answer(task: Task, on: Bench) -> None:
+def test_prompts_stand_in_the_text_before_their_answer(task: Task, on: Inputs) -> None:
     texts = list(documents.texts(on.plan.corpus, "test"))
     for prompt, right in zip(task.clean.tolist(), task.right.tolist(), strict=True):
         assert prompt[0] == corpora.bos(RUN.tokenizer)
@@ -189,17 +188,17 @@ def test_the_right_answer_closes_the_innermost_bracket(task: Task) -> None:
 
 
 def test_prompts_are_the_same_every_time_and_others_with_another_seed(
-    on: Bench, monkeypatch: pytest.MonkeyPatch
+    on: Inputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = bracket_rows.of_rows(ablation_pass.text(on).part(slice(0, bracket_prompts.ROWS)))
+    read = bracket_rows.of_rows(on.free_text.part(slice(0, bracket_prompts.ROWS)))
     monkeypatch.setattr(bracket_rows, "of_rows", lambda rows: read)
-    first, again = (bracket_prompts.task(Bench(RUN, on.plan), 128) for _ in range(2))
-    other = bracket_prompts.task(Bench(RUN, replace(on.plan, seed=1)), 128)
+    first, again = (bracket_prompts.task(Inputs(RUN, on.plan), 128) for _ in range(2))
+    other = bracket_prompts.task(Inputs(RUN, replace(on.plan, seed=1)), 128)
     assert all((a == b).all() for a, b in zip(first[1:], again[1:], strict=True))
     assert first.clean.tolist() != other.clean.tolist()
 
 
-def test_too_little_text_and_unfit_tokenizers_are_refused(on: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_text_and_unfit_tokenizers_are_refused(on: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bracket_prompts, "ROWS", 2)
     with pytest.raises(ValueError, match="balanced bracket prompts"):
         bracket_prompts.task(on, 128)
@@ -212,7 +211,7 @@ def test_too_little_text_and_unfit_tokenizers_are_refused(on: Bench, monkeypatch
         bracket_prompts.bracket_tokens(words)
 
 
-def test_quote_prompts_end_in_a_string_whose_opener_decides(on: Bench) -> None:
+def test_quote_prompts_end_in_a_string_whose_opener_decides(on: Inputs) -> None:
     built = quote_prompts.task(on, 64)
     assert built.name == "quotes"
     assert Counter(decoded(built.right.tolist())) == Counter(decoded(built.wrong.tolist()))
@@ -246,7 +245,7 @@ def test_documents_take_turns() -> None:
     assert sorted(document[chosen[:3]]) == sorted(document[chosen[3:6]]) == [0, 1, 2]
 
 
-def test_the_table_tells_what_a_run_has_learned(on: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_tells_what_a_run_has_learned(on: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bracket_effects, "ROWS", 6)
     before, after = (bracket_effects.table(Cells(tmp_path, RUN, on.plan), step, 15_300) for step in (0, RUN.steps[-1]))
     assert (after.log_odds > 2).all() and (after.share_right > 0.8).all()

@@ -6,7 +6,7 @@ import torch
 from ablations import forward
 from benchmarks.zoo_gate import bars, bars_of
 from experiments import runs
-from experiments.cli.opening import DEFAULT_RUN
+from experiments.cli.arguments import DEFAULT_RUN
 
 BUNDLED = sorted(folder.parent.name for folder in runs.ZOO.glob("*/config.json"))
 

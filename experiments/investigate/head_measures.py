@@ -1,0 +1,124 @@
+"""All that is known of one head at one checkpoint, as plain data; each part is computed when it is first asked for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+import xarray as xr
+
+from ablations.names import parse_head
+from ablations.not_measurable import NotMeasurable
+from experiments.heldout import ablation_pass, affected_tokens
+from experiments.heldout.ablation_pass import AblationPass
+from experiments.heldout.affected_tokens import Context
+from experiments.investigate import head_pairs, text_attention
+from experiments.investigate.attention_grid import TextAttention
+from experiments.investigate.snapshot import Snapshot, one_thread
+from experiments.jobs.job import Job
+from experiments.measurements.composition import COMPOSITION
+from experiments.measurements.paths import PATHS
+
+TOP = 6  # affected tokens
+
+
+@dataclass(frozen=True)
+class HeadMeasures:
+    """One head.
+
+    Every part raises NotMeasurable, in one sentence, where the run or its text does not allow to measure it.
+    """
+
+    of: Snapshot
+    head: str
+    text: str = ""  # that attention is shown on; empty: held-out text where the head matters
+
+    @property
+    def layer(self) -> int:
+        return parse_head(self.head)[0]
+
+    @cached_property
+    def evidence(self) -> xr.Dataset:
+        """What the type rests on, as `head_types.table` has it: type, why, effect (nats per token), attention scores,
+        the kinds of the tokens that it matters most for, and what it does for each multigram of the model.
+        """
+        return self.of.types.sel(restriction=self.head)
+
+    @cached_property
+    def layer_rllc(self) -> xr.Dataset:
+        """value, se, verdict, ... [step, restriction] of all heads of its layer, which it may be compared with."""
+        self.of.compute(self._missing_rllcs(), f"learning coefficients of layer {self.layer}")
+        found = self.of.rllc()
+        return found.isel(restriction=(found.layer == self.layer).values.nonzero()[0])
+
+    @cached_property
+    def rllc(self) -> xr.Dataset:
+        """value, se, verdict, ... [step]: its learning coefficient over training, with the health record."""
+        return self.layer_rllc.sel(restriction=self.head)
+
+    @cached_property
+    def composition(self) -> pd.DataFrame:
+        """source, target, via, score, baseline, sds: `head_pairs.composition`."""
+        self.of.compute(self._missing_composition(), "composition")
+        return head_pairs.composition(self.of, self.head)
+
+    @cached_property
+    def paths(self) -> pd.DataFrame:
+        """source, target, via, effect, effect_se, copy_gain, copy_gain_se: `head_pairs.paths`."""
+        self.of.compute(self._missing_paths(), f"paths of {self.head}")
+        return head_pairs.paths(self.of, self.head)
+
+    @cached_property
+    def contexts(self) -> list[Context]:
+        """The tokens of held-out text whose loss rises most under resample ablation of the head."""
+        self.of.compute(self._missing_affected(), f"tokens that {self.head} matters for")
+        with one_thread():
+            ablation = self.affected_pass
+            hits = ablation_pass.hits(self.of.cells, ablation, self.head, 1, TOP)
+            return affected_tokens.contexts(self.of.cells.inputs, ablation, self.head, hits)
+
+    @cached_property
+    def affected(self) -> pd.DataFrame:
+        """`contexts` as a table: target, effect (nats) and its standard error over the donors, predictions, ..."""
+        return affected_tokens.frame(self.contexts)
+
+    @cached_property
+    def attention(self) -> TextAttention:
+        """Where it looks from each token of the text, and what removing it costs there."""
+        with one_thread():
+            if self.text:
+                return text_attention.on_text(self.of, self.head, self.text)
+            return text_attention.where_it_matters(self.of, self.head, self.contexts)
+
+    @property
+    def affected_pass(self) -> AblationPass:
+        """The pass over held-out text that `contexts` are of: resample ablation of the head."""
+        inputs = self.of.cells.inputs
+        tokens = min(self.of.cells.plan.affected_tokens, inputs.free_tokens)
+        return ablation_pass.check(AblationPass((self.head,), self.of.step, tokens, lists=True), inputs)
+
+    def compute(self) -> None:
+        """All that the card shows and that is missing, but for types, with one bar for the time left."""
+        parts = (self._missing_rllcs, self._missing_composition, self._missing_paths, self._missing_affected)
+        self.of.compute([job for part in parts for job in _allowed(part)], f"card of {self.head}")
+
+    def _missing_rllcs(self) -> list[Job]:
+        return self.of.missing_rllcs([self.layer])
+
+    def _missing_composition(self) -> list[Job]:
+        return self.of.missing_cells(COMPOSITION) if self.of.cfg.n_layers > 1 else []
+
+    def _missing_paths(self) -> list[Job]:
+        ablation = head_pairs.path_pass(self.of, self.head)
+        return [*self.of.missing_cells(PATHS), *ablation_pass.missing(self.of.cells, ablation)]
+
+    def _missing_affected(self) -> list[Job]:
+        return ablation_pass.missing(self.of.cells, self.affected_pass)
+
+
+def _allowed(missing: Callable[[], list[Job]]) -> list[Job]:
+    """The missing jobs; none where the run or its text does not allow them, which whoever reads them says."""
+    try:
+        return missing()
+    except NotMeasurable:
+        return []
