@@ -7,6 +7,8 @@ values that a user gave. Only the latter are told in one line; a bug keeps its t
 import dis
 from pathlib import Path
 
+from ablations.not_measurable import NotMeasurable
+
 OURS = tuple(str(Path(__file__).parents[2] / name) for name in ("ablations", "llc", "circuits", "experiments"))
 
 
@@ -21,7 +23,7 @@ def is_about_input(error: BaseException) -> bool:
     """
     if not isinstance(error, ValueError):
         return False
-    if getattr(error, "about_input", False):
+    if isinstance(error, NotMeasurable) or getattr(error, "about_input", False):
         return True
     frame = error.__traceback__
     while frame and frame.tb_next:

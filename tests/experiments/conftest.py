@@ -35,9 +35,7 @@ def small() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in SMALL.items():
             patch.setattr(f"experiments.{name}", value)
-        patch.setattr(
-            "experiments.results.plan.default_plan", lambda *sizes: replace(default_plan(*sizes), **FEWER)
-        )
+        patch.setattr("experiments.results.plan.default_plan", lambda *sizes: replace(default_plan(*sizes), **FEWER))
         yield
 
 

@@ -42,7 +42,7 @@ def own(request: pytest.FixtureRequest, small: None, trained: Path, corpus_file:
     return model, Investigation(model, **about)
 
 
-def surveyed(inv: Investigation, asked: ablation_pass.AblationPass) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+def rows_of(inv: Investigation, asked: ablation_pass.AblationPass) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
     """The rows of a pass, which of their predicted tokens count, and the documents of these."""
     rows = ablation_pass.rows_of(asked, inv.snapshot.cells.inputs)
     tokens = rows.batch(slice(None))
@@ -65,7 +65,7 @@ def test_effects_are_those_of_hooks(own: tuple) -> None:
     model, inv = own
     reference = inv.snapshot.cells.inputs.reference
     asked = inv.snapshot.effects
-    tokens, counted, documents = surveyed(inv, asked)
+    tokens, counted, documents = rows_of(inv, asked)
     removed = effects.token_effects(model, tokens, heads.mean(model, [(1, 1)], reference)).numpy()[counted]
     expected = clustered(removed, documents)
     found = ablation_pass.means(inv.snapshot.cells, asked).sel(change="L1H1")
@@ -78,7 +78,7 @@ def test_effects_are_those_of_hooks(own: tuple) -> None:
 def test_paths_are_those_of_hooks(own: tuple) -> None:
     model, inv = own
     frame = inv["L1H1"].paths
-    tokens, counted, documents = surveyed(inv, head_pairs.path_survey(inv.snapshot, "L1H1"))
+    tokens, counted, documents = rows_of(inv, head_pairs.path_pass(inv.snapshot, "L1H1"))
     values = heads.mean_z(model, [(0, 0), (1, 1)], inv.snapshot.cells.inputs.reference)
     for via, name in (("q", "L0H0->L1H1.q"), ("v", "L0H0->L1H1.v"), ("", "L1H1->output")):
         interventions = cut(model, [parse_path(name)], values)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ablations.not_measurable import NotMeasurable
 from experiments.__main__ import main
 from experiments.jobs import device, executors, job_log, runner
 from experiments.jobs.job import Job, JobsFailed
@@ -24,7 +25,7 @@ def store(folder: Path, name: str) -> None:
 
 
 def fail(folder: Path, name: str) -> None:
-    raise ValueError(f"{name} cannot be done")
+    raise NotMeasurable(f"{name} cannot be done")
 
 
 def die_once(folder: Path, name: str) -> None:
