@@ -15,6 +15,7 @@ from experiments.claims.verdict import Claim, Control, Finding, opposite, verdic
 from experiments.heldout.path_overlap import SHARE
 from experiments.measurements.variants import SURVIVAL, middle_step
 from experiments.results.cells import Cells
+from experiments.statistics.intervals import TWO_SIDED
 from experiments.statistics.overlap_change import DRAWS, Change, Snapshot, changed, correlation
 from experiments.statistics.permutation import maximum_test, p_value, permuted, smallest_detectable
 
@@ -102,7 +103,7 @@ def judge(every: list[Effects], judged: list[str] | None = None) -> Finding:
         return _finding(None, [], {}, "", verdict(testable=False, met=False, opposite=False, control_fired=False))
     of_runs = {one.run: tested(one) for one in used}
     found = pooled([of_runs[one.run] for one in ours])
-    interval = (found.value - 1.96 * found.se, found.value + 1.96 * found.se)
+    interval = (found.value - TWO_SIDED * found.se, found.value + TWO_SIDED * found.se)
     controls = [
         _control("lists of layer 1 shuffled among like tokens", [tested(_shuffled(one)) for one in ours]),
         _control("the early snapshot against itself, on other documents", [_against_itself(one) for one in ours]),
@@ -213,7 +214,7 @@ def _finding(found: Pooled | None, controls: list[Control], details: dict, units
         statistic="correlation within strata of the tokens that two heads matter most for, late minus early, of the "
         "pair chosen on other documents; mean over seeds",
         value=found.value if found else None,
-        interval=(found.value - 1.96 * found.se, found.value + 1.96 * found.se) if found else None,
+        interval=(found.value - TWO_SIDED * found.se, found.value + TWO_SIDED * found.se) if found else None,
         null=0.0,
         p=found.p if found else None,
         units=units or "no run",

@@ -28,7 +28,7 @@ REMOVED = 0.75  # of the attention, at least, is removed; fixed on seed 0, where
 
 
 class Cuts(NamedTuple):
-    """Of one run: what each cut takes, by method (mean, resample in its place) and sequence of repeated tokens."""
+    """Of one run: what each cut takes, by method (mean or resample ablation) and sequence of repeated tokens."""
 
     name: str
     cuts: list[str]  # "L0H1+L0H5.k"

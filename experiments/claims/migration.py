@@ -25,6 +25,7 @@ from experiments.heldout import ablation_pass, labelled_tokens, model_multigrams
 from experiments.heldout.text_multigrams import as_patterns, describe
 from experiments.measurements.variants import SURVIVAL, middle_step
 from experiments.results.cells import Cells
+from experiments.statistics.intervals import TWO_SIDED
 
 CLAIM = Claim(
     number=10,
@@ -34,7 +35,7 @@ CLAIM = Claim(
     criterion="more in the claimed direction, p < 0.05, with three shown in full",
     figure="migration",
 )
-FEWEST_KNOWN, SHOWN, BEYOND = 50, 3, 1.96
+FEWEST_KNOWN, SHOWN, BEYOND = 50, 3, TWO_SIDED
 SHUFFLES = 200
 
 

@@ -14,6 +14,7 @@ from experiments.claims.study import Study
 from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
 from experiments.measurements.variants import SURVIVAL, middle_step
 from experiments.results.cells import Cells
+from experiments.statistics.intervals import TWO_SIDED
 from experiments.statistics.matching import adjusted, contrast, matched
 from experiments.statistics.permutation import permuted
 from experiments.tasks.closer_odds import CLEAN, GROUPS
@@ -140,7 +141,7 @@ def testable(one: Closers) -> bool:
         if (one.nested & half).sum() < CLOSERS or len(np.unique(one.document[one.nested & half])) < DOCUMENTS:
             return False
     right = clustered(one.odds[LATE, 0, one.nested] > 0, one.document[one.nested])
-    return right.value - 1.96 * right.se > 0.5
+    return right.value - TWO_SIDED * right.se > 0.5
 
 
 def tested(

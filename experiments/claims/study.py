@@ -31,9 +31,7 @@ class Study:
         """
         planned = in_way(cells, way)
         if planned.missing_tables([RLLC]):
-            raise NotMeasurable(
-                f"rLLCs of {cells.run.name} in the way {way!r} are not sampled yet: use the verb sweep"
-            )
+            raise NotMeasurable(f"rLLCs of {cells.run.name} in the way {way!r} are not sampled yet: use the verb sweep")
         return planned.table(RLLC)
 
     def types(self, cells: Cells, step: int | None = None) -> xr.Dataset:

@@ -26,9 +26,9 @@ def run(arguments: argparse.Namespace) -> None:
     from ablations.names import check_head, head_name, parse_head
     from experiments import runs
     from experiments.cli.opening import chosen_step, open_cells, open_executor
+    from experiments.figures import files
     from experiments.jobs import runner
     from experiments.measurements import calibration
-    from experiments.pages import report
     from experiments.plots import calibration as figure
     from llc.calibrate import grid
 
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
                 f"{chosen.num_burnin} draws discarded of {chosen.num_draws}"
             )
         name = f"calibrate_{head_name(head)}_{step}"
-        for path in report.write_table_and_figure(cells, name, found.sweep, figure.draw(found)):
+        for path in files.write_table_and_figure(cells, name, found.sweep, figure.draw(found)):
             print(f"wrote {path}")
 
 

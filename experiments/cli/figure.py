@@ -18,7 +18,7 @@ def run(arguments: argparse.Namespace) -> None:
     from experiments import figures
     from experiments.cli.arguments import DEFAULT_RUN
     from experiments.cli.opening import compute, open_executor, open_study
-    from experiments.pages import report
+    from experiments.figures import files
 
     module = figures.get(arguments.name)
     arguments.run = arguments.run or [DEFAULT_RUN]
@@ -29,5 +29,5 @@ def run(arguments: argparse.Namespace) -> None:
             if hasattr(module, "prepare"):
                 module.prepare(cells, executor)
     for cells in opened.cells:
-        for path in report.write_figure(cells, arguments.name):
+        for path in files.write_figure(cells, arguments.name):
             print(f"wrote {path}")

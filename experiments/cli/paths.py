@@ -22,9 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from experiments import runs
     from experiments.cli.opening import chosen_step, open_cells, pass_over_text
+    from experiments.figures import files
     from experiments.heldout import ablation_pass
     from experiments.heldout.ablation_pass import AblationPass
-    from experiments.pages import report
     from experiments.plots import path_map
 
     opened = runs.open_run(arguments.run)
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
     found = ablation_pass.means(cells, asked)
     ranked = found.isel(change=abs(found.effect).argsort()[::-1].values)
     print(
-        f"loss rise when one path is cut ({arguments.method} in its place, layer norm {arguments.layer_norm}) at step "
+        f"loss rise when one path is cut ({arguments.method} ablation, layer norm {arguments.layer_norm}) at step "
         f"{step}, {found.attrs['tokens']} tokens of {found.attrs['documents']} held-out documents, nats per token,\n"
         f"with its standard error (by document); positive: the path helps; the {arguments.top} largest of {len(what)}:"
     )
@@ -48,5 +48,5 @@ def run(arguments: argparse.Namespace) -> None:
     if opened.path_note:
         print(opened.path_note)
     table = path_map.table(found)
-    for path in report.write_table_and_figure(cells, "path_effects", table, path_map.draw(table)):
+    for path in files.write_table_and_figure(cells, "path_effects", table, path_map.draw(table)):
         print(f"wrote {path}")

@@ -206,5 +206,5 @@ def _token_lists(documents: Iterator[str], tokenizer: Tokenizer, group: int = 25
         try:
             encodings = tokenizer.encode_batch_fast(batch, add_special_tokens=False)
         except Exception as error:  # tokenizers raises a bare Exception
-            raise ValueError(f"the run's tokenizer cannot write this text ({first_line(error)}): use another") from None
+            raise ValueError(f"the run's tokenizer cannot encode this text ({first_line(error)}): use another") from None
         yield from (encoding.ids for encoding in encodings)

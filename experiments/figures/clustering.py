@@ -18,6 +18,7 @@ from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import Run, tokens_seen
+from experiments.statistics.intervals import TWO_SIDED
 
 TITLE = "Clusters of learning coefficients and types of heads"
 CAPTION = (
@@ -97,7 +98,7 @@ def _curves(axis: Axes, part: xr.Dataset) -> None:
         axis.errorbar(
             tokens,
             head.value,
-            style.TWO_SIDED * head.se,
+            TWO_SIDED * head.se,
             color=style.COLORS[cluster % len(style.COLORS)],
             linestyle=LINES[within[cluster] % len(LINES)],
             linewidth=1.3,

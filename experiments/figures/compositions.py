@@ -1,6 +1,5 @@
 """Composition of every pair of heads through queries, keys and values, above random matrices."""
 
-
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
@@ -11,6 +10,7 @@ from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
+from experiments.statistics.intervals import TWO_SIDED
 
 TITLE = "Composition"
 CAPTION = (
@@ -42,7 +42,7 @@ def draw(data: xr.Dataset) -> Figure:
     for top, bottom, via in zip(axes[0], axes[1], data.via.values.tolist(), strict=True):
         image = style.pair_heatmap(top, scores.isel(step=-1).sel(via=via).values, sources, targets, limit)
         top.set_title(f"{style.VIA_NAMES[via]}, end of training", fontsize=style.FONT + 1)
-        tokens, band = data.tokens.values, style.TWO_SIDED * data.baseline_sd.values
+        tokens, band = data.tokens.values, TWO_SIDED * data.baseline_sd.values
         curves = scores.sel(via=via).values.reshape(len(tokens), -1)
         bottom.plot(tokens, curves, color=style.QUIET, linewidth=0.6, alpha=0.7)
         bottom.fill_between(tokens, -band, band, color=style.QUIET, alpha=0.4, linewidth=0)

@@ -13,6 +13,7 @@ from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
+from experiments.statistics.intervals import TWO_SIDED
 
 TITLE = "The whole model on other texts"
 CAPTION = (
@@ -47,7 +48,7 @@ def draw(data: xr.Dataset) -> Figure:
         axis.errorbar(
             part.tokens,
             part.value,
-            style.TWO_SIDED * part.se,
+            TWO_SIDED * part.se,
             color=color,
             marker="o",
             markersize=3,

@@ -1,6 +1,5 @@
 """Induction over training: what the model copies, and the attention that does it."""
 
-
 import xarray as xr
 from matplotlib.figure import Figure
 
@@ -10,6 +9,7 @@ from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
+from experiments.statistics.intervals import TWO_SIDED
 
 TITLE = "Induction over training"
 CAPTION = (
@@ -39,7 +39,7 @@ def draw(data: xr.Dataset) -> Figure:
         left.errorbar(
             tokens,
             at.copy_gain,
-            style.TWO_SIDED * at.copy_gain_se,
+            TWO_SIDED * at.copy_gain_se,
             color=color,
             marker="o",
             markersize=3,

@@ -18,6 +18,7 @@ from experiments.measurements.variants import MAIN, middle_step
 from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
+from experiments.statistics.intervals import TWO_SIDED
 
 TITLE = "Memorisation"
 CAPTION = (
@@ -85,7 +86,7 @@ def _panel(axis: Axes, part: xr.Dataset, count: str) -> None:
         x, y = float(head[count]), float(head.rllc)
         face = color if kind == "multigram" else "white"
         look: dict = {"marker": MARKERS[kind], "markerfacecolor": face, "markersize": 6, "elinewidth": 0.9}
-        axis.errorbar(x, y, style.TWO_SIDED * float(head.se), color=color, linestyle="none", **look)
+        axis.errorbar(x, y, TWO_SIDED * float(head.se), color=color, linestyle="none", **look)
     _lines(axis, memorisation.multigram(part, count), count)
     axis.text(0.03, 0.97, _statistic(part, count), transform=axis.transAxes, va="top", fontsize=style.FONT - 1.5)
     low, high = axis.get_ylim()

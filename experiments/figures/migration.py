@@ -14,6 +14,7 @@ from experiments.measurements.variants import middle_step
 from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
+from experiments.statistics.intervals import TWO_SIDED
 
 TITLE = "Multigrams that move between layers"
 CAPTION = (
@@ -82,7 +83,7 @@ def _scatter(axis: Axes, data: xr.Dataset) -> None:
     axis.scatter(first, second, s=9, color=style.QUIET, linewidths=0, label="no move that is confirmed")
     for direction, color in COLORS.items():
         chosen = (data.moved == direction).values
-        errors = style.TWO_SIDED * data.change_se.values[:, chosen]
+        errors = TWO_SIDED * data.change_se.values[:, chosen]
         label = f"{NAMES[direction]}: {chosen.sum()}"
         axis.errorbar(first[chosen], second[chosen], errors[1], errors[0], "o", ms=4, lw=0.7, color=color, label=label)
     for line in (axis.axhline, axis.axvline):
@@ -111,7 +112,7 @@ def _by_head(axis: Axes, one: xr.Dataset, named: bool) -> None:
     rows[-2:] += 0.6  # the layers' sums, apart from the heads
     for number, (step, color) in enumerate(zip(one.snapshot.values, (style.COLORS[5], "black"), strict=True)):
         at, place = one.isel(snapshot=number), rows + (number - 0.5) * 0.3
-        errors = style.TWO_SIDED * at.effect_se.values
+        errors = TWO_SIDED * at.effect_se.values
         axis.errorbar(
             at.effect, place, xerr=errors, fmt="so"[number], ms=3.5, lw=0.9, color=color, label=f"step {step}"
         )

@@ -15,6 +15,7 @@ from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
+from experiments.statistics.intervals import TWO_SIDED
 
 TITLE = "Relative to the one-layer model"
 CAPTION = (
@@ -63,5 +64,5 @@ def draw(data: xr.Dataset) -> Figure:
 def _mean(axis: Axes, at: xr.Dataset) -> None:
     """Heads share minibatches: the mean of their errors bounds the error of their mean."""
     mean, bound = at.value.mean("restriction"), at.se.mean("restriction")
-    error = style.TWO_SIDED * np.asarray(bound)
+    error = TWO_SIDED * np.asarray(bound)
     axis.errorbar(at.tokens, mean, error, color="black", linewidth=2.6, marker="s", markersize=4, label="mean")

@@ -14,6 +14,7 @@ from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
+from experiments.statistics.intervals import TWO_SIDED
 from experiments.tasks import bracket_effects
 
 TITLE = "Which paths brackets need"
@@ -54,7 +55,7 @@ def draw(data: xr.Dataset) -> Figure:
     tokens, counts = data.tokens.values, data.attrs["closers"]
     for color, marker, name in zip(style.COLORS, "os^", data.group.values.tolist(), strict=False):
         at, label = data.sel(group=name), f"{GROUP_NAMES[name]} ({counts[name]:,} closers)"
-        bars = style.TWO_SIDED * at.log_odds_se
+        bars = TWO_SIDED * at.log_odds_se
         left.errorbar(tokens, at.log_odds, bars, color=color, marker=marker, markersize=4, linewidth=1.4, label=label)
     largest = np.abs(data.lost.sel(group="nested")).max("step").values
     top = np.argsort(-largest, kind="stable")[:TOP]
@@ -82,7 +83,7 @@ def _draw_paths(axis: Axes, data: xr.Dataset, top: np.ndarray) -> None:
         axis.errorbar(
             tokens,
             at.lost,
-            style.TWO_SIDED * at.lost_se,
+            TWO_SIDED * at.lost_se,
             color=color,
             marker=marker,
             markersize=4,

@@ -1,6 +1,5 @@
 """What cutting paths between heads costs the copy gain: each single path, and sets of heads into induction heads."""
 
-
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -13,6 +12,7 @@ from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
+from experiments.statistics.intervals import TWO_SIDED
 
 TITLE = "Cut paths"
 CAPTION = (
@@ -63,7 +63,7 @@ def _draw_sets(axis: Axes, data: xr.Dataset, text: str) -> None:
         place = np.arange(len(order)) + start
         start = place[-1] + 4
         color = style.VIA_COLORS[via]
-        bars = style.TWO_SIDED * ranked.removed_se
+        bars = TWO_SIDED * ranked.removed_se
         axis.errorbar(place, ranked.removed, bars, fmt="o", mfc="white", color=color, markersize=3.5, elinewidth=0.8)
         claimed = int(np.flatnonzero(order == data.attrs["previous"])[0])
         axis.errorbar(
@@ -90,7 +90,7 @@ def _draw_over_training(axis: Axes, data: xr.Dataset) -> None:
     source, target = circuit.effect.isel(step=-1).sel(via="k").to_series().idxmax()
     for via in data.via.values.tolist():
         path = circuit.sel(source=source, target=target, via=via)
-        bars, color = style.TWO_SIDED * path.effect_se, style.VIA_COLORS[via]
+        bars, color = TWO_SIDED * path.effect_se, style.VIA_COLORS[via]
         axis.errorbar(data.tokens, path.effect, bars, color=color, marker="o", markersize=3, label=style.VIA_NAMES[via])
     axis.axhline(0, color=style.QUIET, linewidth=0.8)
     axis.set_title(f"{source} into {target}, alone", fontsize=style.FONT + 1)

@@ -17,6 +17,7 @@ from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
+from experiments.statistics.intervals import TWO_SIDED
 
 TITLE = "Regime and gauge"
 CAPTION = (
@@ -101,7 +102,7 @@ def _of_heads(axis: Axes, data: xr.Dataset, name: str) -> None:
             axis.errorbar(
                 data.tokens,
                 at[name],
-                style.TWO_SIDED * at[f"{name}_se"],
+                TWO_SIDED * at[f"{name}_se"],
                 color=style.COLORS[layer],
                 lw=0.8,
                 elinewidth=0.5,
@@ -118,7 +119,7 @@ def _gauges(axis: Axes, part: xr.Dataset, layer: int) -> None:
         axis.errorbar(
             np.arange(part.sizes["way"]) + 0.02 * number,
             at.final / mean,
-            style.TWO_SIDED * at.final_se / abs(mean),
+            TWO_SIDED * at.final_se / abs(mean),
             color=style.COLORS[number % len(style.COLORS)],
             lw=2.2 if role else 1.1,
             marker="o",

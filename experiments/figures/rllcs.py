@@ -1,6 +1,5 @@
 """Weight-refined learning coefficient of every head over training."""
 
-
 import xarray as xr
 from matplotlib.figure import Figure
 

@@ -20,6 +20,7 @@ from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
+from experiments.statistics.intervals import TWO_SIDED
 from experiments.statistics.onsets import critical_points
 
 TITLE = "Stages of learning"
@@ -109,7 +110,7 @@ def draw(data: xr.Dataset) -> Figure:
 def _curve(
     axis: Axes, tokens: np.ndarray, values: xr.DataArray, errors: xr.DataArray, color: str = "#000000", label: str = ""
 ) -> None:
-    bars = style.TWO_SIDED * errors.values
+    bars = TWO_SIDED * errors.values
     axis.errorbar(
         tokens, values.values, bars, color=color, marker="o", markersize=3, linewidth=1.4, label=label or None
     )

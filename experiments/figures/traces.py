@@ -1,6 +1,5 @@
 """The chains behind every head's rLLC at the last checkpoint, each with its verdict."""
 
-
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +11,7 @@ from experiments.measurements.rllc import RLLC
 from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
+from experiments.statistics.intervals import TWO_SIDED
 
 TITLE = "Can the chains be trusted?"
 CAPTION = (
@@ -60,7 +60,7 @@ def _panel(axis: Axes, head: xr.Dataset, burnin: int) -> None:
     for number, series in enumerate(head.rise.values):
         axis.plot(draws[: burnin + 1], series[: burnin + 1], color=style.QUIET, linewidth=0.7)
         axis.plot(draws[burnin:], series[burnin:], color=style.COLORS[(0, 5, 3, 4)[number % 4]], linewidth=0.9)
-    value, error = float(head.value), style.TWO_SIDED * float(head.se)
+    value, error = float(head.value), TWO_SIDED * float(head.se)
     axis.plot([burnin, draws[-1]], [value, value], color="black", linewidth=1.2)
     axis.fill_between([burnin, draws[-1]], value - error, value + error, color="black", alpha=0.15, linewidth=0)
     verdict = str(head.verdict.values)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from experiments.pages import html as shell
+from experiments.pages import shell
 
 RULES = """
 .grid { display: grid; font: 11.5px/16px ui-monospace, Menlo, Consolas, monospace; max-width: 960px; margin: .5rem 0;

@@ -16,13 +16,13 @@ from experiments.heldout import ablation_pass, head_overlap
 from experiments.heldout.head_types import ATTENTION
 from experiments.investigate.head_card import HeadCard
 from experiments.measurements.rllc import RLLC
-from experiments.pages import html as shell
-from experiments.pages.html import interval
+from experiments.pages import shell
+from experiments.statistics.intervals import plus_minus
 from llc import settings
 from llc.estimate import mean_error, rises
 
 NAMES = {
-    "effect": "loss without it (its mean in its place), nats per token",
+    "effect": "loss rise under mean ablation, nats per token",
     "rllc": "learning coefficient (rLLC)",
     **ATTENTION,
 }
@@ -110,7 +110,7 @@ class Comparison:
         names = self.first.head, self.second.head
         rows = [["type", *(_type(card) for card in (self.first, self.second)), ""]]
         for measure, row in self.table.iterrows():
-            parts = [interval(row[part], row[f"{part}_se"]) for part in Row._fields]
+            parts = [plus_minus(row[part], row[f"{part}_se"]) for part in Row._fields]
             rows.append([html.escape(NAMES[str(measure)]), *parts])
         rows.append(["strongest composition", *(_strongest(card) for card in (self.first, self.second)), ""])
         table = shell.table(("", *names, "difference"), rows, loose=True)

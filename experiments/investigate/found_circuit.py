@@ -10,8 +10,7 @@ import pandas as pd
 from ablations.not_measurable import NotMeasurable
 from experiments.heldout import head_types
 from experiments.investigate.snapshot import Snapshot, one_thread
-from experiments.pages import circuit_files, circuit_page
-from experiments.pages import html as shell
+from experiments.pages import circuit_files, circuit_page, shell
 from experiments.plots import circuit as picture
 from experiments.tasks import discovery, task_prompts
 from experiments.tasks.discovery import Discovered

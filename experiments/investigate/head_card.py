@@ -5,7 +5,7 @@ from pathlib import Path
 
 from experiments.investigate import head_page
 from experiments.investigate.head_measures import HeadMeasures
-from experiments.pages import html
+from experiments.pages import shell
 from experiments.storage.files import write_bytes
 
 
@@ -21,7 +21,7 @@ class HeadCard(HeadMeasures):
 
     def save(self, path: str | Path) -> Path:
         """Writes the card as one page that needs nothing else; returns its path."""
-        page = html.page(f"{self.head} of {self.of.title}", head_page.card(self))
+        page = shell.page(f"{self.head} of {self.of.title}", head_page.card(self))
         write_bytes(Path(path), page.encode())
         return Path(path)
 

@@ -7,16 +7,17 @@ import pandas as pd
 import xarray as xr
 
 from ablations.not_measurable import NotMeasurable
+from experiments.heldout.ablation_pass import DRAWS
 from experiments.heldout.head_types import ATTENTION
 from experiments.investigate import attention_grid
 from experiments.investigate.head_measures import HeadMeasures
-from experiments.pages import affected_page
-from experiments.pages import html as shell
-from experiments.pages.html import image, interval, section, table
+from experiments.pages import affected_page, shell
+from experiments.pages.shell import image, section, table
 from experiments.plots import head_curve, head_paths
 from experiments.plots.head_types import KIND_COLORS
-from experiments.plots.style import TWO_SIDED, VIA_NAMES
+from experiments.plots.style import VIA_NAMES
 from experiments.runs.run import tokens_seen
+from experiments.statistics.intervals import plus_minus
 from llc import settings
 
 STRONG = 3.0  # standard deviations above the baseline at which a composition is named
@@ -63,9 +64,12 @@ def _head(of: HeadMeasures) -> str:
 def _evidence(of: HeadMeasures) -> str:
     at, types = of.evidence, of.of.types
     rows = [
-        ["loss without it (its mean in its place), nats per token", interval(float(at.effect), float(at.effect_se), 4)]
+        [
+            "loss rise under mean ablation, nats per token",
+            plus_minus(float(at.effect), float(at.effect_se), 4),
+        ]
     ]
-    rows += [[label, interval(float(at[name]), float(at[f"{name}_se"]))] for name, label in ATTENTION.items()]
+    rows += [[label, plus_minus(float(at[name]), float(at[f"{name}_se"]))] for name, label in ATTENTION.items()]
     known = [f"{int(at.learned[n])} of {int(types.multigrams[n])} {sort}s" for n, sort in enumerate(at.sort.values)]
     rows.append(["multigrams of the model that it has learned", html.escape(", ".join(known))])
     kind, why = html.escape(at.type.item()), html.escape(at.why.item())
@@ -125,10 +129,10 @@ def _verdict(own: xr.Dataset, step: int) -> str:
         "do not trust": "the health record does not trust it",
     }
     advice = [f"<p class=quiet>{html.escape(line)}</p>" for line in at.advice.item().splitlines()]
-    regime = f"kappa {float(at.kappa):.2f} ± {TWO_SIDED * float(at.kappa_se):.2f}: {at.regime.item()}"
-    noise = interval(float(at.noise_value), float(at.noise_se), 2)
+    regime = f"kappa {plus_minus(float(at.kappa), float(at.kappa_se), 2)}: {at.regime.item()}"
+    noise = plus_minus(float(at.noise_value), float(at.noise_se), 2)
     return (
-        f"<p>At this checkpoint <b>{interval(float(at.value), float(at.se), 2)}</b>; {words[at.verdict.item()]}.</p>"
+        f"<p>At this checkpoint <b>{plus_minus(float(at.value), float(at.se), 2)}</b>; {words[at.verdict.item()]}.</p>"
         + "".join(advice)
         + f"<p>{html.escape(regime)} (plain noise of the same size gives {noise}).</p>"
     )
@@ -137,8 +141,8 @@ def _verdict(own: xr.Dataset, step: int) -> str:
 def _affected(of: HeadMeasures) -> str:
     hits = [affected_page.hit(context, rank) for rank, context in enumerate(of.contexts, start=1)]
     return (
-        f"<p class=quiet>Of {of.affected_pass.tokens} held-out tokens, those whose loss rises most when {of.head} "
-        "says what it says in 8 other documents: chosen with one half of the donors, printed with the other (95% over "
+        f"<p class=quiet>Of {of.affected_pass.tokens} held-out tokens, those whose loss rises most under resample "
+        f"ablation of {of.head} ({DRAWS} donors): chosen with one half of the donors, printed with the other (95% over "
         "donors). Blue: where it attends from the token before the marked one.</p>"
         f"<div class=hits>{''.join(hits) or 'No such token.'}</div>"
     )
@@ -186,9 +190,9 @@ def _paths(of: HeadMeasures) -> str:
             parts.append(f"<div><h3>Paths {words}</h3>{drawn}</div>")
     direct, note = frame[frame.via == ""].iloc[0], of.of.cells.run.path_note
     said = (
-        f"<p>Its own path to the output: <b>{interval(direct.effect, direct.effect_se)}</b> nats per token of held-out "
-        "text.</p><p class=quiet>One path at a time is cut: the source's mean stands in for its output, and the layer "
-        "norm is recomputed. Bars: 95% intervals, by document above, by sequence below. Positive: the path helps."
+        f"<p>Its own path to the output: <b>{plus_minus(direct.effect, direct.effect_se)}</b> nats per token "
+        "of held-out text.</p><p class=quiet>One path at a time is cut (mean ablation of what it carries, layer norm "
+        "recomputed). Bars: 95% intervals, by document above, by sequence below. Positive: the path helps."
         f"{f' {html.escape(note)}.' if note else ''}</p>"
     )
     return f"<div class=side>{''.join(parts)}<div class=wide>{said}</div></div>{_numbers(frame)}"
@@ -198,7 +202,7 @@ def _numbers(frame: pd.DataFrame) -> str:
     """Every path, the largest effect first, to be unfolded."""
     ranked = frame.reindex(frame.effect.abs().sort_values(ascending=False).index).to_dict("records")
     rows = [
-        [_path(at), interval(at["effect"], at["effect_se"], 4), interval(at["copy_gain"], at["copy_gain_se"])]
+        [_path(at), plus_minus(at["effect"], at["effect_se"], 4), plus_minus(at["copy_gain"], at["copy_gain_se"])]
         for at in ranked
     ]
     columns = ("path", "loss rise, nats per token", "copy gain removed, nats per token")

@@ -8,8 +8,8 @@ from ablations.not_measurable import NotMeasurable
 from experiments.heldout.head_types import ATTENTION
 from experiments.investigate.snapshot import Snapshot
 from experiments.measurements.rllc import RLLC
-from experiments.pages import html as shell
-from experiments.pages.html import interval
+from experiments.pages import shell
+from experiments.statistics.intervals import plus_minus
 
 COLUMNS = ("head", "type", "loss without it", "rLLC", "token before", "itself", "after its repeat", "learned")
 TYPES = ("type", "effect", "effect_se", *(f"{score}{end}" for score in ATTENTION for end in ("", "_se")))
@@ -42,7 +42,7 @@ def overview(of: Snapshot) -> str:
         f"{', '.join(map(str, run.steps))}), shown at step {of.step}, corpus {of.cells.plan.corpus}."
     )
     notes = (
-        "Intervals: 95%. Loss without it: its mean in its place, nats per token of held-out text. rLLC: "
+        "Intervals: 95%. Loss without it: its rise under mean ablation, nats per token of held-out text. rLLC: "
         f"{llc.name} settings (nbeta {llc.nbeta:g}, localization {llc.localization:g}), no unit; compare within a "
         "layer. Then its mean attention (0 to 1) to the token before, to the token itself, and, on random tokens that "
         "repeat, to what followed the token before; and how many multigrams of the model it has learned."
@@ -78,7 +78,7 @@ def _rllc(of: Snapshot) -> pd.DataFrame | str:
 
 
 def _number(at: pd.Series, name: str, digits: int) -> str:
-    return interval(float(at[name]), float(at[f"{name}_se"]), digits) if pd.notna(at[name]) else ""
+    return plus_minus(float(at[name]), float(at[f"{name}_se"]), digits) if pd.notna(at[name]) else ""
 
 
 def _text(value: object) -> str:

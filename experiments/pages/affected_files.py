@@ -6,10 +6,11 @@ import pandas as pd
 import xarray as xr
 
 from experiments.heldout import ablation_pass, affected_tokens
-from experiments.heldout.ablation_pass import SIGNS, AblationPass
+from experiments.heldout.ablation_pass import DRAWS, SIGNS, AblationPass
 from experiments.heldout.affected_tokens import Context
 from experiments.pages import affected_page
 from experiments.results.cells import Cells
+from experiments.statistics.intervals import plus_minus
 from experiments.storage.files import write_bytes
 
 HEADINGS = {1: "Predicted worse without it", -1: "Predicted better without it"}
@@ -25,7 +26,7 @@ def compute(cells: Cells, asked: AblationPass, change: str, top: int) -> dict[in
 
 def lead(cells: Cells, asked: AblationPass, change: str, means: xr.Dataset) -> list[str]:
     """What was measured, in sentences."""
-    stands = {"zero": "nothing", "mean": "its mean", "resample": "what it gives in 8 other documents"}[asked.method]
+    method = f"resample ablation, {DRAWS} donors" if asked.method == "resample" else f"{asked.method} ablation"
     fresh = (
         "The lists are chosen with one half of the donors, and the numbers printed are from the other. "
         if asked.method == "resample"
@@ -34,9 +35,9 @@ def lead(cells: Cells, asked: AblationPass, change: str, means: xr.Dataset) -> l
     cut = f" Layer norm: {asked.layer_norm}." if "->" in change else ""
     return [
         f"{cells.run.name}, step {asked.step}, {means.attrs['tokens']} tokens of {means.attrs['documents']} held-out "
-        f"documents ({cells.plan.corpus}). {change} is removed and {stands} stands in.{cut} On average that costs "
-        f"{float(means.effect):.4f} ± {1.96 * float(means.effect_se):.4f} nats per token (95%, by document), "
-        f"where the loss is {float(means.loss):.3f}.",
+        f"documents ({cells.plan.corpus}). {change} is removed ({method}).{cut} On average that costs "
+        f"{plus_minus(float(means.effect), float(means.effect_se), 4)} nats per token (95% confidence "
+        f"interval, clustered by document), where the loss is {float(means.loss):.3f}.",
         f"{fresh}At most five tokens of a document, and one of those with equal four tokens before them; tokens with "
         "fewer than 32 tokens before them in their row are not scored.",
     ]

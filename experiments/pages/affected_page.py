@@ -3,7 +3,7 @@
 import html
 
 from experiments.heldout.affected_tokens import Context
-from experiments.pages import html as shell
+from experiments.pages import shell
 from experiments.statistics.intervals import plus_minus
 
 RULES = """

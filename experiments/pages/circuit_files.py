@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from circuits import graph
-from experiments.pages import circuit_page, report
+from experiments.figures.files import write_drawn
+from experiments.pages import circuit_page
 from experiments.plots import circuit as picture
 from experiments.plots.render import svg
 from experiments.results.cells import Cells
@@ -87,7 +88,7 @@ def write(cells: Cells, found: Discovered, top: int, formed: dict[int, nx.DiGrap
     )
     for file, text in files.items():
         write_bytes(cells.folder / file, text.encode())
-    pictures = [path for key, figure in drawn.items() for path in report.write_drawn(cells, key, figure)]
+    pictures = [path for key, figure in drawn.items() for path in write_drawn(cells, key, figure)]
     return [*(cells.folder / file for file in files), *pictures]
 
 

@@ -1,6 +1,5 @@
 """The claims as one self-contained page: what was expected, what was found, the figure, and how to run it again."""
 
-import base64
 import html
 from pathlib import Path
 
@@ -9,14 +8,16 @@ from experiments import figures
 from experiments.claims.study import Study
 from experiments.claims.table import FAMILY
 from experiments.claims.verdict import COMMAND, Finding
-from experiments.pages import report
+from experiments.figures import files
+from experiments.pages import shell
 from experiments.results.cells import Cells
 from experiments.storage.files import write_bytes
 
 COLORS = {"replicated": "#009E73", "contradicted": "#D55E00", "inconclusive": "#777777", "not testable": "#AAAAAA"}
-_STYLE = """
+_RULES = """
 .verdict { color: white; border-radius: 4px; padding: .1rem .5rem; font-size: .85rem; white-space: nowrap }
-table.claims td { vertical-align: top } h3 { margin: 1.4rem 0 .3rem; font-size: 1.05rem }
+table.claims td, table.claims th { text-align: left; vertical-align: top; white-space: normal }
+td.n, table.claims td.n { text-align: right; white-space: nowrap } h3 { margin: 1.4rem 0 .3rem; font-size: 1.05rem }
 details { margin: .6rem 0 } dl { display: grid; grid-template-columns: 11rem 1fr; gap: .25rem .8rem; font-size: .95rem }
 dt { color: #555 } dd { margin: 0 }
 """
@@ -31,14 +32,8 @@ def write(study: Study, findings: list[Finding], folder: Path) -> Path:
         *(_section(study, finding) for finding in findings),
         _others(study, findings),
     ]
-    style = report.STYLE + _STYLE
-    document = (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        f"<title>{html.escape(title)}</title><style>{style}</style></head><body>\n<h1>{html.escape(title)}</h1>\n"
-        + "\n".join(parts)
-        + "\n</body></html>\n"
-    )
+    body = "\n".join([f"<h1>{html.escape(title)}</h1>", *parts])
+    document = shell.page(title, shell.fragment(body, _RULES))
     path = folder / "report.html"
     write_bytes(path, document.encode())
     return path
@@ -70,8 +65,9 @@ def _table(findings: list[Finding]) -> str:
         for one in findings
     )
     return (
-        "<table class=claims><tr><th></th><th>claim</th><th>verdict</th><th>value</th><th>95% interval</th><th>p</th>"
-        f"<th>negative controls</th><th>survives</th></tr>{rows}</table>"
+        "<div class=scroll><table class=claims><tr><th></th><th>claim</th><th>verdict</th><th>value</th>"
+        "<th>95% interval</th><th>p</th>"
+        f"<th>negative controls</th><th>survives</th></tr>{rows}</table></div>"
     )
 
 
@@ -94,7 +90,7 @@ def _section(study: Study, one: Finding) -> str:
     return (
         f'<h2 id="claim{claim.number}">{claim.number}. {html.escape(claim.name.capitalize())} {_word(one)}</h2>'
         f"<dl>{listed}</dl>{drawn}<p class=quiet>Run again: <code>{COMMAND}</code>; the figure: "
-        f"<code>{html.escape(report.figure_command(study.cells[0], claim.figure))}</code></p>"
+        f"<code>{html.escape(files.figure_command(study.cells[0], claim.figure))}</code></p>"
     )
 
 
@@ -110,16 +106,12 @@ def _others(study: Study, findings: list[Finding]) -> str:
 
 def _figure(cells: Cells, name: str) -> str:
     try:
-        svg, _ = report.write_figure(cells, name)
+        svg, _ = files.write_figure(cells, name)
     except NotMeasurable as error:  # what this run or its text does not have
         return f"<p class=quiet>{html.escape(cells.run.name)}: not drawn, {html.escape(str(error))}</p>"
-    image = base64.b64encode(svg.read_bytes()).decode()
-    caption = html.escape(f"{cells.run.name}. {figures.get(name).CAPTION}")
-    return (
-        f"<details open><summary>{html.escape(cells.run.name)}</summary>"
-        f'<figure><img alt="{caption}" src="data:image/svg+xml;base64,{image}">'
-        f"<figcaption>{caption}</figcaption></figure></details>"
-    )
+    caption = f"{cells.run.name}. {figures.get(name).CAPTION}"
+    picture = shell.captioned(shell.embedded(svg.read_bytes(), caption), caption)
+    return f"<details open><summary>{html.escape(cells.run.name)}</summary>{picture}</details>"
 
 
 def _word(one: Finding) -> str:

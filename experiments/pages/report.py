@@ -1,35 +1,26 @@
 """One self-contained page: what was found, each figure with what to see in it and the command that made it."""
 
-import base64
 import html
-import io
 from pathlib import Path
 
-import matplotlib
 import xarray as xr
-from matplotlib.figure import Figure
 
 from ablations.not_measurable import NotMeasurable
 from experiments import figures
+from experiments.figures import files
 from experiments.measurements.composition import COMPOSITION
 from experiments.measurements.induction_heads import INDUCTION_HEADS
 from experiments.measurements.rllc import RLLC
 from experiments.measurements.scores import SCORES
-from experiments.pages import affected_page, report_tokens
+from experiments.pages import affected_page, report_tokens, shell
 from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.runs.run import tokens_seen
+from experiments.statistics.intervals import TWO_SIDED, plus_minus
 from experiments.storage.files import write_bytes
 
-STYLE = """
-body { font: 16px/1.55 system-ui, sans-serif; color: #1a1a1a; max-width: 1080px; margin: 2.5rem auto;
-padding: 0 1.2rem }
-h1 { font-size: 1.7rem; margin-bottom: .2rem } h2 { font-size: 1.25rem; margin-top: 2.4rem }
-figure { margin: 1rem 0 } figure img { width: 100%; height: auto } figcaption { color: #444; font-size: .92rem }
-table { border-collapse: collapse; font-size: .92rem; margin: .8rem 0 }
-td, th { padding: .28rem .8rem; text-align: left; border-bottom: 1px solid #ddd }
-td.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
-code { background: #f3f3f3; padding: .1rem .3rem; border-radius: 3px; font-size: .88rem } .quiet { color: #666 }
+_RULES = """
+table.left td, table.left th { text-align: left } table.left td.n { text-align: right }
 """
 
 
@@ -39,58 +30,20 @@ def write_report(cells: Cells, names: list[str], note: str) -> Path:
     tokens = _affected(cells)
     page = "\n".join([_head(cells, note), _findings(cells), *sections, tokens, _how(cells)])
     title = f"{cells.run.name}: which head does what, and when it learned it"
-    document = (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        f"<title>{html.escape(title)}</title><style>{STYLE}{affected_page.STYLE}</style></head><body>\n"
-        f"<h1>{html.escape(title)}</h1>\n{page}\n</body></html>\n"
-    )
+    body = f"<h1>{html.escape(title)}</h1>\n{page}"
+    document = shell.page(title, shell.fragment(body, affected_page.RULES + _RULES))
     path = cells.folder / "report.html"
     write_bytes(path, document.encode())
     return path
 
 
-def write_figure(cells: Cells, name: str) -> list[Path]:
-    """One figure as SVG and PNG."""
-    module = figures.get(name)
-    return write_drawn(cells, name, module.draw(module.compute(cells.run, cells.folder, cells.plan)))
-
-
-def write_table_and_figure(cells: Cells, name: str, dataset: xr.Dataset, figure: Figure) -> list[Path]:
-    """A dataset as a table (CSV) and its figure (SVG and PNG)."""
-    table = cells.folder / "tables" / f"{name}.csv"
-    write_bytes(table, dataset.to_dataframe().reset_index().to_csv(index=False).encode())
-    return [table, *write_drawn(cells, name, figure)]
-
-
-def figure_command(cells: Cells, name: str) -> str:
-    return f"python -m experiments figure {name} --run {cells.run.name}"
-
-
-def write_drawn(cells: Cells, name: str, figure: Figure) -> list[Path]:
-    """A figure as SVG and PNG."""
-    paths = [cells.folder / "figures" / f"{name}.{suffix}" for suffix in ("svg", "png")]
-    for path in paths:
-        write_bytes(path, _render(figure, path.suffix[1:]))
-    return paths
-
-
-def _render(figure: Figure, suffix: str) -> bytes:
-    content = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "devcircuits", "font.family": "DejaVu Sans"}):
-        metadata = {"Date": None} if suffix == "svg" else None
-        figure.savefig(content, format=suffix, dpi=150, metadata=metadata, facecolor="white")
-    return content.getvalue()
-
-
 def _figure_section(cells: Cells, name: str) -> str:
-    svg, _ = write_figure(cells, name)
-    image = base64.b64encode(svg.read_bytes()).decode()
-    caption = html.escape(figures.get(name).CAPTION)
+    svg, _ = files.write_figure(cells, name)
+    module = figures.get(name)
+    picture = shell.captioned(shell.embedded(svg.read_bytes(), module.CAPTION), module.CAPTION)
     return (
-        f"<h2>{html.escape(figures.get(name).TITLE)}</h2>\n<figure>"
-        f'<img alt="{caption}" src="data:image/svg+xml;base64,{image}"><figcaption>{caption}</figcaption></figure>\n'
-        f"<p class=quiet>Made by <code>{html.escape(figure_command(cells, name))}</code></p>"
+        f"<h2>{html.escape(module.TITLE)}</h2>\n{picture}\n"
+        f"<p class=quiet>Made by <code>{html.escape(files.figure_command(cells, name))}</code></p>"
     )
 
 
@@ -115,7 +68,7 @@ def _affected(cells: Cells) -> str:
     try:
         return report_tokens.section(cells)
     except NotMeasurable as error:  # too little text, or too short rows, for this part alone
-        return f"<h2>The most affected tokens</h2><p>Not measured: {html.escape(str(error))}.</p>"
+        return f"<h2>The most affected tokens</h2>{shell.not_measured(error)}"
 
 
 def _findings(cells: Cells) -> str:
@@ -129,13 +82,16 @@ def _findings(cells: Cells) -> str:
         f"Induction heads (prefix-matching score): {_with_scores(scores, induction, 'prefix_matching')}. "
         f"Their strongest composition through keys: {_key_composition(cells, previous, induction)}.</p>",
         f"<p>What is removed of the copy gain (nats per token, 95% intervals) when paths into {induction} are cut, "
-        "each source's output replaced by its mean:</p>",
-        "<table><tr><th></th><th>copy gain</th><th>k from " + previous + "</th><th>q from the same</th><th>v</th>"
+        "by mean ablation of what each source sends along them:</p>",
+        "<div class=scroll><table class=left><tr><th></th><th>copy gain</th><th>k from "
+        + previous
+        + "</th><th>q from the same</th>"
+        "<th>v</th>"
         "<th>best other cut of as many heads</th><th>k removes more by</th></tr>",
     ]
     for text in circuit.data.values.tolist():
         rows.append(_cut_row(circuit.sel(data=text), scores.sel(data=text), text, previous))
-    return "\n".join([*rows, "</table>", f"<p>{_verdict(circuit, previous)}</p>"])
+    return "\n".join([*rows, "</table></div>", f"<p>{_verdict(circuit, previous)}</p>"])
 
 
 def _cut_row(cuts: xr.Dataset, scores: xr.Dataset, text: str, previous: str) -> str:
@@ -164,7 +120,7 @@ def _verdict(circuit: xr.Dataset, previous: str) -> str:
     for text in circuit.data.values.tolist():
         at = circuit.sel(data=text)
         rival = at.sel(dict(zip(("sources", "via"), best_rival(at, previous), strict=True)))
-        beaten.append(float(rival.shortfall) > style.TWO_SIDED * float(rival.shortfall_se))
+        beaten.append(float(rival.shortfall) > TWO_SIDED * float(rival.shortfall_se))
     if all(beaten):
         return (
             "On both texts the key paths from the previous-token heads matter more than any other cut of as many heads."
@@ -189,7 +145,7 @@ def _key_composition(cells: Cells, previous: str, induction: str) -> str:
 
 
 def _interval(at: xr.Dataset, name: str, digits: int = 2) -> str:
-    return f"{float(at[name]):.{digits}f} ± {style.TWO_SIDED * float(at[name + '_se']):.{digits}f}"
+    return plus_minus(float(at[name]), float(at[f"{name}_se"]), digits)
 
 
 def _how(cells: Cells) -> str:

@@ -6,10 +6,11 @@ import numpy as np
 import xarray as xr
 
 from experiments.heldout import affected_tokens, induction_tokens
+from experiments.heldout.ablation_pass import DRAWS
 from experiments.measurements.induction_heads import INDUCTION_HEADS
 from experiments.pages import affected_page
-from experiments.plots.style import TWO_SIDED
 from experiments.results.cells import Cells
+from experiments.statistics.intervals import plus_minus
 
 SHOWN = 6
 
@@ -35,10 +36,11 @@ def section(cells: Cells) -> str:
     share, everywhere = 100 * float(found.repeated.mean()), 100 * found.attrs["repeated_of_all"]
     return (
         f"<h2>The tokens that {head} matters most for</h2>\n"
-        f"<p>Of {found.attrs['tokens']} held-out tokens, the {found.sizes['hit']} whose prediction suffers most when "
-        f"{head} says what it says in 8 other documents. In {share:.0f}% of them the token before was followed by "
+        f"<p>Of {found.attrs['tokens']} held-out tokens, the {found.sizes['hit']} whose loss rises most under "
+        f"resample ablation of {head} ({DRAWS} donors). In {share:.0f}% of them the token before was followed by "
         f"the same token earlier in the row, against {everywhere:.0f}% of all tokens. On these tokens removing {head} "
-        f"costs {means[0]} nats (95%, by document), and cutting only the path from {previous} into its keys costs "
+        f"costs {means[0]} nats (95% confidence interval, clustered by document), and "
+        f"cutting only the path from {previous} into its keys costs "
         f"<b>{means[2]}</b>, into its queries {means[1]}, into its values {means[3]}. The tokens were chosen with "
         "one half of the donors and these numbers are from the other half.</p>\n"
         f"<p class=quiet>Blue: where {head} attends from the token before the marked one. "
@@ -49,4 +51,4 @@ def section(cells: Cells) -> str:
 
 def _with_errors(values: xr.DataArray, errors: xr.DataArray) -> list[str]:
     pairs = zip(values.values.tolist(), errors.values.tolist(), strict=True)
-    return [f"{value:.2f} ± {TWO_SIDED * error:.2f}" for value, error in pairs]
+    return [plus_minus(value, error, 2) for value, error in pairs]

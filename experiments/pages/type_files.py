@@ -8,12 +8,12 @@ import xarray as xr
 
 from circuits.multigrams import FEWEST, RATE
 from circuits.token_kinds import KINDS
+from experiments.figures import files
 from experiments.heldout.head_types import ATTENTION, RAREFIED_TO
 from experiments.heldout.text_multigrams import as_patterns, describe
-from experiments.pages import report
 from experiments.plots import head_types as picture
-from experiments.plots.style import TWO_SIDED
 from experiments.results.cells import Cells
+from experiments.statistics.intervals import plus_minus
 from experiments.storage.files import write_bytes
 
 COLUMNS = ("multigram", "kind", "completions", "gain", "gain_alone", "gain_of_parts", "learned_by", "effects")
@@ -60,7 +60,7 @@ def as_text(cells: Cells, table: xr.Dataset, step: int) -> str:
     usual = _shares(table.usual.values)
     lines = [
         f"{cells.run.name}, step {step}, {table.attrs['tokens']} tokens of {table.attrs['documents']} held-out "
-        f"documents ({cells.plan.corpus}). Effect: loss without the head (its mean in its place) minus loss with it, "
+        f"documents ({cells.plan.corpus}). Effect: loss under mean ablation of the head minus loss without it, "
         "nats per token, 95% by document",
         f"attention: to the token before, to the token itself, on random tokens that stand four times to what followed "
         f"the own token before. The model has {grams} n-grams and {skips} skip n-grams that are completed at least "
@@ -71,7 +71,7 @@ def as_text(cells: Cells, table: xr.Dataset, step: int) -> str:
         at = table.sel(restriction=name)
         looks = " ".join(f"{float(at[score]):.2f}" for score in ATTENTION)
         learned = "+".join(str(value) for value in at.learned.values.tolist())
-        effect = f"{float(at.effect):.3f} ± {TWO_SIDED * float(at.effect_se):.3f}"
+        effect = plus_minus(float(at.effect), float(at.effect_se))
         lines.append(
             f"{name:6} {at.type.item():15} {effect}  attention {looks}  learned {learned} multigrams{_few(at)}"
         )
@@ -87,7 +87,7 @@ def write(cells: Cells, table: xr.Dataset, step: int) -> list[Path]:
         written.append(cells.folder / "tables" / f"{name}.csv")
         write_bytes(written[-1], content.to_csv(index=False, float_format="%.6g").encode())
     title = f"{cells.run.name}, step {step}: what each head is, on {table.attrs['tokens']} held-out tokens"
-    return [*written, *report.write_drawn(cells, f"types_{step}", picture.draw(table, title))]
+    return [*written, *files.write_drawn(cells, f"types_{step}", picture.draw(table, title))]
 
 
 def _shares(values: np.ndarray) -> str:

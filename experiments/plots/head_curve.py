@@ -5,6 +5,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from experiments.plots import style
+from experiments.statistics.intervals import TWO_SIDED
 
 
 def draw(rllc: xr.Dataset, head: str, step: int, settings: str) -> Figure:
@@ -17,7 +18,7 @@ def draw(rllc: xr.Dataset, head: str, step: int, settings: str) -> Figure:
         if name != head:
             axis.plot(tokens, rllc.value.sel(restriction=name), color=style.QUIET, linewidth=1.0, marker=marker)
     own = rllc.sel(restriction=head)
-    bars = style.TWO_SIDED * own.se
+    bars = TWO_SIDED * own.se
     blue = style.COLORS[0]
     axis.errorbar(tokens, own.value, bars, color=blue, label=head, marker="o", ms=4, lw=2.2, elinewidth=1, capsize=2)
     axis.plot(
@@ -37,7 +38,7 @@ def draw(rllc: xr.Dataset, head: str, step: int, settings: str) -> Figure:
         style.tidy(axis)
     else:
         style.token_axis(axis, tokens)
-    axis.set_ylim(bottom=min(0.0, float(np.nanmin(rllc.value - style.TWO_SIDED * rllc.se))))
+    axis.set_ylim(bottom=min(0.0, float(np.nanmin(rllc.value - TWO_SIDED * rllc.se))))
     axis.set_ylabel(f"rLLC ({settings} settings)", fontsize=style.FONT)
     axis.legend(fontsize=style.FONT - 1, frameon=False, loc="upper left")
     return figure

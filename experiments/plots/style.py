@@ -8,12 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from experiments.statistics.intervals import TWO_SIDED
+
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 VIA_COLORS = {"q": "#E69F00", "k": "#0072B2", "v": "#009E73"}
 VIA_NAMES = {"q": "queries (Q)", "k": "keys (K)", "v": "values (V)"}
 TEXT_NAMES = {"random": "repeated random tokens", "text": "repeated held-out text"}
 QUIET = "#B8B8B8"
-TWO_SIDED = 1.96  # standard errors of a 95% interval
 
 FONT = 9.0
 

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 from scipy import stats
 
+from experiments.statistics.intervals import TWO_SIDED
 from experiments.statistics.permutation import Alternative, cluster_bootstrap, p_value, permutations
 
 
@@ -80,7 +81,7 @@ def partial_spearman(
     null = np.nan_to_num(
         _correlations(_centred_ranks(left[:, 0][_orders(strata, draws, seed)] @ remove, strata), other)
     )
-    z, reach = math.atanh(np.clip(value, -1 + 1e-12, 1 - 1e-12)), 1.96 * math.sqrt((1 + value**2 / 2) / (free - 2))
+    z, reach = math.atanh(np.clip(value, -1 + 1e-12, 1 - 1e-12)), TWO_SIDED * math.sqrt((1 + value**2 / 2) / (free - 2))
     interval = (math.tanh(z - reach), math.tanh(z + reach))
     return Partial(value, p_value(value, null, alternative), interval, null, len(x), left_out)
 

@@ -22,6 +22,7 @@ from experiments.jobs.job import Job
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind
+from experiments.statistics.intervals import bracketed
 from experiments.tasks import closer_odds
 from experiments.tasks.closer_odds import GROUPS, ROWS, TOKENS
 
@@ -47,19 +48,18 @@ def sentences(measured: xr.Dataset, top: int = 5) -> list[str]:
     lines = []
     for name in measured.group.values:
         group = measured.sel(group=name)
+        odds = bracketed(float(group.log_odds), float(group.log_odds_se))
         lines.append(
-            f"{name}: log-odds of the right closer {_interval(group.log_odds, group.log_odds_se)}, it leads at "
+            f"{name}: log-odds of the right closer {odds}, it leads at "
             f"{100 * group.share_right:.0f}% of {int(group.closers)} closers in {int(group.documents)} documents"
         )
         passing = group.isel(change=np.flatnonzero(group.q <= 0.05))
         order = np.argsort(-np.abs(passing.lost.values), kind="stable")[:top]
         lost = [passing.isel(change=at) for at in order]
-        lines += [f"  lost without {one.change.item():10} {_interval(one.lost, one.lost_se)}" for one in lost]
+        lines += [
+            f"  lost without {one.change.item():10} {bracketed(float(one.lost), float(one.lost_se))}" for one in lost
+        ]
     return lines
-
-
-def _interval(value: xr.DataArray, se: xr.DataArray) -> str:
-    return f"{float(value):.2f} [{float(value - 1.96 * se):.2f}, {float(value + 1.96 * se):.2f}]"
 
 
 def measure(inputs: Inputs, step: int, cells: Cells, tokens: int, rows: int) -> xr.Dataset:

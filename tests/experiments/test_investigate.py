@@ -21,7 +21,7 @@ from experiments.investigate.investigation import Investigation
 from experiments.measurements.composition import COMPOSITION
 from experiments.measurements.paths import PATHS
 from experiments.measurements.rllc import RLLC
-from experiments.pages import html as shell
+from experiments.pages import shell
 from experiments.results import cells, committed
 from experiments.storage import store, tensorfile
 from tests.conftest import make_model
