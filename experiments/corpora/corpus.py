@@ -14,6 +14,7 @@ from jaxtyping import Int64
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from ablations.not_measurable import NotMeasurable
 from experiments.corpora import documents
 from experiments.corpora.cache import built, digest
 from experiments.corpora.documents import first_line
@@ -206,5 +207,6 @@ def _token_lists(documents: Iterator[str], tokenizer: Tokenizer, group: int = 25
         try:
             encodings = tokenizer.encode_batch_fast(batch, add_special_tokens=False)
         except Exception as error:  # tokenizers raises a bare Exception
-            raise ValueError(f"the run's tokenizer cannot encode this text ({first_line(error)}): use another") from None
+            reason = first_line(error)
+            raise NotMeasurable(f"the run's tokenizer cannot encode this text ({reason}): use another") from None
         yield from (encoding.ids for encoding in encodings)

@@ -14,6 +14,7 @@ from ablations.effects import Estimate, clustered
 from ablations.not_measurable import NotMeasurable
 from experiments.heldout import ablation_pass, head_overlap
 from experiments.heldout.head_types import ATTENTION
+from experiments.heldout.path_overlap import SHARE
 from experiments.investigate.head_card import HeadCard
 from experiments.measurements.rllc import RLLC
 from experiments.pages import shell
@@ -62,7 +63,9 @@ class Comparison:
 
     @cached_property
     def shared(self) -> tuple[float, float]:
-        """Share of the 5% of held-out tokens that each matters most for which are also the other's, and by chance."""
+        """Of the tokens that each matters most for (`SHARE` of the text), the share that is also the other's, and that by
+        chance.
+        """
         of = self.first.of
         found = head_overlap.removed(of.cells, of.effects)
         at = of.heads.index(self.first.head), of.heads.index(self.second.head)
@@ -126,8 +129,8 @@ class Comparison:
         except NotMeasurable as error:
             return f"<p>Shared tokens are not measured: {html.escape(str(error).rstrip('.'))}.</p>"
         return (
-            f"<p>Of the 5% of held-out tokens that each matters most for, {100 * both:.0f}% are also the other's; "
-            f"among like tokens by chance {100 * chance:.0f}%.</p>"
+            f"<p>Of the {100 * SHARE:g}% of held-out tokens that each matters most for, {100 * both:.0f}% are also the "
+            f"other's; among like tokens by chance {100 * chance:.0f}%.</p>"
         )
 
     def __repr__(self) -> str:

@@ -14,6 +14,7 @@ from circuits.multigrams import LONGEST, Patterns
 from experiments import corpora, runs
 from experiments.__main__ import main
 from experiments.heldout import head_types, labelled_tokens, text_multigrams
+from experiments.heldout.text_multigrams import TEXT_MULTIGRAMS
 from experiments.pages import type_files
 from experiments.plots import head_types as picture
 from experiments.results.cells import Cells
@@ -104,7 +105,7 @@ def test_the_verb_writes_what_it_says_in_the_same_bits(
     assert ((shares >= 0) & (shares <= 1)).all()
     assert (shares.sum(1) >= 1 - 1e-6).all(), "a token may be of several kinds, and is of none or more"
 
-    mined = labelled_tokens.mined(here)
+    mined = here.get(TEXT_MULTIGRAMS)
     assert 50 < mined.sizes["pattern"] < mined.attrs["candidates"]
     assert (mined.rate > mined.best).all()
     assert np.exp(mined.log_unigram.values).sum() == pytest.approx(1)
@@ -142,7 +143,7 @@ def test_an_untrained_model_on_text_without_code_or_patterns(
     here = cells_of(trained, tmp_path, prose_file)
     wanted = head_types.pass_of_types(here, 0, TOKENS)
     table = head_types.table(here, wanted)
-    assert labelled_tokens.mined(here).sizes["pattern"] == 0
+    assert here.get(TEXT_MULTIGRAMS).sizes["pattern"] == 0
     assert table.multigrams.values.tolist() == [0, 0]
     assert not table.learned.values.any()
     assert table.type.values.tolist().count("inactive") >= 6
