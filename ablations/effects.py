@@ -16,6 +16,7 @@ from transformer_lens import HookedTransformer
 
 from ablations.forward import check_tokens
 from ablations.heads import Interventions
+from ablations.not_measurable import NotMeasurable
 
 
 class Estimate(NamedTuple):
@@ -112,7 +113,7 @@ def clustered(values: np.ndarray, clusters: np.ndarray) -> Estimate:
     """The mean of values [unit] and its standard error when units of one cluster (a document) are not independent.
 
     The error is the cluster-robust one of a mean, sqrt(C / (C - 1) sum_c (sum_{i in c} (v_i - mean))^2) / n.
-    Raises ValueError with fewer than two clusters.
+    Raises NotMeasurable with fewer than two clusters.
     """
     values = np.asarray(values, dtype=np.float64)
     return estimates(cluster_sums(values[None], np.asarray(clusters)))[0]
@@ -139,7 +140,7 @@ def estimates(sums: ClusterSums) -> list[Estimate]:
     """The mean over units of every quantity, and its cluster-robust standard error, as `clustered` gives it."""
     count, total = len(sums.documents), sums.counts.sum()
     if count < 2:
-        raise ValueError(f"{count} documents: a standard error needs at least two")
+        raise NotMeasurable(f"{count} documents: a standard error needs at least two")
     means = sums.sums.sum(1) / total
     residuals = sums.sums - means[:, None] * sums.counts
     errors = np.sqrt(count / (count - 1) * (residuals**2).sum(1)) / total

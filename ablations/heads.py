@@ -15,6 +15,7 @@ from transformer_lens import HookedTransformer
 
 from ablations.forward import check_tokens
 from ablations.names import Head, check_head
+from ablations.not_measurable import NotMeasurable
 
 Hook = Callable[..., Tensor | None]
 Interventions = list[tuple[str, Hook]]
@@ -59,7 +60,7 @@ def other_rows(
     """For every row, rows of a pool that share no document with it, each once; they depend on seed and row alone.
 
     documents, pool: which document each token is of; first_row: the number of the first row, when these are a part of a
-    text. Raises ValueError where the pool has fewer such rows.
+    text. Raises NotMeasurable where the pool has fewer such rows.
     """
     if draws < 1 or seed < 0:
         raise ValueError(f"draws={draws}, seed={seed}: draws must be at least 1, and a seed not negative")
@@ -67,7 +68,7 @@ def other_rows(
     for row, own in enumerate(documents):
         free = np.flatnonzero(~np.isin(pool, own).any(1))
         if len(free) < draws:
-            raise ValueError(
+            raise NotMeasurable(
                 f"{len(free)} of {len(pool)} rows are of other documents, {draws} donors are needed: give more"
             )
         chosen[row] = np.random.default_rng((seed, first_row + row)).choice(free, draws, replace=False)

@@ -17,6 +17,7 @@ from ablations import rerun
 from ablations.forward import Weights
 from ablations.heads import other_rows
 from ablations.names import Head, all_heads
+from ablations.not_measurable import NotMeasurable
 
 Values = Mapping[Head, Tensor]
 Substitutes = Callable[[slice], list[Values]]
@@ -59,7 +60,7 @@ def mean_z(
 ) -> dict[Head, Tensor]:
     """z of every head, averaged over a reference text: [d_head], or [pos, d_head] by position."""
     if len(reference) == 0:
-        raise ValueError("the reference text has no rows: a mean needs at least one")
+        raise NotMeasurable("the reference text has no rows: a mean needs at least one")
     totals: list[Tensor] = []
     with torch.no_grad():
         for rows in reference.split(rows_at_once):
@@ -87,7 +88,7 @@ def resamples(
 ) -> Substitutes:
     """The z of other documents at the same position: for every row of the text, `draws` rows of the pool.
 
-    documents: those of the text; first_row: the number of its first row, when it is a part of one. Raises ValueError
+    documents: those of the text; first_row: the number of its first row, when it is a part of one. Raises NotMeasurable
     where the pool has fewer rows without a document of the row.
     """
     chosen = torch.from_numpy(other_rows(documents, donors.documents, seed, draws, first_row))

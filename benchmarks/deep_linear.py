@@ -42,7 +42,7 @@ from llc import mala
 from llc.chains import sample_function
 from llc.closed_form import Coefficient, deep_linear
 from llc.diagnose import health
-from llc.estimate import llc
+from llc.estimate import learning_coefficient
 from llc.settings import Settings
 
 OUT = Path(__file__).parent / "results" / "deep_linear.json"
@@ -76,7 +76,7 @@ def row_generic(point: Point, minibatch: Tensor | None = None, lowest: float | N
         data, settings = minibatch, replace(settings, batch_size=len(minibatch) // 4)
     start = time.perf_counter()
     while True:
-        found = llc(sample_function(loss, point.flat, settings=settings, seed=0, data=data))
+        found = learning_coefficient(sample_function(loss, point.flat, settings=settings, seed=0, data=data))
         off = float(found.se / found.value) / TARGET_ERROR
         if off < 1 or settings.num_draws == BUDGET:
             break
@@ -135,11 +135,13 @@ def row_deepest(point: Point) -> dict:
     for nbeta in (10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0):
         plain = hot_settings(point, nbeta)
         found = health(sample_function(loss, point.flat, settings=plain, seed=0))
-        exact = llc(gibbs(point, replace(plain, num_chains=24, num_draws=1500, num_burnin=300), seed=1))
+        exact = learning_coefficient(
+            gibbs(point, replace(plain, num_chains=24, num_draws=1500, num_burnin=300), seed=1)
+        )
         one = {"nbeta": nbeta, "ours": found.value, "ours_se": found.se, "virial": found.virial}
         one |= {"exact": exact.value, "exact_se": exact.se}
         if len(point.flat) <= 100 and nbeta <= 100:
-            adjusted = llc(sample_function(loss, point.flat, settings=plain, seed=2, kernel=mala))
+            adjusted = learning_coefficient(sample_function(loss, point.flat, settings=plain, seed=2, kernel=mala))
             one |= {"mala": adjusted.value, "mala_se": adjusted.se}
         rows.append({name: float(value) for name, value in one.items()})
     fit = [row for row in rows if abs(row["virial"] - 1) < 0.05]

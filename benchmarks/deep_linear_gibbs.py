@@ -29,7 +29,7 @@ def rises(point: Point, settings: Settings, seed: int) -> np.ndarray:
 
 
 def trace(point: Point, settings: Settings, seed: int) -> xr.Dataset:
-    """The same as a trace, for `llc.estimate.llc`."""
+    """The same as a trace, for `llc.estimate.learning_coefficient`."""
     losses = rises(point, settings, seed)
     return xr.Dataset(
         {"loss": (("chain", "draw"), losses), "center_loss": ("draw", np.zeros(losses.shape[1]))},

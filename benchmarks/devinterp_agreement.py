@@ -20,7 +20,7 @@ from experiments import runs
 from experiments.jobs.executors import pool
 from experiments.storage.files import write_json
 from llc import engine
-from llc.estimate import llc
+from llc.estimate import learning_coefficient
 from llc.settings import PAPER
 
 RESULTS = Path(__file__).parent / "results"
@@ -36,7 +36,7 @@ def measure(seed: int, step: int, heads: tuple[str, ...]) -> list[dict]:
     traces = engine.sample(run.model(step), tokens, heads, settings=SHORT, seed=seed)
     return [
         {"seed": seed, "step": step, "head": head, "llc": float(found.value), "se": float(found.se)}
-        for head, found in ((head, llc(trace)) for head, trace in traces.items())
+        for head, found in ((head, learning_coefficient(trace)) for head, trace in traces.items())
     ]
 
 

@@ -31,7 +31,7 @@ from experiments import runs
 from experiments.jobs.executors import pool
 from experiments.storage.files import write_json
 from llc import engine
-from llc.estimate import llc
+from llc.estimate import learning_coefficient
 from llc.settings import PAPER
 
 RESULTS = Path(__file__).parent / "results"
@@ -47,7 +47,7 @@ def ours(seed: int, head: str, rows: int = SHORT.batch_size) -> dict:
     model, tokens = run.model(STEP), run.corpus("train").batch(slice(0, ROWS))
     chosen = replace(SHORT, batch_size=rows)
     start = time.perf_counter()
-    found = llc(engine.sample(model, tokens, [head], settings=chosen, seed=seed)[head])
+    found = learning_coefficient(engine.sample(model, tokens, [head], settings=chosen, seed=seed)[head])
     return {"llc": float(found.value), "se": float(found.se), "seconds": time.perf_counter() - start}
 
 

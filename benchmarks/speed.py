@@ -37,7 +37,7 @@ from experiments import runs
 from experiments.runs import presets
 from experiments.storage.files import write_json
 from llc import engine
-from llc.estimate import llc
+from llc.estimate import learning_coefficient
 from llc.settings import PAPER
 
 OUT = Path(__file__).parent / "results" / "speed.json"
@@ -102,7 +102,7 @@ def our_step(case: Case, heads: list[str], precision: engine.Precision = "fp32")
     start = time.perf_counter()
     traces = engine.sample(case.model, case.tokens, heads, settings=chosen, seed=0, precision=precision)
     seconds = (time.perf_counter() - start) / (len(heads) * chosen.num_chains * chosen.num_draws)
-    found = [llc(trace) for trace in traces.values()]
+    found = [learning_coefficient(trace) for trace in traces.values()]
     return seconds, [(float(one.value), float(one.se)) for one in found]
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from llc.estimate import llc, mean_error, rises
+from llc.estimate import learning_coefficient, mean_error, rises
 from llc.settings import Settings, from_json
 
 NOISE_SENSITIVITY, PLATEAU = 0.7, 0.3  # kappa above, below: the regimes
@@ -37,7 +37,7 @@ class Finding(NamedTuple):
 
 
 def health(trace: xr.Dataset) -> xr.Dataset:
-    """The estimate (`llc`) with its diagnostics:
+    """The estimate (`learning_coefficient`) with its diagnostics:
 
     virial, virial_se        ratio to the dimension; 1 when stationary
     temperature              E[D.U] / dimension; 1 in the stated posterior
@@ -54,7 +54,7 @@ def health(trace: xr.Dataset) -> xr.Dataset:
     advice                   what is wrong and what to change, one sentence a line; empty for "trust"
     """
     settings = from_json(trace.attrs["settings"])
-    estimate = llc(trace)
+    estimate = learning_coefficient(trace)
     dimension, kept = trace.attrs["dimension"], slice(settings.num_burnin, None)
     with np.errstate(all="ignore"):
         measured = {

@@ -16,7 +16,7 @@ from llc.settings import Settings, from_json
 VERSION = 2  # raised by hand when the numbers change
 
 
-def llc(trace: xr.Dataset, *, drop_bad_chains: bool = False) -> xr.Dataset:
+def learning_coefficient(trace: xr.Dataset, *, drop_bad_chains: bool = False) -> xr.Dataset:
     """Reduces a trace. All in units of the coefficient (dimensionless) but counts and R-hat:
 
     value, se                  the paired estimate without burn-in, and its standard error

@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 
 from llc import engine
-from llc.estimate import llc
+from llc.estimate import learning_coefficient
 from llc.settings import QUICK
 from tests.conftest import make_model
 
@@ -26,7 +26,7 @@ def traces() -> dict[str, xr.Dataset]:
 def test_arviz_reads_a_trace_and_agrees(traces: dict[str, xr.Dataset]) -> None:
     trace = traces["L1H0"]
     kept = (trace.loss - trace.center_loss).isel(draw=slice(SETTINGS.num_burnin, None)).to_dataset(name="rise")
-    found = llc(trace)
+    found = learning_coefficient(trace)
     assert float(kept.azstats.rhat(method="split").rise) == pytest.approx(float(found.rhat), rel=1e-12)
     assert float(kept.azstats.ess(method="mean").rise) == pytest.approx(float(found.ess), rel=1e-12)
     by_chain_average = kept.mean("chain").expand_dims("chain").azstats.mcse(method="mean").rise

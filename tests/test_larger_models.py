@@ -19,7 +19,7 @@ from circuits.context_gain import log_probabilities
 from llc import calibrate, engine, gauge, losses
 from llc.chains import minibatches
 from llc.diagnose import health
-from llc.estimate import llc
+from llc.estimate import learning_coefficient
 from llc.fisher_trace import fisher_trace
 from llc.hessian_trace import hessian_trace, parameters, random_signs
 from llc.restrict import parse
@@ -111,7 +111,7 @@ def test_health_of_a_head(make) -> None:
     rotary = make is not gpt2
     assert bool(np.isnan(record.key_bias)) == rotary  # queries and keys turn with their positions: b_K matters there
     assert trace.attrs["key_biases"] == (0 if rotary else 6)
-    assert float(record.value) == pytest.approx(float(llc(trace).value))
+    assert float(record.value) == pytest.approx(float(learning_coefficient(trace).value))
     off = trace.assign(virial=trace.virial + 0.2 * trace.attrs["dimension"])
     assert abs(float(health(off).virial) - 1) > 4 * float(health(off).virial_se), "negative control"
 

@@ -63,8 +63,8 @@ class Comparison:
 
     @cached_property
     def shared(self) -> tuple[float, float]:
-        """Of the tokens that each matters most for (`SHARE` of the text), the share that is also the other's, and that by
-        chance.
+        """Of the tokens that each matters most for (`SHARE` of the text), the part that is the other's too, and the
+        part by chance.
         """
         of = self.first.of
         found = head_overlap.removed(of.cells, of.effects)

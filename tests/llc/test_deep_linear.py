@@ -12,7 +12,7 @@ from benchmarks import deep_linear_points as points
 from llc import mala
 from llc.chains import sample_function
 from llc.closed_form import deep_linear
-from llc.estimate import llc
+from llc.estimate import learning_coefficient
 from tests.llc.conftest import settings
 
 TABLE = Path(points.__file__).parent / "results" / "deep_linear.json"
@@ -47,8 +47,10 @@ def test_an_estimate_at_a_generic_point() -> None:
     truth = points.jacobian_rank(point) / 2
     cold = settings(lr=0.05 / (5e5 * highest), nbeta=5e5, localization=500.0, num_chains=64, num_draws=3000)
     cold = replace(cold, num_burnin=300)
-    found = llc(sample_function(points.loss_at(point), point.flat, settings=cold, seed=0))
-    adjusted = llc(sample_function(points.loss_at(point), point.flat, settings=cold, seed=1, kernel=mala))
+    found = learning_coefficient(sample_function(points.loss_at(point), point.flat, settings=cold, seed=0))
+    adjusted = learning_coefficient(
+        sample_function(points.loss_at(point), point.flat, settings=cold, seed=1, kernel=mala)
+    )
     assert float(found.value) == pytest.approx(truth, rel=0.03)
     assert abs(found.value - adjusted.value) / np.hypot(found.se, adjusted.se) < 4
     for wrong in (truth + 1, truth - 1):

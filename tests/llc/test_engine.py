@@ -9,7 +9,7 @@ from ablations import forward
 from experiments import runs
 from llc import engine, head_loss, losses, mala, rmsprop
 from llc.chains import Observable, minibatches, one_by_one, sample
-from llc.estimate import llc
+from llc.estimate import learning_coefficient
 from llc.minibatch import Minibatch, Room
 from llc.restrict import parse
 from tests.conftest import GPT2, PYTHIA, make_model
@@ -318,5 +318,8 @@ def test_bf16_changes_a_trained_heads_llc_by_less_than_its_error(name: str) -> N
     )
     assert rounded.attrs["path"] == "fast, bf16"
     assert not np.array_equal(exact.loss, rounded.loss)
-    assert abs(llc(exact).value - llc(rounded).value) < 0.2 * llc(exact).se
+    assert (
+        abs(learning_coefficient(exact).value - learning_coefficient(rounded).value)
+        < 0.2 * learning_coefficient(exact).se
+    )
     xr.testing.assert_allclose(exact, general(model, name, tokens=tokens, chosen=chosen, seed=0), rtol=1e-2, atol=1e-3)

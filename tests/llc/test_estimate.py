@@ -8,7 +8,7 @@ import torch
 import xarray as xr
 
 from llc import closed_form, kernel, sgld
-from llc.estimate import llc, rises
+from llc.estimate import learning_coefficient, rises
 from llc.settings import natural_nbeta
 from tests.llc.conftest import quadratic_trace, settings
 
@@ -18,7 +18,7 @@ CURVATURES = np.geomspace(0.3, 30, 12)
 def test_reaches_the_stationary_value_of_the_discretised_chain() -> None:
     chosen = settings(lr=2e-3, num_draws=4000)
     truth = closed_form.quadratic(CURVATURES, chosen)
-    found = llc(quadratic_trace(CURVATURES, chosen))
+    found = learning_coefficient(quadratic_trace(CURVATURES, chosen))
     assert abs(found.value - truth) / found.se < 4
     assert found.se / truth < 0.02
     assert found.rhat < 1.02
@@ -32,13 +32,13 @@ def test_reaches_the_value_with_minibatch_noise() -> None:
     chosen = settings(lr=2e-3, num_draws=4000)
     noise = 0.3
     truth = closed_form.quadratic(CURVATURES, chosen, gradient_variance=noise**2)
-    found = llc(quadratic_trace(CURVATURES, chosen, noise=noise))
+    found = learning_coefficient(quadratic_trace(CURVATURES, chosen, noise=noise))
     assert abs(found.value - truth) / found.se < 4
     assert abs(found.value - closed_form.quadratic(CURVATURES, chosen)) / found.se > 4
 
 
 def test_pairing_removes_the_shared_minibatch_noise() -> None:
-    found = llc(quadratic_trace(CURVATURES, settings(), noise=0.01, seed=1))
+    found = learning_coefficient(quadratic_trace(CURVATURES, settings(), noise=0.01, seed=1))
     assert found.unpaired_se > 5 * found.se
     assert abs(found.unpaired - found.value) < 4 * found.unpaired_se
 
@@ -52,27 +52,27 @@ def test_error_counts_chains_that_share_minibatches_once(caplog: pytest.LogCaptu
     def trace(loss: np.ndarray) -> xr.Dataset:
         return xr.Dataset({"loss": (("chain", "draw"), loss), "center_loss": ("draw", np.zeros(200))}, attrs=attrs)
 
-    twice, once = llc(trace(np.repeat(one, 2, axis=0))), llc(trace(one))
+    twice, once = learning_coefficient(trace(np.repeat(one, 2, axis=0))), learning_coefficient(trace(one))
     assert twice.se == pytest.approx(once.se)
     assert once.chain_se.item() == pytest.approx(float(once.se))
     assert np.isnan(once.rhat) and not caplog.records  # one chain has nothing to disagree with
     assert twice.rhat < 1.1
     independent = np.random.default_rng(1).normal(size=(2, 200))
-    assert llc(trace(independent)).se < 0.9 * once.se  # the control: chains that do know more
+    assert learning_coefficient(trace(independent)).se < 0.9 * once.se  # the control: chains that do know more
 
 
 def test_a_diverged_chain_makes_the_estimate_nan_unless_dropped() -> None:
     chosen = settings(num_chains=2, num_draws=50, num_burnin=5)
     trace = quadratic_trace(np.array([1.0, 2.0]), chosen)
     dead = trace.assign(loss=trace.loss.where(xr.DataArray([True, False], dims="chain")))
-    assert np.isnan(llc(dead).value)
-    assert llc(dead).bad_chains == 1
-    alive = llc(dead, drop_bad_chains=True)
+    assert np.isnan(learning_coefficient(dead).value)
+    assert learning_coefficient(dead).bad_chains == 1
+    alive = learning_coefficient(dead, drop_bad_chains=True)
     assert alive.value == pytest.approx(chosen.nbeta * rises(trace)[0, 5:].mean())
     assert np.isfinite(alive.chain_value.values).tolist() == [True, False]
     unstable = quadratic_trace(np.array([1e6]), replace(chosen, num_draws=400))
-    assert llc(unstable).bad_chains == 2
-    assert np.isnan(llc(unstable, drop_bad_chains=True).value)
+    assert learning_coefficient(unstable).bad_chains == 2
+    assert np.isnan(learning_coefficient(unstable, drop_bad_chains=True).value)
 
 
 def repeated_estimates(repetitions: int, draws: int, chosen) -> tuple[np.ndarray, float]:
@@ -115,7 +115,7 @@ def test_coverage_of_the_standard_error() -> None:
             attrs={"settings": chosen.to_json()},
         )
         kept = one[:, chosen.num_burnin :]
-        found = llc(trace)
+        found = learning_coefficient(trace)
         ours.append(abs(float(found.value) - truth) < 1.96 * float(found.se))
         ess = float(array_stats.ess(kept, method="mean", chain_axis=0, draw_axis=1))
         naive.append(abs(kept.mean() - truth) < 1.96 * kept.std() / np.sqrt(ess))

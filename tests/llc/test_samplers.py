@@ -10,7 +10,7 @@ import xarray as xr
 from llc import closed_form, mala, quadrature, rmsprop, sgld
 from llc.chains import sample_function
 from llc.diagnose import health
-from llc.estimate import llc
+from llc.estimate import learning_coefficient
 from llc.settings import Settings
 from tests.llc.conftest import quadratic_trace, settings
 
@@ -36,7 +36,7 @@ SINGULAR = settings(lr=0.02, nbeta=10.0, localization=4.0, num_chains=64, num_dr
 def test_sgld_reaches_its_own_stationary_law(exponents: tuple[int, ...]) -> None:
     loss, center = power(exponents), torch.zeros(len(exponents), dtype=torch.float64)
     truth = quadrature.stationary(loss, center, SINGULAR, half_width=4.0)
-    found = llc(sampled(loss, len(exponents), SINGULAR))
+    found = learning_coefficient(sampled(loss, len(exponents), SINGULAR))
     assert abs(found.value - truth) / found.se < 4
     assert found.se / truth < 0.02
     # negative control: the law at another temperature
@@ -49,9 +49,9 @@ def test_mala_reaches_the_posterior_where_the_step_biases_sgld(exponents: tuple[
     loss, center = power(exponents), torch.zeros(len(exponents), dtype=torch.float64)
     chosen = replace(SINGULAR, lr=0.03)
     truth = quadrature.posterior(loss, center, chosen, half_width=4.0)
-    found = llc(sampled(loss, len(exponents), chosen, kernel=mala))
+    found = learning_coefficient(sampled(loss, len(exponents), chosen, kernel=mala))
     assert abs(found.value - truth) / found.se < 4
-    plain = llc(sampled(loss, len(exponents), chosen))
+    plain = learning_coefficient(sampled(loss, len(exponents), chosen))
     assert abs(plain.value - truth) / plain.se > 4  # the control: the same step, not adjusted
 
 
@@ -83,7 +83,7 @@ def test_sgld_and_mala_agree_on_a_deep_linear_network() -> None:
     coarse = replace(fine, lr=4e-3, num_draws=1500, num_burnin=300)
 
     def estimate(chosen: Settings, kernel) -> tuple[float, float]:
-        found = llc(sample_function(loss, center, settings=chosen, seed=0, kernel=kernel))
+        found = learning_coefficient(sample_function(loss, center, settings=chosen, seed=0, kernel=kernel))
         return float(found.value), float(found.se)
 
     (reference, reference_se), (value, se) = estimate(coarse, mala), estimate(fine, sgld)
@@ -138,7 +138,7 @@ def test_minibatches_of_a_function_are_drawn_from_its_data() -> None:
         return (positions @ batch.T).square().mean(1) / 2
 
     chosen = settings(batch_size=50, num_draws=4000)
-    found = llc(sampled(loss, 3, chosen, data=data))
+    found = learning_coefficient(sampled(loss, 3, chosen, data=data))
     curvatures = torch.linalg.eigvalsh(data.T @ data / 200).numpy()
     truth = closed_form.quadratic(curvatures, chosen, curvature_variance=2 * curvatures**2 / 50)
     assert abs(found.value - truth) / found.se < 4
