@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from ablations.not_measurable import NotMeasurable
 from experiments.claims import coordination, nested_brackets
 from experiments.claims.coordination import Pairs
 from experiments.claims.study import Study
@@ -75,7 +76,7 @@ def find(study: Study, pairs: Pairs | None = None) -> Finding:
 def chosen_pairs(study: Study) -> Pairs:
     """Pairs that come to affect the same tokens, and the path that nested brackets come to need."""
     found, brackets = coordination.chosen_pairs(study), {}
-    with contextlib.suppress(ValueError):  # where the text has no nested brackets
+    with contextlib.suppress(NotMeasurable):  # where the text has no nested brackets
         brackets = nested_brackets.chosen_pairs(study)
     return {run: sorted({*pairs, *brackets.get(run, [])}) for run, pairs in found.items()}
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
+from ablations.not_measurable import NotMeasurable
 from experiments.claims.study import Study
 from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
 from experiments.measurements.variants import MAIN, SURVIVAL
@@ -108,7 +109,7 @@ def survival(ways: Mapping[str, str], holds: Callable[[str], bool | None]) -> di
     for label, way in ways.items():
         try:
             met = holds(way)
-        except ValueError:  # the run has no such coefficients, nor what they need
+        except NotMeasurable:  # the run has no such coefficients, nor what they need
             found[label] = "not measured"
         else:
             found[label] = "not applicable" if met is None else "yes" if met else "no"

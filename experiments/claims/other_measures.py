@@ -12,6 +12,7 @@ import xarray as xr
 from jaxtyping import Float
 from scipy import stats
 
+from ablations.not_measurable import NotMeasurable
 from experiments.claims.differentiation import SHUFFLES, survival
 from experiments.claims.memorisation import strata
 from experiments.claims.study import Study
@@ -51,7 +52,7 @@ def features(study: Study, runs: Sequence[Cells], way: str = MAIN) -> xr.Dataset
     tables = [_measures(study, cells, way) for cells in runs]
     shared = sorted(set.intersection(*(set(table.step.values.tolist()) for table in tables)))
     if not shared:
-        raise ValueError("these runs share no checkpoint that was measured: measure some at the same steps")
+        raise NotMeasurable("these runs share no checkpoint that was measured: measure some at the same steps")
     joined = xr.concat([table.sel(step=shared) for table in tables], "head")
     known = np.isfinite(joined.curve).all(("measure", "step")).values & (joined.type.values != "inactive")
     return joined.isel(head=np.flatnonzero(known))

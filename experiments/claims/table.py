@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from types import ModuleType
 
+from ablations.not_measurable import NotMeasurable
 from experiments.claims import (
     composition,
     coordination,
@@ -54,7 +55,7 @@ def find_all(study: Study) -> list[Finding]:
     for claim in CLAIMS:
         try:
             findings.append(claim.find(study))
-        except ValueError as error:
+        except NotMeasurable as error:
             log.warning("claim %d: %s", claim.CLAIM.number, error)
             findings.append(_untestable(claim, study, str(error)))
     return findings

@@ -7,6 +7,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ablations.not_measurable import NotMeasurable
 from experiments.claims import differentiation
 from experiments.claims.differentiation import METHODS, SCALINGS, Group
 from experiments.claims.study import Study, pass_of_types
@@ -57,7 +58,7 @@ def of_groups(groups: list[Group], rllc: xr.Dataset, run: Run) -> xr.Dataset:
     """Groups of one run, and the table that their curves are from. Raises ValueError where no head is active."""
     groups = [group for group in groups if len(group.names)]
     if not groups:
-        raise ValueError(
+        raise NotMeasurable(
             f"all heads of {run.name} are inactive: there are no curves to cluster, use a later checkpoint"
         )
     names = [name for group in groups for name in group.names]

@@ -1,6 +1,6 @@
-"""A text and a head's attention on it as a grid: a line for each token, what follows it, and what the head does there.
+"""A text and a head's attention on it as a grid: a line for each token, the token after it, and the head's effect.
 
-The grid is of plain elements, so that every character of the text is the reader's own font's, and stays text.
+The grid is of plain elements, so that the text is in the reader's own font, and stays text.
 """
 
 import html
@@ -43,32 +43,31 @@ class TextAttention:
         return shell.fragment(grid(self), RULES)
 
 
-def grid(found: TextAttention) -> str:
-    """Lines are the tokens that look, columns the tokens that are looked at."""
-    head, shown = found.head, [_shown(token) for token in found.tokens]
-    outside = bool((found.earlier > 0.005).any())
+def grid(text: TextAttention) -> str:
+    """Lines are the tokens that the head attends from (queries), columns those that it attends to (keys)."""
+    head, shown = text.head, [_shown(token) for token in text.tokens]
+    outside = bool((text.earlier > 0.005).any())
     count = len(shown) + outside
     over = ["before" if outside else "", *shown][0 if outside else 1 :]
     cells = ["<div class='head name'>from</div>", *(f"<div class=over>{name}</div>" for name in over)]
-    cells += ["<div class='head next'>token that follows</div>", "<div class=head>loss without it, nats</div>"]
-    largest = max((abs(e) for e in found.effect.tolist() if not math.isnan(e)), default=0.0) or 1.0
+    cells += ["<div class='head next'>token that follows</div>", "<div class=head>loss rise, nats</div>"]
+    largest = max((abs(e) for e in text.effect.tolist() if not math.isnan(e)), default=0.0) or 1.0
     for number, name in enumerate(shown):
-        weights = found.attention[number, : number + 1].tolist()
+        weights = text.attention[number, : number + 1].tolist()
         if outside:
-            weights = [float(found.earlier[number]), *weights]
+            weights = [float(text.earlier[number]), *weights]
         cells.append(f"<div class=name>{name}</div>")
         cells += [_cell(weight) for weight in weights] + ["<div></div>"] * (count - len(weights))
-        cells.append(f"<div class=next>{_shown(found.following[number])}</div>")
-        cells.append(_bar(float(found.effect[number]), largest))
-    columns = f"minmax(3rem, 6.5rem) repeat({count}, minmax(6px, 18px)) minmax(3.5rem, 7rem) {BAR + 50}px"
-    label = f"attention of {head} from each of {len(shown)} tokens to those before it, and what removing {head} costs"
+        cells.append(f"<div class=next>{_shown(text.following[number])}</div>")
+        cells.append(_bar(float(text.effect[number]), largest))
+    columns = f"minmax(3rem, 6.5rem) repeat({count}, minmax(11px, 18px)) minmax(3.5rem, 7rem) {BAR + 50}px"
+    label = f"attention of {head} from each of {len(shown)} tokens to those before it, and the effect of its ablation"
     return (
-        f"<p class=quiet>On {html.escape(found.source)}. Each line is a token and where {head} attends from it "
-        "(darker: more; hover for the number); then the token that follows, and how much its loss rises when the "
-        "head's mean stands in for it (orange: the head helps).</p>"
-        f'<div class=grid role=img aria-label="{html.escape(label)}" style="grid-template-columns:{columns}">'
-        + "".join(cells)
-        + "</div>"
+        f"<p class=quiet>On {html.escape(text.source)}. Each line is a token and where {head} attends from it "
+        "(darker: more; hover for the number); then the token that follows, and how much its loss rises under mean "
+        "ablation of the head (orange: the head helps).</p>"
+        f'<div class=scroll><div class=grid role=img aria-label="{html.escape(label)}" '
+        f'style="grid-template-columns:{columns}">' + "".join(cells) + "</div></div>"
     )
 
 
@@ -88,7 +87,7 @@ def _bar(effect: float, largest: float) -> str:
 
 
 def _shown(token: str) -> str:
-    """Spaces at the ends and line breaks are to be seen."""
+    """Plain text as HTML in which spaces at the ends and line breaks are visible."""
     text = token.replace("\n", "⏎").replace("\t", "⇥").replace("\r", "␍")
     inner = text.strip(" ")
     left = len(text) - len(text.lstrip(" "))

@@ -118,16 +118,16 @@ class Comparison:
         rows.append(["strongest composition", *(_strongest(card) for card in (self.first, self.second)), ""])
         table = shell.table(("", *names, "difference"), rows, loose=True)
         return shell.fragment(
-            f"<h1>{names[0]} and {names[1]}</h1><p class=quiet>{html.escape(self.first.of.title)}; with 95% intervals. "
-            "A difference stands where it is paired: of the loss by document, of rLLCs draw by draw on the same "
-            f"minibatches, within a layer alone.</p>{table}{self._overlap()}"
+            f"<h1>{names[0]} and {names[1]}</h1><p class=quiet>{html.escape(self.first.of.title)}; with 95% "
+            "confidence intervals. There is a difference where it is paired: of losses by document, of rLLCs of one "
+            f"layer draw by draw on the same minibatches.</p>{table}{self._overlap()}"
         )
 
     def _overlap(self) -> str:
         try:
             both, chance = self.shared
         except NotMeasurable as error:
-            return f"<p>Shared tokens are not measured: {html.escape(str(error).rstrip('.'))}.</p>"
+            return shell.not_measured(f"shared tokens: {error}")
         return (
             f"<p>Of the {100 * SHARE:g}% of held-out tokens that each matters most for, {100 * both:.0f}% are also the "
             f"other's; among like tokens by chance {100 * chance:.0f}%.</p>"

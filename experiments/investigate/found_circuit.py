@@ -56,13 +56,12 @@ class FoundCircuit:
         try:
             found = self.found
         except NotMeasurable as error:
-            said = f"<p>Not measured: {html.escape(str(error).rstrip('.'))}.</p>"
-            return shell.fragment(f"<h1>{html.escape(title)}</h1>{said}")
-        lines = [f"<p class=quiet>{html.escape(line)}.</p>" for line in circuit_files.sentences(found)]
+            return shell.fragment(f"<h1>{html.escape(title)}</h1>{shell.not_measured(error)}")
+        lines = [f"<p class=quiet>{shell.sentence(line)}</p>" for line in circuit_files.sentences(found)]
         drawn = shell.image(picture.draw(found.graph, ""), f"{title}; width: effect of patching the path")
-        explained = circuit_files.explanation(found, "a 95% interval")
+        explained = circuit_files.explanation(found, "its 95% confidence interval")
         rows = circuit_page.table(self.table.head(TOP), explained)
-        below = f"<h2>The strongest paths</h2><div class=scroll>{rows}</div>"
+        below = f"<h2>The strongest paths</h2>{rows}"
         return shell.fragment(f"<h1>{html.escape(title)}</h1>{''.join(lines)}{drawn}{below}")
 
     def __repr__(self) -> str:

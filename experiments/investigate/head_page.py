@@ -1,4 +1,4 @@
-"""A head's card as HTML: what it is, when it learned it, where it looks, what it matters for, whom it works with."""
+"""A head's card as HTML: what it is, when it learned it, where it attends, what it matters for, its connections."""
 
 import html
 
@@ -23,65 +23,64 @@ from llc import settings
 STRONG = 3.0  # standard deviations above the baseline at which a composition is named
 _RULES = """
 .hits { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)); gap: 0 1.6rem }
-.hit { min-width: 0 }
 .kinds { display: flex; height: 1.05rem; width: 100%; border-radius: 3px; overflow: hidden; background: #f3f3f3 }
 .kinds i { display: block; height: 100% } .bars { display: grid; grid-template-columns: auto 1fr; gap: .25rem .7rem;
 align-items: center; font-size: .87rem; margin: .5rem 0 .2rem; max-width: 42rem }
-.key { font-size: .8rem; color: #444 } .key b { display: inline-block; width: .75rem; height: .75rem;
-border-radius: 2px; margin: 0 .3rem 0 .9rem; vertical-align: -.08rem }
+.key { font-size: .8rem; color: #444 } .key span { display: inline-block; margin-right: .9rem; white-space: nowrap }
+.key b { display: inline-block; width: .75rem; height: .75rem; border-radius: 2px; margin-right: .3rem;
+vertical-align: -.08rem }
 """
 
 
-def card(of: HeadMeasures) -> str:
+def card(measures: HeadMeasures) -> str:
     """The card as a fragment of HTML; what is missing is computed first."""
-    of.compute()
+    measures.compute()
     parts = [
-        _head(of),
-        section("What it is", lambda: _evidence(of)),
-        section("When it learned it: learning coefficient over training", lambda: _rllc(of)),
-        section("Where it looks", lambda: attention_grid.grid(of.attention)),
-        section("The tokens it matters most for", lambda: _affected(of)),
-        section("Whose output its weights read, and who reads its own", lambda: _composition(of)),
-        section("What cutting its paths costs", lambda: _paths(of)),
+        _head(measures),
+        section("What it is", lambda: _evidence(measures)),
+        section("When it learned it: learning coefficient over training", lambda: _rllc(measures)),
+        section("Where it looks", lambda: attention_grid.grid(measures.attention)),
+        section("The tokens it matters most for", lambda: _affected(measures)),
+        section("Whose output its weights read, and who reads its own", lambda: _composition(measures)),
+        section("What cutting its paths costs", lambda: _paths(measures)),
     ]
-    return shell.fragment("\n".join(parts), _RULES + attention_grid.RULES)
+    return shell.fragment("\n".join(parts), affected_page.RULES + _RULES + attention_grid.RULES)
 
 
-def _head(of: HeadMeasures) -> str:
-    run, cells = of.of.cells.run, of.of.cells
+def _head(measures: HeadMeasures) -> str:
+    run, cells = measures.of.cells.run, measures.of.cells
     try:
-        label = f"<span class=type>{html.escape(of.evidence.type.item())}</span>"
-    except NotMeasurable:  # said below
+        label = f"<span class=type>{html.escape(measures.evidence.type.item())}</span>"
+    except NotMeasurable:  # the section below says why
         label = ""
-    seen = float(tokens_seen(run, [of.of.step])[0])
+    seen = float(tokens_seen(run, [measures.of.step])[0])
     trained = f" ({seen:.3g} million training tokens)" if seen else ""
-    lines = f"{run.name}, checkpoint {of.of.step}{trained}, corpus {cells.plan.corpus}"
+    lines = f"{run.name}, checkpoint {measures.of.step}{trained}, corpus {cells.plan.corpus}"
     note = run.corpus_note(cells.inputs.corpus)
-    said = f"<p class=quiet><b>Note:</b> {html.escape(note)}.</p>" if note else ""
-    return f"<h1>{of.head}{label}</h1>\n<p class=quiet>{html.escape(lines)}</p>{said}"
+    warning = f"<p class=quiet><b>Note:</b> {html.escape(note)}.</p>" if note else ""
+    return f"<h1>{measures.head}{label}</h1>\n<p class=quiet>{html.escape(lines)}</p>{warning}"
 
 
-def _evidence(of: HeadMeasures) -> str:
-    at, types = of.evidence, of.of.types
-    rows = [
-        [
-            "loss rise under mean ablation, nats per token",
-            plus_minus(float(at.effect), float(at.effect_se), 4),
-        ]
-    ]
-    rows += [[label, plus_minus(float(at[name]), float(at[f"{name}_se"]))] for name, label in ATTENTION.items()]
-    known = [f"{int(at.learned[n])} of {int(types.multigrams[n])} {sort}s" for n, sort in enumerate(at.sort.values)]
-    rows.append(["multigrams of the model that it has learned", html.escape(", ".join(known))])
-    kind, why = html.escape(at.type.item()), html.escape(at.why.item())
-    said = (
-        f"<p class=quiet>On {types.attrs['tokens']} tokens of {types.attrs['documents']} held-out documents, intervals "
-        f"by document. Removing all heads costs {float(types.all_heads):.2f} nats per token.</p>"
+def _evidence(measures: HeadMeasures) -> str:
+    evidence, types = measures.evidence, measures.of.types
+    effect = plus_minus(float(evidence.effect), float(evidence.effect_se), 4)
+    rows = [["loss rise under mean ablation, nats per token", effect]]
+    for name, label in ATTENTION.items():
+        rows.append([label, plus_minus(float(evidence[name]), float(evidence[f"{name}_se"]))])
+    sorts = zip(evidence.sort.values, evidence.learned.values, types.multigrams.values, strict=True)
+    learned = ", ".join(f"{int(count)} of {int(total)} {sort}s" for sort, count, total in sorts)
+    rows.append(["multigrams of the model that it has learned", html.escape(learned)])
+    kind, why = html.escape(evidence.type.item()), html.escape(evidence.why.item())
+    measured = (
+        f"<p class=quiet>On {types.attrs['tokens']} tokens of {types.attrs['documents']} held-out documents; intervals "
+        "are clustered by document. Mean ablation of all heads at once raises the loss by "
+        f"{float(types.all_heads):.2f} nats per token.</p>"
     )
-    numbers = table(("", "with 95% interval"), rows, loose=True)
-    return f"<p><b>{kind[0].upper() + kind[1:]}</b>: {why}.</p>{numbers}{_kinds(at, types)}{said}"
+    numbers = table(("", "with 95% confidence interval"), rows, loose=True)
+    return f"<p><b>{kind[0].upper() + kind[1:]}</b>: {why}.</p>{numbers}{_kinds(evidence, types)}{measured}"
 
 
-def _kinds(at: xr.Dataset, types: xr.Dataset) -> str:
+def _kinds(evidence: xr.Dataset, types: xr.Dataset) -> str:
     """Shares of kinds of tokens as two bars; a token may be of several kinds, so bars are cut to their whole."""
     names = [str(kind) for kind in types.kind.values]
 
@@ -93,27 +92,28 @@ def _kinds(at: xr.Dataset, types: xr.Dataset) -> str:
             for name, width, share in pieces
         ) + "</div>"  # fmt: skip
 
-    key = "".join(f'<b style="background:{KIND_COLORS[name]}"></b>{html.escape(name)}' for name in names)
+    swatches = (f'<b style="background:{KIND_COLORS[name]}"></b>{html.escape(name)}' for name in names)
+    key = " ".join(f"<span>{swatch}</span>" for swatch in swatches)
     return (
-        f"<div class=bars><span>the 40 tokens it matters most for</span>{bar(at.affected.values)}"
+        f"<div class=bars><span>the 40 tokens it matters most for</span>{bar(evidence.affected.values)}"
         f"<span>all tokens</span>{bar(types.usual.values)}</div><p class=key>{key}</p>"
     )
 
 
-def _rllc(of: HeadMeasures) -> str:
-    layer, own, step = of.layer_rllc, of.rllc, of.of.step
+def _rllc(measures: HeadMeasures) -> str:
+    layer, own, step = measures.layer_rllc, measures.rllc, measures.of.step
     how = settings.from_json(layer.attrs["settings"])
-    seen = layer.assign_coords(tokens=("step", tokens_seen(of.of.cells.run, layer.step.values)))
-    drawn = head_curve.draw(seen[["value", "se"]], of.head, step, how.name)
-    alt = f"rLLC of {of.head} over training, with 95% intervals, and of the other heads of layer {of.layer}"
-    said = (
-        f"<p class=quiet>Blue: {of.head} with 95% intervals; ringed: this checkpoint; grey: the other heads of layer "
-        f"{of.layer} (compare within a layer only). The rLLC has no unit: nbeta times the mean rise of the loss in "
+    seen = layer.assign_coords(tokens=("step", tokens_seen(measures.of.cells.run, layer.step.values)))
+    drawn = head_curve.draw(seen[["value", "se"]], measures.head, step, how.name)
+    alt = f"rLLC of {measures.head} over training, with 95% intervals, and of the other heads of layer {measures.layer}"
+    explained = (
+        f"<p class=quiet>Blue: {measures.head} with 95% intervals; ringed: this checkpoint; grey: the other heads of layer "
+        f"{measures.layer} (compare within a layer only). The rLLC has no unit: nbeta times the mean rise of the loss in "
         f"nats. {how.name} settings: {html.escape(layer.attrs['kernel'].upper())}, lr {how.lr:g}, localization "
         f"{how.localization:g}, nbeta {how.nbeta:g}, batch {how.batch_size}, {how.num_chains} chains of "
         f"{how.num_draws} draws, the first {how.num_burnin} discarded; {html.escape(layer.attrs['loss'])} loss.</p>"
     )
-    return f"<div class=side><div>{image(drawn, alt)}</div><div class=wide>{_verdict(own, step)}{said}</div></div>"
+    return f"<div class=side><div>{image(drawn, alt)}</div><div class=wide>{_verdict(own, step)}{explained}</div></div>"
 
 
 def _verdict(own: xr.Dataset, step: int) -> str:
@@ -138,27 +138,27 @@ def _verdict(own: xr.Dataset, step: int) -> str:
     )
 
 
-def _affected(of: HeadMeasures) -> str:
-    hits = [affected_page.hit(context, rank) for rank, context in enumerate(of.contexts, start=1)]
+def _affected(measures: HeadMeasures) -> str:
+    hits = [affected_page.hit(context, rank) for rank, context in enumerate(measures.contexts, start=1)]
     return (
-        f"<p class=quiet>Of {of.affected_pass.tokens} held-out tokens, those whose loss rises most under resample "
-        f"ablation of {of.head} ({DRAWS} donors): chosen with one half of the donors, printed with the other (95% over "
-        "donors). Blue: where it attends from the token before the marked one.</p>"
+        f"<p class=quiet>Of {measures.affected_pass.tokens} held-out tokens, those whose loss rises most under resample "
+        f"ablation of {measures.head} ({DRAWS} donors): chosen with one half of the donors, printed with the other (95% "
+        "confidence intervals over the donors). Blue: where it attends from the token before the marked one.</p>"
         f"<div class=hits>{''.join(hits) or 'No such token.'}</div>"
     )
 
 
-def _composition(of: HeadMeasures) -> str:
-    frame = of.composition
-    into, out = frame[frame.target == of.head], frame[frame.source == of.head]
+def _composition(measures: HeadMeasures) -> str:
+    frame = measures.composition
+    into, out = frame[frame.target == measures.head], frame[frame.source == measures.head]
     parts = [_pairs(part, other) for part, other in ((into, "source"), (out, "target")) if len(part)]
-    said = (
+    explained = (
         "<p class=quiet>Composition score of the weights, from 0 to 1. By chance it is "
         f"{float(frame.baseline.iloc[0]):.3f}: the same two matrices, turned against each other at random. In "
-        "brackets, and as shade: by how many standard deviations of that chance it is above (of the squared score). "
+        "brackets, and as shade: by how many standard deviations of chance the squared score is above it. "
         f"Bold: at least {STRONG:g}.</p>"
     )
-    return f"<div class=side>{''.join(parts)}<div class=wide>{said}</div></div>"
+    return f"<div class=side>{''.join(parts)}<div class=wide>{explained}</div></div>"
 
 
 def _pairs(frame: pd.DataFrame, other: str) -> str:
@@ -180,30 +180,33 @@ def _score(row: dict) -> str:
     return f'<span style="background:rgba(0,114,178,{shade:.2f});padding:.1rem .3rem;border-radius:3px">{strong}</span>'
 
 
-def _paths(of: HeadMeasures) -> str:
-    frame, parts = of.paths, []
+def _paths(measures: HeadMeasures) -> str:
+    frame, parts = measures.paths, []
     between = frame[frame.via != ""]
-    for other, words in (("source", f"into {of.head}, from each earlier head"), ("target", f"out of {of.head}")):
-        part = between[(between.target if other == "source" else between.source) == of.head]
+    for other, words in (
+        ("source", f"into {measures.head}, from each earlier head"),
+        ("target", f"out of {measures.head}"),
+    ):
+        part = between[(between.target if other == "source" else between.source) == measures.head]
         if len(part):
             drawn = image(head_paths.draw(part, other), f"what cutting each path {words} costs, with 95% intervals")
             parts.append(f"<div><h3>Paths {words}</h3>{drawn}</div>")
-    direct, note = frame[frame.via == ""].iloc[0], of.of.cells.run.path_note
-    said = (
+    direct, note = frame[frame.via == ""].iloc[0], measures.of.cells.run.path_note
+    explained = (
         f"<p>Its own path to the output: <b>{plus_minus(direct.effect, direct.effect_se)}</b> nats per token "
         "of held-out text.</p><p class=quiet>One path at a time is cut (mean ablation of what it carries, layer norm "
-        "recomputed). Bars: 95% intervals, by document above, by sequence below. Positive: the path helps."
-        f"{f' {html.escape(note)}.' if note else ''}</p>"
+        "recomputed). Bars: 95% confidence intervals, clustered by document above, by sequence below. Positive: the path "
+        f"helps.{f' {html.escape(note)}.' if note else ''}</p>"
     )
-    return f"<div class=side>{''.join(parts)}<div class=wide>{said}</div></div>{_numbers(frame)}"
+    return f"<div class=side>{''.join(parts)}<div class=wide>{explained}</div></div>{_numbers(frame)}"
 
 
 def _numbers(frame: pd.DataFrame) -> str:
-    """Every path, the largest effect first, to be unfolded."""
+    """Every path in a table that is folded away, the largest effect first."""
     ranked = frame.reindex(frame.effect.abs().sort_values(ascending=False).index).to_dict("records")
     rows = [
-        [_path(at), plus_minus(at["effect"], at["effect_se"], 4), plus_minus(at["copy_gain"], at["copy_gain_se"])]
-        for at in ranked
+        [_path(row), plus_minus(row["effect"], row["effect_se"], 4), plus_minus(row["copy_gain"], row["copy_gain_se"])]
+        for row in ranked
     ]
     columns = ("path", "loss rise, nats per token", "copy gain removed, nats per token")
     return f"<details><summary>All {len(rows)} paths in numbers</summary>{table(columns, rows)}</details>"

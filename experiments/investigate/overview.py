@@ -1,4 +1,4 @@
-"""All heads of a run at a checkpoint: what each is, what it costs to remove it, its learning coefficient."""
+"""All heads of a run at a checkpoint: what each is, what ablating it costs, its learning coefficient."""
 
 import html
 
@@ -11,7 +11,7 @@ from experiments.measurements.rllc import RLLC
 from experiments.pages import shell
 from experiments.statistics.intervals import plus_minus
 
-COLUMNS = ("head", "type", "loss without it", "rLLC", "token before", "itself", "after its repeat", "learned")
+COLUMNS = ("head", "type", "loss rise", "rLLC", "previous token", "current token", "prefix matching", "learned")
 TYPES = ("type", "effect", "effect_se", *(f"{score}{end}" for score in ATTENTION for end in ("", "_se")))
 
 
@@ -34,8 +34,8 @@ def overview(of: Snapshot) -> str:
         row += [_number(at, "rllc", 2) + _doubt(_text(at["verdict"]))]
         row += [f"{at[score]:.2f}" if pd.notna(at[score]) else "" for score in ATTENTION]
         rows.append([*row, f"{at['learned']:.0f}" if pd.notna(at["learned"]) else ""])
-    missing = [html.escape(part.rstrip(".")) for part in (types, rllc) if isinstance(part, str)]
-    said = "".join(f"<p>Not measured: {line}.</p>" for line in missing)
+    missing = [reason for reason in (types, rllc) if isinstance(reason, str)]
+    remarks = "".join(map(shell.not_measured, missing))
     llc = of.cells.plan.llc
     lead = (
         f"{model['n_layers']} layers of {model['n_heads']} heads, {len(run.steps)} checkpoints (steps "
@@ -44,12 +44,12 @@ def overview(of: Snapshot) -> str:
     notes = (
         "Intervals: 95%. Loss without it: its rise under mean ablation, nats per token of held-out text. rLLC: "
         f"{llc.name} settings (nbeta {llc.nbeta:g}, localization {llc.localization:g}), no unit; compare within a "
-        "layer. Then its mean attention (0 to 1) to the token before, to the token itself, and, on random tokens that "
-        "repeat, to what followed the token before; and how many multigrams of the model it has learned."
+        "layer. Then its mean attention (0 to 1) to the previous token and to the current one, and its prefix-matching "
+        "score on repeated random tokens; learned: how many multigrams of the model it has learned."
     )
     note = run.corpus_note(of.cells.inputs.corpus)
-    said += f"<p><b>Note:</b> {html.escape(note)}.</p>" if note else ""
-    body = f"<h1>{html.escape(run.name)}</h1><p class=quiet>{html.escape(lead)}</p>{said}"
+    remarks += f"<p><b>Note:</b> {html.escape(note)}.</p>" if note else ""
+    body = f"<h1>{html.escape(run.name)}</h1><p class=quiet>{html.escape(lead)}</p>{remarks}"
     table = shell.table(COLUMNS, rows, words=(0, 1))
     return shell.fragment(f"{body}{table}<p class=quiet>{html.escape(notes)}</p>")
 

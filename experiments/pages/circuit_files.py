@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from circuits import graph
-from experiments.figures.files import write_drawn
+from experiments.figures import files
 from experiments.pages import circuit_page
 from experiments.plots import circuit as picture
 from experiments.plots.render import svg
@@ -20,6 +20,7 @@ from experiments.tasks.discovery import Discovered, frame
 
 
 def sentences(found: Discovered) -> list[str]:
+    """What was found and how good a circuit it is, as plain text without full stops."""
     table, quality, random = found.table, found.quality, found.random
     return [
         f"task {found.task}, step {found.step}: logit difference {float(table.clean):.2f} on {table.attrs['prompts']} "
@@ -34,21 +35,23 @@ def sentences(found: Discovered) -> list[str]:
 
 
 def _spread(values: np.ndarray) -> str:
+    """The mean of some draws and their standard deviation."""
     return f"{values.mean():.2f} (sd {values.std(ddof=1):.2f})"
 
 
 def explanation(found: Discovered, error: str) -> str:
-    """What the columns of a table say; error: of effects, how it is told."""
-    overlap = f"how far both ends matter for the same of {found.text_tokens} tokens of held-out text"
+    """What the columns of a table say; error: in what form the error of effects stands there."""
+    overlap = f", and how far both heads matter for the same of {found.text_tokens} tokens of held-out text"
+    no_overlap = " (the overlap of affected tokens is not measured: there is no text for it)"
     return (
         f"effect of patching one path (what its source writes on the corrupted prompt), with {error} over prompts; "
-        "EAP-IG's estimate of it; faithfulness that the circuit loses without the path; for paths between heads, in "
-        "standard deviations of chance, their composition"
-        + (f", and {overlap}" if found.text_tokens else " (overlap of affected tokens: there is no text for it)")
+        "EAP-IG's estimate of it; faithfulness that the circuit loses without the path; for paths between heads, their "
+        "composition score in standard deviations above chance" + (overlap if found.text_tokens else no_overlap)
     )
 
 
 def as_text(found: Discovered, top: int) -> str:
+    """The sentences and the `top` strongest paths, for a terminal."""
     lines = [*sentences(found), explanation(found, "its standard error")]
     for row in frame(found).head(top).to_dict("records"):
         numbers = f"{row['effect']:>8.2f} ({row['se']:.2f}){row['eap_ig']:>9.2f}{row['faithfulness_lost']:>8.2f}"
@@ -58,55 +61,58 @@ def as_text(found: Discovered, top: int) -> str:
 
 
 def write(cells: Cells, found: Discovered, top: int, formed: dict[int, nx.DiGraph] | None = None) -> list[Path]:
-    """circuit_TASK_STEP: graph (node-link and MIB JSON), table (CSV), picture (SVG and PNG) and page (HTML) with the
-    `top` paths; formed: graphs by step, for circuit_TASK_formation (node-link JSON, picture) and the page.
+    """Writes circuit_TASK_STEP as graph (node-link and MIB JSON), table (CSV), picture (SVG and PNG) and page (HTML)
+    with the `top` paths; returns all paths of files.
+
+    formed: graphs by step, for circuit_TASK_formation (node-link JSON and picture), which the page then shows too.
     """
     name, cfg = f"circuit_{found.task}_{found.step}", cells.run.model_config()
     title = f"{cells.run.name}, step {found.step}: paths that carry {found.task}"
     drawn = {name: picture.draw(found.graph, title)}
     captions = {name: f"{title}. Width: effect of patching the path; all that were found, at most {picture.SHOWN}."}
-    files = {
+    contents = {
         f"{name}.json": json.dumps(graph.node_link(found.graph)),
         f"{name}_mib.json": json.dumps(graph.mib(found.graph, cfg)),
         f"tables/{name}.csv": frame(found).to_csv(index=False, float_format="%.6g"),
     }
     if formed:
         over = f"circuit_{found.task}_formation"
-        files[f"{over}.json"] = json.dumps(graph.formation_node_link(formed))
+        contents[f"{over}.json"] = json.dumps(graph.formation_node_link(formed))
         drawn[over] = picture.draw_formation(
             _labelled(cells, formed), f"{cells.run.name}: paths that carry {found.task}, as they form"
         )
         captions[over] = (
             "The same at checkpoints of the run, each at a false-discovery rate of 5%; widths compare between panels."
         )
-    files[f"{name}.html"] = circuit_page.page(
+    contents[f"{name}.html"] = circuit_page.page(
         title,
         sentences(found),
         [(svg(figure, captions[key]), captions[key]) for key, figure in drawn.items()],
-        circuit_page.table(frame(found).head(top), explanation(found, "a 95% interval")),
+        circuit_page.table(frame(found).head(top), explanation(found, "its 95% confidence interval")),
         command(cells, found, bool(formed)),
     )
-    for file, text in files.items():
+    for file, text in contents.items():
         write_bytes(cells.folder / file, text.encode())
-    pictures = [path for key, figure in drawn.items() for path in write_drawn(cells, key, figure)]
-    return [*(cells.folder / file for file in files), *pictures]
+    pictures = [path for key, figure in drawn.items() for path in files.write_drawn(cells, key, figure)]
+    return [*(cells.folder / file for file in contents), *pictures]
 
 
 def formation(cells: Cells, task: str) -> dict[int, nx.DiGraph]:
-    """The task's graph at some checkpoints of the run, by step."""
+    """The task's graphs at some checkpoints of the run, by step."""
     steps = path_effects.formation_steps(cells)
     return graph.formation(cells.run.model_config(), path_effects.table(cells, task, steps))
 
 
 def command(cells: Cells, found: Discovered, formed: bool) -> str:
-    """What makes it again."""
+    """The command line that makes the circuit's files again."""
     flag = " --formation" if formed else ""
     return f"python -m experiments circuit --task {found.task} --run {cells.run.name} --step {found.step}{flag}"
 
 
 def _labelled(cells: Cells, formed: dict[int, nx.DiGraph]) -> dict[str, nx.DiGraph]:
+    """The graphs of `formation` under titles of their panels."""
     tokens = tokens_seen(cells.run, list(formed))
     return {
-        f"{seen:.3g} million tokens: logit difference {at.graph['clean']:.2f}": at
-        for seen, at in zip(tokens, formed.values(), strict=True)
+        f"{seen:.3g} million tokens: logit difference {whole.graph['clean']:.2f}": whole
+        for seen, whole in zip(tokens, formed.values(), strict=True)
     }

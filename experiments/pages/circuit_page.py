@@ -15,25 +15,27 @@ def page(title: str, lead: list[str], figures: list[tuple[str, str]], strongest:
     """A whole document; figures: an <svg> element and a caption each; strongest: HTML; the rest is plain text."""
     body = [f"<h1>{html.escape(title)}</h1>", *(f"<p>{shell.sentence(line)}</p>" for line in lead)]
     body += [shell.captioned(svg, caption) for svg, caption in figures]
-    body += ["<h2>The strongest paths</h2>", strongest, "<h2>Again</h2>", f"<p><code>{html.escape(command)}</code></p>"]
+    body += ["<h2>The strongest paths</h2>", strongest]
+    body += ["<h2>How to make it again</h2>", f"<p><code>{html.escape(command)}</code></p>"]
     return shell.page(title, shell.fragment("\n".join(body)))
 
 
-def table(rows: pd.DataFrame, explanation: str) -> str:
-    """Paths, as `discovery.frame` has them, in that order; empty where a column says nothing about a path."""
-    lines = [
+def table(paths: pd.DataFrame, explanation: str) -> str:
+    """Rows of `discovery.frame` in their order, and what the columns say; empty where one says nothing about a path."""
+    rows = [
         [
-            html.escape(row["path"]),
-            plus_minus(row["effect"], row["se"], 2),
-            f"{row['eap_ig']:.2f}",
-            _known(row["faithfulness_lost"], 2),
-            *(_known(row[name], 1) for name in PAIR_COLUMNS),
-            "" if row["found"] else "not found",
+            html.escape(path["path"]),
+            plus_minus(path["effect"], path["se"], 2),
+            _number(path["eap_ig"], 2),
+            _number(path["faithfulness_lost"], 2),
+            *(_number(path[name], 1) for name in PAIR_COLUMNS),
+            "" if path["found"] else "not found",
         ]
-        for row in rows.to_dict("records")
+        for path in paths.to_dict("records")
     ]
-    return f"{shell.table(COLUMNS, lines)}<p class=quiet>{shell.sentence(explanation)}</p>"
+    return f"{shell.table(COLUMNS, rows)}\n<p class=quiet>{shell.sentence(explanation)}</p>"
 
 
-def _known(value: float, digits: int) -> str:
+def _number(value: float, digits: int) -> str:
+    """The value with so many digits; nothing for NaN."""
     return "" if pd.isna(value) else f"{value:.{digits}f}"

@@ -1,4 +1,4 @@
-"""One self-contained page: what was found, each figure with what to see in it and the command that made it."""
+"""A run's report as one page: what was found, each figure with what to see in it, and the command that made it."""
 
 import html
 from pathlib import Path
@@ -19,32 +19,38 @@ from experiments.runs.run import tokens_seen
 from experiments.statistics.intervals import TWO_SIDED, plus_minus
 from experiments.storage.files import write_bytes
 
-_RULES = """
-table.left td, table.left th { text-align: left } table.left td.n { text-align: right }
-"""
-
 
 def write_report(cells: Cells, names: list[str], note: str) -> Path:
-    """Draws these figures into figures/ (SVG and PNG) and writes report.html around them."""
-    sections = [_figure_section(cells, name) for name in names]
-    tokens = _affected(cells)
-    page = "\n".join([_head(cells, note), _findings(cells), *sections, tokens, _how(cells)])
+    """Draws these figures into figures/ (SVG and PNG) and writes report.html around them; returns its path."""
     title = f"{cells.run.name}: which head does what, and when it learned it"
-    body = f"<h1>{html.escape(title)}</h1>\n{page}"
-    document = shell.page(title, shell.fragment(body, affected_page.RULES + _RULES))
+    body = "\n".join(
+        [
+            f"<h1>{html.escape(title)}</h1>",
+            _head(cells, note),
+            _findings(cells),
+            *(_figure_section(cells, name) for name in names),
+            _affected(cells),
+            _how(cells),
+        ]
+    )
     path = cells.folder / "report.html"
-    write_bytes(path, document.encode())
+    write_bytes(path, shell.page(title, shell.fragment(body, affected_page.RULES)).encode())
     return path
+
+
+def best_rival(cuts: xr.Dataset, previous: str) -> tuple[str, str]:
+    """The sources and the input (via) of the cut that removes most, apart from k from the previous-token heads."""
+    removed = cuts.removed.to_series().drop((previous, "k"))
+    source, via = removed.idxmax()
+    return str(source), str(via)
 
 
 def _figure_section(cells: Cells, name: str) -> str:
     svg, _ = files.write_figure(cells, name)
-    module = figures.get(name)
-    picture = shell.captioned(shell.embedded(svg.read_bytes(), module.CAPTION), module.CAPTION)
-    return (
-        f"<h2>{html.escape(module.TITLE)}</h2>\n{picture}\n"
-        f"<p class=quiet>Made by <code>{html.escape(files.figure_command(cells, name))}</code></p>"
-    )
+    figure = figures.get(name)
+    picture = shell.captioned(shell.embedded(svg.read_bytes(), figure.CAPTION), figure.CAPTION)
+    command = html.escape(files.figure_command(cells, name))
+    return f"<h2>{html.escape(figure.TITLE)}</h2>\n{picture}\n<p class=quiet>Made by <code>{command}</code></p>"
 
 
 def _head(cells: Cells, note: str) -> str:
@@ -57,7 +63,7 @@ def _head(cells: Cells, note: str) -> str:
         f"{model['n_layers']} layers, {model['n_heads']} heads of width {model['d_head']} each, "
         f"d_model {model['d_model']}, "
         f"{kind}, {made}; {tokens:.0f} million training tokens, "
-        f"{len(run.steps)} checkpoints, measured on held-out text of the corpus {cells.plan.corpus}."
+        f"{len(run.steps)} checkpoints, measured on held-out text of the corpus {html.escape(cells.plan.corpus)}."
     ]
     if note:
         lines.append(f"<b>Note:</b> {html.escape(note)}.")
@@ -68,7 +74,7 @@ def _affected(cells: Cells) -> str:
     try:
         return report_tokens.section(cells)
     except NotMeasurable as error:  # too little text, or too short rows, for this part alone
-        return f"<h2>The most affected tokens</h2>{shell.not_measured(error)}"
+        return f"<h2>The most affected tokens</h2>\n{shell.not_measured(error)}"
 
 
 def _findings(cells: Cells) -> str:
@@ -76,50 +82,43 @@ def _findings(cells: Cells) -> str:
     circuit = cells.table(INDUCTION_HEADS).isel(step=0)
     scores = cells.table(SCORES).isel(step=-1)
     previous, induction = circuit.attrs["previous"], circuit.attrs["induction"]
-    rows = [
-        "<h2>The induction circuit</h2>",
-        f"<p>Previous-token heads: {_with_scores(scores, previous, 'previous_token')}. "
-        f"Induction heads (prefix-matching score): {_with_scores(scores, induction, 'prefix_matching')}. "
-        f"Their strongest composition through keys: {_key_composition(cells, previous, induction)}.</p>",
-        f"<p>What is removed of the copy gain (nats per token, 95% intervals) when paths into {induction} are cut, "
-        "by mean ablation of what each source sends along them:</p>",
-        "<div class=scroll><table class=left><tr><th></th><th>copy gain</th><th>k from "
-        + previous
-        + "</th><th>q from the same</th>"
-        "<th>v</th>"
-        "<th>best other cut of as many heads</th><th>k removes more by</th></tr>",
-    ]
-    for text in circuit.data.values.tolist():
-        rows.append(_cut_row(circuit.sel(data=text), scores.sel(data=text), text, previous))
-    return "\n".join([*rows, "</table></div>", f"<p>{_verdict(circuit, previous)}</p>"])
+    columns = (
+        *("", "copy gain", f"k from {previous}", "q from the same", "v"),
+        *("best other cut of as many heads", "k removes more by"),
+    )
+    rows = [_cut_row(circuit.sel(data=text), scores.sel(data=text), text, previous) for text in circuit.data.values]
+    return "\n".join(
+        [
+            "<h2>The induction circuit</h2>",
+            f"<p>Previous-token heads: {_with_scores(scores, previous, 'previous_token')}. "
+            f"Induction heads (prefix-matching score): {_with_scores(scores, induction, 'prefix_matching')}. "
+            f"Their strongest composition through keys: {_key_composition(cells, previous, induction)}.</p>",
+            "<p>How much of the copy gain is removed (nats per token, 95% confidence intervals) when paths into "
+            f"{induction} are cut (mean ablation of what each source writes):</p>",
+            shell.table(columns, rows),
+            f"<p>{_verdict(circuit, previous)}</p>",
+        ]
+    )
 
 
-def _cut_row(cuts: xr.Dataset, scores: xr.Dataset, text: str, previous: str) -> str:
-    claimed = [_interval(cuts.sel(sources=previous, via=via), "removed") for via in ("k", "q", "v")]
+def _cut_row(cuts: xr.Dataset, scores: xr.Dataset, text: str, previous: str) -> list[str]:
     source, via = best_rival(cuts, previous)
     rival = cuts.sel(sources=source, via=via)
-    cells = [
+    return [
+        style.TEXT_NAMES[text],
         _interval(scores, "copy_gain"),
-        *claimed,
+        *(_interval(cuts.sel(sources=previous, via=name), "removed") for name in ("k", "q", "v")),
         f"{_interval(rival, 'removed')} ({via} from {source})",
         _interval(rival, "shortfall"),
     ]
-    return f"<tr><td>{style.TEXT_NAMES[text]}</td>" + "".join(f"<td class=n>{cell}</td>" for cell in cells) + "</tr>"
-
-
-def best_rival(cuts: xr.Dataset, previous: str) -> tuple[str, str]:
-    """The cut that removes most, apart from k from the previous-token heads."""
-    removed = cuts.removed.to_series().drop((previous, "k"))
-    source, via = removed.idxmax()
-    return str(source), str(via)
 
 
 def _verdict(circuit: xr.Dataset, previous: str) -> str:
     """One sentence: does k from the previous-token heads remove more than every other cut, beyond its interval?"""
     beaten = []
     for text in circuit.data.values.tolist():
-        at = circuit.sel(data=text)
-        rival = at.sel(dict(zip(("sources", "via"), best_rival(at, previous), strict=True)))
+        cuts = circuit.sel(data=text)
+        rival = cuts.sel(dict(zip(("sources", "via"), best_rival(cuts, previous), strict=True)))
         beaten.append(float(rival.shortfall) > TWO_SIDED * float(rival.shortfall_se))
     if all(beaten):
         return (
@@ -132,8 +131,8 @@ def _verdict(circuit: xr.Dataset, previous: str) -> str:
 
 
 def _with_scores(scores: xr.Dataset, heads: str, score: str) -> str:
-    at = {head: scores.sel(restriction=head) for head in heads.split("+")}
-    return ", ".join(f"{head} ({_interval(found, score, digits=3)})" for head, found in at.items())
+    names = heads.split("+")
+    return ", ".join(f"{name} ({_interval(scores.sel(restriction=name), score, digits=3)})" for name in names)
 
 
 def _key_composition(cells: Cells, previous: str, induction: str) -> str:
@@ -144,16 +143,16 @@ def _key_composition(cells: Cells, previous: str, induction: str) -> str:
     return f"{source} into {target}, {value:.3f} against {base:.3f} ± {spread:.3f} (sd) of random matrices"
 
 
-def _interval(at: xr.Dataset, name: str, digits: int = 2) -> str:
-    return plus_minus(float(at[name]), float(at[f"{name}_se"]), digits)
+def _interval(measured: xr.Dataset, name: str, digits: int = 2) -> str:
+    return plus_minus(float(measured[name]), float(measured[f"{name}_se"]), digits)
 
 
 def _how(cells: Cells) -> str:
     llc = cells.plan.llc
     rllc = cells.table(RLLC)
     relative = (rllc.se / rllc.value).values
-    trusted, all_of_them = int((rllc.verdict == "trust").sum()), rllc.verdict.size
-    felt = float((rllc.value / rllc.temperature / rllc.noise_value).median())
+    trusted, estimates = int((rllc.verdict == "trust").sum()), rllc.verdict.size
+    of_noise = float((rllc.value / rllc.temperature / rllc.noise_value).median())
     return (
         "<h2>How these numbers were made</h2><p>Weights as trained, nothing folded (composition scores fold ln1 into "
         "the reading weights). Learning coefficients: SGLD, "
@@ -162,10 +161,10 @@ def _how(cells: Cells) -> str:
         "discarded); every loss is paired with the "
         "loss of the unperturbed weights on the same minibatch, and errors are those of the chain-averaged series. "
         f"Median standard error {100 * float(xr.DataArray(relative).median()):.1f}% of the value; "
-        f"{int(rllc.bad_chains.sum())} chains diverged; the health record trusts {trusted} of {all_of_them} estimates. "
-        f"Median kappa {float(rllc.kappa.median()):.2f}, and the median value is {felt:.2f} of what plain noise gives: "
-        "at these settings an rLLC is a sensitivity to noise, in proportion to nbeta and dependent on the scale of the "
-        "weights. Read differences within a layer, not absolute values. Path cuts are exact: the source's "
+        f"{int(rllc.bad_chains.sum())} chains diverged; the health record trusts {trusted} of {estimates} estimates. "
+        f"Median kappa {float(rllc.kappa.median()):.2f}, and the median value is {of_noise:.2f} of what plain noise "
+        "gives: at these settings an rLLC is a sensitivity to noise, in proportion to nbeta and dependent on the scale "
+        "of the weights. Read differences within a layer, not absolute values. Path cuts are exact: the source's "
         "contribution is replaced before the target's layer norm, which is recomputed. "
         "Every number stands in <code>tables/</code> and <code>summary.json</code>.</p>"
         "<p class=quiet>All of it: "

@@ -32,7 +32,8 @@ tr, tbody tr:nth-child(even), tbody tr:hover, thead { background: transparent !i
 td, th { padding: .2rem .45rem; text-align: right; white-space: nowrap; border: 0; border-bottom: 1px solid #ddd;
 font-variant-numeric: tabular-nums; color: inherit; vertical-align: baseline; font-weight: 400 }
 th { font-weight: 600; vertical-align: bottom; white-space: normal }
-td.w, th.w, td:first-child, th:first-child { text-align: left } table.loose td.w { white-space: normal }
+td.w, th.w, td:first-child, th:first-child { text-align: left }
+table.loose td { white-space: normal } table.loose td.w { min-width: 8rem }
 code { background: #f3f3f3 !important; color: inherit !important; padding: .05rem .28rem; border-radius: 3px;
 font: .86em ui-monospace, Menlo, Consolas, monospace }
 .type { display: inline-block; border-radius: 999px; padding: .05rem .7rem; margin-left: .5rem; font-size: .95rem;

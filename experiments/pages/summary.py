@@ -49,13 +49,17 @@ def summary(cells: Cells) -> dict:
 
 
 def write_summary(cells: Cells) -> Path:
+    """Writes summary.json; returns its path."""
     path = cells.folder / "summary.json"
     write_json(path, summary(cells))
     return path
 
 
 def write_tables(cells: Cells) -> list[Path]:
-    """One CSV per kind of cell, long form, traces left out; and the induction head's most affected tokens."""
+    """Writes one CSV per kind of cell (long form, without traces) and one of the induction head's most affected tokens.
+
+    Returns the paths of all that were written.
+    """
     written = []
     for kind in MAIN_JOB:
         table = cells.table(kind)
@@ -76,6 +80,7 @@ def write_tables(cells: Cells) -> list[Path]:
 
 
 def _by_dims(table: xr.Dataset) -> dict[tuple, list]:
+    """Names of variables, by the dimensions that they have."""
     groups: dict[tuple, list] = {}
     for name, variable in table.data_vars.items():
         groups.setdefault(variable.dims, []).append(name)

@@ -20,7 +20,7 @@ COLUMNS = ("multigram", "kind", "completions", "gain", "gain_alone", "gain_of_pa
 
 
 def frame(table: xr.Dataset) -> pd.DataFrame:
-    """One row per head."""
+    """One row per head, with everything that its type rests on."""
     plain = ["type", "effect", "effect_se", *(f"{name}{end}" for name in ATTENTION for end in ("", "_se"))]
     found = table[plain].to_dataframe().reset_index().rename(columns={"restriction": "head"})
     for column, kind in enumerate(table.kind.values.tolist()):
@@ -56,15 +56,15 @@ def multigrams(cells: Cells, table: xr.Dataset) -> pd.DataFrame:
 
 
 def as_text(cells: Cells, table: xr.Dataset, step: int) -> str:
+    """Two lines per head, for a terminal, below what they mean."""
     grams, skips = table.multigrams.values.tolist()
     usual = _shares(table.usual.values)
     lines = [
         f"{cells.run.name}, step {step}, {table.attrs['tokens']} tokens of {table.attrs['documents']} held-out "
-        f"documents ({cells.plan.corpus}). Effect: loss under mean ablation of the head minus loss without it, "
-        "nats per token, 95% by document",
-        f"attention: to the token before, to the token itself, on random tokens that stand four times to what followed "
-        f"the own token before. The model has {grams} n-grams and {skips} skip n-grams that are completed at least "
-        f"{FEWEST} times",
+        f"documents ({cells.plan.corpus}). Effect: loss rise under mean ablation of the head, nats per token, with its "
+        "95% confidence interval, clustered by document",
+        "attention: mean attention to the token before, mean attention to the token itself, prefix-matching score. "
+        f"The model has {grams} n-grams and {skips} skip n-grams that are completed at least {FEWEST} times",
         f"of all tokens: {usual}",
     ]
     for name in table.restriction.values.tolist():
@@ -80,7 +80,7 @@ def as_text(cells: Cells, table: xr.Dataset, step: int) -> str:
 
 
 def write(cells: Cells, table: xr.Dataset, step: int) -> list[Path]:
-    """tables/types_STEP.csv, tables/multigrams_STEP.csv, figures/types_STEP."""
+    """Writes tables/types_STEP.csv, tables/multigrams_STEP.csv and figures/types_STEP; returns all paths."""
     tables = {f"types_{step}": frame(table), f"multigrams_{step}": multigrams(cells, table)}
     written = []
     for name, content in tables.items():
@@ -91,11 +91,12 @@ def write(cells: Cells, table: xr.Dataset, step: int) -> list[Path]:
 
 
 def _shares(values: np.ndarray) -> str:
+    """Shares of kinds of tokens in percent; those below one half percent are left out."""
     named = zip((*KINDS, "none"), values.tolist(), strict=True)
     return ", ".join(f"{100 * share:.0f}% {kind}" for kind, share in named if share > 0.005)
 
 
 def _few(at: xr.Dataset) -> str:
-    """Different ones among equally many completions, where there are so many."""
+    """How many different multigrams are learned among equally many completions; nothing where there are too few."""
     rarefied = float(at.rarefied)
     return "" if np.isnan(rarefied) else f", {rarefied:.0f} different among {RAREFIED_TO} completions"

@@ -31,7 +31,7 @@ def svg(figure: Figure, name: str) -> str:
     return f'{opening} role="img" aria-label="{label}"><title>{label}</title>{rest}'
 
 
-def _saved(figure: Figure, suffix: Literal["svg", "png"], dpi: float | Literal["figure"]) -> bytes:
+def _saved(figure: Figure, suffix: Literal["svg", "png"], dpi: int | Literal["figure"]) -> bytes:
     content = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "devcircuits", "font.family": "DejaVu Sans"}):
         metadata = {"Date": None} if suffix == "svg" else None

@@ -11,6 +11,7 @@ from scipy.cluster.hierarchy import cut_tree, linkage
 from scipy.cluster.vq import ClusterError, kmeans2
 from scipy.spatial.distance import pdist
 
+from ablations.not_measurable import NotMeasurable
 from experiments.statistics.permutation import LIMIT, distinct, p_value, permutations
 
 Method = Literal["k-means", "hierarchical", "DTW"]
@@ -45,9 +46,9 @@ def cluster(
     ValueError where k is not between 1 and the number of heads, or a value is not finite.
     """
     if not 1 <= k <= len(curves):
-        raise ValueError(f"k={k} clusters of {len(curves)} heads: k lies between 1 and the number of heads")
+        raise NotMeasurable(f"k={k} clusters of {len(curves)} heads: k lies between 1 and the number of heads")
     if not np.isfinite(curves).all():
-        raise ValueError("a curve has values that are not finite: leave that head or step out in so many words")
+        raise NotMeasurable("a curve has values that are not finite: leave that head or step out in so many words")
     points = scaled(curves, scaling)
     if k == 1 or k == len(points):
         return np.arange(len(points)) if k > 1 else np.zeros(len(points), dtype=np.int64)
@@ -72,7 +73,7 @@ def k_means(
         if mistake < best * (1 - 1e-12):
             best, found = mistake, labels
     if found is None:
-        raise ValueError(f"k={k} clusters were not found: the curves have fewer different ones")
+        raise NotMeasurable(f"k={k} clusters were not found: the curves have fewer different ones")
     return _by_first(found)
 
 
@@ -144,7 +145,7 @@ def summed_rand(
     `LIMIT`; so is every combination of the groups', else draws combine the groups' at random.
     """
     if not groups:
-        raise ValueError("no group of heads: a layer with at least two types of two heads each is needed")
+        raise NotMeasurable("no group of heads: a layer with at least two types of two heads each is needed")
     orders = []
     for place, (labels, types) in enumerate(groups):
         codes = np.unique(types, return_inverse=True)[1]

@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import Float, Real
 from scipy.optimize import isotonic_regression
 
+from ablations.not_measurable import NotMeasurable
+
 Z = 1.959963984540054  # of a 95% interval
 
 
@@ -148,7 +150,7 @@ def critical_points(
     """
     clock = _clock(steps)
     if len(steps) < 8:
-        raise ValueError(f"{len(steps)} checkpoints are too few to smooth: give 8 or more")
+        raise NotMeasurable(f"{len(steps)} checkpoints are too few to smooth: give 8 or more")
     width = _best_width(clock, values) if bandwidth is None else bandwidth
     grid = np.interp(np.arange(0, len(clock) - 1 + 1e-9, 0.05), np.arange(len(clock)), clock)
     level, slope = _local_fits(clock, grid, width)

@@ -324,7 +324,7 @@ def test_figures_show_every_head_that_is_not_inactive(study: PlantedStudy, monke
     drawn = clustering.draw(of_curves)
     assert [len(axis.containers) for axis in drawn.axes] == [5, 6, 0]
     monkeypatch.setattr(memorization, "Study", lambda of: study)
-    table = memorization.compute(cells.run, cells.folder, cells.plan)
+    table = memorization.compute(cells)
     panels = memorization.draw(table).axes
     assert [len(axis.containers) for axis in panels[:3]] == [5, 6, 11]
     assert panels[0].get_title() == "layer 0, by the end (step 28000)"

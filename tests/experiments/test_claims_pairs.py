@@ -265,7 +265,7 @@ def test_claims_and_figures_read_a_run(
     assert scores.untrained is not None and np.isfinite(scores.late - scores.early).all()
     outcome(composition.judge([scores], {run.name: [("L0H0", "L1H0")]}))
     monkeypatch.setattr(Study, "types", lambda study, cells, step: _types(one.heads))
-    data = tokens_in_context.compute(run, tmp_path, cells.plan)
+    data = tokens_in_context.compute(cells)
     top = one.effect.max(2)
     np.testing.assert_allclose(data.effect.isel(shown=0).values, top, rtol=1e-4)  # the most affected of all
     assert (data.before.str.len() <= tokens_in_context.BEFORE).all()

@@ -300,7 +300,7 @@ def test_cutting_the_previous_token_head_takes_the_attention(
 ) -> None:
     monkeypatch.setattr(induction_cuts, "SEQUENCES", 4)
     on = Inputs(RUN, plan.default_plan(f"text:{corpus_file}", 256))
-    found = induction_cuts._measure(on, RUN.steps[-1], "L0H5", "L1H4")
+    found = induction_cuts.measure(on, RUN.steps[-1], Cells(Path("unused"), RUN, on.plan), ["L0H5", "L1H4"])
     lost = found.attention_lost.mean("sequence") / found.attention.mean()
     assert dict(found.sizes) == {"method": 2, "sources": 8, "via": 3, "sequence": 4}
     assert (lost.sel(sources="L0H5", via="k") > 0.8).all() and (np.abs(lost.sel(via="v")) < 1e-6).all()

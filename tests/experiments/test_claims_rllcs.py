@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from ablations.not_measurable import NotMeasurable
 from experiments import runs
 from experiments.claims import specialisation, table, transfer
 from experiments.claims.specialisation import Heads
@@ -167,7 +168,7 @@ def test_the_sweep_is_read_for_its_own_key_only(tmp_path, monkeypatch) -> None:
     values = xr.Dataset(
         {"value": (("step",), [1.0]), "trace_loss": (("step", "draw"), np.ones((1, 5)))}, {"step": [10]}
     )
-    path = committed.write(key, values)
+    path = committed.write(key, committed.without_traces(values))
     assert path.is_relative_to(tmp_path)
     found = committed.read(key)
     assert found is not None
@@ -179,7 +180,7 @@ def test_the_sweep_is_read_for_its_own_key_only(tmp_path, monkeypatch) -> None:
 
 def test_a_claim_that_cannot_be_measured_says_why(monkeypatch, caplog) -> None:
     def refuse(study: object) -> None:
-        raise ValueError("no text is left")
+        raise NotMeasurable("no text is left")
 
     monkeypatch.setattr(table, "CLAIMS", (specialisation,))
     monkeypatch.setattr(specialisation, "find", refuse)
@@ -188,3 +189,13 @@ def test_a_claim_that_cannot_be_measured_says_why(monkeypatch, caplog) -> None:
     assert (found.claim.number, found.verdict) == (5, "not testable")
     assert "no text is left" in found.diagnosis
     assert "specialisation" in table.as_text([found])
+
+
+def test_a_bug_in_a_claim_is_no_verdict(monkeypatch) -> None:
+    def fail(study: object) -> None:
+        np.concatenate([np.zeros(2), np.zeros((2, 2))])
+
+    monkeypatch.setattr(table, "CLAIMS", (specialisation,))
+    monkeypatch.setattr(specialisation, "find", fail)
+    with pytest.raises(ValueError, match="all the input arrays"):
+        table.find_all(Study(()))

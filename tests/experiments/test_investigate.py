@@ -17,12 +17,15 @@ from circuits import composition
 from experiments import runs
 from experiments.__main__ import main
 from experiments.heldout import ablation_pass, head_types
+from experiments.heldout.head_types import HEAD_TYPES
 from experiments.investigate.investigation import Investigation
 from experiments.measurements.composition import COMPOSITION
 from experiments.measurements.paths import PATHS
 from experiments.measurements.rllc import RLLC
 from experiments.pages import shell
-from experiments.results import cells, committed
+from experiments.results import committed
+from experiments.results.keys import key
+from experiments.runs.run import Run
 from experiments.storage import store, tensorfile
 from tests.conftest import make_model
 
@@ -246,8 +249,10 @@ def test_committed_types_are_read_where_they_are_of_the_same(
     there = inv.snapshot.cells
     wanted = head_types.pass_of_types(there, 60, 1500)
     made = head_types.table(there, wanted)
-    path = head_types.commit(there, wanted)
-    assert path.stat().st_size < 1.1 * store.cell_path(there.folder, head_types._key(there, wanted)).stat().st_size
+    own = {"ablation": wanted.record()}
+    path = there.commit(HEAD_TYPES, 60, **own)
+    stored = store.cell_path(there.folder, key(there.inputs, HEAD_TYPES, 60, own))
+    assert path.stat().st_size < 1.1 * stored.stat().st_size
     elsewhere = replace(there, folder=tmp_path / "elsewhere")
     found = head_types.table(elsewhere, wanted)
     assert not (tmp_path / "elsewhere").exists()
@@ -257,17 +262,20 @@ def test_committed_types_are_read_where_they_are_of_the_same(
     assert head_types.known(replace(elsewhere, committed=False), wanted) is None
     for other in (head_types.pass_of_types(there, 30, 1500), head_types.pass_of_types(there, 60, 1600)):
         assert head_types.known(elsewhere, other) is None
-    monkeypatch.setattr("experiments.results.cells._weights", lambda folder, step: "others")
+    monkeypatch.setattr(Run, "model_digest", lambda run, step: "others")
     assert head_types.known(elsewhere, wanted) is None
 
 
 def test_the_bundled_types_are_of_the_bundled_weights() -> None:
-    files = sorted((committed.FOLDER / "cells").glob("swept_types_*"))
+    files = sorted((committed.FOLDER / "cells").glob("types_*"))
     assert len(files) == 3
+    weights, own = set(), set()
     for number, file in enumerate(files):
         arrays, metadata = tensorfile.read(file)
         run = runs.open_run(f"mini-seed{number}")
         key = metadata["key"]
-        assert (key["run"], key["step"], key["survey"]["tokens"]) == (run.name, run.steps[-1], head_types.TOKENS)
-        assert key["weights"] == cells._weights(run.folder, run.steps[-1])
+        assert (key["step"], key["ablation"]["tokens"]) == (run.steps[-1], head_types.TOKENS)
+        own.add(run.model_digest(run.steps[-1]))
+        weights.add(key["weights"])
         assert file.stat().st_size < 300_000 and len(arrays["effect"]) == 16
+    assert weights == own

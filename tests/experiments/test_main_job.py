@@ -131,7 +131,7 @@ def test_killed_main_job_ends_in_the_same_bits(reproduced: Path, trained: Path, 
     kills = kill_until_done([generator.uniform(7, 14) for _ in range(2)], *arguments, cwd=trained)
     assert kills > 0
     cells = same_files(reproduced, tmp_path / "out", "cells/*.safetensors")
-    parts = [name for name in cells if "/survey_" in name or name.startswith("survey_")]
+    parts = [name for name in cells if "ablation_pass_" in name]
     assert parts
     # five kinds of every checkpoint; circuit; rLLCs; parts of the pass over text, and the tokens chosen
     assert len(cells) == 5 * 4 + 1 + 4 * 8 + len(parts) + 1
