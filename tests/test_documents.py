@@ -28,7 +28,9 @@ from ablations.changes import parse_change
 from ablations.names import parse_head
 from experiments import __main__ as command_line
 from experiments import figures, runs
-from experiments.results import cells, plan
+from experiments.measurements.rllc import RLLC
+from experiments.results.cells import Cells
+from experiments.results.plan import default_plan
 from experiments.runs import presets
 from experiments.tasks import task_prompts
 from tests.experiments.conftest import command
@@ -185,8 +187,8 @@ def run_page(page: Path) -> None:
 def a_sweep_has_begun() -> None:
     """One head of the bundled run is sampled, where docs/sweeps.md reads what there is by now."""
     run = runs.open_run("mini-seed0")
-    planned = plan.default_plan("python", 256)
-    cells.work_rllc(Path("results/mini-seed0"), run.folder, planned, run.steps[-1], [(1, 4)])
+    cells = Cells(Path("results/mini-seed0"), run, default_plan("python", 256))
+    cells.get(RLLC, run.steps[-1], restriction="L1H4")
 
 
 # what a page says has been done before

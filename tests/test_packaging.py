@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("ablations", "llc", "circuits", "experiments")
 RUNS = ("mini-seed0", "mini-seed0-1layer", "mini-seed1", "mini-seed2")
 # what lies about in a checkout, by folder or by ending
-FOREIGN = ("__pycache__", ".venv", ".git", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", "site", "runs")
+FOREIGN = ("__pycache__", ".venv", ".git", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", "site")
 FOREIGN_SUFFIXES = (".pyc", ".pt", ".lock", ".damaged", ".zarr")
 
 
@@ -62,7 +62,8 @@ def wrong(names: set[str]) -> list[str]:
         for name in names
         if set(parts[name]) & set(FOREIGN)
         or name.endswith(FOREIGN_SUFFIXES)
-        or parts[name][0] == "results"
+        or parts[name][0] in ("results", "runs")
+        or ("runs" in parts[name] and not name.endswith(".py"))  # the folder of code by that name holds code alone
         or "train_state" in parts[name]
     )
 
@@ -103,7 +104,13 @@ def test_the_sdist_holds_what_is_needed_to_build_and_to_test(built: Path) -> Non
 
 def test_files_that_do_not_belong_are_seen() -> None:
     """The negative control."""
-    for name in ("runs/a/config.json", "results/a/log.jsonl", "llc/__pycache__/a.pyc", "runs/a/train_state/state.pt"):
+    for name in (
+        "runs/a/config.json",
+        "experiments/runs/a/config.json",
+        "results/a/log.jsonl",
+        "llc/__pycache__/a.pyc",
+        "runs/a/train_state/state.pt",
+    ):
         assert wrong({name, "llc/sgld.py", "benchmarks/results/speed.json"}) == [name]
 
 
@@ -111,10 +118,12 @@ def test_files_that_do_not_belong_are_seen() -> None:
 def test_the_wheel_works_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
     code = (
         "import ablations, circuits, experiments, llc\n"
-        "from experiments import runs, swept\n"
+        "from experiments import runs\n"
+        "from experiments.results import committed\n"
         "for package in (ablations, circuits, experiments, llc): print(package.__file__)\n"
         "for name in ('mini-seed0', 'mini-seed0-1layer', 'mini-seed1', 'mini-seed2'):\n"
         "    run = runs.open_run(name); run.tokenizer; run.model(run.steps[-1]); print(run.folder)\n"
+        "assert any((committed.FOLDER / 'cells').iterdir())\n"
     )
     places = called(sys.executable, "-c", code, cwd=tmp_path, path=installed).split()
     assert len(places) == len(PACKAGES) + len(RUNS)

@@ -1,1 +1,4 @@
-"""The twelve claims: a statistic, a null, a criterion fixed before looking, and one word for each."""
+"""The findings of the paper as tests: one file for each claim, with its criterion, its null and its negative controls.
+
+`study` holds the runs that all of them look at together, `compute` what they rest on, and `table` what was found.
+"""

@@ -1,4 +1,4 @@
-"""Models from elsewhere, as a run."""
+"""The verb `adopt`: models from elsewhere become a run."""
 
 import argparse
 from pathlib import Path
@@ -43,18 +43,18 @@ def run(arguments: argparse.Namespace) -> None:
     from experiments.runs import adopt, hub
 
     check_out(arguments.out)
-    found = hub.checkpoints(arguments.source)
-    tokens_per_step = found.tokens_per_step if arguments.tokens_per_step is None else arguments.tokens_per_step
+    available = hub.checkpoints(arguments.source)
+    tokens_per_step = available.tokens_per_step if arguments.tokens_per_step is None else arguments.tokens_per_step
     if tokens_per_step is None:
         raise ValueError(
-            f"how many tokens {found.name} saw in a step is not known, and figures' axes are tokens: "
+            f"how many tokens {available.name} saw in a step is not known, and figures' axes are tokens: "
             "give --tokens-per-step (batch size times context)"
         )
-    steps = sorted(arguments.steps or found.steps)
+    steps = sorted(arguments.steps or available.steps)
     for step in steps:
-        hub.check_step(found.name, found.steps, step)
-    tokenizer = pretrained(arguments.tokenizer) if arguments.tokenizer else found.tokenizer()
-    with closing(_loaded(found, steps)) as checkpoints:
+        hub.check_step(available.name, available.steps, step)
+    tokenizer = pretrained(arguments.tokenizer) if arguments.tokenizer else available.tokenizer()
+    with closing(_loaded(available, steps)) as checkpoints:
         written = adopt.adopt(
             arguments.out,
             checkpoints,
@@ -67,10 +67,10 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"wrote {len(written.steps)} checkpoints in {written.folder}")
 
 
-def _loaded(found: "Checkpoints", steps: list[int]) -> "Generator[tuple[int, HookedTransformer], None, None]":
+def _loaded(available: "Checkpoints", steps: list[int]) -> "Generator[tuple[int, HookedTransformer], None, None]":
     """The models one by one, while a bar shows how far they are."""
     from tqdm.auto import tqdm
 
-    with tqdm(steps, desc=found.name, unit="checkpoint") as bar:
+    with tqdm(steps, desc=available.name, unit="checkpoint") as bar:
         for step in bar:
-            yield step, found.model(step)
+            yield step, available.model(step)

@@ -1,4 +1,4 @@
-"""Training."""
+"""The verb `train`: models of a preset from scratch."""
 
 import argparse
 from pathlib import Path

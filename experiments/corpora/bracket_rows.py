@@ -31,12 +31,12 @@ class RowStructure(NamedTuple):
 
 
 def of_rows(rows: Corpus) -> RowStructure:
-    """The structure of these rows. Only documents that are in them are read, and of "python" only the code.
+    """What the tokens of these rows close. Only documents that are in them are read, and of "python" only the code.
 
     Raises ValueError where a document does not encode to the tokens of the rows.
     """
     shape = rows.tokens.shape
-    found = RowStructure(
+    structure = RowStructure(
         kind=np.full(shape, -1, np.int8),
         opener=np.full(shape, -1, np.int16),
         enclosing=np.full(shape, -1, np.int8),
@@ -44,40 +44,41 @@ def of_rows(rows: Corpus) -> RowStructure:
         nested=np.zeros(shape, bool),
         known=np.zeros(shape, bool),
     )
-    tokens, positions, cells = rows.tokens.reshape(-1), rows.positions.reshape(-1), _cells(rows)
-    for number, ids, by_token in _documents(rows, cells):
-        at = cells[number]
-        places, column = positions[at], at % shape[1]
-        if places.max() >= len(ids) or (ids[places] != tokens[at]).any():
+    tokens, positions, cells_of = rows.tokens.reshape(-1), rows.positions.reshape(-1), _cells(rows)
+    for number, ids, by_token in _documents(rows, cells_of):
+        cells = cells_of[number]
+        places, column = positions[cells], cells % shape[1]
+        if places.max() >= len(ids) or (ids[places] != tokens[cells]).any():
             raise ValueError(
                 f"document {number} of corpus {rows.name!r} does not encode to the tokens of its rows: "
                 "the text or the tokenizer has changed, build the rows again"
             )
         for name in ("kind", "enclosing", "nested", "known"):
-            getattr(found, name).reshape(-1)[at] = getattr(by_token, name)[places]
+            getattr(structure, name).reshape(-1)[cells] = getattr(by_token, name)[places]
         for name in ("opener", "outer"):
             place = getattr(by_token, name)[places]
             in_row = column - (places - place)
-            getattr(found, name).reshape(-1)[at] = np.where((place >= 0) & (in_row > 0), in_row, -1)
-    return found
+            getattr(structure, name).reshape(-1)[cells] = np.where((place >= 0) & (in_row > 0), in_row, -1)
+    return structure
 
 
 def _cells(rows: Corpus) -> dict[int, Int64[np.ndarray, " cell"]]:
-    """By document, where its tokens stand in the flattened rows: without BOS, which stands for no text."""
+    """Where the tokens of each document stand in the flattened rows: without BOS, which stands for no text."""
     numbers = np.array(rows.documents)
     numbers[np.asarray(rows.tokens) == corpora.bos(rows.tokenizer)] = -1
     order = np.argsort(numbers, axis=None, kind="stable")
-    found, first = np.unique(numbers.reshape(-1)[order], return_index=True)
-    return {int(number): at for number, at in zip(found, np.split(order, first[1:]), strict=True) if number >= 0}
+    present, first = np.unique(numbers.reshape(-1)[order], return_index=True)
+    cells_of = zip(present, np.split(order, first[1:]), strict=True)
+    return {int(number): cells for number, cells in cells_of if number >= 0}
 
 
 def _documents(
-    rows: Corpus, wanted: dict[int, Int64[np.ndarray, " cell"]]
+    rows: Corpus, cells_of: dict[int, Int64[np.ndarray, " cell"]]
 ) -> Iterator[tuple[int, Int64[np.ndarray, " token"], TokenStructure]]:
-    """Number, tokens and structure of the wanted documents that are Python."""
+    """Number, tokens and structure of each document that has cells in the rows and is Python."""
     batch: list[tuple[int, str]] = []
     for number, text in _sources(rows):
-        if number in wanted:
+        if number in cells_of:
             batch.append((number, text))
         if len(batch) == AT_ONCE:
             yield from _read(batch, rows.tokenizer)
@@ -102,6 +103,7 @@ def _sources(rows: Corpus) -> Iterator[tuple[int, str]]:
 def _read(
     batch: list[tuple[int, str]], tokenizer: Tokenizer
 ) -> Iterator[tuple[int, Int64[np.ndarray, " token"], TokenStructure]]:
+    """Number, tokens and structure of each of these documents."""
     encodings = tokenizer.encode_batch([text for _, text in batch], add_special_tokens=False)
     for (number, text), encoding in zip(batch, encodings, strict=True):
         offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)

@@ -33,4 +33,5 @@ def built(name: str, build: Callable[[Path], None]) -> Path:
 
 
 def digest(*parts: str) -> str:
+    """The first 16 hexadecimal digits of the sha256 of these texts."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

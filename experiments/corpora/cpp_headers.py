@@ -11,7 +11,7 @@ ENOUGH = 6_000_000  # characters
 
 
 def documents() -> tuple[list[Document], int]:
-    """Headers in an order that their paths' hashes fix, each once, and the number of files that could not be read.
+    """All headers, in an order that their paths' hashes fix, each once, and the number of files that could not be read.
 
     Raises ValueError where PyTorch was installed without them.
     """
@@ -31,6 +31,7 @@ def documents() -> tuple[list[Document], int]:
 
 
 def _read(path: Path) -> str | None:
+    """The text of a file; None when it is empty, too large, not UTF-8 or cannot be read."""
     try:
         raw = path.read_bytes()
         return raw.decode("utf-8").replace("\r\n", "\n") if 0 < len(raw) <= LARGEST_FILE else None

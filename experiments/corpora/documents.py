@@ -40,11 +40,16 @@ def texts_in(folder: Path, kind: str, split: str) -> Iterator[str]:
 
 
 def kind_of(name: str) -> str:
+    """The kind of documents that a corpus is restricted to: "code" or "prose" of "python"; empty for all."""
     return name.partition(":")[2] if name.startswith("python") else ""
 
 
 def folder_of(name: str) -> Path:
-    """The cached documents of a corpus, built when they are not there."""
+    """The folder of a corpus's documents in the cache, built when it is not there; another one for a changed text.
+
+    It holds documents.jsonl and `fingerprint`, 16 hexadecimal digits of the content. Raises ValueError for a corpus
+    that is unknown, has no text or cannot be had.
+    """
     base, _, rest = name.partition(":")
     if base == "python" and rest in ("", "code", "prose"):
         versions = python_sources.versions()
@@ -71,6 +76,7 @@ def folder_of(name: str) -> Path:
 
 
 def _write_documents(folder: Path, documents: list[Document], skipped: int) -> None:
+    """Writes the documents and their fingerprint; skipped: how many files could not be read."""
     if skipped:
         log.warning("%d files could not be read and were skipped", skipped)
     digest = hashlib.sha256()
@@ -83,16 +89,17 @@ def _write_documents(folder: Path, documents: list[Document], skipped: int) -> N
 
 
 def _text_files(path: Path) -> list[Path]:
+    """The files of a corpus text:PATH, in order; raises ValueError where there is none."""
     if not path.exists():
         raise ValueError(
             f"corpus text:{path}: no such file or folder; give a .txt, .jsonl or .parquet file, or a folder of them"
         )
-    found = (
-        [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.suffix in TEXT_SUFFIXES and f.is_file())
-    )
-    if not found:
+    if path.is_file():
+        return [path]
+    files = sorted(file for file in path.rglob("*") if file.suffix in TEXT_SUFFIXES and file.is_file())
+    if not files:
         raise ValueError(f"corpus text:{path}: the folder holds no {', '.join(TEXT_SUFFIXES)} file")
-    return found
+    return files
 
 
 def _read_texts(files: list[Path], name: str) -> tuple[list[Document], int]:
@@ -111,7 +118,7 @@ def _read_texts(files: list[Path], name: str) -> tuple[list[Document], int]:
 
 
 def _hub_documents(name: str) -> list[Document]:
-    """The column "text" of a data set's train split, in its order."""
+    """The column "text" of a data set's train split, in its order; raises ValueError where it cannot be had."""
     try:
         rows = import_module("datasets").load_dataset(name, split="train")
     except Exception as error:  # datasets raises many kinds
@@ -126,28 +133,34 @@ def _hub_documents(name: str) -> list[Document]:
 
 
 def _split_by_content(text: str) -> Document:
+    """A text as a document, held out or not by the hash of its content, so that copies are in the same split."""
     key = hashlib.sha256(text.encode()).digest()
     split = "test" if int.from_bytes(key[:4], "big") < python_sources.HELD_OUT_SHARE * 2**32 else "train"
     return Document("text", split, text)
 
 
 def first_line(error: Exception) -> str:
+    """The first line of an error's message; the name of its type where it has none."""
     return (str(error) or type(error).__name__).strip().splitlines()[0]
 
 
 def _file_texts(file: Path) -> list[str]:
-    """The documents of a file: paragraphs separated by two blank lines in .txt, else each record's field "text"."""
+    """The documents of a file: paragraphs separated by two blank lines in .txt, else each record's field "text".
+
+    Records whose text is empty or null are left out.
+    """
     if file.suffix == ".parquet":
-        return _as_texts(pandas.read_parquet(file, columns=["text"])["text"])
-    content = file.read_text(encoding="utf-8")
+        return _as_texts(pandas.read_parquet(file, columns=["text"])["text"].dropna())
+    content = file.read_text(encoding="utf-8-sig")  # programs of Windows write a byte order mark
     if file.suffix == ".jsonl":
-        return _as_texts(json.loads(line)["text"] for line in content.splitlines() if line.strip())
+        # JSON strings may hold separators that `splitlines` breaks at, such as U+2028
+        return _as_texts(json.loads(line)["text"] for line in content.split("\n") if line.strip())
     return [text.strip("\n") + "\n" for text in content.split("\n\n\n") if text.strip()]
 
 
 def _as_texts(records: Iterable) -> list[str]:
-    """Those that are not empty; raises TypeError for one that is no text."""
-    found = [record for record in records if record]
-    if wrong := next((record for record in found if not isinstance(record, str)), None):
+    """The records that are not empty; raises TypeError for one that is no text."""
+    filled = [record for record in records if record]
+    if wrong := next((record for record in filled if not isinstance(record, str)), None):
         raise TypeError(f"{wrong!r} is no text")
-    return found
+    return filled

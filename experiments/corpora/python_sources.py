@@ -30,9 +30,9 @@ _STRING_OR_COMMENT = re.compile(
 
 
 class Document(NamedTuple):
-    """One document of the corpus."""
+    """One document of a corpus."""
 
-    kind: str  # "code" or "prose"
+    kind: str  # "code" or "prose" of Python sources; "cpp" or "text"
     split: str  # "train" or "test"
     text: str
 
@@ -47,16 +47,16 @@ class Source(NamedTuple):
 
 def versions() -> dict[str, str]:
     """The version of every distribution the corpus is built from; raises ValueError when one is not installed."""
-    found = {}
+    installed = {}
     for name in DISTRIBUTIONS:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             raise ValueError(
                 f"corpus 'python' needs the distribution {name!r}, which is not installed: "
                 "pip install -c constraints.txt -e ."
             ) from None
-    return found
+    return installed
 
 
 def documents(workers: int = 2) -> tuple[list[Document], int]:
@@ -103,6 +103,7 @@ def erased_tree(function: ast.AST) -> list[str]:
 
 
 def _python_files() -> Iterator[tuple[str, str, str]]:
+    """Distribution, path in it, and place on this machine, of every Python file that is no test."""
     for name in DISTRIBUTIONS:
         for file in metadata.files(name) or ():
             if file.suffix == ".py" and not {"test", "tests", "testing"}.intersection(file.parts):
@@ -110,7 +111,7 @@ def _python_files() -> Iterator[tuple[str, str, str]]:
 
 
 def _cut_docstring(owner: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, lines: list[str]) -> str:
-    """The owner's docstring, cleaned; its lines are emptied (an ellipsis stays where it was the whole body)."""
+    """Takes the owner's docstring out of these lines and returns it, cleaned; an ellipsis stays for a whole body."""
     docstring = ast.get_docstring(owner, clean=False)
     if docstring is None:
         return ""
@@ -140,6 +141,7 @@ def _function_spans(node: ast.AST) -> Iterator[tuple[int, int, str]]:
 
 
 def _without_copies(sources: Iterable[tuple[str, Source | None]]) -> tuple[list[Document], int]:
+    """Documents of sources, by the hash of their place, each text and function once; and the number of unread files."""
     kept: list[Document] = []
     skipped = 0
     seen: set[str] = set()
@@ -167,6 +169,7 @@ def _without_copies(sources: Iterable[tuple[str, Source | None]]) -> tuple[list[
 
 
 def _letters(text: str) -> bytes:
+    """The words of a text in lower case: texts that differ in spacing and marks alone are copies."""
     return re.sub(r"\W+", " ", text).lower().encode()
 
 

@@ -1,5 +1,6 @@
-"""A language whose every pattern is known: its arguments, its words, and what is planted in it (`synthetic_text`: how
-it is written).
+"""A language whose every pattern is known: its arguments, its words, and what is planted in it.
+
+`synthetic_text` writes documents in it.
 
 Every word has one role, drawn from the seed:
     plain     words that stand anywhere, Zipf distributed; all targets are among them
@@ -41,7 +42,7 @@ CONTEXTS: dict[str, tuple[tuple[int, ...], ...]] = {
 
 @dataclass(frozen=True)
 class Language:
-    """How much of what there is. A rate is the probability that something begins where nothing is under way."""
+    """How much of each thing the language has. A rate is the probability that it begins where nothing is under way."""
 
     bigrams: int = 32
     trigrams: int = 64
@@ -85,13 +86,14 @@ class Language:
             raise ValueError(f"{NAME}: repeat_length={self.repeat_length}: there are {SEGMENT} words, give fewer")
 
     def count(self, kind: str) -> int:
+        """How many patterns of a kind are planted."""
         return int(getattr(self, f"{kind}s"))
 
     @property
     def rates(self) -> dict[str, float]:
-        """Of all that can begin, plain words apart; nothing begins of which there is none."""
-        found = {kind: float(getattr(self, f"{kind}_rate")) for kind in CONTEXTS if self.count(kind)}
-        return found | {"repeat": self.repeat_rate, "bracket": self.bracket_rate}
+        """The rates of all that can begin, plain words apart; a kind without patterns has none."""
+        of_patterns = {kind: float(getattr(self, f"{kind}_rate")) for kind in CONTEXTS if self.count(kind)}
+        return of_patterns | {"repeat": self.repeat_rate, "bracket": self.bracket_rate}
 
     def context_words(self, kind: str) -> int:
         """How many words the patterns of a kind take."""
@@ -110,7 +112,7 @@ class Pattern(NamedTuple):
 
 
 class Truth(NamedTuple):
-    """All that is planted. Token ids are those of every tokenizer of the language: BOS, `MARKS`, words."""
+    """What is planted in a language. Token ids are those of every tokenizer of the language: BOS, `MARKS`, words."""
 
     language: Language
     patterns: tuple[Pattern, ...]
@@ -144,11 +146,11 @@ def strings(words: int) -> tuple[str, ...]:
     Raises ValueError for more words than there are.
     """
     letters = product("ptkbdgfsmnlrvzjhwcxq", "aeiou", "ptkbdgfsmnlrvz")
-    found = [word for word in map("".join, letters) if not iskeyword(word)]
-    if words > len(found):
-        raise ValueError(f"{NAME}: words={words}: there are {len(found)}, give fewer")
+    spelled = [word for word in map("".join, letters) if not iskeyword(word)]
+    if words > len(spelled):
+        raise ValueError(f"{NAME}: words={words}: there are {len(spelled)}, give fewer")
     # evenly spread, so that neighbours in the list do not look alike
-    return (*MARKS, *(found[number * len(found) // words] for number in range(words)))
+    return (*MARKS, *(spelled[number * len(spelled) // words] for number in range(words)))
 
 
 @lru_cache(maxsize=8)
@@ -158,21 +160,21 @@ def truth(language: Language) -> Truth:
     words = generator.permutation(language.words) + 1 + len(MARKS)
     plain, segment, rest = np.split(words, [PLAIN, PLAIN + SEGMENT])
     shares = 1 / np.arange(1, PLAIN + 1)
-    found: list[Pattern] = []
+    patterns: list[Pattern] = []
     for kind in CONTEXTS:
-        mine, rest = np.split(rest, [language.context_words(kind)])
-        found += _planted(language, kind, mine.tolist(), plain, generator)
-    return Truth(language, tuple(found), plain, shares / shares.sum(), segment)
+        of_kind, rest = np.split(rest, [language.context_words(kind)])
+        patterns += _planted(language, kind, of_kind.tolist(), plain, generator)
+    return Truth(language, tuple(patterns), plain, shares / shares.sum(), segment)
 
 
 def as_patterns(planted: Iterable[Pattern]) -> Patterns:
-    """As text is mined for: offsets ascending, padded with 0."""
-    chosen = list(planted)
-    offsets, tokens = np.zeros((2, len(chosen), LONGEST), dtype=np.int64)
-    for row, pattern in enumerate(chosen):
+    """Planted patterns in the form that text is mined for: offsets ascending, padded with 0."""
+    patterns = list(planted)
+    offsets, tokens = np.zeros((2, len(patterns), LONGEST), dtype=np.int64)
+    for row, pattern in enumerate(patterns):
         size = len(pattern.offsets)
         offsets[row, :size], tokens[row, :size] = pattern.offsets[::-1], pattern.tokens[::-1]
-    return Patterns(offsets, tokens, np.array([pattern.target for pattern in chosen], dtype=np.int64))
+    return Patterns(offsets, tokens, np.array([pattern.target for pattern in patterns], dtype=np.int64))
 
 
 def closing(opener: str) -> str:
@@ -181,6 +183,7 @@ def closing(opener: str) -> str:
 
 
 def _block(kind: str) -> int:
+    """How many patterns of a kind a block has."""
     places = len(CONTEXTS[kind][0])
     return 1 if places == 1 else SIDE**places
 
@@ -191,12 +194,12 @@ def _planted(
     """The patterns of a kind, on these words; targets of a block are all different."""
     shapes, size = CONTEXTS[kind], _block(kind)
     places = len(shapes[0])
-    found: list[Pattern] = []
+    planted: list[Pattern] = []
     for block in range(language.count(kind) // size):
-        mine = words[block : block + 1] if places == 1 else words[block * SIDE :][:SIDE]
-        contexts = list(product(mine, repeat=places))
+        of_block = words[block : block + 1] if places == 1 else words[block * SIDE :][:SIDE]
+        contexts = list(product(of_block, repeat=places))
         targets = generator.permutation(plain)[:size].tolist()
         offsets = shapes[block % len(shapes)]
         pairs = zip(contexts, targets, strict=True)
-        found += [Pattern(kind, offsets, context, target, language.probability) for context, target in pairs]
-    return found
+        planted += [Pattern(kind, offsets, context, target, language.probability) for context, target in pairs]
+    return planted

@@ -60,7 +60,7 @@ class _Known(NamedTuple):
     begins: dict[str, list[int]]  # patterns by kind
     steps: list[
         list[tuple[int, float]]
-    ]  # of each pattern, every word of its context, or 0, and its share given the last
+    ]  # of each pattern: every word of its context, or 0, and its share given the last
 
 
 class _Page(NamedTuple):
@@ -76,13 +76,13 @@ class _Page(NamedTuple):
 
 
 def documents(language: Language) -> list[Document]:
-    """All documents, one in ten held out."""
+    """All documents of the language, one in ten held out."""
     planted, words = truth(language), ("", *strings(language.words))
-    found = []
+    texts = []
     for number in range(language.documents):
         text = " ".join(words[token] for token in written(planted, number).tokens)
-        found.append(Document("text", "test" if number % HELD_OUT_EVERY == HELD_OUT_EVERY - 1 else "train", text))
-    return found
+        texts.append(Document("text", "test" if number % HELD_OUT_EVERY == HELD_OUT_EVERY - 1 else "train", text))
+    return texts
 
 
 def written(planted: Truth, number: int) -> Written:
@@ -100,7 +100,7 @@ def written(planted: Truth, number: int) -> Written:
 
 
 def _next(page: _Page, just_opened: bool) -> list[Token]:
-    """Whatever comes where nothing is under way."""
+    """The tokens that come where nothing is under way."""
     going_on = 1.0
     if page.open and not just_opened:
         if page.random() < CLOSE:
@@ -120,6 +120,7 @@ def _next(page: _Page, just_opened: bool) -> list[Token]:
 
 
 def _phrase(page: _Page, kind: str, probability: float) -> list[Token]:
+    """A pattern of this kind: its context, then its target or a plain word; probability: that the kind begins here."""
     among, shares = page.known.begins[kind], page.known.shares
     number = among[int(page.random() * len(among))]
     pattern, tokens = page.truth.patterns[number], []
@@ -138,6 +139,7 @@ def _phrase(page: _Page, kind: str, probability: float) -> list[Token]:
 
 
 def _segment(page: _Page, probability: float) -> list[Token]:
+    """A new segment, or a copy of an earlier one; probability: that one of either begins here."""
     copied = (COPY if _has_words(page) else 1.0) if page.segments else 0.0
     if page.random() < copied:
         first, *others = page.segments[int(page.random() * len(page.segments))]
@@ -156,11 +158,13 @@ def _segment(page: _Page, probability: float) -> list[Token]:
 
 
 def _has_words(page: _Page) -> bool:
+    """Whether enough unused words are left for another segment, with one that can begin it."""
     enough = len(page.unused) >= page.truth.language.repeat_length
     return enough and not page.known.segment.isdisjoint(page.unused)
 
 
 def _bracket(page: _Page, probability: float) -> list[Token]:
+    """An opening bracket, or a quotation with its closing mark; probability: that one of either begins here."""
     if page.random() >= QUOTES:
         page.open.append("([{"[int(page.random() * 3)])
         return [(_ID[page.open[-1]], _OPENER, -1, probability * (1 - QUOTES) / 3)]
@@ -175,6 +179,7 @@ def _bracket(page: _Page, probability: float) -> list[Token]:
 
 @lru_cache(maxsize=8)
 def _known(language: Language) -> _Known:
+    """The tables that every page of this language looks up."""
     planted = truth(language)
     shares = np.zeros(1 + len(MARKS) + language.words)
     shares[planted.plain] = planted.plain_shares
@@ -191,7 +196,7 @@ def _known(language: Language) -> _Known:
 
 
 def _steps(planted: Truth) -> Iterator[list[tuple[int, float]]]:
-    """By pattern: of each place of its context the word (0: free), and its share given the words before."""
+    """For each pattern, every place of its context: the word there (0: free), and its share given the words before."""
     prefixes: dict[tuple, int] = {}
     for pattern in planted.patterns:
         for size in range(len(pattern.tokens) + 1):

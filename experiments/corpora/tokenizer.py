@@ -1,5 +1,6 @@
-"""Byte-level BPE in which brackets and quotes stay tokens of their own; whole words for the synthetic language; others'
-tokenizers.
+"""Tokenizers: byte-level BPE in which brackets and quotes stay tokens of their own, words, and those of other models.
+
+Words are the tokens of the synthetic language.
 """
 
 from collections.abc import Iterator
@@ -34,14 +35,14 @@ def pretrained(name: str) -> Tokenizer:
     try:
         # transformers by itself would not see that a cached repository without a config.json never had one
         folder = name if Path(name).is_dir() else snapshot_download(name, allow_patterns=TOKENIZER_FILES)
-        found = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
     except Exception as error:  # transformers raises many kinds
         raise ValueError(f"tokenizer {name}: {unreachable(error)}: {download(name)}") from None
-    return plain(found)
+    return plain(tokenizer)
 
 
 def unreachable(error: Exception) -> str:
-    """Why, in the words of who tried."""
+    """Why something could not be had, in the words of the library that tried."""
     return (
         "the network may not be used (HF_HUB_OFFLINE)"
         if "offline mode is enabled" in str(error)
@@ -81,8 +82,9 @@ def plain(tokenizer: Any, bos: str | None = None) -> Tokenizer:
 
 
 def padded(tokenizer: Tokenizer, d_vocab: int) -> Tokenizer:
-    """The same with tokens that no text has, where the model has up to 1% more: vocabularies are made multiples of
-    something. Others stay as they are.
+    """Adds tokens that no text has where the model has up to 1% more than the tokenizer; returns the tokenizer.
+
+    Models' vocabularies are often made multiples of a round number. A tokenizer that lacks more stays as it is.
     """
     missing = d_vocab - tokenizer.get_vocab_size()
     if 0 < missing <= d_vocab // 100:
@@ -142,6 +144,7 @@ def word_tokenizer(name: str, vocabulary: int) -> Tokenizer:
 
 
 def _head(documents: Iterator[str], characters: int) -> Iterator[str]:
+    """The first documents that hold so many characters together."""
     for text in documents:
         if characters <= 0:
             return

@@ -1,4 +1,4 @@
-"""The paper's figures, one file each: compute(run, results, settings) -> Dataset; draw(Dataset) -> Figure; CAPTION.
+"""The paper's figures and ours, one file each: compute(cells) -> Dataset; draw(Dataset) -> Figure; CAPTION.
 
 NEEDS are the kinds of cells that a figure rests on; `prepare(cells, executor)`, where there is one, computes the rest.
 """

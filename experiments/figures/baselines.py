@@ -20,9 +20,9 @@ from experiments.runs.run import tokens_seen
 TITLE = "Other measures"
 CAPTION = (
     "Per head over training, one row a layer: rLLC; rise of the loss under Gaussian noise of variance 1/localization, "
-    "times nbeta; traces of the Hessian and of the Fisher information of the head's parameters; loss without the head "
-    "(mean ablation); Frobenius norm of its weights. Bars are 95% intervals; heads of the induction circuit are thick. "
-    "Look how alike the first four are: at these settings an rLLC is mostly a sensitivity to noise."
+    "times nbeta; traces of the Hessian and of the Fisher information of the head's parameters; loss rise under "
+    "mean ablation of the head; Frobenius norm of its weights. Bars are 95% intervals; heads of the induction circuit "
+    "are thick. Look how alike the first four are: at these settings an rLLC is mostly a sensitivity to noise."
 )
 
 NEEDS: tuple[Kind, ...] = (ABLATIONS, INDUCTION_HEADS)
@@ -31,7 +31,7 @@ MEASURES = {
     "noise": "noise sensitivity\n(nbeta x nats)",
     "hessian": "Hessian trace\n(nats per token)",
     "fisher": "Fisher trace\n(nats per token)",
-    "ablation": "loss without the head\n(nats per token)",
+    "ablation": "loss rise, mean ablation\n(nats per token)",
     "weight_norm": "norm of the weights\n(Frobenius)",
 }
 

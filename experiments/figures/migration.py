@@ -22,8 +22,8 @@ CAPTION = (
     "layer 1's heads costs on its completions at the end of training, one by one and summed, less the mean of all "
     "multigrams. In colour those that move, beyond 95% errors on both halves of the documents. Beside it, what a head "
     "(and the sum over each layer) does for up to three that move from layer 0 to 1, mid-training and at the end; bars "
-    "are 95% intervals by document. If multigrams migrate, more points are coloured at the upper left than at the "
-    "lower right."
+    "are 95% intervals, clustered by document. If multigrams migrate, more points are coloured at the upper left "
+    "than at the lower right."
 )
 
 NEEDS: tuple[Kind, ...] = ()
@@ -74,7 +74,7 @@ def draw(data: xr.Dataset) -> Figure:
     for number, axis in enumerate(others):
         _by_head(axis, data.isel(shown=number), named=number == 0)
     others[0].legend(fontsize=style.FONT - 1.5, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12))
-    others[count // 2].set_xlabel("loss without the head (nats per completion, 95%)", fontsize=style.FONT)
+    others[count // 2].set_xlabel("loss rise, mean ablation (nats per completion, 95%)", fontsize=style.FONT)
     return figure
 
 

@@ -16,7 +16,7 @@ from experiments.statistics.intervals import TWO_SIDED
 
 TITLE = "Cut paths"
 CAPTION = (
-    "What exact path cuts (the source's mean in place of its output, layer norm recomputed) remove of the copy gain. "
+    "What exact path cuts (mean ablation, layer norm recomputed) remove of the copy gain. "
     "Top: every single path at the end of training, on repeated random tokens. Bottom left and middle: every set of as "
     "many heads as there are previous-token heads, cut from all induction heads at once; the filled marker is the set "
     "of previous-token heads, bars are 95% intervals. Bottom right: the circuit's strongest path over training, and "

@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ablations import affected
-from ablations.affected import Hits
 from experiments import corpora
 from experiments.claims.study import Study, pass_of_types
 from experiments.heldout import ablation_pass, head_types
@@ -23,7 +21,7 @@ from experiments.results.kind import Kind
 
 TITLE = "Tokens in context"
 CAPTION = (
-    "Left: of the 40 tokens whose loss rises most when a head's mean output stands in for it, the share of each kind, "
+    "Left: of the 40 tokens whose loss rises most under mean ablation of a head, the share of each kind, "
     "mid-training (upper bar) and at the end (lower bar), with the head's type at both. Right: the two most affected "
     "tokens, marked in their context, with the rise in nats (the largest of many, so too large on average; the verb "
     "affected prints fresh numbers). Look for heads that change what they serve, and for heads of the two layers that "
@@ -114,30 +112,23 @@ def _examples(study: Study, cells: Cells, step: int) -> xr.Dataset:
     kept, rows = study.effects(cells, step), ablation_pass.rows_of(pass_of_types(cells, step), cells.inputs)
     tokens, end = np.asarray(rows.tokens).astype(np.int64), corpora.bos(rows.tokenizer)
     names = kept.change.values.tolist()
-    before, said = np.full((2, len(names), SHOWN), "", dtype=object)
+    before, token = np.full((2, len(names), SHOWN), "", dtype=object)
     effect = np.full((len(names), SHOWN), np.nan)
     for head, name in enumerate(names):
-        top = affected.top(_hits(kept, tokens, kept.effect.sel(change=name).values), 1, SHOWN)
+        of_head = kept.sel(change=name)
+        hurt = of_head.isel(token=np.flatnonzero(of_head.effect.values > 0))
+        top = affected.top(ablation_pass.as_hits(hurt, tokens, hurt.effect.values), 1, SHOWN)
         for number, (row, pos) in enumerate(zip(top.row.tolist(), top.pos.tolist(), strict=True)):
             context = tokens[row, max(0, pos - CONTEXT_TOKENS) : pos]
             context = context[np.flatnonzero(context == end)[-1] + 1 :] if end in context else context
             before[head, number] = _one_line(rows.tokenizer.decode(context.tolist()))[-BEFORE:]
-            said[head, number] = _one_line(rows.tokenizer.decode([int(tokens[row, pos])]))[:LONGEST]
+            token[head, number] = _one_line(rows.tokenizer.decode([int(tokens[row, pos])]))[:LONGEST]
             effect[head, number] = top.effect[number] / 1e6
     dims = ("restriction", "shown")
-    data = {"before": (dims, before.astype(str)), "token": (dims, said.astype(str)), "effect": (dims, effect)}
+    data = {"before": (dims, before.astype(str)), "token": (dims, token.astype(str)), "effect": (dims, effect)}
     return xr.Dataset(data, {"restriction": names})
 
 
-def _hits(kept: xr.Dataset, tokens: Int[np.ndarray, "row pos"], effect: Float[np.ndarray, " token"]) -> Hits:
-    """Every scored token that a change hurts, as lists are made of them."""
-    hurt = np.flatnonzero(effect > 0)
-    document, position, row, pos = (kept[name].values[hurt] for name in ("document", "position", "row", "pos"))
-    likeness = tokens[row[:, None], pos[:, None] - np.arange(affected.CONTEXT, -1, -1)]
-    micronats = np.rint(effect[hurt].astype(np.float64) * 1e6).astype(np.int64)
-    return Hits(micronats, document, position, row, pos, likeness)
-
-
 def _one_line(text: str) -> str:
-    """Line breaks as signs, and an indent as one space."""
+    """The text with line breaks as signs, and an indent as one space."""
     return re.sub(" {2,}", " ", text.replace("\n", "⏎").replace("\t", "→"))

@@ -107,9 +107,9 @@ def _rllc(measures: HeadMeasures) -> str:
     drawn = head_curve.draw(seen[["value", "se"]], measures.head, step, how.name)
     alt = f"rLLC of {measures.head} over training, with 95% intervals, and of the other heads of layer {measures.layer}"
     explained = (
-        f"<p class=quiet>Blue: {measures.head} with 95% intervals; ringed: this checkpoint; grey: the other heads of layer "
-        f"{measures.layer} (compare within a layer only). The rLLC has no unit: nbeta times the mean rise of the loss in "
-        f"nats. {how.name} settings: {html.escape(layer.attrs['kernel'].upper())}, lr {how.lr:g}, localization "
+        f"<p class=quiet>Blue: {measures.head} with 95% intervals; ringed: this checkpoint; grey: the other heads of "
+        f"layer {measures.layer} (compare within a layer only). The rLLC has no unit: nbeta times the mean rise of the "
+        f"loss in nats. {how.name} settings: {html.escape(layer.attrs['kernel'].upper())}, lr {how.lr:g}, localization "
         f"{how.localization:g}, nbeta {how.nbeta:g}, batch {how.batch_size}, {how.num_chains} chains of "
         f"{how.num_draws} draws, the first {how.num_burnin} discarded; {html.escape(layer.attrs['loss'])} loss.</p>"
     )
@@ -141,9 +141,10 @@ def _verdict(own: xr.Dataset, step: int) -> str:
 def _affected(measures: HeadMeasures) -> str:
     hits = [affected_page.hit(context, rank) for rank, context in enumerate(measures.contexts, start=1)]
     return (
-        f"<p class=quiet>Of {measures.affected_pass.tokens} held-out tokens, those whose loss rises most under resample "
-        f"ablation of {measures.head} ({DRAWS} donors): chosen with one half of the donors, printed with the other (95% "
-        "confidence intervals over the donors). Blue: where it attends from the token before the marked one.</p>"
+        f"<p class=quiet>Of {measures.affected_pass.tokens} held-out tokens, those whose loss rises most under "
+        f"resample ablation of {measures.head} ({DRAWS} donors): chosen with one half of the donors, printed with the "
+        "other (95% confidence intervals over the donors). Blue: where it attends from the token before the marked "
+        "one.</p>"
         f"<div class=hits>{''.join(hits) or 'No such token.'}</div>"
     )
 
@@ -195,8 +196,8 @@ def _paths(measures: HeadMeasures) -> str:
     explained = (
         f"<p>Its own path to the output: <b>{plus_minus(direct.effect, direct.effect_se)}</b> nats per token "
         "of held-out text.</p><p class=quiet>One path at a time is cut (mean ablation of what it carries, layer norm "
-        "recomputed). Bars: 95% confidence intervals, clustered by document above, by sequence below. Positive: the path "
-        f"helps.{f' {html.escape(note)}.' if note else ''}</p>"
+        "recomputed). Bars: 95% confidence intervals, clustered by document above, by sequence below. Positive: the "
+        f"path helps.{f' {html.escape(note)}.' if note else ''}</p>"
     )
     return f"<div class=side>{''.join(parts)}<div class=wide>{explained}</div></div>{_numbers(frame)}"
 

@@ -42,7 +42,7 @@ def overview(of: Snapshot) -> str:
         f"{', '.join(map(str, run.steps))}), shown at step {of.step}, corpus {of.cells.plan.corpus}."
     )
     notes = (
-        "Intervals: 95%. Loss without it: its rise under mean ablation, nats per token of held-out text. rLLC: "
+        "With 95% confidence intervals. Loss rise: under mean ablation, nats per token of held-out text. rLLC: "
         f"{llc.name} settings (nbeta {llc.nbeta:g}, localization {llc.localization:g}), no unit; compare within a "
         "layer. Then its mean attention (0 to 1) to the previous token and to the current one, and its prefix-matching "
         "score on repeated random tokens; learned: how many multigrams of the model it has learned."
@@ -86,5 +86,5 @@ def _text(value: object) -> str:
 
 
 def _doubt(verdict: str) -> str:
-    """Nothing for a number that is to be trusted."""
+    """The health record's verdict in brackets; nothing for a number that it trusts."""
     return "" if verdict in ("trust", "") else f" ({html.escape(verdict)})"

@@ -1,1 +1,4 @@
-"""Results as text, tables and self-contained pages, in words that a reader of the field knows."""
+"""What was measured as people read it: the report, pages, tables and text for a terminal.
+
+All pages have one look, `shell`; none measures anything by itself.
+"""

@@ -14,7 +14,7 @@ from experiments.plots import circuit as picture
 from experiments.plots.render import svg
 from experiments.results.cells import Cells
 from experiments.runs.run import tokens_seen
-from experiments.storage.files import write_bytes
+from experiments.storage.files import without_nan, write_bytes
 from experiments.tasks import path_effects
 from experiments.tasks.discovery import Discovered, frame
 
@@ -71,13 +71,13 @@ def write(cells: Cells, found: Discovered, top: int, formed: dict[int, nx.DiGrap
     drawn = {name: picture.draw(found.graph, title)}
     captions = {name: f"{title}. Width: effect of patching the path; all that were found, at most {picture.SHOWN}."}
     contents = {
-        f"{name}.json": json.dumps(graph.node_link(found.graph)),
-        f"{name}_mib.json": json.dumps(graph.mib(found.graph, cfg)),
+        f"{name}.json": json.dumps(without_nan(graph.node_link(found.graph)), allow_nan=False),
+        f"{name}_mib.json": json.dumps(without_nan(graph.mib(found.graph, cfg)), allow_nan=False),
         f"tables/{name}.csv": frame(found).to_csv(index=False, float_format="%.6g"),
     }
     if formed:
         over = f"circuit_{found.task}_formation"
-        contents[f"{over}.json"] = json.dumps(graph.formation_node_link(formed))
+        contents[f"{over}.json"] = json.dumps(without_nan(graph.formation_node_link(formed)), allow_nan=False)
         drawn[over] = picture.draw_formation(
             _labelled(cells, formed), f"{cells.run.name}: paths that carry {found.task}, as they form"
         )

@@ -20,7 +20,7 @@ _RULES = """
 .verdict { color: white; border-radius: 4px; padding: .1rem .5rem; font-size: .85rem; white-space: nowrap }
 .claims table.loose td { vertical-align: top; white-space: nowrap; min-width: 0 }
 .claims table.loose td.w { white-space: normal } .claims table.loose td:nth-child(n+7) { min-width: 14rem }
-dl { display: grid; grid-template-columns: minmax(6rem, 11rem) 1fr; gap: .25rem .8rem; font-size: .9rem }
+dl { display: grid; grid-template-columns: minmax(6rem, 1fr) 4fr; gap: .25rem .8rem; font-size: .9rem }
 dt { color: #555 } dd { margin: 0; min-width: 0 }
 """
 

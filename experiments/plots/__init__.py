@@ -1,1 +1,4 @@
-"""Pictures of plain data: each file has one `draw`, which returns a figure and neither computes nor writes."""
+"""Pictures of numbers that are given: each file draws one, and `style` is the look that all share.
+
+Nothing here asks for measurements, so that figures, pages and cards can draw the same.
+"""

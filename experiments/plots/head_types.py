@@ -16,8 +16,8 @@ KIND_COLORS = dict(
         strict=True,
     )
 )
-MARKS = {"previous_token": ("previous token", "o"), "current_token": ("own token", "s"),
-         "prefix_matching": ("after the own token's\nearlier occurrence", "^")}  # fmt: skip
+MARKS = {"previous_token": ("previous token", "o"), "current_token": ("current token", "s"),
+         "prefix_matching": ("prefix matching", "^")}  # fmt: skip
 
 
 def draw(table: xr.Dataset, title: str) -> Figure:
@@ -56,7 +56,7 @@ def _effect(axis: Axes, table: xr.Dataset, rows: np.ndarray) -> None:
     errors = TWO_SIDED * table.effect_se.values
     axis.errorbar(table.effect.values, rows, xerr=errors, fmt="o", ms=3.5, color="black", lw=0.9)
     axis.axvline(0, color=style.QUIET, lw=0.8, zorder=0)
-    axis.set_xlabel("loss without it\n(nats per token, 95%)", fontsize=style.FONT)
+    axis.set_xlabel("loss rise, mean ablation\n(nats per token, 95%)", fontsize=style.FONT)
 
 
 def _kinds(axis: Axes, table: xr.Dataset, rows: np.ndarray) -> None:

@@ -94,7 +94,7 @@ def content_name(model: HookedTransformer, tokenizer: Any, corpus: str) -> str:
 
 
 def _config(cfg: HookedTransformerConfig, n_ctx: int | None, corpus: str, tokens_per_step: int) -> dict:
-    """What config.json says, but for the text's fingerprints; raises ValueError for a model that cannot be a run's."""
+    """The content of config.json without fingerprints of text; raises ValueError for a model that no run can have."""
     if reason := forward.unsupported(cfg):
         raise ValueError(f"a run of such models cannot be measured: {reason}; llc and ablations take them themselves")
     model = _architecture(cfg)
@@ -112,15 +112,17 @@ def _config(cfg: HookedTransformerConfig, n_ctx: int | None, corpus: str, tokens
 
 
 def _architecture(cfg: HookedTransformerConfig) -> dict[str, Any]:
-    """What a model computes, as config.json says it: ALWAYS, and what does not follow from that."""
+    """The fields of config.json that say what a model computes: those in ALWAYS, and what does not follow from them."""
     always = {name: getattr(cfg, name) for name in ALWAYS} | {"attn_scale": float(cfg.attn_scale)}
     usual = state_dicts.facts(HookedTransformerConfig(**always, device="cpu"))
     return always | {name: value for name, value in state_dicts.facts(cfg).items() if value != usual[name]}
 
 
 def _fingerprints(config: dict, tokenizer: Tokenizer) -> dict[str, str]:
-    """Of the text, by split; reads (or builds) it. Raises ValueError where there is none, or the tokenizer does not
-    fit.
+    """The fingerprints of the text's splits, whose rows are built where they are not in the cache.
+
+    Raises ValueError for a text that there is not or a tokenizer that does not fit, and NotMeasurable for a split
+    without a row.
     """
     count, d_vocab = tokenizer.get_vocab_size(), config["model"]["d_vocab"]
     if count != d_vocab:
@@ -138,14 +140,14 @@ def _fingerprints(config: dict, tokenizer: Tokenizer) -> dict[str, str]:
 
 
 def _write(folder: Path, step: int, model: HookedTransformer, expected: dict) -> None:
-    """One checkpoint; raises ValueError for a step that is none or there twice, and for another architecture."""
+    """Writes one checkpoint; raises ValueError for a step that is none or there twice, and another architecture."""
     if not isinstance(step, int) or step < 0 or runs.checkpoint_path(folder, step).exists():
         raise ValueError(f"step {step!r}: steps are whole numbers from 0, each once")
-    found = _architecture(model.cfg)
-    for name in {**found, **expected}:
-        if found.get(name) != expected.get(name) and name != "n_ctx":
+    own = _architecture(model.cfg)
+    for name in {**own, **expected}:
+        if own.get(name) != expected.get(name) and name != "n_ctx":
             raise ValueError(
-                f"step {step}: {name} is {found.get(name)}, not {expected.get(name)}: a run's models differ in weights "
+                f"step {step}: {name} is {own.get(name)}, not {expected.get(name)}: a run's models differ in weights "
                 "alone"
             )
     weights = {name: parameter.detach().cpu().float() for name, parameter in model.named_parameters()}
@@ -158,7 +160,7 @@ def _write(folder: Path, step: int, model: HookedTransformer, expected: dict) ->
 
 
 def _check_same(run: runs.Run, step: int, model: HookedTransformer) -> None:
-    """Raises ValueError when the run's model does not predict what the given one does."""
+    """Raises ValueError when the run's model predicts something else than the given one."""
     tokens = torch.arange(min(run.model_config().n_ctx, run.model_config().d_vocab))[None]
     with torch.no_grad():
         given = model(tokens.to(model.cfg.device)).cpu().float()
@@ -166,5 +168,6 @@ def _check_same(run: runs.Run, step: int, model: HookedTransformer) -> None:
         error = (forward.logits(weights, cfg, tokens) - given).abs().max() / given.abs().max()
     if not error <= max(CLOSE, 30 * torch.finfo(model.cfg.dtype).eps):
         raise ValueError(
-            f"the run would predict other than the model (logits by {error:.1e}): it has parts that are not kept"
+            f"the run would not predict what the model does (its logits differ by {error:.1e}): "
+            "the model has parts that are not kept"
         )

@@ -25,6 +25,7 @@ from transformer_lens import loading_from_pretrained as lens
 
 from experiments.corpora.tokenizer import download, pretrained, unreachable
 from experiments.runs import state_dicts
+from experiments.runs.step_names import steps_of_names
 
 Config: TypeAlias = HookedTransformerConfig | Mapping[str, object]
 
@@ -44,7 +45,7 @@ IN_TOKENS = 10**9  # such a model's last checkpoint is numbered by tokens, not s
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """A model over its training."""
+    """The checkpoints of a model over its training, read or downloaded one by one when they are asked for."""
 
     name: str
     steps: list[int]  # in order; [0] for a model that has no checkpoints
@@ -54,7 +55,7 @@ class Checkpoints:
 
 
 def checkpoints(source: str | Path, config: Config | None = None) -> Checkpoints:
-    """The checkpoints of a local folder, or of this name.
+    """The checkpoints in a local folder, or of a model by its name.
 
     config: what weights do not tell of the architecture, whole or in part ({"positional_embedding_type": "standard"});
     a config.json beside the checkpoints does the same. Raises ValueError where there are none, or no network.
@@ -88,7 +89,7 @@ def checkpoints(source: str | Path, config: Config | None = None) -> Checkpoints
 
 
 def _of_repository(name: str, config: Config | None, known: Mapping[str, object]) -> Checkpoints:
-    """Listed on the hub, and downloaded one by one when they are asked for; without network, what the cache holds."""
+    """The checkpoints of a repository on the hub; without network, those that its cache holds."""
     try:
         files = HfApi().list_repo_files(name)
     except Exception as error:  # huggingface_hub and its transports raise many kinds
@@ -101,6 +102,7 @@ def _of_repository(name: str, config: Config | None, known: Mapping[str, object]
 
 
 def _downloaded(name: str, file: str) -> Path:
+    """A file of a repository, from the cache where it is there; raises ValueError where it cannot be had."""
     try:
         return Path(hf_hub_download(name, file))
     except Exception as error:
@@ -110,12 +112,12 @@ def _downloaded(name: str, file: str) -> Path:
 def _of_files(
     name: str, files: list[str], path: Callable[[str], Path], config: Config | None, known: Mapping[str, object]
 ) -> Checkpoints:
-    """path: of a file that is asked for."""
+    """The checkpoints among these files; path: gives the place of a file on this machine."""
     numbered = _numbered(name, files)
-    said = dict(known)
+    described = dict(known)  # what is known of the architecture, the tokenizer and the training
     if "config.json" in files and name not in KNOWN:
-        said |= _json(path("config.json"), name)
-    said |= {} if config is None else state_dicts.facts(config)
+        described |= _json(path("config.json"), name)
+    described |= {} if config is None else state_dicts.facts(config)
     steps = sorted(numbered)
 
     def model(step: int) -> HookedTransformer:
@@ -125,19 +127,19 @@ def _of_files(
             weights = state_dicts.read(path(numbered[step]))
         except ValueError as error:
             raise ValueError(f"{what}: {error}") from None
-        return state_dicts.built(state_dicts.architecture(weights, state_dicts.facts(said), what), weights, what)
+        return state_dicts.built(state_dicts.architecture(weights, state_dicts.facts(described), what), weights, what)
 
     def tokenizer() -> Tokenizer:
         if "tokenizer.json" in files:
             places = [path(file) for file in TOKENIZER_FILES if file in files]
             return pretrained(str(places[0].parent))
-        if not isinstance(said.get("tokenizer_name"), str):
+        if not isinstance(described.get("tokenizer_name"), str):
             raise ValueError(
                 f"{name} has no tokenizer.json, and no config.json with tokenizer_name: put one beside them"
             )
-        return pretrained(str(said["tokenizer_name"]))
+        return pretrained(str(described["tokenizer_name"]))
 
-    return Checkpoints(name, steps, model, tokenizer, _tokens_per_step(name, said, steps))
+    return Checkpoints(name, steps, model, tokenizer, _tokens_per_step(name, described, steps))
 
 
 def check_step(name: str, steps: list[int], step: int) -> None:
@@ -150,46 +152,50 @@ def check_step(name: str, steps: list[int], step: int) -> None:
 
 
 def _numbered(name: str, files: Iterable[str]) -> dict[int, str]:
-    """Files by step, the last number of their names: those in checkpoints/, or those at the top where it has none."""
+    """The files by step: those in checkpoints/, or those at the top where it has none.
+
+    Raises ValueError where there are none, two of one step, or names that leave open which number the step is.
+    """
     places = {
         prefix: [f for f in files if re.fullmatch(prefix + r"[^/]*\d\.(pth|pt|safetensors)", f)] for prefix in PLACES
     }
-    chosen = next((found for found in places.values() if found), [])
+    chosen = next((names for names in places.values() if names), [])
+    if not chosen:
+        raise ValueError(
+            f"{name} has no checkpoints (.pth, .pt or .safetensors): they are named by their steps, such as "
+            "checkpoints/checkpoint_0000100.pth"
+        )
     numbered: dict[int, str] = {}
-    for file in chosen:
-        step = int(re.findall(r"\d+", Path(file).stem)[-1])
+    for file, step in zip(chosen, steps_of_names(name, chosen), strict=True):
         if step in numbered:
             raise ValueError(
                 f"{name} has two checkpoints at step {step}, {numbered[step]} and {file}: keep one of them"
             )
         numbered[step] = file
-    if not numbered:
-        raise ValueError(
-            f"{name} has no checkpoints (.pth, .pt or .safetensors): they are named by their steps, such as "
-            "checkpoints/checkpoint_0000100.pth"
-        )
     return numbered
 
 
 def _json(path: Path, name: str) -> dict[str, object]:
+    """The config.json of a model; raises ValueError for one that is no JSON object."""
     try:
-        found = json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise ValueError(f"{name}: config.json cannot be read ({error}): restore it") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{name}: config.json holds {type(found).__name__} in place of an object: correct it")
-    return found
+    if not isinstance(content, dict):
+        raise ValueError(f"{name}: config.json holds {type(content).__name__} in place of an object: correct it")
+    return content
 
 
-def _tokens_per_step(name: str, said: Mapping[str, object], steps: list[int]) -> int | None:
+def _tokens_per_step(name: str, described: Mapping[str, object], steps: list[int]) -> int | None:
+    """Batch size times context in training; None where it is not known."""
     if name.startswith(STATE_DICTS):
         return 1 if steps[-1] > IN_TOKENS else None
-    found = said.get("tokens_per_step")
-    return found if isinstance(found, int) else None
+    tokens = described.get("tokens_per_step")
+    return tokens if isinstance(tokens, int) else None
 
 
 def _of_transformer_lens(official: str) -> Checkpoints:
-    """Of transformers, by TransformerLens's conversion."""
+    """The checkpoints of a model of transformers, as TransformerLens converts it."""
     try:
         steps: list[int] = lens.get_checkpoint_labels(official)[0]
     except ValueError:
@@ -199,7 +205,7 @@ def _of_transformer_lens(official: str) -> Checkpoints:
         check_step(official, steps or [0], step)
         try:
             with torch.random.fork_rng(devices=[]), redirect_stdout(io.StringIO()):
-                found = HookedTransformer.from_pretrained_no_processing(
+                converted = HookedTransformer.from_pretrained_no_processing(
                     official, checkpoint_value=step if steps else None, device="cpu"
                 )
         except Exception as error:  # transformers raises many kinds
@@ -207,6 +213,6 @@ def _of_transformer_lens(official: str) -> Checkpoints:
             options = f" --revision {revision}{step}" if steps else ""
             remedy = f": {download(official + options)}" if isinstance(error, OSError) else ""
             raise ValueError(f"{official}: {unreachable(error)}{remedy}") from None
-        return found.eval().requires_grad_(False)
+        return converted.eval().requires_grad_(False)
 
     return Checkpoints(official, steps or [0], model, lambda: pretrained(official))

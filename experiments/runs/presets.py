@@ -1,5 +1,7 @@
-"""Sizes a model can be trained at: tiny (tests, seconds), synthetic (a language whose patterns are known, minutes),
-mini (the bundled default), small (the paper's layer geometry at a constant learning rate) and paper (arXiv:2410.02984).
+"""The sizes that a model can be trained at.
+
+They are tiny (tests, seconds), synthetic (a language whose patterns are known, minutes), mini (the bundled default),
+small (the paper's layer geometry at a constant learning rate) and paper (arXiv:2410.02984).
 """
 
 from dataclasses import asdict, dataclass
@@ -36,7 +38,7 @@ class Preset:
     trajectory: tuple[int, ...] = ()  # further steps whose weights are kept in float16, for paths in function space
 
     def record(self) -> dict:
-        """As plain JSON values."""
+        """All fields as JSON values."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     def learning_rate(self, step: int) -> float:

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,14 +19,12 @@ from tokenizers import Tokenizer
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from ablations import forward
+from ablations.configuration import Configuration
 from experiments import corpora
 from experiments.corpora.cache import digest
 from experiments.runs import state_dicts
 from experiments.storage import files, tensorfile
 from experiments.storage.files import write_bytes
-
-if TYPE_CHECKING:
-    from ablations.configuration import Configuration
 
 ZOO = Path(__file__).parents[1] / "zoo"
 
@@ -40,16 +38,18 @@ class Run:
 
     @property
     def name(self) -> str:
+        """The name of the run's folder, for people to read; results are known by content."""
         return self.folder.name
 
     @cached_property
     def steps(self) -> list[int]:
         """The steps that have a checkpoint, in order."""
-        found = (re.fullmatch(r"step_(\d{7,})\.safetensors", file.name) for file in self.folder.iterdir())
-        return sorted(int(match[1]) for match in found if match)
+        matches = (re.fullmatch(r"step_(\d{7,})\.safetensors", file.name) for file in self.folder.iterdir())
+        return sorted(int(match[1]) for match in matches if match)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
+        """The run's tokenizer as it was when it was first asked for; raises ValueError for one that does not fit."""
         tokenizer = tokenizer_of(self.folder / "tokenizer.json")
         if tokenizer.get_vocab_size() != self.config["model"]["d_vocab"]:
             raise ValueError(
@@ -61,6 +61,7 @@ class Run:
 
     @property
     def tokens_per_step(self) -> int:
+        """Batch size times context in training."""
         preset = self.config["preset"]
         # an adopted run says it itself: it may be measured in a shorter context than it was trained in
         return preset.get("tokens_per_step") or preset["batch_size"] * preset["n_ctx"]
@@ -75,10 +76,8 @@ class Run:
         return HookedTransformerConfig(**self.config["model"], device="cpu")
 
     @cached_property
-    def configuration(self) -> "Configuration":
+    def configuration(self) -> Configuration:
         """What the run's models compute with their weights, as a part of keys."""
-        from ablations.configuration import Configuration
-
         return Configuration.of(self.model_config())
 
     def model_digest(self, step: int) -> str:
@@ -95,7 +94,7 @@ class Run:
 
     @property
     def path_note(self) -> str:
-        """What paths leave out in models with MLPs, without a full stop; empty for attention-only ones."""
+        """A sentence on what paths leave out in models with MLPs, without a full stop; empty for others."""
         if self.model_config().attn_only:
             return ""
         return "The model has MLPs: what a head tells others through them is part of no path, and stays when one is cut"
@@ -111,8 +110,10 @@ class Run:
         """The checkpoint's parameters in float32; raises ValueError for a missing, damaged or ill-shaped one."""
         self.check_step(step)
         stored, _ = tensorfile.read(checkpoint_path(self.folder, step))
-        if odd := next((name for name, array in stored.items() if array.dtype.kind != "f"), ""):
-            raise ValueError(f"run {self.name}, step {step}: {odd} holds {stored[odd].dtype}: weights are real numbers")
+        if wrong := next((name for name, array in stored.items() if array.dtype.kind != "f"), ""):
+            raise ValueError(
+                f"run {self.name}, step {step}: {wrong} holds {stored[wrong].dtype}: weights are real numbers"
+            )
         return {name: array.astype(np.float32) for name, array in stored.items()}
 
     def model(self, step: int) -> HookedTransformer:
@@ -121,15 +122,21 @@ class Run:
         return state_dicts.built(self.model_config(), weights, f"run {self.name}, step {step}")
 
     def corpus(self, split: str, name: str | None = None) -> corpora.Corpus:
-        """The text it was trained on (or another corpus), with its tokenizer and context."""
+        """The text that the run was trained on, or another corpus, in rows of its tokenizer and context.
+
+        Raises ValueError and NotMeasurable as `corpora.load` does.
+        """
+        return corpora.load(name or self.config["preset"]["corpus"], split=split, **self._row_format)
+
+    def corpus_fingerprint(self, split: str, name: str | None = None) -> str:
+        """The fingerprint that `corpus` would have, without building or reading its rows."""
+        return corpora.fingerprint(name or self.config["preset"]["corpus"], split=split, **self._row_format)
+
+    @property
+    def _row_format(self) -> dict[str, Any]:
+        """How text is cut into rows for this run, as the arguments of `corpora.load`."""
         preset = self.config["preset"]
-        return corpora.load(
-            name or preset["corpus"],
-            tokenizer=self.tokenizer,
-            n_ctx=preset["n_ctx"],
-            split=split,
-            code_share=preset["code_share"],
-        )
+        return {"tokenizer": self.tokenizer, "n_ctx": preset["n_ctx"], "code_share": preset["code_share"]}
 
     def corpus_note(self, corpus: corpora.Corpus) -> str:
         """A sentence when the training text at hand is not the one the run was trained on; empty when it is."""
@@ -199,10 +206,12 @@ def tokenizer_of(path: Path) -> Tokenizer:
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
+    """The file of a checkpoint."""
     return folder / f"step_{step:07d}.safetensors"
 
 
 def write_checkpoint(folder: Path, step: int, model: HookedTransformer, dtype: np.dtype | type = np.float32) -> None:
+    """Writes a model's parameters as the checkpoint of a step, rounded to this type."""
     arrays = {
         name: parameter.detach().cpu().float().numpy().astype(dtype) for name, parameter in model.named_parameters()
     }
@@ -210,7 +219,7 @@ def write_checkpoint(folder: Path, step: int, model: HookedTransformer, dtype: n
 
 
 def export(run: Run, folder: Path, steps: list[int]) -> None:
-    """Copies a run for the zoo: these checkpoints in float16, configuration, tokenizer and history."""
+    """Copies a run in the form of the bundled ones: these checkpoints in float16, configuration, tokenizer, history."""
     for step in steps:
         write_checkpoint(folder, step, run.model(step), np.float16)
     for name in ("config.json", "tokenizer.json", "history.json"):

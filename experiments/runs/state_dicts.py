@@ -1,6 +1,6 @@
-"""TransformerLens-style state dicts from elsewhere: read without running anything in them, named and made a model.
+"""TransformerLens-style state dicts from elsewhere: read without running anything in them, and made into a model.
 
-What shapes tell of the architecture is read off them; what they do not tell has to be said (`architecture`).
+What shapes tell of the architecture is read off them; what they do not tell has to be given (`architecture`).
 """
 
 import re
@@ -43,35 +43,36 @@ def read(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # torch, zipfile and safetensors raise many kinds
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path.name} cannot be read ({reason}): restore it") from None
-    found = [part for part in _state_dicts(content) if part]
-    if len(found) != 1:
+    inside = [part for part in _state_dicts(content) if part]
+    if len(inside) != 1:
         raise ValueError(
-            f"{path.name} holds {len(found) or 'no'} state dicts of TransformerLens models (with a tensor {MARK}), one "
-            "is needed: save it alone"
+            f"{path.name} holds {len(inside) or 'no'} state dicts of TransformerLens models (with a tensor {MARK}), "
+            "one is needed: save it alone"
         )
-    return {name: _real(tensor, name, path) for name, tensor in found[0].items() if not name.endswith(BUFFERS)}
+    return {name: _real(tensor, name, path) for name, tensor in inside[0].items() if not name.endswith(BUFFERS)}
 
 
 def _state_dicts(content: object) -> list[dict[str, Tensor]]:
-    """Those in a wrapper, at any depth, without the prefix of their names."""
+    """The state dicts in what a file holds, at any depth, without the prefix of their names."""
     if not isinstance(content, Mapping):
         return []
     tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     prefixes = [name.removesuffix(MARK) for name in tensors if re.fullmatch(rf"(.*\.)?{re.escape(MARK)}", name)]
     own = [{name.removeprefix(prefix): tensor for name, tensor in tensors.items()} for prefix in prefixes]
-    return own + [found for value in content.values() for found in _state_dicts(value)]
+    return own + [inner for value in content.values() for inner in _state_dicts(value)]
 
 
 def _real(tensor: Tensor, name: str, path: Path) -> Tensor:
+    """A tensor of real numbers in float32; raises ValueError for one of anything else."""
     if not tensor.is_floating_point():
         raise ValueError(f"{path.name}: {name} holds {tensor.dtype}: weights are real numbers")
     return tensor.float()
 
 
 def facts(config: HookedTransformerConfig | Mapping[str, object]) -> dict[str, object]:
-    """What a configuration says of what a model computes, whole or in part, as TransformerLens names it.
+    """The fields that say what a model computes, by TransformerLens's names, of a configuration or a part of one.
 
-    The names of the config.json of TransformerLens's own models are read too. Others are left out.
+    The names in the config.json of TransformerLens's own models are read too. Other fields are left out.
     """
     given = dict(config.to_dict() if isinstance(config, HookedTransformerConfig) else config)
     if "normalization" in given:
@@ -81,12 +82,12 @@ def facts(config: HookedTransformerConfig | Mapping[str, object]) -> dict[str, o
     return {f.name: given[f.name] for f in fields(HookedTransformerConfig) if f.name in given.keys() - INCIDENTAL}
 
 
-def architecture(weights: Mapping[str, Tensor], said: Mapping[str, object], what: str) -> HookedTransformerConfig:
-    """The configuration of a model with these weights: sizes by their shapes, and what is said (`facts`) beside them.
+def architecture(weights: Mapping[str, Tensor], given: Mapping[str, object], what: str) -> HookedTransformerConfig:
+    """The configuration of a model with these weights: sizes by their shapes, and the rest as given (`facts`).
 
-    Raises ValueError where weights leave open what is not said: how positions work, the norm where it has no weights,
-    and the activation of MLPs. What TransformerLens has a default for (eps, the scale of attention) is
-    that default unless it is said.
+    what: names the checkpoint in messages. Raises ValueError where weights leave open what is not given: how positions
+    work, the norm where it has no weights, and the activation of MLPs. What TransformerLens has a default for (eps, the
+    scale of attention) is that default unless it is given.
     """
     layers = [int(match[1]) for name in weights if (match := re.match(r"blocks\.(\d+)\.", name))]
     query = weights.get("blocks.0.attn.W_Q")
@@ -102,18 +103,19 @@ def architecture(weights: Mapping[str, Tensor], said: Mapping[str, object], what
     if "blocks.0.ln1.w" in weights:
         seen["normalization_type"] = "LN" if "blocks.0.ln1.b" in weights else "RMS"
     asked = ["n_ctx", "normalization_type", "positional_embedding_type", *([] if seen["attn_only"] else ["act_fn"])]
-    if missing := [name for name in asked if name not in seen | dict(said)]:
+    if missing := [name for name in asked if name not in seen | dict(given)]:
         raise ValueError(
             f"{what}: weights do not tell {' and '.join(missing)}: "
             f'say it in a config.json beside them, such as {{"{missing[-1]}": {_example(missing[-1])}}}, or in config'
         )
     try:
-        return HookedTransformerConfig(**{"act_fn": "gelu"} | seen | dict(said) | {"device": "cpu"})
+        return HookedTransformerConfig(**{"act_fn": "gelu"} | seen | dict(given) | {"device": "cpu"})
     except Exception as error:  # asserts, type and value errors
-        raise ValueError(f"{what}: no such model ({error}): correct what config says") from None
+        raise ValueError(f"{what}: there is no such model ({error}): correct its configuration") from None
 
 
 def _example(name: str) -> str:
+    """A value that a field may have, as JSON."""
     values = {"n_ctx": "1024", "normalization_type": '"LNPre"', "act_fn": '"gelu"'}
     return values.get(name, '"standard" or "shortformer"')
 
@@ -126,11 +128,11 @@ def built(config: HookedTransformerConfig, weights: Mapping[str, Tensor], what: 
     with torch.random.fork_rng(devices=[]):
         model = HookedTransformer(config)
     expected = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    if expected != found:
-        name = next(n for n in expected | found if expected.get(n) != found.get(n))
+    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if expected != shapes:
+        name = next(n for n in expected | shapes if expected.get(n) != shapes.get(n))
         raise ValueError(
-            f"{what}: {name} has shape {found.get(name)}, the model needs {expected.get(name)}: "
+            f"{what}: {name} has shape {shapes.get(name)}, the model needs {expected.get(name)}: "
             "configuration and checkpoint are not of the same model"
         )
     if bad := next((name for name, tensor in weights.items() if not torch.isfinite(tensor).all()), ""):

@@ -36,13 +36,13 @@ Losses = tuple[list[dict], list[float]]  # the history so far, and the losses of
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Corpora, and the share of the rows that each gets."""
+    """The corpora that a model is trained on, and the share of the rows that each gets."""
 
     parts: tuple[corpora.Corpus, ...]
     shares: tuple[float, ...]
 
     def batch(self, preset: Preset, seed: int, step: int) -> Int64[Tensor, "row pos"]:
-        """The rows of one update."""
+        """The rows of one update, as int64 [row, pos]; raises ValueError where a corpus that is read once has ended."""
         if preset.order == "sequential":
             stop = (step + 1) * preset.batch_size
             if stop > len(self.parts[0]):
@@ -66,12 +66,12 @@ def training_data(preset: Preset, tokenizer: Tokenizer) -> TrainingData:
 
 
 def run_name(preset: Preset, seed: int, n_layers: int) -> str:
-    """mini-seed0, and mini-seed0-1layer for the reference."""
+    """The name of a run, such as mini-seed0, or mini-seed0-1layer for the one-layer reference."""
     return f"{preset.name}-seed{seed}" + ("" if n_layers == 2 else f"-{n_layers}layer")
 
 
 def train(preset: Preset, seed: int, n_layers: int, folder: Path, device: str = "cpu") -> runs.Run:
-    """Trains to the end, resuming what is there; returns the run.
+    """Trains a model to the end, resuming what is in the folder; returns the run.
 
     Raises ValueError when the folder holds another run or a damaged one, or when the loss is no longer finite.
     """
@@ -114,6 +114,7 @@ def train(preset: Preset, seed: int, n_layers: int, folder: Path, device: str = 
 def _update(
     model: HookedTransformer, optimizer: torch.optim.Optimizer, tokens: Tensor, preset: Preset, step: int
 ) -> float:
+    """One step of the optimizer on these rows; returns their mean loss before it, in nats per token."""
     for group in optimizer.param_groups:
         group["lr"] = preset.learning_rate(step)
     parameters = dict(model.named_parameters())
@@ -131,7 +132,7 @@ def _update(
 
 
 def _tokenizer(preset: Preset, folder: Path) -> Tokenizer:
-    """The run's own tokenizer; trained when the run is new."""
+    """The run's own tokenizer, which is trained when the run is new."""
     path = folder / "tokenizer.json"
     if path.exists():
         return tokenizer_of(path)
@@ -139,6 +140,7 @@ def _tokenizer(preset: Preset, folder: Path) -> Tokenizer:
 
 
 def _config(preset: Preset, seed: int, model: HookedTransformer, tokenizer: Tokenizer) -> dict:
+    """The content of config.json: all that the run's bits depend on, and the fingerprints of its text."""
     keys = ("n_layers", "d_model", "n_ctx", "d_head", "n_heads", "d_vocab", "attn_only", "act_fn", "normalization_type")
     loaded = {
         split: corpora.load(
@@ -166,32 +168,34 @@ def recorded(folder: Path) -> dict:
     if not path.exists():
         return {}
     try:
-        found = json.loads(path.read_text())
-        if not isinstance(found["threads"], int) or found["threads"] < 1:
-            raise ValueError(f"threads is {found['threads']!r}")
+        config = json.loads(path.read_text())
+        if not isinstance(config["threads"], int) or config["threads"] < 1:
+            raise ValueError(f"threads is {config['threads']!r}")
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} cannot be read ({error}): restore it, or choose another --out") from None
-    return found
+    return config
 
 
 def _claim(folder: Path, config: dict, tokenizer: Tokenizer) -> None:
-    """Writes tokenizer.json and config.json, or checks that those there are of the same run on the same text with the
-    same threads.
+    """Writes tokenizer.json and config.json where there are none.
+
+    Raises ValueError for those of another run, another text or another number of threads.
     """
-    there = recorded(folder)
-    if there and there != config:
-        key = next(k for k in (*config, *there) if there.get(k) != config.get(k))
+    begun = recorded(folder)
+    if begun and begun != config:
+        key = next(k for k in (*config, *begun) if begun.get(k) != config.get(k))
         raise ValueError(
-            f"{folder} holds a run whose {key} is {there.get(key)}, not {config.get(key)}: "
+            f"{folder} holds a run whose {key} is {begun.get(key)}, not {config.get(key)}: "
             f"choose another --out, or the same {key}"
         )
     if not (folder / "tokenizer.json").exists():
         write_bytes(folder / "tokenizer.json", tokenizer.to_str().encode())
-    if not there:
+    if not begun:
         write_json(folder / "config.json", config)
 
 
 def _save(folder: Path, step: int, model: HookedTransformer, optimizer: torch.optim.Optimizer, losses: Losses) -> None:
+    """Writes the state that training is resumed from."""
     content = io.BytesIO()
     state = {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "losses": losses}
     torch.save(state, content)
@@ -201,6 +205,10 @@ def _save(folder: Path, step: int, model: HookedTransformer, optimizer: torch.op
 def _restore(
     folder: Path, model: HookedTransformer, optimizer: torch.optim.Optimizer
 ) -> tuple[int, list[dict], list[float]]:
+    """Puts the model and its optimizer where training stopped; returns the step, the history, and losses after it.
+
+    Raises ValueError for a state that cannot be read.
+    """
     path = folder / "train_state" / "state.pt"
     if not path.exists():
         return 0, [], []
@@ -217,6 +225,7 @@ def _restore(
 
 
 def _check_finite(losses: list[float], folder: Path, step: int) -> None:
+    """Raises ValueError for a loss that is not finite."""
     if not np.isfinite(losses).all():
         raise ValueError(
             f"{folder.name}: the loss is not finite near step {step}: "

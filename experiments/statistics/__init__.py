@@ -1,1 +1,4 @@
-"""Statistics of estimates and of tables: errors, intervals, matching, permutation, onsets."""
+"""Statistics on arrays: intervals, clusters of curves, permutation, matching, onsets.
+
+Claims, figures and pages share them; nothing here knows models, runs or files.
+"""

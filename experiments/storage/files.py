@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import time
 from functools import lru_cache
@@ -39,13 +40,14 @@ def digest(path: Path) -> str:
 
 @lru_cache(maxsize=4096)
 def _digest_of(file: Stamp) -> str:
+    """The digest of a file that has this stamp."""
     with Path(file.path).open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()[:16]
 
 
 @lru_cache(maxsize=4096)
 def _wait_for_next_tick(file: Stamp) -> None:
-    """A file that changed just now could change again within the same tick, and its stamp would not tell."""
+    """Waits where a file has changed just now: a further change within the same tick would leave its stamp as it is."""
     age = time.time() - file.changed / 1e9
     if age < TICK:
         time.sleep(min(TICK - age, TICK))
@@ -68,6 +70,16 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_json(path: Path, value: object) -> None:
     """Writes JSON with sorted keys, so that the same values are the same bytes.
 
-    Raises ValueError for NaN and infinities, which are no JSON: a caller writes null for what was not measured.
+    NaN and infinities, which JSON does not have, become null: a number that was not measured.
     """
-    write_bytes(path, (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+    text = json.dumps(without_nan(value), indent=1, sort_keys=True, allow_nan=False)
+    write_bytes(path, (text + "\n").encode())
+
+
+def without_nan(value: object) -> object:
+    """JSON values with None for every number that is not finite."""
+    if isinstance(value, dict):
+        return {key: without_nan(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

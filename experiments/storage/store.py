@@ -19,7 +19,10 @@ log = logging.getLogger(__name__)
 
 
 def fingerprint(**parts: object) -> str:
-    """sha256 of canonical JSON, with arrays by their type, shape and bytes."""
+    """The sha256 of the parts as canonical JSON, in hexadecimal digits; arrays count by type, shape and bytes.
+
+    Raises TypeError for a part that is neither a JSON value nor a numeric array.
+    """
     digest = hashlib.sha256()
 
     def plain(value: object) -> object:
@@ -35,8 +38,8 @@ def fingerprint(**parts: object) -> str:
 
 
 def cell_path(results: Path, key: Mapping) -> Path:
-    """Where a key's cell lives; kind, run, step and restriction are in its name for a person to read."""
-    readable = [str(key[part]) for part in ("kind", "run", "step", "restriction") if part in key]
+    """The file of a key's cell: its fingerprint names it; kind, step and restriction are there for a person to read."""
+    readable = [str(key[part]) for part in ("kind", "step", "restriction") if part in key]
     return results / "cells" / ("_".join([*readable, fingerprint(**key)[:12]]) + ".safetensors")
 
 
@@ -81,12 +84,12 @@ def read_file(path: Path) -> tuple[dict, xr.Dataset]:
 
 def cached(results: Path, key: Mapping, compute: Callable[[], xr.Dataset]) -> xr.Dataset:
     """The dataset of a key, computed and stored when it is not there."""
-    found = read(results, key)
-    if found is None:
+    stored = read(results, key)
+    if stored is None:
         keep(results, key, compute())
-        found = read(results, key)
-        assert found is not None
-    return found
+        stored = read(results, key)
+        assert stored is not None
+    return stored
 
 
 def keep(results: Path, key: Mapping, dataset: xr.Dataset) -> None:
@@ -96,6 +99,7 @@ def keep(results: Path, key: Mapping, dataset: xr.Dataset) -> None:
 
 
 def _dataset(arrays: dict[str, np.ndarray], metadata: dict) -> xr.Dataset:
+    """The dataset that `write` took apart."""
     data: dict = {}
     coords: dict = {}
     for name, entry in metadata["variables"].items():

@@ -22,7 +22,7 @@ class DamagedFile(ValueError):
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping) -> None:
-    """Writes to a temporary name, flushes to the disk, renames."""
+    """Writes named arrays, and metadata of JSON values, so that a reader sees the whole file or none."""
     text = json.dumps(metadata, sort_keys=True)
     contiguous = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in sorted(arrays.items())}
     # one entry only: safetensors writes several in no fixed order, and the same values are to be the same bytes
@@ -44,6 +44,7 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], text: str) -> str:
+    """The sha256 of the metadata and of every array's name, type, shape and bytes."""
     digest = hashlib.sha256(text.encode())
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())

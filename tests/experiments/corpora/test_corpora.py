@@ -4,9 +4,11 @@ import ast
 import json
 
 import numpy as np
+import pandas
 import pytest
 import torch
 
+from ablations.not_measurable import NotMeasurable
 from experiments import corpora
 from experiments.corpora import documents, python_sources
 from experiments.corpora import tokenizer as tokenizer_of
@@ -160,6 +162,74 @@ def test_empty_and_unreadable_corpora_are_clear_errors(tmp_path, tokenizer) -> N
     (tmp_path / "good.txt").write_text("short\n\n\nalso short")
     with pytest.raises(ValueError, match=r"no train row|no test row"):
         corpora.load(f"text:{tmp_path}", tokenizer=tokenizer, n_ctx=64, split="train")
+
+
+LINES = ["plain", "a \u2028 b", "c \u0085 d", "e \r f"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("plain.txt", b"first\n\n\nsecond", ["first\n", "second\n"]),
+        ("windows.txt", b"\xef\xbb\xbffirst\r\n\r\n\r\nsecond", ["first\n", "second\n"]),
+        ("windows.jsonl", b'\xef\xbb\xbf{"text": "first"}\r\n{"text": "second"}\r\n', ["first", "second"]),
+        ("null.jsonl", b'{"text": "a"}\n{"text": null}\n\n{"text": ""}\n{"text": "b"}\n', ["a", "b"]),
+        (
+            "separators.jsonl",
+            "\n".join(json.dumps({"text": line}, ensure_ascii=False) for line in LINES).encode(),
+            sorted(LINES),
+        ),
+    ],
+)
+def test_files_from_elsewhere(name: str, content: bytes, expected: list[str], tmp_path) -> None:
+    (tmp_path / name).write_bytes(content)
+    texts = [text for split in ("train", "test") for text in documents.texts(f"text:{tmp_path / name}", split)]
+    assert sorted(texts) == expected
+
+
+def test_a_null_in_parquet_is_left_out_and_a_number_is_no_text(tmp_path) -> None:
+    pandas.DataFrame({"text": ["a", None, "", "b"]}).to_parquet(tmp_path / "x.parquet")
+    texts = [text for split in ("train", "test") for text in documents.texts(f"text:{tmp_path}", split)]
+    assert sorted(texts) == ["a", "b"]
+    pandas.DataFrame({"text": [1.5, 2.5]}).to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(ValueError, match="1 of them unreadable"):
+        list(documents.texts(f"text:{tmp_path}", "train"))
+
+
+def test_the_fingerprint_is_that_of_what_is_loaded(corpus_file, tokenizer) -> None:
+    for split in ("train", "test"):
+        asked = {"tokenizer": tokenizer, "n_ctx": 24, "split": split}
+        assert (
+            corpora.fingerprint(f"text:{corpus_file}", **asked)
+            == corpora.load(f"text:{corpus_file}", **asked).fingerprint
+        )
+
+
+def test_two_loads_are_the_same_arrays(corpus_file, tokenizer, tmp_path) -> None:
+    asked = {"tokenizer": tokenizer, "split": "test"}
+    first = corpora.load(f"text:{corpus_file}", n_ctx=24, **asked)
+    again = corpora.load(
+        f"text:{corpus_file}", n_ctx=24, **asked | {"tokenizer": type(tokenizer).from_str(tokenizer.to_str())}
+    )
+    assert first.tokens is again.tokens and first.documents is again.documents
+    copied = tmp_path / f"copied{corpus_file.suffix}"
+    copied.write_bytes(corpus_file.read_bytes())
+    other_place = corpora.load(f"text:{copied}", n_ctx=24, **asked)
+    assert other_place.tokens is first.tokens and other_place.name == f"text:{copied}"
+    assert corpora.load(f"text:{corpus_file}", n_ctx=32, **asked).tokens is not first.tokens
+
+
+def test_what_a_text_does_not_allow_is_told_from_a_mistake(corpus_file, tokenizer) -> None:
+    corpus = corpora.load(f"text:{corpus_file}", tokenizer=tokenizer, n_ctx=24, split="test")
+    with pytest.raises(NotMeasurable, match="rows, 1000000 are needed"):
+        corpus.take(10**6)
+    with pytest.raises(NotMeasurable, match="no train row of 9999999 tokens"):
+        corpora.load(f"text:{corpus_file}", tokenizer=tokenizer, n_ctx=9_999_999, split="train")
+    with pytest.raises(ValueError, match="take at least one") as caught:
+        corpus.take(0)
+    assert not isinstance(caught.value, NotMeasurable)
+    with pytest.raises(ValueError, match="n_ctx=1: a row is BOS and at least one token"):
+        corpora.load(f"text:{corpus_file}", tokenizer=tokenizer, n_ctx=1, split="train")
 
 
 def test_sequential_training_stops_at_the_end_of_the_text(corpus_file, tokenizer) -> None:

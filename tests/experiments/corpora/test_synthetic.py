@@ -93,7 +93,7 @@ def test_rows_that_are_not_the_languages_are_seen(rows: corpora.Corpus) -> None:
     changed[0, 5] += 1
     with pytest.raises(ValueError, match="not what the language writes"):
         synthetic_truth.labels(replace(rows.part(slice(0, 2)), tokens=changed))
-    with pytest.raises(ValueError, match="has no truth"):
+    with pytest.raises(ValueError, match="is not known: give rows of 'synthetic'"):
         synthetic_truth.labels(replace(rows, name="python"))
 
 

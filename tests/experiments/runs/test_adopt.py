@@ -165,7 +165,7 @@ BAD: dict[str, tuple[Callable[[dict], dict], str]] = {
     "NaN": (lambda given: {"checkpoints": {1: model_at(1), 2: spoiled(np.nan)}}, "step 2: embed.W_E is not finite"),
     "a step twice": (lambda given: {"checkpoints": [(1, model_at(1)), (1, model_at(2))]}, "step 1: steps are whole"),
     "a step below 0": (lambda given: {"checkpoints": {-1: model_at(1)}}, "step -1: steps are whole numbers from 0"),
-    "more in it": (lambda given: {"checkpoints": {1: hooked()}}, "the run would predict other than the model"),
+    "more in it": (lambda given: {"checkpoints": {1: hooked()}}, "the run would not predict what the model does"),
     "vocabulary": (lambda given: {"checkpoints": {1: model_at(1, d_vocab=405)}}, "has 400 tokens, the model 405"),
     "tokenizer": (lambda given: {"tokenizer": "gpt2"}, "str is no Tokenizer"),
     "corpus": (lambda given: {"corpus": "nonsense"}, "unknown corpus 'nonsense'"),

@@ -134,6 +134,32 @@ def test_layouts(tmp_path: Path) -> None:
         hub.checkpoints(tmp_path, SAID)
 
 
+@pytest.mark.parametrize(
+    ("names", "steps"),
+    [
+        (("model_step1000_loss2.31", "model_step2000_loss2.05"), [1000, 2000]),  # the loss falls
+        (("L2_100_2.31", "L2_200_2.05"), [100, 200]),
+        (("step_100_v2", "step_200_v2"), [100, 200]),
+        (("epoch=3-step=1000", "epoch=4-step=2000"), [1000, 2000]),
+        (("checkpoint-476000-1",), [476_000]),
+        (("SoLU_2L_v9_000100", "SoLU_2L_v9_000200"), [100, 200]),
+        (("100_2024-05-01", "200_2024-05-01"), [100, 200]),
+        (("100_2024-05-01", "200_2024-05-02"), "do not say which number is the step: rename them"),
+        (("model_1000", "model_v2_2000"), "do not say which number is the step: rename them"),
+        (("SoLU_9L_v11",), "do not say which number is the step: rename them"),
+        (("model-00001-of-00002", "model-00002-of-00002"), "is one of several parts of a checkpoint"),
+    ],
+)
+def test_steps_in_names(names: tuple[str, ...], steps: list[int] | str, tmp_path: Path) -> None:
+    for name in names:
+        torch.save(make_model(1).state_dict(), tmp_path / f"{name}.pth")
+    if isinstance(steps, str):
+        with pytest.raises(ValueError, match=steps):
+            hub.checkpoints(tmp_path, SAID)
+    else:
+        assert hub.checkpoints(tmp_path, SAID).steps == steps
+
+
 WRAPS: dict[str, Callable[[dict], object]] = {
     "model": lambda state: {"model": state, "step": 10, "optimizer": {"state": {0: torch.ones(2)}}},
     "state_dict": lambda state: {"state_dict": state},
