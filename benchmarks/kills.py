@@ -29,7 +29,13 @@ import psutil
 import torch
 
 from experiments import runs
-from experiments.jobs import job_log, runner
+from experiments.jobs import executors, job_log, runner
+from experiments.measurements.ablations import ABLATIONS
+from experiments.measurements.composition import COMPOSITION
+from experiments.measurements.curvature import CURVATURE
+from experiments.measurements.paths import PATHS
+from experiments.measurements.rllc import RLLC
+from experiments.measurements.scores import SCORES
 from experiments.results.cells import Cells
 from experiments.results.plan import default_plan
 from experiments.runs import presets, train
@@ -37,7 +43,7 @@ from experiments.storage.files import write_json
 from llc.settings import QUICK
 
 OUT = Path(__file__).parent / "results" / "kills.json"
-KINDS = ("scores", "composition", "ablations", "paths", "curvature", "rllc")
+KINDS = (SCORES, COMPOSITION, ABLATIONS, PATHS, CURVATURE, RLLC)
 SETTINGS = replace(QUICK, name="KILLS", num_draws=60, num_burnin=10)
 MODES = ("in-process", "two workers", "Dask")
 SCHEDULER = "tcp://127.0.0.1:{port}"
@@ -50,13 +56,13 @@ def job(results: Path, run: Path, mode: str, address: str) -> None:
     opened = runs.open_run(run)
     plan = default_plan(opened.config["preset"]["corpus"], opened.config["preset"]["n_ctx"])
     cells = Cells(results, opened, replace(plan, llc=SETTINGS, sampled_rows=256))
-    executors: dict[str, Callable[[], AbstractContextManager]] = {
+    modes: dict[str, Callable[[], AbstractContextManager]] = {
         "in-process": lambda: nullcontext(executors.Here()),
         "two workers": lambda: executors.pool(2),
         "Dask": lambda: executors.dask(address),
     }
-    with executors[mode]() as executor:
-        runner.run(cells.tasks(KINDS), executor, mode)
+    with modes[mode]() as executor:
+        runner.run(cells.missing_tables(KINDS), executor, mode)
 
 
 @dataclass

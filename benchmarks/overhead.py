@@ -19,8 +19,9 @@ import torch
 
 from experiments import runs
 from experiments.jobs import runner
+from experiments.measurements.rllc import RLLC
 from experiments.results import plan
-from experiments.results.cells import Cells, rllc_task
+from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.storage.files import write_json
 from llc import engine
@@ -36,7 +37,7 @@ def main() -> None:
     torch.set_num_threads(1)
     run = runs.open_run(RUN)
     chosen = replace(plan.default_plan("python", 256), llc=SETTINGS)
-    step, heads = run.steps[-1], [(LAYER, head) for head in range(HEADS)]
+    step, heads = run.steps[-1], [f"L{LAYER}H{head}" for head in range(HEADS)]
     on = Inputs(run, chosen)
     _bare(on, step, heads)  # the text and the model are read once by both
     ratios, seconds = [], []
@@ -65,19 +66,20 @@ def main() -> None:
     print(row)
 
 
-def _bare(on: Inputs, step: int, heads: list[tuple[int, int]]) -> float:
+def _bare(on: Inputs, step: int, heads: list[str]) -> float:
     """Seconds of sampling alone."""
     start = time.perf_counter()
-    for layer, head in heads:
+    for head in heads:
         model = on.model(step)
-        engine.sample(model, on.sampled, [f"L{layer}H{head}"], settings=on.plan.llc, seed=on.plan.seed)
+        engine.sample(model, on.sampled, [head], settings=on.plan.llc, seed=on.plan.seed)
     return time.perf_counter() - start
 
 
-def _swept(cells: Cells, step: int, heads: list[tuple[int, int]]) -> float:
+def _swept(cells: Cells, step: int, heads: list[str]) -> float:
     """Seconds of a sweep from an empty folder."""
     start = time.perf_counter()
-    runner.run_here([rllc_task(cells, step, [head]) for head in heads], "overhead")
+    jobs = [job for head in heads for job in cells.missing(RLLC, step, restrictions=[head])]
+    runner.run_here(jobs, "overhead")
     return time.perf_counter() - start
 
 

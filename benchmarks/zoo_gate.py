@@ -7,6 +7,7 @@ prints a table and writes benchmarks/results/zoo_gate.json.
 
 import os
 import platform
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -15,8 +16,8 @@ import torch
 
 from ablations.names import Head, all_heads
 from experiments import runs
-from experiments.measurements import kinds as measure
-from experiments.results.inputs import Inputs
+from experiments.measurements.scores import SCORES
+from experiments.results.cells import Cells
 from experiments.results.plan import default_plan
 from experiments.storage.files import write_json
 
@@ -53,7 +54,8 @@ def bars(
 def bars_of(run: runs.Run) -> list[Bar]:
     """The bars at the last checkpoint."""
     plan = default_plan(run.config["preset"]["corpus"], run.config["model"]["n_ctx"])
-    scores = measure.measure_scores(Inputs(run, plan), run.steps[-1])
+    with tempfile.TemporaryDirectory() as scratch:
+        scores = Cells(Path(scratch), run, plan).get(SCORES, run.steps[-1])
     heads = all_heads(run.model_config())
     previous, matching = (
         dict(zip(heads, scores[name].values.tolist(), strict=True)) for name in ("previous_token", "prefix_matching")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import xarray as xr
 from transformer_lens import HookedTransformerConfig
@@ -11,10 +11,8 @@ from experiments.results.inputs import Inputs
 from experiments.results.plan import Plan
 from experiments.runs.run import Run
 
-if TYPE_CHECKING:
-    pass
-
 Split = Literal["train", "test"]
+PARTS_OF_EVERY_KEY = frozenset({"kind", "version", "plan", "data", "tokenizer", "step", "weights", "configuration"})
 Parameters = Mapping[str, Any]  # JSON values that tell cells of a kind and a checkpoint apart
 
 
@@ -48,14 +46,10 @@ class Kind:
     splits: tuple[Split, ...] = ("test",)  # the splits of the corpus that it reads
     steps: Callable[[Run, Plan], list[int]] | None = every_checkpoint  # None: it needs no checkpoint
     plan_fields: tuple[str, ...] = ()  # what of the plan it depends on
-    seconds: Callable[[Inputs, Parameters], float] | float = (
-        1.0  # rough seconds of a job on one core, for progress bars
-    )
+    seconds: Callable[[Inputs, Parameters], float] | float = 1.0  # rough seconds of a job on one core, for progress
     label: Callable[[Inputs, Parameters], str] | None = None  # of a cell, for a person to read; default: the name
     also: Callable[[Inputs, int | None], dict] | None = None  # what else its cells depend on, as JSON values
-    groups: Callable[[HookedTransformerConfig], list[list[str]]] | None = (
-        None  # restrictions that are measured together
-    )
+    groups: Callable[[HookedTransformerConfig], list[list[str]]] | None = None  # restrictions measured together
     keeps: Callable[[xr.Dataset], xr.Dataset] | None = None  # what is committed of it for bundled runs; None: nothing
 
     def cost(self, inputs: Inputs, parameters: Parameters) -> float:
@@ -69,7 +63,5 @@ class Kind:
 
     def checked(self, parameters: Collection[str]) -> None:
         """Raises TypeError for parameters that cells of this kind cannot have: they would hide parts of the key."""
-        if hidden := {"kind", "version", "plan", "data", "tokenizer", "step", "weights", "configuration"} & {
-            *parameters
-        }:
+        if hidden := PARTS_OF_EVERY_KEY & {*parameters}:
             raise TypeError(f"{self.name}: {', '.join(sorted(hidden))} name parts of every key, not parameters")

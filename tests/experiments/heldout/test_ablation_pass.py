@@ -15,7 +15,7 @@ from ablations.changes import parse_change
 from ablations.names import all_heads
 from experiments import runs
 from experiments.__main__ import main
-from experiments.corpora.corpus import bos
+from experiments.corpora.rows import bos
 from experiments.heldout import ablation_pass, affected_tokens, induction_tokens, path_overlap
 from experiments.heldout.ablation_pass import AblationPass
 from experiments.jobs import executors

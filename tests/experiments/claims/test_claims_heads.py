@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from ablations.not_measurable import NotMeasurable
 from experiments import runs
 from experiments.claims import differentiation, memorisation, other_measures, simplicity
 from experiments.claims.differentiation import Group
@@ -256,7 +257,7 @@ class PlantedStudy(Study):
 
     def rllc(self, cells: Cells, way: str = MAIN) -> xr.Dataset:
         if way in RANDOM:
-            raise ValueError("not measured")
+            raise NotMeasurable("not measured")
         curves = np.concatenate([group.curves for group in groups_of(2, of_kind, seed=len(cells.run.name))]).T
         layers = ("restriction", [int(name[1]) for name in NAMES])
         dims = ("step", "restriction")
