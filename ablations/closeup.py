@@ -16,7 +16,7 @@ from ablations.substitutes import Values
 
 
 class CloseUp(NamedTuple):
-    """At the position that predicts a target token."""
+    """What one head does at the position that predicts a target token."""
 
     clean: Float[Tensor, " vocab"]  # log probabilities
     changed: Float[Tensor, "draw vocab"]  # under every draw of what stands in

@@ -196,7 +196,7 @@ def placed(weights: Weights, cfg: HookedTransformerConfig, normalized: Residual)
 
 
 def rotary(weights: Weights, cfg: HookedTransformerConfig, length: int) -> Rotary | None:
-    """By what queries and keys of the first positions are turned; None without rotary positions."""
+    """The angles by which queries and keys of the first positions are turned; None without rotary positions."""
     if cfg.positional_embedding_type != "rotary":
         return None
     return Rotary(weights[SIN][:length], weights[COS][:length], cfg.rotary_adjacent_pairs)

@@ -57,7 +57,7 @@ def other_rows(
     draws: int = 1,
     first_row: int = 0,
 ) -> Int64[np.ndarray, "row draw"]:
-    """For every row, rows of a pool that share no document with it, each once; they depend on seed and row alone.
+    """Drawn for every row: rows of a pool that share no document with it, each once, by the seed and the row alone.
 
     documents, pool: which document each token is of; first_row: the number of the first row, when these are a part of a
     text. Raises NotMeasurable where the pool has fewer such rows.

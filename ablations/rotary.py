@@ -28,7 +28,7 @@ def turned(x: Float[Tensor, "batch some head d_head"], by: Rotary | None) -> Flo
 
 
 def _partners(x: Tensor, adjacent: bool) -> Tensor:
-    """Of each pair (a, b): (-b, a)."""
+    """Each pair (a, b) turned by a quarter: (-b, a)."""
     if adjacent:
         a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
         return torch.stack((-b, a), -1).flatten(-2)

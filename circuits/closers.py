@@ -31,7 +31,7 @@ class Closers(NamedTuple):
 
 
 def closer_tokens(strings: Sequence[str]) -> dict[str, Int64[Tensor, " token"]]:
-    """By kind, the tokens whose first character that is no space is that closer; strings: the decoded vocabulary.
+    """The tokens of each kind of closer: those whose first character but spaces is it; strings: the decoded vocabulary.
 
     Raises NotMeasurable where a kind has none.
     """

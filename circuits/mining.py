@@ -138,7 +138,7 @@ def _context_numbers(patterns: Patterns, vocabulary: int) -> np.ndarray:
 
 
 def _matches(text: Text, patterns: Patterns, vocabulary: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """For each family of offsets: the patterns, every place before which one of their contexts stands, its number."""
+    """Yields for each family of offsets the patterns, every place after one of their contexts, and its number."""
     families, family_number = np.unique(patterns.offsets, axis=0, return_inverse=True)
     for number, family in enumerate(families):
         which = np.flatnonzero(family_number.ravel() == number)

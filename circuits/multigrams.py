@@ -84,7 +84,7 @@ class Patterns(NamedTuple):
 
 
 def sub_patterns(patterns: Patterns) -> Iterator[tuple[np.ndarray, Patterns]]:
-    """For each way to leave tokens of the context out: which patterns have it, and what is left of them."""
+    """Yields for each way to leave tokens of the context out which patterns have it, and what is left of them."""
     sizes = patterns.sizes
     for size in range(1, LONGEST + 1):
         which = np.flatnonzero(sizes == size)

@@ -25,7 +25,7 @@ def _prompts(seed: int, draw: Callable[[torch.Generator], tuple[Tensor, Tensor, 
 
 
 def repeats(seed: int) -> Task:
-    """After "BOS ... a b ... z a" the answer is b; the corrupted prompt has another token for the first a.
+    """Prompts "BOS ... a b ... z a" with the answer b; the corrupted prompt has another token for the first a.
 
     The wrong answer is in the prompt as well.
     """
@@ -45,7 +45,7 @@ def repeats(seed: int) -> Task:
 
 
 def gapped(seed: int) -> Task:
-    """After "BOS ... x y" the answer is what follows x, whatever y; the corrupted prompt has another x.
+    """Prompts "BOS ... x y" whose answer is what follows x, whatever y; the corrupted prompt has another x.
 
     y is new, so nothing is repeated.
     """
@@ -62,7 +62,7 @@ def gapped(seed: int) -> Task:
 
 
 def skips(seed: int) -> Task:
-    """After "BOS ... a ... b" the answer is c; the corrupted prompt has another token for a.
+    """Prompts "BOS ... a ... b" with the answer c; the corrupted prompt has another token for a.
 
     The wrong answer is another triple's c.
     """
@@ -83,7 +83,7 @@ def skips(seed: int) -> Task:
 
 
 def nested(seed: int) -> Task:
-    """In an opener and a quoted other opener, the answer is the closer of the one that is not shut off by the quote.
+    """Prompts of an opener and a quoted other opener; the answer closes the one that the quote does not shut off.
 
     Half of the prompts end after the quote, where it is the first opener's closer; they are corrupted by leaving the
     quote's start out. Half end inside the quote, where it is the second's; they are corrupted by an end of the quote.

@@ -44,7 +44,7 @@ def current_token(patterns: Patterns) -> Scores:
 
 
 def prefix_matching(patterns: Patterns, period: int) -> Scores:
-    """On tokens that repeat with this period: mean attention, over all tokens but the first copy's, to the tokens that
+    """Mean attention, on tokens that repeat with this period, from all tokens but the first copy's to the tokens that
     followed their earlier occurrences (Olsson et al. 2022, with the erratum on the target).
 
     Raises ValueError where there is no second copy.
@@ -139,7 +139,7 @@ def in_context_learning(losses: Float[Tensor, "batch predicted"], early: slice, 
 
 
 def copy_gain(losses: Float[Tensor, "batch predicted"], period: int) -> Float[Tensor, " batch"]:
-    """On one copy after another: how much cheaper the second copy's tokens are, in nats per token.
+    """How much cheaper the second of two copies is than the first, in nats per token.
 
     losses[b, i] is the loss on token i + 1. The first token of a copy is left out: nothing announces it.
     """

@@ -87,7 +87,8 @@ def table(settings: list[Settings], records: list[xr.Dataset]) -> xr.Dataset:
 
 
 def recommend(sweep: xr.Dataset, base: Settings) -> Recommendation:
-    """Where to sample: on a plateau in nbeta if there is one, else at the largest nbeta that samples what it states.
+    """The settings to sample at: on a plateau in nbeta if there is one, else at the largest nbeta that samples what it
+    states.
 
     Among settings that are stationary (virial ratio within 0.02 of 1, or 3 of its errors) and not too hot: the one
     whose |slope| is least when that is a plateau (|slope| + 2 errors below 0.3); else the largest nbeta, at the
@@ -124,14 +125,14 @@ def recommend(sweep: xr.Dataset, base: Settings) -> Recommendation:
 
 
 def _least(allowed: xr.DataArray, score: xr.DataArray) -> dict[str, float]:
-    """Where the score is least among allowed settings, the largest lr of equals."""
+    """The allowed settings whose score is least, with the largest lr of equals."""
     scores = score.broadcast_like(allowed).where(allowed).transpose(*DIMS)
     best = np.argwhere(scores.values == np.nanmin(scores.values))[-1]  # lr is the first dim, in rising order
     return {dim: float(scores[dim][at]) for dim, at in zip(DIMS, best, strict=True)}
 
 
 def _slopes(sweep: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Between neighbouring nbetas, first differences of logarithms; NaN where a value is not positive."""
+    """First differences of logarithms between neighbouring nbetas; NaN where a value is not positive."""
     with np.errstate(all="ignore"):
         value, relative = sweep.value.transpose(*DIMS).values, (sweep.se / sweep.value).transpose(*DIMS).values
         step = np.diff(np.log(sweep.nbeta.values))

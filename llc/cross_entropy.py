@@ -36,7 +36,7 @@ class Held(NamedTuple):
 
 
 def held(prepared: Targets | SoftTargets, bias: Float[Tensor, " vocab"]) -> Held:
-    """From what a loss prepared of a minibatch."""
+    """What chains hold during sampling, from what a loss prepared of a minibatch."""
     if isinstance(prepared, SoftTargets):
         targets = prepared.probabilities.flatten(0, 1)
         return Held(targets, bias.new_full((len(targets),), 1 / len(targets)), prepared.entropy, bias)

@@ -99,7 +99,7 @@ def _balancing(
 
 
 def _power(matrix: Square, exponent: float) -> Square:
-    """Of symmetric positive definite matrices."""
+    """Powers of symmetric positive definite matrices."""
     values, vectors = torch.linalg.eigh((matrix + matrix.transpose(1, 2)) / 2)
     return vectors * values[:, None] ** exponent @ vectors.transpose(1, 2)
 

@@ -31,7 +31,7 @@ class Room:
 
 
 def room(layer: Layer, rows: int, length: int, chains: int, memory: int | None = None) -> Room:
-    """For a minibatch of so many rows of this length. memory: bytes; half for what is kept, half for a group."""
+    """Room for a minibatch of so many rows of this length. memory: bytes; half for what is kept, half for a group."""
     cfg, item, device = layer.cfg, layer.reader.element_size(), layer.reader.device
     heads = 1 if layer.into_logits else cfg.n_heads
     patterns = 0 if device.type == "cuda" else length  # its attention never holds them
@@ -115,7 +115,7 @@ class Minibatch:
         return self.current[1]
 
     def _parts(self) -> Iterator[tuple[Part, float]]:
-        """With the share of each in the mean."""
+        """The parts of the minibatch, each with its share in the mean."""
         for part in self.kept if self.kept is not None else self._run():
             yield part, part.z.shape[0] / len(self.rows)
 

@@ -58,7 +58,7 @@ class Restriction:
         return [name if head is None else f"{name}[{head}]" for name, head in self.parts]
 
     def key_bias(self, cfg: HookedTransformerConfig) -> Int64[Tensor, " bias"] | None:
-        """Where the key biases are in the vector, in models whose attention they cannot change; None without them.
+        """The places of key biases in the vector, in models whose attention they cannot change; None without them.
 
         Without rotary positions a key bias adds the same to every score of a query, which the softmax removes. So its
         draws must be N(w*, 1 / localization) (diagnose.py).

@@ -157,7 +157,7 @@ def _places(one: Scores, pairs: list[tuple[str, str]]) -> tuple[np.ndarray, np.n
 
 
 def _others(runs: list[Scores], pairs: Pairs) -> Pairs:
-    """As many pairs that are not in the list, at random."""
+    """Draws as many pairs that are not in the list."""
     generator, found = np.random.default_rng(1), {}
     for one in runs:
         free = [

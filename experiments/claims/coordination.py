@@ -33,7 +33,7 @@ Pairs = dict[str, list[tuple[str, str]]]  # of each run: a head of layer 0, a he
 
 
 class Effects(NamedTuple):
-    """Of one run, on the same held-out tokens at both snapshots."""
+    """Effects in one run, on the same held-out tokens at both snapshots."""
 
     run: str
     heads: list[str]
@@ -120,7 +120,7 @@ def judge(every: list[Effects], judged: list[str] | None = None) -> Finding:
 
 
 def tested(one: Effects) -> Halves:
-    """On two halves of the documents."""
+    """The test on each half of the documents."""
     first = halves(one.document)
     return Halves(*(changed(snapshot(one, 0, half), snapshot(one, 1, half), one.layer) for half in (first, ~first)))
 

@@ -66,7 +66,7 @@ def find(study: Study) -> Finding:
 
 
 def groups(study: Study, cells: Cells, way: str = MAIN) -> list[Group]:
-    """By layer; inactive heads, and heads whose curve is not finite, are left out."""
+    """The heads of each layer; inactive heads, and heads whose curve is not finite, are left out."""
     types, rllc = study.types(cells), study.rllc(cells, way)
     type_of = dict(zip(types.restriction.values.tolist(), types.type.values.tolist(), strict=True))
     curves = rllc.value.transpose("restriction", "step").values
@@ -82,7 +82,7 @@ def groups(study: Study, cells: Cells, way: str = MAIN) -> list[Group]:
 
 
 def clusters(group: Group, method: Method = "k-means", scaling: Scaling = "raw") -> Int[np.ndarray, " head"]:
-    """As many as the group has types."""
+    """The clusters of a group's curves, as many as the group has types."""
     k = len(np.unique(group.types))
     return np.array(_clustered(group.curves.tobytes(), len(group.curves), k, method, scaling), dtype=np.int64)
 
@@ -99,7 +99,7 @@ def rand(found: Sequence[Group], method: Method = "k-means", scaling: Scaling = 
 
 
 def worst(found: Sequence[Group]) -> RandTest:
-    """Of the scalings that the criterion names, the one with the largest p."""
+    """The test with the largest p among the scalings that the criterion names."""
     return max((rand(found, "k-means", scaling) for scaling in JUDGED), key=lambda test: test.p)
 
 
@@ -192,7 +192,7 @@ def _details(every: Sequence[Group], used: Sequence[Group]) -> dict:
 
 
 def table(found: Sequence[Group]) -> dict[str, dict[str, dict]]:
-    """By method and scaling: mean index and p."""
+    """Mean index and p, by method and scaling."""
     return {method: {scaling: _summary(rand(found, method, scaling)) for scaling in SCALINGS} for method in METHODS}
 
 

@@ -28,7 +28,7 @@ REMOVED = 0.75  # of the attention, at least, is removed; fixed on seed 0, where
 
 
 class Cuts(NamedTuple):
-    """Of one run: what each cut takes, by method (mean or resample ablation) and sequence of repeated tokens."""
+    """What each cut takes in one run, by method (mean or resample ablation) and sequence of repeated tokens."""
 
     name: str
     cuts: list[str]  # "L0H1+L0H5.k"
@@ -179,7 +179,7 @@ def _controls(used: list[Cuts], untrained: list[Cuts]) -> tuple[Control, ...]:
 
 
 def _strangers(run: Cuts) -> str:
-    """Of the sets that share no head with the claimed one, that whose keys take the most; "" where there is none."""
+    """The set, of those that share no head with the claimed one, whose keys take the most; "" where there is none."""
     own = set(run.claimed.removesuffix(".k").split("+"))
     lost = dict(zip(run.cuts, run.gain_lost.mean((0, 2)), strict=True))
     apart = [cut for cut in run.cuts if cut.endswith(".k") and not own & set(cut.removesuffix(".k").split("+"))]

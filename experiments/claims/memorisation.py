@@ -49,9 +49,10 @@ def joined(study: Study, runs: Sequence[Cells], way: str = MAIN, final: bool = T
 
 
 def heads(study: Study, cells: Cells, way: str = MAIN, final: bool = True) -> xr.Dataset:
-    """By head [unit]: run, layer, name, type; rllc at the last checkpoint, or the first, and its se; rarefied,
-    multigrams and n_grams that it has learned; effect of removing it, weight_norm. All but rllc are of the last
-    checkpoint.
+    """What is known of each head [unit]: run, layer, name, type; rllc at the last checkpoint, or the first, and its se;
+    rarefied, multigrams and n_grams that it has learned; effect of removing it, weight_norm.
+
+    All but rllc are of the last checkpoint.
     """
     types = study.types(cells)
     at = {"restriction": types.restriction.values}
@@ -88,7 +89,7 @@ def covariates(found: xr.Dataset, given: Sequence[str] = COVARIATES) -> np.ndarr
 
 
 def correlation(every: xr.Dataset, count: str = COUNTS[0], given: Sequence[str] = COVARIATES) -> Partial:
-    """Of rLLC with a count among multigram heads, within layer and seed, given covariates."""
+    """Correlation of rLLC with a count among multigram heads, within layer and seed, given covariates."""
     used = multigram(every, count)
     x, y = (used[name].values.astype(float) for name in ("rllc", count))
     return partial_spearman(x, y, covariates(used, given), strata(used), smallest=SMALLEST)

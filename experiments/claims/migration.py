@@ -67,7 +67,7 @@ class Changes(NamedTuple):
         return np.isfinite(self.se).all((0, 1))
 
     def moved(self, source: int) -> Bool[np.ndarray, " multigram"]:
-        """On both halves, from layer `source` to the other, beyond the errors."""
+        """Which multigrams moved from layer `source` to the other, beyond the errors, on both halves."""
         beyond = np.where(np.isfinite(self.se), BEYOND * self.se, np.inf)
         fallen, risen = self.value[:, source] < -beyond[:, source], self.value[:, 1 - source] > beyond[:, 1 - source]
         return np.all(fallen & risen, axis=0)
@@ -106,7 +106,7 @@ def find(study: Study) -> Finding:
 
 
 def moving(study: Study, cells: Cells) -> Moving:
-    """Of the multigrams that the model has at the early snapshot."""
+    """What the multigrams that the model has at the early snapshot rest on, then and later."""
     middle = middle_step(cells.run)
     ablation = pass_of_types(cells, middle)
     known = as_patterns(model_multigrams.known_multigrams(cells, ablation))
@@ -144,7 +144,7 @@ def judge(every: list[Moving], judged: list[str] | None = None) -> Finding:
 
 
 def changes(one: Moving) -> Changes:
-    """On each half of the documents."""
+    """The changes on each half of the documents."""
     value, se = np.full((2, 2, 2, len(one.target)), np.nan)
     rows = np.stack([(one.effect[1] - one.effect[0])[one.layer == layer].sum(0) for layer in (0, 1)])
     for half in (0, 1):

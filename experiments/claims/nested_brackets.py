@@ -50,7 +50,7 @@ class Closers(NamedTuple):
 
 
 class Interaction(NamedTuple):
-    """Of one run: a path chosen on half of the documents, and its interaction on the others, in nats."""
+    """A path of one run, chosen on half of the documents, and its interaction on the others, in nats."""
 
     path: str
     value: float

@@ -50,7 +50,7 @@ def contrasts(every: xr.Dataset) -> dict[str, Partial]:
 
 
 def difference(part: xr.Dataset) -> Partial:
-    """Of final rLLCs within layer and seed, given effect and weight norm."""
+    """The difference of final rLLCs within layer and seed, given effect and weight norm."""
     simple = part.type.values != "multigram"
     y = part.rllc.values.astype(float)
     return adjusted_difference(y, simple, covariates(part), strata(part), smallest=SMALLEST)
@@ -165,7 +165,7 @@ def _details(every: xr.Dataset, used: xr.Dataset, tests: Mapping[str, Partial]) 
 
 
 def _plain_means(of_run: xr.Dataset, layer: int, simple: tuple[str, ...]) -> dict:
-    """Without covariates, of one run."""
+    """Mean rLLCs of one run, without covariates."""
     part = _part(of_run, layer, simple)
     kind, value = part.type.values != "multigram", part.rllc.values
     return {

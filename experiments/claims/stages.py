@@ -47,7 +47,7 @@ class Curves(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """From one stage to the next, in log(step + 1): how much later it comes, with its 95% interval."""
+    """How much later than one stage the next comes, in log(step + 1), with its 95% confidence interval."""
 
     run: str
     between: str
@@ -63,7 +63,7 @@ def find(study: Study) -> Finding:
 
 
 def curves_of(cells: Cells, untrained: Cells | None = None) -> Curves:
-    """Where a run has no step 0, the untrained model of another run stands for it: with the mean of a layer's heads."""
+    """Curves of a run; without step 0, the untrained model of another run serves, by the mean of a layer's heads."""
     scores, predictions, attrs = cells.table(SCORES), cells.table(PREDICTIONS), cells.table(INDUCTION_HEADS).attrs
     found = _rising(scores, predictions, attrs)
     steps = scores.step.values.astype(np.int64)
@@ -109,7 +109,7 @@ def _rising(
 
 
 def rises(curves: Curves, share: float) -> list[Crossing]:
-    """Where each score had made this share of its rise: from the first checkpoint to its best one.
+    """The step at which each score had made this share of its rise from the first checkpoint to its best one.
 
     Scores may fall again: a model leaves bigrams as it learns to use more of the context.
     """
@@ -126,7 +126,7 @@ def rises(curves: Curves, share: float) -> list[Crossing]:
 
 
 def gaps(name: str, level: str, crossings: list[Crossing]) -> list[Gap]:
-    """Between each stage and the next; an interval is that of a difference of independent errors."""
+    """The gaps between each stage and the next; an interval is that of a difference of independent errors."""
     found = []
     for number, (before, after) in enumerate(pairwise(crossings)):
         at, low, high = np.log1p(np.array([[one.step, one.low, one.high] for one in (before, after)])).T

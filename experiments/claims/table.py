@@ -94,7 +94,7 @@ def record(study: Study, findings: list[Finding]) -> dict:
 
 
 def write(study: Study, findings: list[Finding], folder: Path) -> list[Path]:
-    """As JSON and as Markdown."""
+    """Writes the findings as JSON and as Markdown."""
     paths = [folder / f"claims.{suffix}" for suffix in ("json", "md")]
     write_json(paths[0], record(study, findings))
     write_bytes(paths[1], as_markdown(study, findings).encode())
@@ -121,7 +121,7 @@ def as_markdown(study: Study, findings: list[Finding]) -> str:
 
 
 def as_text(findings: list[Finding]) -> str:
-    """For a terminal: one line a claim."""
+    """The findings for a terminal: one line a claim."""
     lines = [f"{'claim':<32} {'verdict':<13} {'value':>9}  {'95% interval':<22} {'p':>7}  units"]
     for one in findings:
         value, interval, p = _numbers(one)

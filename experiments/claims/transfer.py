@@ -29,7 +29,7 @@ SECOND_STAGE = 0.10  # of the rise of the best previous-token score of layer 0
 
 
 class Change(NamedTuple):
-    """From layer 0's peak to the end, of each layer's mean, with its error; NaN where there is no inner peak."""
+    """The change of each layer's mean from layer 0's peak to the end, with its error; NaN without an inner peak."""
 
     peak: int  # step, -1 where there is none
     layer0: float
@@ -110,7 +110,7 @@ def _layer(part: xr.Dataset, halves: list[np.ndarray]) -> tuple[Float[np.ndarray
 def judge(
     relative: dict[str, Change], training: dict[str, Change], judged: list[str], survives: dict[str, str]
 ) -> Finding:
-    """By run: the changes against the one-layer model, and by the next-token loss beside it."""
+    """Judges the changes of each run against the one-layer model, with those by the next-token loss beside them."""
     used = [name for name in judged if name in relative]
     testable = len(used) == len(judged) and bool(used)
     met, beside = testable and _found(relative, used), testable and _found(training, used)

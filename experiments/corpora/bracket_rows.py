@@ -63,7 +63,7 @@ def of_rows(rows: Corpus) -> RowStructure:
 
 
 def _cells(rows: Corpus) -> dict[int, Int64[np.ndarray, " cell"]]:
-    """Where the tokens of each document stand in the flattened rows: without BOS, which stands for no text."""
+    """The places of each document's tokens in the flattened rows, without BOS, which stands for no text."""
     numbers = np.array(rows.documents)
     numbers[np.asarray(rows.tokens) == corpora.bos(rows.tokenizer)] = -1
     order = np.argsort(numbers, axis=None, kind="stable")

@@ -196,7 +196,7 @@ def _known(language: Language) -> _Known:
 
 
 def _steps(planted: Truth) -> Iterator[list[tuple[int, float]]]:
-    """For each pattern, every place of its context: the word there (0: free), and its share given the words before."""
+    """Yields for each pattern every place of its context: its word (0: free), and its share given the words before."""
     prefixes: dict[tuple, int] = {}
     for pattern in planted.patterns:
         for size in range(len(pattern.tokens) + 1):

@@ -41,7 +41,7 @@ JOINT_TOKENS = 50_000  # of text on which sets of heads are removed
 
 
 class Completions(NamedTuple):
-    """Where the multigrams of a model are completed among the tokens of a pass."""
+    """The tokens of a pass that complete multigrams of a model."""
 
     table: xr.Dataset  # of `model_multigrams`
     kept: xr.Dataset  # of `ablation_pass`

@@ -63,7 +63,7 @@ class Comparison:
 
     @cached_property
     def shared(self) -> tuple[float, float]:
-        """Of the tokens that each matters most for (`SHARE` of the text), the part that is the other's too, and the
+        """The part of the tokens that one matters most for (`SHARE` of the text) that is the other's too, and the
         part by chance.
         """
         of = self.first.of

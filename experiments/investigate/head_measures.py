@@ -84,7 +84,7 @@ class HeadMeasures:
 
     @cached_property
     def attention(self) -> TextAttention:
-        """Where it looks from each token of the text, and what removing it costs there."""
+        """What the head attends to from each token of the text, and what removing it costs there."""
         with one_thread():
             if self.text:
                 return text_attention.on_text(self.of, self.head, self.text)

@@ -30,7 +30,7 @@ from experiments.results.kind import Kind
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Where results are (`cells`), the checkpoint, and who computes."""
+    """A checkpoint, the `cells` with its results, and the executor that computes."""
 
     cells: Cells
     step: int

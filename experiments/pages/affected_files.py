@@ -19,7 +19,7 @@ ABLATIONS = {"zero": "zero ablation", "mean": "mean ablation", "resample": f"res
 
 
 def compute(cells: Cells, asked: AblationPass, change: str, top: int) -> dict[int, list[Context]]:
-    """Both lists, by sign, each token run again with fresh donors."""
+    """The lists of hurt and helped tokens, by sign, each token run again with fresh reference rows."""
     return {
         sign: affected_tokens.contexts(cells.inputs, asked, change, ablation_pass.hits(cells, asked, change, sign, top))
         for sign in SIGNS

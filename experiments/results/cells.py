@@ -32,7 +32,7 @@ from experiments.storage import store
 
 @dataclass(frozen=True)
 class Cells:
-    """Where the cells of a run and a plan are kept, and how they are asked for."""
+    """The cells of a run and a plan: the folder that keeps them, and how they are asked for."""
 
     folder: Path
     run: Run

@@ -60,7 +60,7 @@ def default_plan(corpus: str, n_ctx: int, seed: int = 0) -> Plan:
 
 
 def evenly_chosen(steps: list[int], count: int) -> list[int]:
-    """At most `count` of a run's checkpoints, evenly spaced in order (so about log-spaced): first, last, those between.
+    """Chooses at most `count` of a run's checkpoints, evenly spaced in order (so about log-spaced), first and last too.
 
     One checkpoint is the last.
     """

@@ -56,7 +56,7 @@ def crossing(
     draws: int = 1000,
     seed: int = 0,
 ) -> Crossing:
-    """Where a score passes start + share (end - start), interpolated between checkpoints in log(step + 1).
+    """The step at which a score passes start + share (end - start), interpolated between checkpoints in log(step + 1).
 
     start, end: the first and the last value unless given. What passes is the least-squares non-decreasing fit of the
     values: noise before the rise, or a peak that falls back to the start, does not set it off early. The interval is
@@ -140,7 +140,7 @@ def critical_points(
     draws: int = 1000,
     seed: int = 0,
 ) -> list[CriticalPoint]:
-    """Where the slope d value / d log(step + 1) of a smoothed curve changes sign, beyond what its errors allow.
+    """The steps at which the slope d value / d log(step + 1) of a smoothed curve changes sign beyond its errors.
 
     Smoothing is a local quadratic fit under a Gaussian kernel, whose width (in log step) has the least leave-one-out
     error unless given. A turn counts where the slope is significant on both sides, with opposite signs, at a level at
