@@ -47,7 +47,7 @@ def reader(change: Change) -> Head:
     """The head whose attention shows what the change acts on: the last target of a cut, else the last head removed."""
     targets = [path.target for path in change.cuts if not isinstance(path.target, str)]
     sources = [path.source for path in change.cuts if not isinstance(path.source, str)]
-    found = targets or [*change.heads] or sources
-    if not found:
+    heads = targets or [*change.heads] or sources
+    if not heads:
         raise ValueError("nothing is removed by a head or from one: no attention belongs to it")
-    return max(found)
+    return max(heads)

@@ -151,10 +151,10 @@ def _missing(
         normalized = forward.normalize(weights, cfg, name, cut)
     else:
         normalized = forward.normalize_as(weights, cfg, name, cut, like=residual)
-    found = forward.placed(weights, cfg, normalized)
+    readings = forward.placed(weights, cfg, normalized)
     if shared:
-        run.readings[layer, sources] = found
-    return found
+        run.readings[layer, sources] = readings
+    return readings
 
 
 def _written(run: Run, z: list[Tensor], sources: list[Source], layers: int) -> Tensor:

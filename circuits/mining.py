@@ -160,8 +160,8 @@ def _frequent(text: Text, vocabulary: int, offsets: tuple[int, ...], fewest: int
     often = seen[rank] >= fewest
     keys, counts = np.unique(rank[often] * vocabulary + target[often], return_counts=True)
     keys = keys[counts >= fewest]
-    context, found = contexts[keys // vocabulary], np.zeros((2, len(keys), LONGEST), dtype=np.int64)
+    context, offsets_and_tokens = contexts[keys // vocabulary], np.zeros((2, len(keys), LONGEST), dtype=np.int64)
     for column, offset in reversed(list(enumerate(offsets))):
-        found[0, :, column], found[1, :, column] = offset, context % vocabulary
+        offsets_and_tokens[0, :, column], offsets_and_tokens[1, :, column] = offset, context % vocabulary
         context //= vocabulary
-    return Patterns(found[0], found[1], keys % vocabulary)
+    return Patterns(offsets_and_tokens[0], offsets_and_tokens[1], keys % vocabulary)

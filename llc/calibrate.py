@@ -38,7 +38,7 @@ def grid(
 
     Raises ValueError for values that cannot be sampled, or only with a burn-in of more than MOST_DRAWS.
     """
-    kept, found, temperatures = base.num_draws - base.num_burnin, [], [0.0, *nbetas]
+    kept, settings, temperatures = base.num_draws - base.num_burnin, [], [0.0, *nbetas]
     for lr in lrs:
         for localization in localizations:
             for nbeta in temperatures:
@@ -50,7 +50,7 @@ def grid(
                 )
             burnin = max(base.num_burnin, math.ceil(6 / (lr * localization)))
             for nbeta in sorted({*temperatures}):
-                found.append(
+                settings.append(
                     replace(
                         base,
                         name=f"{base.name} calibration",
@@ -61,7 +61,7 @@ def grid(
                         num_draws=burnin + kept,
                     )
                 )
-    return found
+    return settings
 
 
 def sweep(sample: Callable[[Settings], xr.Dataset], settings: list[Settings]) -> xr.Dataset:

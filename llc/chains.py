@@ -115,8 +115,8 @@ def one_by_one(value: Callable[[Float[Tensor, " dim"]], Tensor]) -> Evaluate:
     """Loss and gradient of each chain in turn."""
 
     def evaluate(positions: Positions, gradient: bool = True) -> tuple[PerChain, Positions]:
-        found = [with_gradient(lambda one: value(one[0])[None], one[None], gradient) for one in positions]
-        losses, gradients = zip(*found, strict=True)
+        pairs = [with_gradient(lambda one: value(one[0])[None], one[None], gradient) for one in positions]
+        losses, gradients = zip(*pairs, strict=True)
         return torch.cat(losses), torch.cat(gradients)
 
     return evaluate

@@ -93,7 +93,7 @@ def _findings(m: dict[str, float], estimate: xr.Dataset, settings: Settings) -> 
 
 def _sampling_findings(m: dict[str, float], settings: Settings) -> list[Finding]:
     """Whether the chain is a draw from the stated posterior."""
-    found = []
+    findings = []
     off, unsettled = m["virial"] - 1, 1 - _settled(settings)
     sure = abs(off) > max(0.02, 3 * np.nan_to_num(m["virial_se"], nan=0.0))
     how = f"not stationary, virial ratio {m['virial']:.2f}"
@@ -103,35 +103,35 @@ def _sampling_findings(m: dict[str, float], settings: Settings) -> list[Finding]
             f"the step is too small or the burn-in too short: flat directions take {relaxation:.0f} draws to relax, "
             f"{settings.num_burnin} are discarded; raise lr, localization or num_burnin"
         )
-        found.append(Finding(max(unsettled, -off) > 0.05, f"{how}: {cause}"))
+        findings.append(Finding(max(unsettled, -off) > 0.05, f"{how}: {cause}"))
     elif sure:
-        found.append(Finding(off > 0.05, f"{how}: the center is far from a minimum or the step too large: lower lr"))
+        findings.append(Finding(off > 0.05, f"{how}: the center is far from a minimum or the step too large: lower lr"))
     if m["temperature"] > 1.1:
         how = f"step and minibatch noise heat the posterior by {100 * (m['temperature'] - 1):.0f}%"
-        found.append(Finding(m["temperature"] > 1.25, f"{how}: lower lr or take a larger batch_size"))
+        findings.append(Finding(m["temperature"] > 1.25, f"{how}: lower lr or take a larger batch_size"))
     if abs(m["key_bias_z"]) > Z:
         how = f"key biases vary {m['key_bias']:.2f} times as much as they must ({m['key_bias_z']:+.1f} sd)"
-        found.append(Finding(True, f"{how}: the sampler does not do what its settings say"))
+        findings.append(Finding(True, f"{how}: the sampler does not do what its settings say"))
     if m["acceptance"] < 0.01:
         how = f"Metropolis would accept {100 * m['acceptance']:.1g}% of the steps"
-        found.append(Finding(False, f"{how}: the step is large for this many parameters; check with half the lr"))
-    return found
+        findings.append(Finding(False, f"{how}: the step is large for this many parameters; check with half the lr"))
+    return findings
 
 
 def _precision_findings(m: dict[str, float], estimate: xr.Dataset, settings: Settings) -> list[Finding]:
     """Whether the draws are enough, and from around a minimum."""
-    found = []
+    findings = []
     if abs(m["drift_z"]) > Z:
-        found.append(Finding(False, f"the kept draws drift ({m['drift_z']:+.1f} sd): raise num_burnin"))
+        findings.append(Finding(False, f"the kept draws drift ({m['drift_z']:+.1f} sd): raise num_burnin"))
     if estimate.value < -2 * estimate.se:
         how = f"{100 * m['below_center']:.0f}% of the draws are below the center's loss: the center is no minimum of it"
-        found.append(Finding(False, f"{how}; the value is relative to the center, and may be negative"))
+        findings.append(Finding(False, f"{how}; the value is relative to the center, and may be negative"))
     if not float(estimate.ess) >= 10 or m["relative_se"] > 0.25:
         how = f"too few draws, {float(estimate.ess):.0f} effective ones, standard error {100 * m['relative_se']:.0f}%"
-        found.append(Finding(m["relative_se"] > 0.5, f"{how} of the value: raise num_draws or num_chains"))
+        findings.append(Finding(m["relative_se"] > 0.5, f"{how} of the value: raise num_draws or num_chains"))
     if settings.num_chains > 1 and float(estimate.rhat) > 1.2 and m["relative_se"] > 0.1:
-        found.append(Finding(False, f"chains disagree, R-hat {float(estimate.rhat):.2f}: raise num_draws"))
-    return found
+        findings.append(Finding(False, f"chains disagree, R-hat {float(estimate.rhat):.2f}: raise num_draws"))
+    return findings
 
 
 def _regime(kappa: float, error: float) -> str:

@@ -61,11 +61,11 @@ def sample(
     start = tokens[:1].to(next(iter(weights.values())).device)
     whole = not isinstance(loss.prepare(start, np.arange(1)), Targets | SoftTargets)
     reasons = {one.name: _general_because(model, one, f"the loss {loss.name}" * whole, path) for one in parsed}
-    found: dict[str, xr.Dataset] = {}
+    traces: dict[str, xr.Dataset] = {}
     for one in parsed:
         if reason := reasons[one.name]:
             trace = chains.sample(model, tokens, one, loss=loss, settings=settings, seed=seed, kernel=kernel)
-            found[one.name] = trace.assign_attrs(path=f"general: {reason}")
+            traces[one.name] = trace.assign_attrs(path=f"general: {reason}")
     by_layer: dict[int, dict[int, Restriction]] = {}
     for one in parsed:
         if not reasons[one.name] and one.head:
@@ -81,8 +81,8 @@ def sample(
         together = room(layer, drawn.shape[1], tokens.shape[1], settings.num_chains, memory)
         for rows in drawn:
             _draw(recorders, Minibatch(layer, tokens[rows].to(layer.reader.device), rows, loss, together))
-        found |= {of_layer[head].name: recorder.trace() for head, recorder in recorders.items()}
-    return {one.name: found[one.name] for one in parsed}
+        traces |= {of_layer[head].name: recorder.trace() for head, recorder in recorders.items()}
+    return {one.name: traces[one.name] for one in parsed}
 
 
 def _draw(recorders: Mapping[int, Recorder], minibatch: Minibatch) -> None:

@@ -33,14 +33,16 @@ def learning_coefficient(trace: xr.Dataset, *, drop_bad_chains: bool = False) ->
     bad = int((~good).sum())
     usable = bool(good.any()) and (drop_bad_chains or not bad)
     kept_chains = good if usable else np.zeros_like(good)
-    found = _reduce(rises(trace)[kept_chains], settings) if usable else _nothing()
+    estimates = _reduce(rises(trace)[kept_chains], settings) if usable else _nothing()
     loss = settings.nbeta * trace.loss.values[kept_chains]
     center = settings.nbeta * trace.center_loss.values[: settings.num_burnin]
     if usable and len(center) > 1:
-        found["unpaired"] = float(loss[:, settings.num_burnin :].mean() - center.mean())
-        found["unpaired_se"] = float(np.hypot(mean_error(loss[:, settings.num_burnin :]), _plain_error(center)))
+        estimates["unpaired"] = float(loss[:, settings.num_burnin :].mean() - center.mean())
+        estimates["unpaired_se"] = float(np.hypot(mean_error(loss[:, settings.num_burnin :]), _plain_error(center)))
     by_chain = [_reduce(series[None], settings) if np.isfinite(series).all() else _nothing() for series in rises(trace)]
-    data: dict = {name: ((), np.array(value)) for name, value in found.items()} | {"bad_chains": ((), np.array(bad))}
+    data: dict = {name: ((), np.array(value)) for name, value in estimates.items()} | {
+        "bad_chains": ((), np.array(bad))
+    }
     for name in ("value", "se"):
         data[f"chain_{name}"] = ("chain", np.array([one[name] for one in by_chain]))
     return xr.Dataset(data, attrs=trace.attrs | {"version": VERSION})

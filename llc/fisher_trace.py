@@ -65,7 +65,7 @@ def squared_gradients(
     """
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
     varied = {name: weights[name].detach().requires_grad_() for name in parameters(restrictions)}
-    predict, found = predictor(model), []
+    predict, squares = predictor(model), []
     for row in tokens.to(next(iter(weights.values())).device).split(1):
         with torch.enable_grad():
             predictions = predict(weights | varied, row)
@@ -73,8 +73,8 @@ def squared_gradients(
             loss = F.cross_entropy(predictions.flatten(0, 1), targets.flatten())
             gradient = torch.autograd.grad(loss, list(varied.values()), materialize_grads=True)
         named = dict(zip(varied, gradient, strict=True))
-        found.append([targets.numel() * one.flat(named).double().square().sum().item() for one in restrictions])
-    return np.array(found)
+        squares.append([targets.numel() * one.flat(named).double().square().sum().item() for one in restrictions])
+    return np.array(squares)
 
 
 def drawn(predictions: Predictions, draws: torch.Generator) -> Int64[Tensor, "batch predicted"]:

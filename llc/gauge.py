@@ -34,13 +34,13 @@ def balanced(model: HookedTransformer) -> HookedTransformer:
     Raises ValueError for shared keys and values, rotary positions or normalised queries and keys, under which W_Q and
     W_K cannot be rescaled, and for a head without full rank, which no gauge balances.
     """
-    found = _copy(model)
+    copy = _copy(model)
     for layer in range(model.cfg.n_layers):
-        at = _head_weights(found, layer)
+        at = _head_weights(copy, layer)
         queries_keys = _balancing(at["W_Q"], at["W_K"], layer, "W_Q, W_K")
         values_output = _balancing(at["W_V"], at["W_O"].transpose(1, 2), layer, "W_V, W_O")
         _transform(at, queries_keys, values_output)
-    return found
+    return copy
 
 
 def random_gauge(model: HookedTransformer, seed: int, spread: float = 2.0) -> HookedTransformer:
@@ -50,13 +50,13 @@ def random_gauge(model: HookedTransformer, seed: int, spread: float = 2.0) -> Ho
     """
     if not (spread >= 1 and math.isfinite(spread)):
         raise ValueError(f"spread={spread}: it must be finite and at least 1")
-    found, draws = _copy(model), generator(seed, "gauge")
+    copy, draws = _copy(model), generator(seed, "gauge")
     identity = torch.eye(model.cfg.d_head, dtype=torch.float64)
     for layer in range(model.cfg.n_layers):
         exponents = 2 * torch.rand(2, model.cfg.n_heads, 1, 1, generator=draws, dtype=torch.float64) - 1
         queries_keys, values_output = spread**exponents * identity
-        _transform(_head_weights(found, layer), queries_keys, values_output)
-    return found
+        _transform(_head_weights(copy, layer), queries_keys, values_output)
+    return copy
 
 
 def _copy(model: HookedTransformer) -> HookedTransformer:

@@ -63,8 +63,8 @@ def hessian_trace(
     draws = generator(seed, "Hessian probes")
     by_group = []
     for rows in tokens.split(group):
-        found = [probed(model, rows, parsed, random_signs(weights, parsed, draws)) for _ in range(probes)]
-        by_group.append(np.mean(found, axis=0))
+        traces = [probed(model, rows, parsed, random_signs(weights, parsed, draws)) for _ in range(probes)]
+        by_group.append(np.mean(traces, axis=0))
     return over_samples(np.stack(by_group), parsed)
 
 
@@ -93,8 +93,8 @@ def hessian_product(model: HookedTransformer, tokens: Tokens, direction: Mapping
         loss = F.cross_entropy(predictions.flatten(0, 1), tokens[:, 1:].flatten())
         gradient = torch.autograd.grad(loss, list(varied.values()), create_graph=True, materialize_grads=True)
         along = torch.stack([(g * v).sum() for g, v in zip(gradient, direction.values(), strict=True)]).sum()
-        found = torch.autograd.grad(along, list(varied.values()), materialize_grads=True)
-    return dict(zip(varied, found, strict=True))
+        products = torch.autograd.grad(along, list(varied.values()), materialize_grads=True)
+    return dict(zip(varied, products, strict=True))
 
 
 def random_signs(

@@ -86,8 +86,8 @@ class Minibatch:
                     values = head_loss.loss(self.layer, part, others, Varied(HeadWeights(*own[:-1]), own[-1]))
                 losses[group] += share * values.detach()
                 if gradient:
-                    found = torch.autograd.grad(values.sum(), own, materialize_grads=True)
-                    for slope, added in zip(slopes, found, strict=True):
+                    gradients = torch.autograd.grad(values.sum(), own, materialize_grads=True)
+                    for slope, added in zip(slopes, gradients, strict=True):
                         slope[group] += share * added
         if not gradient:
             return losses, torch.full_like(positions, math.nan)
@@ -108,10 +108,10 @@ class Minibatch:
     def _without(self, head: int) -> Iterable[tuple[Part, Others, float]]:
         """Each part, the same without the head, and its share in the mean; kept until another head is asked for."""
         if self.current[0] != head:
-            found = ((part, head_loss.without(self.layer, part, head), share) for part, share in self._parts())
+            parts = ((part, head_loss.without(self.layer, part, head), share) for part, share in self._parts())
             if not self.room.keep:
-                return found
-            self.current = head, list(found)
+                return parts
+            self.current = head, list(parts)
         return self.current[1]
 
     def _parts(self) -> Iterator[tuple[Part, float]]:

@@ -92,7 +92,7 @@ class Restriction:
 def parse(text: str, weights: Weights, cfg: HookedTransformerConfig) -> Restriction:
     """Reads a restriction, in any order of its terms; raises ValueError for one that is unknown or selects twice."""
     terms = sorted((_term(term.strip(), weights, cfg) for term in text.split("+")), key=lambda term: term[0])
-    parts = [part for _, found in terms for part in found]
+    parts = [part for _, of_term in terms for part in of_term]
     whole = {name for name, head in parts if head is None}
     if len(set(parts)) < len(parts) or any(name in whole for name, head in parts if head is not None):
         raise ValueError(f"restriction {text!r} selects a parameter twice: name each part once")

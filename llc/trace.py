@@ -123,12 +123,12 @@ class Recorder:
         arrays = {n: v[..., : len(checks) if n in CHECKED else self.draws] for n, v in self.records.items()}
         per_draw = [values for name, values in arrays.items() if values.ndim == 2 and name not in CHECKED]
         finite = np.logical_and.accumulate(np.isfinite(per_draw).all(0), axis=1)
-        found = {}
+        variables = {}
         for name, values in arrays.items():
             dims = ("chain", "check" if name in CHECKED else "draw")[2 - values.ndim :]
             alive = finite[:, checks] if name in CHECKED else finite
-            found[name] = (dims, np.where(alive, values, np.nan) if values.ndim == 2 else values.copy())
-        return xr.Dataset(found, {"check": checks}, self.attrs)
+            variables[name] = (dims, np.where(alive, values, np.nan) if values.ndim == 2 else values.copy())
+        return xr.Dataset(variables, {"check": checks}, self.attrs)
 
 
 def kernel_name(kernel: Kernel) -> str:

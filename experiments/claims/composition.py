@@ -75,10 +75,10 @@ def find(study: Study, pairs: Pairs | None = None) -> Finding:
 
 def chosen_pairs(study: Study) -> Pairs:
     """Pairs that come to affect the same tokens, and the path that nested brackets come to need."""
-    found, brackets = coordination.chosen_pairs(study), {}
+    overlapping, brackets = coordination.chosen_pairs(study), {}
     with contextlib.suppress(NotMeasurable):  # where the text has no nested brackets
         brackets = nested_brackets.chosen_pairs(study)
-    return {run: sorted({*pairs, *brackets.get(run, [])}) for run, pairs in found.items()}
+    return {run: sorted({*pairs, *brackets.get(run, [])}) for run, pairs in overlapping.items()}
 
 
 def scores_of(cells: Cells) -> Scores:
@@ -88,8 +88,8 @@ def scores_of(cells: Cells) -> Scores:
     first, second = ([name for name in names if name.startswith(f"L{layer}H")] for layer in (0, 1))
 
     def at(step: int) -> np.ndarray:
-        found: xr.DataArray = above.sel(step=step, source=first, target=second)
-        return found.transpose("source", "target", "via").values
+        scores: xr.DataArray = above.sel(step=step, source=first, target=second)
+        return scores.transpose("source", "target", "via").values
 
     steps = cells.run.steps
     untrained = at(0) if 0 in steps else None
@@ -104,7 +104,7 @@ def judge(every: list[Scores], pairs: Pairs, judged: list[str] | None = None) ->
     ours = [one for one in used if judged is None or one.run in judged]
     if not ours:
         return _finding(None, ours, pairs, [], {}, "not testable")
-    found = tested(ours, pairs)
+    test = tested(ours, pairs)
     controls = [_control("random pairs, as many", ours, _others(ours, pairs))]
     untrained = [
         one._replace(early=np.zeros_like(one.late), late=one.untrained) for one in used if one.untrained is not None
@@ -113,11 +113,11 @@ def judge(every: list[Scores], pairs: Pairs, judged: list[str] | None = None) ->
         controls.append(_control("the same pairs in the untrained model", untrained, pairs))
     word = verdict(
         testable=True,
-        met=found.met,
-        opposite=opposite(interval(found), float(found.null.mean())),
+        met=test.met,
+        opposite=opposite(interval(test), float(test.null.mean())),
         control_fired=any(control.fired for control in controls),
     )
-    return _finding(found, ours, pairs, controls, {one.run: _details(one, pairs) for one in used}, word)
+    return _finding(test, ours, pairs, controls, {one.run: _details(one, pairs) for one in used}, word)
 
 
 def tested(runs: list[Scores], pairs: Pairs, draws: int = DRAWS) -> Test:
@@ -141,10 +141,10 @@ def standardised(one: Scores) -> Float[np.ndarray, "first second via"]:
     return (change - change.mean((0, 1))) / np.maximum(change.std((0, 1)), 1e-12)
 
 
-def interval(found: Test) -> tuple[float, float]:
+def interval(test: Test) -> tuple[float, float]:
     """95%, from the spread of permuted pairs around their mean."""
-    low, high = np.quantile(found.null, [0.025, 0.975]) - found.null.mean()
-    return found.value - float(high), found.value - float(low)
+    low, high = np.quantile(test.null, [0.025, 0.975]) - test.null.mean()
+    return test.value - float(high), test.value - float(low)
 
 
 def _places(one: Scores, pairs: list[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
@@ -152,28 +152,28 @@ def _places(one: Scores, pairs: list[tuple[str, str]]) -> tuple[np.ndarray, np.n
     for first, second in pairs:
         if first not in one.first or second not in one.second:
             raise ValueError(f"{first} and {second} of {one.run}: a pair is a layer-0 head and a layer-1 head")
-    found = np.array([(one.first.index(first), one.second.index(second)) for first, second in sorted(set(pairs))])
-    return found[:, 0], found[:, 1]
+    places = np.array([(one.first.index(first), one.second.index(second)) for first, second in sorted(set(pairs))])
+    return places[:, 0], places[:, 1]
 
 
 def _others(runs: list[Scores], pairs: Pairs) -> Pairs:
     """Draws as many pairs that are not in the list."""
-    generator, found = np.random.default_rng(1), {}
+    generator, drawn = np.random.default_rng(1), {}
     for one in runs:
         free = [
             (first, second) for first in one.first for second in one.second if (first, second) not in pairs[one.run]
         ]
         size = min(len(set(pairs[one.run])), len(free))
-        found[one.run] = [free[place] for place in generator.choice(len(free), size, replace=False)]
-    return found
+        drawn[one.run] = [free[place] for place in generator.choice(len(free), size, replace=False)]
+    return drawn
 
 
 def _control(name: str, runs: list[Scores], pairs: Pairs) -> Control:
     kept = [one for one in runs if pairs[one.run]]
     if not kept:
         return Control(name, None, None, False)
-    found = tested(kept, pairs)
-    return Control(name, found.value, found.p, found.met)
+    test = tested(kept, pairs)
+    return Control(name, test.value, test.p, test.met)
 
 
 def _details(one: Scores, pairs: Pairs) -> dict:
@@ -199,29 +199,29 @@ def _details(one: Scores, pairs: Pairs) -> dict:
 
 
 def _finding(
-    found: Test | None, ours: list[Scores], pairs: Pairs, controls: list[Control], details: dict, word: Verdict
+    test: Test | None, ours: list[Scores], pairs: Pairs, controls: list[Control], details: dict, word: Verdict
 ) -> Finding:
     return Finding(
         claim=CLAIM,
         statistic="change of composition, late minus early, in standard deviations of all pairs: mean over the pairs, "
         "of the input (queries, keys, values) where it is largest",
-        value=found.value if found else None,
-        interval=interval(found) if found else None,
-        null=float(found.null.mean()) if found else None,
-        p=found.p if found else None,
+        value=test.value if test else None,
+        interval=interval(test) if test else None,
+        null=float(test.null.mean()) if test else None,
+        p=test.p if test else None,
         units=f"{sum(len(set(pairs[one.run])) for one in ours)} pairs of {len(ours)} seeds "
         f"({', '.join(one.run for one in ours) or 'none'})",
-        smallest_detectable=f"{found.threshold:.2f} standard deviations" if found else "none",
+        smallest_detectable=f"{test.threshold:.2f} standard deviations" if test else "none",
         controls=tuple(controls),
         survives=dict.fromkeys(SURVIVAL, "not applicable"),
         details=details,
-        diagnosis=_diagnosis(found, details),
+        diagnosis=_diagnosis(test, details),
         verdict=word,
     )
 
 
-def _diagnosis(found: Test | None, details: dict) -> str:
-    if found is None:
+def _diagnosis(test: Test | None, details: dict) -> str:
+    if test is None:
         return "no pair of heads was found to work together in a run that verdicts come from"
     return "; ".join(
         f"{run}: {len(one['pairs'])} pairs, {one['value']:.2f} through {one['input']} against "

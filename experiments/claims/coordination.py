@@ -15,6 +15,7 @@ from experiments.claims.verdict import Claim, Control, Finding, opposite, verdic
 from experiments.heldout.path_overlap import SHARE
 from experiments.measurements.variants import SURVIVAL, middle_step
 from experiments.results.cells import Cells
+from experiments.statistics.halves import balanced_half
 from experiments.statistics.intervals import TWO_SIDED
 from experiments.statistics.overlap_change import DRAWS, Change, Snapshot, changed, correlation
 from experiments.statistics.permutation import maximum_test, p_value, permuted, smallest_detectable
@@ -102,37 +103,27 @@ def judge(every: list[Effects], judged: list[str] | None = None) -> Finding:
     if not ours:
         return _finding(None, [], {}, "", verdict(testable=False, met=False, opposite=False, control_fired=False))
     of_runs = {one.run: tested(one) for one in used}
-    found = pooled([of_runs[one.run] for one in ours])
-    interval = (found.value - TWO_SIDED * found.se, found.value + TWO_SIDED * found.se)
+    change = pooled([of_runs[one.run] for one in ours])
+    interval = (change.value - TWO_SIDED * change.se, change.value + TWO_SIDED * change.se)
     controls = [
         _control("lists of layer 1 shuffled among like tokens", [tested(_shuffled(one)) for one in ours]),
         _control("the early snapshot against itself, on other documents", [_against_itself(one) for one in ours]),
     ]
     word = verdict(
         testable=True,
-        met=found.p < 0.05,
+        met=change.p < 0.05,
         opposite=opposite(interval, 0.0),
         control_fired=any(control.fired for control in controls),
     )
     details = {one.run: _details(one, of_runs[one.run]) for one in used}
     counts = ", ".join(f"{one.run}: {len(np.unique(one.document))} documents, {len(one.target)} tokens" for one in ours)
-    return _finding(found, controls, details, f"{len(ours)} seeds ({counts}); in each one pair of heads", word)
+    return _finding(change, controls, details, f"{len(ours)} seeds ({counts}); in each one pair of heads", word)
 
 
 def tested(one: Effects) -> Halves:
     """The test on each half of the documents."""
-    first = halves(one.document)
+    first = balanced_half(one.document)
     return Halves(*(changed(snapshot(one, 0, half), snapshot(one, 1, half), one.layer) for half in (first, ~first)))
-
-
-def halves(documents: Int[np.ndarray, " token"]) -> Bool[np.ndarray, " token"]:
-    """The tokens of one half of the documents: from the longest to the shortest, each goes to the smaller half."""
-    names, home, size = np.unique(documents, return_inverse=True, return_counts=True)
-    inside, total = np.zeros(len(names), dtype=bool), [0, 0]
-    for document in np.argsort(-size, kind="stable"):
-        inside[document] = total[0] <= total[1]
-        total[0 if inside[document] else 1] += int(size[document])
-    return inside[home]
 
 
 def snapshot(one: Effects, time: int, inside: Bool[np.ndarray, " token"]) -> Snapshot:
@@ -168,23 +159,23 @@ def _shuffled(one: Effects) -> Effects:
 
 def _against_itself(one: Effects) -> Halves:
     """Each half of the documents is cut in two, and the early snapshot on one part stands for the late one."""
-    first, found = halves(one.document), []
+    first, changes = balanced_half(one.document), []
     for half in (first, ~first):
         part = np.zeros_like(half)
-        part[half] = halves(one.document[half])
-        found.append(changed(snapshot(one, 0, half & ~part), snapshot(one, 0, part), one.layer))
-    return Halves(*found)
+        part[half] = balanced_half(one.document[half])
+        changes.append(changed(snapshot(one, 0, half & ~part), snapshot(one, 0, part), one.layer))
+    return Halves(*changes)
 
 
 def _control(name: str, of_runs: list[Halves]) -> Control:
-    found = pooled(of_runs)
-    return Control(name, found.value, found.p, found.p < 0.05)
+    change = pooled(of_runs)
+    return Control(name, change.value, change.p, change.p < 0.05)
 
 
-def _details(one: Effects, found: Halves) -> dict:
+def _details(one: Effects, halves: Halves) -> dict:
     names = [np.array(one.heads)[one.layer == layer].tolist() for layer in (0, 1)]
-    first, second = found.pair
-    alone = pooled([found])
+    first, second = halves.pair
+    alone = pooled([halves])
     everywhere = np.ones(len(one.target), dtype=bool)
     all_heads = np.ones(len(one.heads), dtype=bool)
     overlaps = [correlation(snapshot(one, time, everywhere), all_heads, all_heads)[0] for time in (0, 1)]
@@ -199,7 +190,7 @@ def _details(one: Effects, found: Halves) -> dict:
         "its change on the testing half": alone.value,
         "se": alone.se,
         "p": alone.p,
-        "pairs": [list(pair) for pair in pairs(one, found)],
+        "pairs": [list(pair) for pair in pairs(one, halves)],
     }
 
 
@@ -207,18 +198,18 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def _finding(found: Pooled | None, controls: list[Control], details: dict, units: str, word: str) -> Finding:
-    critical = smallest_detectable(found.null).critical * found.se if found else float("nan")
+def _finding(change: Pooled | None, controls: list[Control], details: dict, units: str, word: str) -> Finding:
+    critical = smallest_detectable(change.null).critical * change.se if change else float("nan")
     return Finding(
         claim=CLAIM,
         statistic="correlation within strata of the tokens that two heads matter most for, late minus early, of the "
         "pair chosen on other documents; mean over seeds",
-        value=found.value if found else None,
-        interval=(found.value - TWO_SIDED * found.se, found.value + TWO_SIDED * found.se) if found else None,
+        value=change.value if change else None,
+        interval=(change.value - TWO_SIDED * change.se, change.value + TWO_SIDED * change.se) if change else None,
         null=0.0,
-        p=found.p if found else None,
+        p=change.p if change else None,
         units=units or "no run",
-        smallest_detectable=f"a change of {critical:.3f}" if found else "none",
+        smallest_detectable=f"a change of {critical:.3f}" if change else "none",
         controls=tuple(controls),
         survives=dict.fromkeys(SURVIVAL, "not applicable"),
         details=details,

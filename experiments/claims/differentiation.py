@@ -4,15 +4,15 @@ Mixed heads are a type here as in the table of types, though they share nothing 
 details say what is found without them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from ablations.not_measurable import NotMeasurable
 from experiments.claims.study import Study
+from experiments.claims.survival import SHUFFLES, survival
 from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
 from experiments.measurements.variants import MAIN, SURVIVAL
 from experiments.results.cells import Cells
@@ -31,7 +31,6 @@ METHODS: tuple[Method, ...] = ("k-means", "hierarchical", "DTW")
 SCALINGS: tuple[Scaling, ...] = ("raw", "standardised", "min-max")
 JUDGED: tuple[Scaling, ...] = ("raw", "standardised")  # of the criterion, with k-means
 ALPHA = 0.01
-SHUFFLES = 3  # of a control: by luck alone their median passes a test at 5% in 1 of 140
 
 
 class Group(NamedTuple):
@@ -53,8 +52,8 @@ def find(study: Study) -> Finding:
     every = [group for cells in study.cells for group in groups(study, cells)]
 
     def holds(way: str) -> bool | None:
-        found = _usable([group for cells in study.judged for group in groups(study, cells, way)])
-        return worst(found).p < ALPHA if found else None
+        usable = _usable([group for cells in study.judged for group in groups(study, cells, way)])
+        return worst(usable).p < ALPHA if usable else None
 
     untrained = [
         group._replace(curves=group.curves[:, :1])
@@ -73,12 +72,12 @@ def groups(study: Study, cells: Cells, way: str = MAIN) -> list[Group]:
     names, layers = rllc.restriction.values, rllc.layer.values
     active = np.array([type_of[name] != "inactive" for name in names.tolist()], dtype=bool)
     kept = active & np.isfinite(curves).all(1)
-    found = []
+    by_layer = []
     for layer in np.unique(layers).tolist():
         here = kept & (layers == layer)
         of_heads = np.array([type_of[name] for name in names[here].tolist()], dtype=str)
-        found.append(Group(cells.run.name, layer, names[here].tolist(), of_heads, curves[here].astype(float)))
-    return found
+        by_layer.append(Group(cells.run.name, layer, names[here].tolist(), of_heads, curves[here].astype(float)))
+    return by_layer
 
 
 def clusters(group: Group, method: Method = "k-means", scaling: Scaling = "raw") -> Int[np.ndarray, " head"]:
@@ -93,27 +92,14 @@ def _clustered(curves: bytes, count: int, k: int, method: Method, scaling: Scali
     return tuple(cluster(np.frombuffer(curves).reshape(count, -1), k, method, scaling).tolist())
 
 
-def rand(found: Sequence[Group], method: Method = "k-means", scaling: Scaling = "raw") -> RandTest:
+def rand(groups: Sequence[Group], method: Method = "k-means", scaling: Scaling = "raw") -> RandTest:
     """Clusters against types, over groups; types permuted within each."""
-    return summed_rand([(clusters(group, method, scaling), group.types) for group in found])
+    return summed_rand([(clusters(group, method, scaling), group.types) for group in groups])
 
 
-def worst(found: Sequence[Group]) -> RandTest:
+def worst(groups: Sequence[Group]) -> RandTest:
     """The test with the largest p among the scalings that the criterion names."""
-    return max((rand(found, "k-means", scaling) for scaling in JUDGED), key=lambda test: test.p)
-
-
-def survival(ways: Mapping[str, str], holds: Callable[[str], bool | None]) -> dict[str, str]:
-    """Whether a criterion is met in other ways of measuring: holds says it of a way, None where it cannot be tested."""
-    found = {}
-    for label, way in ways.items():
-        try:
-            met = holds(way)
-        except NotMeasurable:  # the run has no such coefficients, nor what they need
-            found[label] = "not measured"
-        else:
-            found[label] = "not applicable" if met is None else "yes" if met else "no"
-    return found
+    return max((rand(groups, "k-means", scaling) for scaling in JUDGED), key=lambda test: test.p)
 
 
 def judge(
@@ -150,8 +136,8 @@ def judge(
     )
 
 
-def _usable(found: Sequence[Group]) -> list[Group]:
-    return [group for group in found if group.testable]
+def _usable(groups: Sequence[Group]) -> list[Group]:
+    return [group for group in groups if group.testable]
 
 
 def _interval(test: RandTest) -> tuple[float, float]:
@@ -162,17 +148,17 @@ def _interval(test: RandTest) -> tuple[float, float]:
 
 
 def _controls(used: Sequence[Group], untrained: Sequence[Group]) -> tuple[Control, ...]:
-    found = []
+    controls = []
     if used:
         tests = [worst([_shuffled(group, place) for group in used]) for place in range(SHUFFLES)]
         middle = sorted(tests, key=lambda test: test.p)[SHUFFLES // 2]
         name = f"types shuffled within layer and seed (the median of {SHUFFLES})"
-        found.append(Control(name, middle.mean, middle.p, middle.p < ALPHA))
+        controls.append(Control(name, middle.mean, middle.p, middle.p < ALPHA))
     if untrained:
         test = rand(untrained)  # one point has no shape to standardise
         runs = ", ".join(dict.fromkeys(group.run for group in untrained))
-        found.append(Control(f"rLLCs of the untrained model ({runs})", test.mean, test.p, test.p < ALPHA))
-    return tuple(found)
+        controls.append(Control(f"rLLCs of the untrained model ({runs})", test.mean, test.p, test.p < ALPHA))
+    return tuple(controls)
 
 
 def _shuffled(group: Group, seed: int) -> Group:
@@ -185,15 +171,15 @@ def _details(every: Sequence[Group], used: Sequence[Group]) -> dict:
     sets = {"pooled": used, **of_runs}
     without = _usable([_without(group, "mixed") for group in used])
     return {
-        "adjusted Rand index": {name: table(found) for name, found in sets.items() if found},
+        "adjusted Rand index": {name: table(some) for name, some in sets.items() if some},
         "without mixed heads": {scaling: _summary(rand(without, "k-means", scaling)) for scaling in JUDGED if without},
         "groups": [_described(group) for group in every],
     }
 
 
-def table(found: Sequence[Group]) -> dict[str, dict[str, dict]]:
+def table(groups: Sequence[Group]) -> dict[str, dict[str, dict]]:
     """Mean index and p, by method and scaling."""
-    return {method: {scaling: _summary(rand(found, method, scaling)) for scaling in SCALINGS} for method in METHODS}
+    return {method: {scaling: _summary(rand(groups, method, scaling)) for scaling in SCALINGS} for method in METHODS}
 
 
 def _summary(test: RandTest) -> dict:

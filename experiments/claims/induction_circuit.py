@@ -63,7 +63,7 @@ def cuts_of(study: Study, cells: Cells) -> Cuts:
     inducing = circuit.attrs["induction"].split("+")
     scores = cells.get(SCORES, steps[-1]).prefix_matching
     matching = float(scores.sel(restriction=inducing).min())
-    found = _cuts(cells.run.name, study.induction_cuts(cells, steps[-1]), matching)
+    cuts = _cuts(cells.run.name, study.induction_cuts(cells, steps[-1]), matching)
     untrained = None
     if steps[0] == 0:
         untrained = _cuts(cells.run.name, study.induction_cuts(cells, 0), matching)
@@ -71,8 +71,8 @@ def cuts_of(study: Study, cells: Cells) -> Cuts:
     removed = circuit.removed.sel(data="text").transpose("sources", "via")
     names = [f"{sources}.{via}" for sources in removed.sources.values for via in removed.via.values]
     on_text = dict(zip(names, removed.values.ravel().tolist(), strict=True))
-    own = on_text.pop(found.claimed)
-    return found._replace(
+    own = on_text.pop(cuts.claimed)
+    return cuts._replace(
         untrained=untrained, ranks=ranks, on_text={"claimed": own, "best other": max(on_text.values())}
     )
 
@@ -102,7 +102,7 @@ def margin(run: Cuts, claimed: str) -> Margin:
     both methods.
     """
     at = run.cuts.index(claimed)
-    found = []
+    margins = []
     for gain, attention in zip(run.gain_lost, run.attention_lost, strict=True):
         others = np.delete(np.arange(len(run.cuts)), at)
         rival = int(others[np.argmax(gain[others].mean(1))])
@@ -112,13 +112,13 @@ def margin(run: Cuts, claimed: str) -> Margin:
         se = float(ahead.std(ddof=1) / np.sqrt(len(ahead)))
         own, other = float(share[at]), float(share[others].max())
         met = rank == 1 and own >= REMOVED > other
-        found.append(Margin(float(ahead.mean()), se, rank, run.cuts[rival], own, other, met))
-    worst = min(found, key=lambda one: one.value)
+        margins.append(Margin(float(ahead.mean()), se, rank, run.cuts[rival], own, other, met))
+    worst = min(margins, key=lambda one: one.value)
     return worst._replace(
-        rank=max(one.rank for one in found),
-        own_share=min(one.own_share for one in found),
-        other_share=max(one.other_share for one in found),
-        met=all(one.met for one in found),
+        rank=max(one.rank for one in margins),
+        own_share=min(one.own_share for one in margins),
+        other_share=max(one.other_share for one in margins),
+        met=all(one.met for one in margins),
     )
 
 
@@ -168,14 +168,14 @@ def _controls(used: list[Cuts], untrained: list[Cuts]) -> tuple[Control, ...]:
         return Control(name, float(np.mean([one.value for one in of_runs])), None, all(one.met for one in of_runs))
 
     queries = [margin(run, run.claimed.removesuffix(".k") + ".q") for run in used]
-    found = [control("the same heads through queries", queries)]
+    controls = [control("the same heads through queries", queries)]
     strangers = {run.name: _strangers(run) for run in used}
     if all(strangers.values()):
         best = [margin(run, strangers[run.name]) for run in used]
-        found.append(control("keys from the best set without a previous-token head", best))
+        controls.append(control("keys from the best set without a previous-token head", best))
     if untrained:
-        found.append(control("the untrained model", [margin(run, run.claimed) for run in untrained]))
-    return tuple(found)
+        controls.append(control("the untrained model", [margin(run, run.claimed) for run in untrained]))
+    return tuple(controls)
 
 
 def _strangers(run: Cuts) -> str:

@@ -1,18 +1,23 @@
-"""Claim 3: the final rLLC of a multigram head grows with the number of multigrams it has learned.
-
-The covariates are of the weights as trained, also where rLLCs are those of another gauge.
-"""
+"""Claim 3: the final rLLC of a multigram head grows with the number of multigrams it has learned."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
 
-from experiments.claims.differentiation import SHUFFLES, survival
+from experiments.claims.final_heads import (
+    COVARIATES,
+    FINAL_WAYS,
+    SMALLEST,
+    control,
+    covariates,
+    joined,
+    strata,
+    summary,
+)
 from experiments.claims.study import Study
+from experiments.claims.survival import SHUFFLES, survival
 from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
-from experiments.measurements.variants import MAIN, RANDOM, SURVIVAL
-from experiments.results.cells import Cells
 from experiments.statistics.partial import Partial, partial_spearman
 from experiments.statistics.permutation import permuted, smallest_detectable
 
@@ -25,9 +30,6 @@ CLAIM = Claim(
     figure="memorization",
 )
 ALPHA, NEEDED = 0.05, 15
-FINAL_WAYS = SURVIVAL | {f"{name.replace(' ', ' gauge ')}": name for name in RANDOM}  # by label
-SMALLEST = 2  # heads of a stratum: slopes are shared, so that small strata inform too; tests keep their level
-COVARIATES = ("effect", "weight_norm")
 COUNTS = ("rarefied", "multigrams", "n_grams")  # the first is the claim's
 
 
@@ -39,53 +41,14 @@ def find(study: Study) -> Finding:
         test = correlation(joined(study, study.judged, way))
         return None if test.reason else _met(test)
 
-    control = joined(study, untrained, final=False) if untrained else None
-    return judge(every, [cells.run.name for cells in study.judged], control, survival(FINAL_WAYS, holds))
-
-
-def joined(study: Study, runs: Sequence[Cells], way: str = MAIN, final: bool = True) -> xr.Dataset:
-    """`heads` of several runs."""
-    return xr.concat([heads(study, cells, way, final) for cells in runs], "unit")
-
-
-def heads(study: Study, cells: Cells, way: str = MAIN, final: bool = True) -> xr.Dataset:
-    """What is known of each head [unit]: run, layer, name, type; rllc at the last checkpoint, or the first, and its se;
-    rarefied, multigrams and n_grams that it has learned; effect of removing it, weight_norm.
-
-    All but rllc are of the last checkpoint.
-    """
-    types = study.types(cells)
-    at = {"restriction": types.restriction.values}
-    rllc = study.rllc(cells, way).isel(step=-1 if final else 0).sel(at)
-    columns = {
-        "run": np.full(types.sizes["restriction"], cells.run.name),
-        "layer": rllc.layer.values,
-        "name": types.restriction.values,
-        "type": types.type.values,
-        "rllc": rllc.value.values,
-        "se": rllc.se.values,
-        "rarefied": types.rarefied.values,
-        "multigrams": types.learned.sum("sort").values,
-        "n_grams": types.learned.sel(sort="n-gram").values,
-        "effect": types.effect.values,
-        "weight_norm": study.curvature(cells).isel(step=-1).weight_norm.sel(at).values,
-    }
-    return xr.Dataset({name: ("unit", values) for name, values in columns.items()})
+    without = joined(study, untrained, final=False) if untrained else None
+    return judge(every, [cells.run.name for cells in study.judged], without, survival(FINAL_WAYS, holds))
 
 
 def multigram(every: xr.Dataset, count: str = COUNTS[0]) -> xr.Dataset:
     """The multigram heads that have a count and an rLLC."""
     known = np.isfinite(every[count].values) & np.isfinite(every.rllc.values)
     return every.isel(unit=np.flatnonzero(known & (every.type.values == "multigram")))
-
-
-def strata(found: xr.Dataset) -> np.ndarray:
-    """Layer and seed of each head."""
-    return np.char.add(np.char.add(found.run.values.astype(str), " layer "), found.layer.values.astype(str))
-
-
-def covariates(found: xr.Dataset, given: Sequence[str] = COVARIATES) -> np.ndarray:
-    return np.stack([found[name].values.astype(float) for name in given], 1) if given else np.empty((len(found.run), 0))
 
 
 def correlation(every: xr.Dataset, count: str = COUNTS[0], given: Sequence[str] = COVARIATES) -> Partial:
@@ -137,16 +100,12 @@ def _of_runs(every: xr.Dataset, names: Sequence[str]) -> xr.Dataset:
 def _controls(used: xr.Dataset, untrained: xr.Dataset | None) -> tuple[Control, ...]:
     tests = [correlation(_shuffled(used, seed)) for seed in range(SHUFFLES)]
     middle = sorted(tests, key=lambda test: test.p)[SHUFFLES // 2]
-    found = [control(f"counts shuffled within layer and seed (the median of {SHUFFLES})", middle, _met(middle))]
+    controls = [control(f"counts shuffled within layer and seed (the median of {SHUFFLES})", middle, _met(middle))]
     if untrained is not None:
         test = correlation(untrained)
         runs = ", ".join(np.unique(untrained.run.values).tolist())
-        found.append(control(f"rLLCs of the untrained model ({runs})", test, _met(test)))
-    return tuple(found)
-
-
-def control(name: str, test: Partial, fired: bool) -> Control:
-    return Control(name, None, None, False) if test.reason else Control(name, test.value, test.p, fired)
+        controls.append(control(f"rLLCs of the untrained model ({runs})", test, _met(test)))
+    return tuple(controls)
 
 
 def _shuffled(used: xr.Dataset, seed: int) -> xr.Dataset:
@@ -168,12 +127,6 @@ def _details(every: xr.Dataset, used: xr.Dataset) -> dict:
         "without covariates": summary(correlation(used, given=())),
         "multigram heads": {str(name): values.values.tolist() for name, values in among.items()},
     }
-
-
-def summary(test: Partial) -> dict:
-    if test.reason:
-        return {"reason": test.reason, "left out": test.left_out}
-    return {"value": test.value, "p": test.p, "interval": list(test.interval), "heads": test.units}
 
 
 def _diagnosis(test: Partial, count: int) -> str:

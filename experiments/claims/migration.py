@@ -18,13 +18,13 @@ from scipy import stats
 
 from ablations.names import parse_head
 from circuits import mining, multigrams
-from experiments.claims.coordination import halves
 from experiments.claims.study import Study, pass_of_types
 from experiments.claims.verdict import Claim, Control, Finding, Verdict, opposite, verdict
 from experiments.heldout import ablation_pass, labelled_tokens, model_multigrams
 from experiments.heldout.text_multigrams import as_patterns, describe
 from experiments.measurements.variants import SURVIVAL, middle_step
 from experiments.results.cells import Cells
+from experiments.statistics.halves import balanced_half
 from experiments.statistics.intervals import TWO_SIDED
 
 CLAIM = Claim(
@@ -118,7 +118,7 @@ def moving(study: Study, cells: Cells) -> Moving:
     inside = token_of[places] >= 0
     tokens, numbers = token_of[places[inside]], numbers[inside]
     effect = np.stack([kept.effect.values[:, tokens].astype(np.float64) for kept in (early, late)])
-    document, half = early.document.values[tokens], halves(early.document.values)[tokens]
+    document, half = early.document.values[tokens], balanced_half(early.document.values)[tokens]
     said = [describe(known, number, cells.inputs) for number in range(len(known.targets))]
     return Moving(cells.run.name, early.change.values.tolist(), effect, numbers, document, half, known.targets, said)
 
@@ -127,10 +127,10 @@ def judge(every: list[Moving], judged: list[str] | None = None) -> Finding:
     """The verdict is of the runs named by `judged` (default: all) with at least 50 multigrams at the early snapshot."""
     used = [one for one in every if len(one.target) >= FEWEST_KNOWN]
     ours = [one for one in used if judged is None or one.run in judged]
-    found = {one.run: changes(one) for one in used}
-    pooled = Votes(*np.sum([votes(found[one.run], one.target) for one in ours], axis=0)) if ours else Votes(0, 0)
-    controls = [_shuffled([(one, found[one.run]) for one in ours])] if ours else []
-    shown = [_shown(one, found[one.run]) for one in ours]
+    by_run = {one.run: changes(one) for one in used}
+    pooled = Votes(*np.sum([votes(by_run[one.run], one.target) for one in ours], axis=0)) if ours else Votes(0, 0)
+    controls = [_shuffled([(one, by_run[one.run]) for one in ours])] if ours else []
+    shown = [_shown(one, by_run[one.run]) for one in ours]
     count = sum(len(of_run) for of_run in shown)
     word = verdict(
         testable=bool(ours),
@@ -138,7 +138,7 @@ def judge(every: list[Moving], judged: list[str] | None = None) -> Finding:
         opposite=opposite(pooled.interval, 0.5),
         control_fired=any(control.fired for control in controls),
     )
-    details: dict = {one.run: _details(one, found[one.run]) for one in used}
+    details: dict = {one.run: _details(one, by_run[one.run]) for one in used}
     details["shown in full"] = {one.run: of_run for one, of_run in zip(ours, shown, strict=True)}
     return _finding(pooled if ours else None, ours, every, controls, details, word)
 
@@ -155,10 +155,10 @@ def changes(one: Moving) -> Changes:
     return Changes(value - (value[:, :, both].mean(2, keepdims=True) if both.any() else 0.0), se)
 
 
-def votes(found: Changes, target: Int[np.ndarray, " multigram"]) -> Votes:
+def votes(changes: Changes, target: Int[np.ndarray, " multigram"]) -> Votes:
     """Each target's vote, if its multigrams do not move both ways alike."""
     names, home = np.unique(target, return_inverse=True)
-    balance = np.bincount(home, found.moved(0).astype(float) - found.moved(1), len(names))
+    balance = np.bincount(home, changes.moved(0).astype(float) - changes.moved(1), len(names))
     return Votes(int((balance > 0).sum()), int((balance < 0).sum()))
 
 
@@ -172,15 +172,15 @@ def effects_by_head(
         effect = one.effect[time][:, inside]
         rows = np.concatenate([effect, *(effect[one.layer == layer].sum(0, keepdims=True) for layer in (0, 1))])
         nothing = np.zeros(inside.sum(), dtype=np.int64)
-        found, error, _ = multigrams.learned(rows, nothing, one.document[inside], 1)
-        mean[time], se[time] = found[:, 0], error[:, 0]
+        effects, error, _ = multigrams.learned(rows, nothing, one.document[inside], 1)
+        mean[time], se[time] = effects[:, 0], error[:, 0]
     return mean, se
 
 
-def clearest(found: Changes, target: Int[np.ndarray, " multigram"]) -> list[int]:
+def clearest(changes: Changes, target: Int[np.ndarray, " multigram"]) -> list[int]:
     """Multigrams that move from layer 0 to 1, by the smallest of their changes in standard errors; one a target."""
-    moved = np.flatnonzero(found.moved(0))
-    strength = np.abs(found.value / found.se)[:, :, moved].min((0, 1))
+    moved = np.flatnonzero(changes.moved(0))
+    strength = np.abs(changes.value / changes.se)[:, :, moved].min((0, 1))
     order = moved[np.argsort(-strength, kind="stable")]
     first = np.unique(target[order], return_index=True)[1]
     return [int(number) for number in order[np.sort(first)]]
@@ -190,20 +190,20 @@ def _shuffled(of_runs: list[tuple[Moving, Changes]]) -> Control:
     """Layer 1's changes are those of other multigrams: moves that the two layers' spreads alone would give."""
     generator, sums = np.random.default_rng(0), np.zeros(2)
     for _ in range(SHUFFLES):
-        for one, found in of_runs:
-            places = np.flatnonzero(found.testable)
-            value, se = found.value.copy(), found.se.copy()
+        for one, changes in of_runs:
+            places = np.flatnonzero(changes.testable)
+            value, se = changes.value.copy(), changes.se.copy()
             index = generator.permutation(places)
-            value[:, 1, places], se[:, 1, places] = found.value[:, 1, index], found.se[:, 1, index]
+            value[:, 1, places], se[:, 1, places] = changes.value[:, 1, index], changes.se[:, 1, index]
             sums += votes(Changes(value, se), one.target)
     mean = Votes(*np.rint(sums / SHUFFLES).astype(int).tolist())
     return Control(f"layers paired at random (mean of {SHUFFLES})", mean.share, mean.p, mean.p < 0.05)
 
 
-def _shown(one: Moving, found: Changes) -> list[dict]:
+def _shown(one: Moving, changes: Changes) -> list[dict]:
     """The clearest moves in full: early and late effects with errors, by head and by layer."""
     rows = []
-    for number in clearest(found, one.target)[:SHOWN]:
+    for number in clearest(changes, one.target)[:SHOWN]:
         mean, se = effects_by_head(one, number)
         names = [*one.heads, "layer 0", "layer 1"]
         inside = one.number == number
@@ -212,8 +212,8 @@ def _shown(one: Moving, found: Changes) -> list[dict]:
                 "multigram": one.said[number],
                 "completions": int(inside.sum()),
                 "documents": len(np.unique(one.document[inside])),
-                "change less the layer's mean, by half and layer": np.round(found.value[:, :, number], 4),
-                "its error": np.round(found.se[:, :, number], 4),
+                "change less the layer's mean, by half and layer": np.round(changes.value[:, :, number], 4),
+                "its error": np.round(changes.se[:, :, number], 4),
                 "effect": {
                     name: {"early": mean[0, row], "late": mean[1, row], "se early": se[0, row], "se late": se[1, row]}
                     for row, name in enumerate(names)
@@ -223,18 +223,18 @@ def _shown(one: Moving, found: Changes) -> list[dict]:
     return rows
 
 
-def _details(one: Moving, found: Changes) -> dict:
-    own = votes(found, one.target)
+def _details(one: Moving, changes: Changes) -> dict:
+    own = votes(changes, one.target)
     return {
         "multigrams at the early snapshot": len(one.target),
-        "with 20 completions on each half": int(found.testable.sum()),
-        "moves from 0 to 1": int(found.moved(0).sum()),
-        "moves from 1 to 0": int(found.moved(1).sum()),
+        "with 20 completions on each half": int(changes.testable.sum()),
+        "moves from 0 to 1": int(changes.moved(0).sum()),
+        "moves from 1 to 0": int(changes.moved(1).sum()),
         "targets from 0 to 1": own.claimed,
         "targets from 1 to 0": own.other,
         "p": own.p,
-        "moved from 0 to 1": [one.said[number] for number in clearest(found, one.target)],
-        "moved from 1 to 0": [one.said[number] for number in np.flatnonzero(found.moved(1))],
+        "moved from 0 to 1": [one.said[number] for number in clearest(changes, one.target)],
+        "moved from 1 to 0": [one.said[number] for number in np.flatnonzero(changes.moved(1))],
     }
 
 

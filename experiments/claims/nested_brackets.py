@@ -14,6 +14,7 @@ from experiments.claims.study import Study
 from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
 from experiments.measurements.variants import SURVIVAL, middle_step
 from experiments.results.cells import Cells
+from experiments.statistics.halves import random_half
 from experiments.statistics.intervals import TWO_SIDED
 from experiments.statistics.matching import adjusted, contrast, matched
 from experiments.statistics.permutation import permuted
@@ -79,12 +80,12 @@ def find(study: Study) -> Finding:
 
 def chosen_pairs(study: Study) -> Pairs:
     """The pair of heads of every run, where its path passes the criterion."""
-    found = {}
+    pairs = {}
     for cells in study.cells:
         one = tested(closers_of(study, cells))
         source, target = one.path.split("->")
-        found[cells.run.name] = [(source, target)] if _met(one) else []
-    return found
+        pairs[cells.run.name] = [(source, target)] if _met(one) else []
+    return pairs
 
 
 def closers_of(study: Study, cells: Cells) -> Closers:
@@ -110,25 +111,27 @@ def judge(every: list[Closers], judged: list[str]) -> Finding:
     of_runs = {one.name: tested(one) for one in every if testable(one)}
     used = [one for one in every if one.name in judged and one.name in of_runs]
     enough = bool(used) and len(used) == len(judged)
-    found = pooled([of_runs[one.name] for one in used]) if enough else None
-    controls = _controls(used, [one for one in every if one.name in of_runs and one.first == 0]) if found else ()
-    interval = (found.value - found.critical, found.value + found.critical) if found else None
+    interaction = pooled([of_runs[one.name] for one in used]) if enough else None
+    controls = _controls(used, [one for one in every if one.name in of_runs and one.first == 0]) if interaction else ()
+    interval = (
+        (interaction.value - interaction.critical, interaction.value + interaction.critical) if interaction else None
+    )
     return Finding(
         claim=CLAIM,
         statistic="nats of log-odds lost when the path is cut, late minus early, nested minus like unnested closers",
-        value=found.value if found else None,
+        value=interaction.value if interaction else None,
         interval=interval,
         null=0.0,
-        p=found.p if found else None,
+        p=interaction.p if interaction else None,
         units=_units(used),
-        smallest_detectable=f"{found.critical:.2f} nats (where p is 0.05)" if found else "none",
+        smallest_detectable=f"{interaction.critical:.2f} nats (where p is 0.05)" if interaction else "none",
         controls=controls,
         survives=dict.fromkeys(SURVIVAL, "not applicable"),
         details={one.name: _details(one, of_runs.get(one.name)) for one in every},
         diagnosis="; ".join(_sentence(one, of_runs.get(one.name)) for one in every),
         verdict=verdict(
             testable=enough,
-            met=found is not None and _met(found),
+            met=interaction is not None and _met(interaction),
             opposite=opposite(interval, 0.0),
             control_fired=any(control.fired for control in controls),
         ),
@@ -136,7 +139,7 @@ def judge(every: list[Closers], judged: list[str]) -> Finding:
 
 
 def testable(one: Closers) -> bool:
-    chooses = halves(one.document)
+    chooses = random_half(one.document)
     for half in (chooses, ~chooses):
         if (one.nested & half).sum() < CLOSERS or len(np.unique(one.document[one.nested & half])) < DOCUMENTS:
             return False
@@ -152,7 +155,7 @@ def tested(
     nested, late: other labels, and another time at which the path is tested, for controls.
     """
     nested = one.nested if nested is None else nested
-    lost, chooses = one.odds[:, :1] - one.odds[:, 1:], halves(one.document)  # [time, path, closer]
+    lost, chooses = one.odds[:, :1] - one.odds[:, 1:], random_half(one.document)  # [time, path, closer]
     like = likeness(one, LATE)
     weights = matched(nested, like, chooses)
     on_half = adjusted(lost[LATE] - lost[EARLY], weights, like) @ weights
@@ -187,12 +190,6 @@ def tested(
     )
 
 
-def halves(documents: Int64[np.ndarray, " closer"]) -> Bool[np.ndarray, " closer"]:
-    """Half of the documents: those that the path is chosen on. The same in every run on the same text."""
-    numbers = np.unique(documents)
-    return np.isin(documents, np.random.default_rng(0).permutation(numbers)[: len(numbers) // 2])
-
-
 def likeness(one: Closers, late: int) -> Float[np.ndarray, "closer 4"]:
     """What controls are matched on: distance and position (logarithms), and clean log-odds at both times."""
     return np.stack([np.log(one.distance), np.log(one.pos), one.odds[EARLY, 0], one.odds[late, 0]], axis=1)
@@ -220,8 +217,8 @@ def _p(value: float, se: float, documents: int) -> float:
     return float(2 * stats.t.sf(abs(value) / se, documents - 1)) if se > 0 else 1.0
 
 
-def _met(found: Pooled | Interaction) -> bool:
-    return found.value > 0 and found.p < 0.05
+def _met(interaction: Pooled | Interaction) -> bool:
+    return interaction.value > 0 and interaction.p < 0.05
 
 
 def _controls(used: list[Closers], untrained: list[Closers]) -> tuple[Control, ...]:
@@ -235,9 +232,9 @@ def _controls(used: list[Closers], untrained: list[Closers]) -> tuple[Control, .
         pooled([tested(one, nested=one.nested[permuted(generator, one.document)]) for one in used])
         for _ in range(SHUFFLES)
     ]
-    passing = sum(_met(found) for found in shuffled)
+    passing = sum(_met(interaction) for interaction in shuffled)
     middling = pooled([tested(one, rank=len(one.paths) // 2) for one in used])
-    value, p = (float(np.median([getattr(found, part) for found in shuffled])) for part in ("value", "p"))
+    value, p = (float(np.median([getattr(interaction, part) for interaction in shuffled])) for part in ("value", "p"))
     controls = [
         Control(f"nested and unnested exchanged ({passing} of {SHUFFLES} pass; medians)", value, p, passing > ALLOWED),
         Control("the path of the median interaction", middling.value, middling.p, _met(middling)),
@@ -249,28 +246,30 @@ def _controls(used: list[Closers], untrained: list[Closers]) -> tuple[Control, .
 
 
 def _units(used: list[Closers]) -> str:
-    tests = [~halves(one.document) for one in used]
+    tests = [~random_half(one.document) for one in used]
     closers = sum(int((one.nested & test).sum()) for one, test in zip(used, tests, strict=True))
     documents = {int(d) for one, test in zip(used, tests, strict=True) for d in one.document[one.nested & test]}
     names = ", ".join(one.name for one in used)
     return f"{closers} nested closers, {len(documents)} documents, {len(used)} seeds ({names})"
 
 
-def _details(one: Closers, found: Interaction | None) -> dict:
+def _details(one: Closers, interaction: Interaction | None) -> dict:
     nested = one.odds[:, 0, one.nested]
     clean = {"early": float(nested[EARLY].mean()), "late": float(nested[LATE].mean())}
     counts = {"nested closers": int(one.nested.sum()), "unnested closers": int((~one.nested).sum())}
-    tested_on = {} if found is None else {k: v for k, v in found._asdict().items() if k != "influence"}
+    tested_on = {} if interaction is None else {k: v for k, v in interaction._asdict().items() if k != "influence"}
     return {"clean log-odds, nested": clean, **counts, **tested_on}
 
 
-def _sentence(one: Closers, found: Interaction | None) -> str:
-    if found is None:
+def _sentence(one: Closers, interaction: Interaction | None) -> str:
+    if interaction is None:
         right = float((one.odds[LATE, 0, one.nested] > 0).mean()) if one.nested.any() else 0.0
         return f"{one.name}: {int(one.nested.sum())} nested closers, {100 * right:.0f}% right, too few to test"
-    lost, swapped = found.groups, found.least_value < -found.value / 2
+    lost, swapped = interaction.groups, interaction.least_value < -interaction.value / 2
     return (
-        f"{one.name}: cutting {found.path} costs {lost['nested, early']:.2f} nats early and {lost['nested, late']:.2f} "
-        f"late at nested closers, {lost['controls, early']:.2f} and {lost['controls, late']:.2f} at their controls; "
-        f"{'it takes the place of' if swapped else 'most negative is'} {found.least} ({found.least_value:+.2f})"
+        f"{one.name}: cutting {interaction.path} costs {lost['nested, early']:.2f} nats early and "
+        f"{lost['nested, late']:.2f} late at nested closers, {lost['controls, early']:.2f} and "
+        f"{lost['controls, late']:.2f} at their controls; "
+        f"{'it takes the place of' if swapped else 'most negative is'} {interaction.least} "
+        f"({interaction.least_value:+.2f})"
     )

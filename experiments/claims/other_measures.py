@@ -13,9 +13,9 @@ from jaxtyping import Float
 from scipy import stats
 
 from ablations.not_measurable import NotMeasurable
-from experiments.claims.differentiation import SHUFFLES, survival
-from experiments.claims.memorisation import strata
+from experiments.claims.final_heads import strata
 from experiments.claims.study import Study
+from experiments.claims.survival import SHUFFLES, survival
 from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
 from experiments.measurements.ablations import ABLATIONS
 from experiments.measurements.variants import MAIN, SURVIVAL
@@ -39,8 +39,8 @@ def find(study: Study) -> Finding:
     every = features(study, study.cells)
 
     def holds(way: str) -> bool | None:
-        found = features(study, study.judged, way)
-        return _met(prediction(found)) if _testable(found) else None
+        heads = features(study, study.judged, way)
+        return _met(prediction(heads)) if _testable(heads) else None
 
     return judge(every, features(study, study.judged), survival(SURVIVAL, holds))
 
@@ -61,11 +61,11 @@ def features(study: Study, runs: Sequence[Cells], way: str = MAIN) -> xr.Dataset
 def _measures(study: Study, cells: Cells, way: str) -> xr.Dataset:
     types, rllc, curvature = study.types(cells), study.rllc(cells, way), study.curvature(cells)
     effect = cells.table(ABLATIONS).effect.sel({"method": "mean"}, drop=True)  # `method=` is an argument of sel
-    found = (rllc.value, curvature.hessian, curvature.fisher, effect, curvature.weight_norm, rllc.noise_value)
-    steps = sorted(set.intersection(*(set(part.step.values.tolist()) for part in found)))
+    measures = (rllc.value, curvature.hessian, curvature.fisher, effect, curvature.weight_norm, rllc.noise_value)
+    steps = sorted(set.intersection(*(set(part.step.values.tolist()) for part in measures)))
     names = types.restriction.values
     at = {"step": steps, "restriction": names}
-    curves = np.stack([part.sel(at).transpose("restriction", "step").values for part in found])
+    curves = np.stack([part.sel(at).transpose("restriction", "step").values for part in measures])
     columns = {
         "run": np.full(len(names), cells.run.name),
         "layer": rllc.layer.sel(restriction=names).values,
@@ -77,16 +77,16 @@ def _measures(study: Study, cells: Cells, way: str) -> xr.Dataset:
     return xr.Dataset(data | {"curve": (dims, curves)}, {"measure": list(MEASURES), "step": steps})
 
 
-def on_scale(found: xr.Dataset, measure: str, scale: str) -> Float[np.ndarray, "head step"]:
+def on_scale(heads: xr.Dataset, measure: str, scale: str) -> Float[np.ndarray, "head step"]:
     """One measure's curves within each layer of each seed.
 
     "levels": minus their mean, over their standard deviation (of all heads and steps). "standardised": each curve with
     mean 0 and standard deviation 1. "ranks": among the heads, step by step, from -1/2 to 1/2.
     """
-    out = found.curve.sel(measure=measure).transpose("head", "step").values.astype(float)
+    out = heads.curve.sel(measure=measure).transpose("head", "step").values.astype(float)
     if scale == "standardised":
         return _standard(out, 1)
-    homes = strata(found)
+    homes = strata(heads)
     for home in np.unique(homes):
         here = homes == home
         if scale == "levels":
@@ -97,12 +97,12 @@ def on_scale(found: xr.Dataset, measure: str, scale: str) -> Float[np.ndarray, "
 
 
 def prediction(
-    found: xr.Dataset, scale: str = SCALES[0], by_seed: bool = False, against: Sequence[str] = MEASURES[1:]
+    heads: xr.Dataset, scale: str = SCALES[0], by_seed: bool = False, against: Sequence[str] = MEASURES[1:]
 ) -> Prediction:
     """rLLCs against some of the others; the interval draws heads, or whole seeds."""
-    first, *others = (on_scale(found, measure, scale) for measure in (MEASURES[0], *against))
-    labels = (found.type.values, found.layer.values, found.run.values)
-    return accuracy_difference(first, others, *labels, clusters=found.run.values if by_seed else None)
+    first, *others = (on_scale(heads, measure, scale) for measure in (MEASURES[0], *against))
+    labels = (heads.type.values, heads.layer.values, heads.run.values)
+    return accuracy_difference(first, others, *labels, clusters=heads.run.values if by_seed else None)
 
 
 def judge(every: xr.Dataset, judged: xr.Dataset, survives: dict[str, str]) -> Finding:
@@ -142,11 +142,11 @@ def _met(test: Prediction) -> bool:
     return test.interval[0] > 0
 
 
-def _testable(found: xr.Dataset) -> bool:
+def _testable(heads: xr.Dataset) -> bool:
     """Two seeds, and in some layer two types with two heads."""
-    types, homes = found.type.values, strata(found)
+    types, homes = heads.type.values, strata(heads)
     counts = [np.unique(types[homes == home], return_counts=True)[1] for home in np.unique(homes)]
-    return len(np.unique(found.run.values)) >= 2 and any((count >= 2).sum() >= 2 for count in counts)
+    return len(np.unique(heads.run.values)) >= 2 and any((count >= 2).sum() >= 2 for count in counts)
 
 
 def _standard(curves: np.ndarray, axis: int | None) -> np.ndarray:
@@ -155,16 +155,16 @@ def _standard(curves: np.ndarray, axis: int | None) -> np.ndarray:
     return np.divide(centred, spread, out=np.zeros_like(curves), where=spread > 0)
 
 
-def _controls(found: xr.Dataset) -> tuple[Control, ...]:
+def _controls(heads: xr.Dataset) -> tuple[Control, ...]:
     tests = []
     for seed in range(SHUFFLES):
-        order = permuted(np.random.default_rng(seed), strata(found))
-        tests.append(prediction(found.assign(type=("head", found.type.values[order]))))
+        order = permuted(np.random.default_rng(seed), strata(heads))
+        tests.append(prediction(heads.assign(type=("head", heads.type.values[order]))))
     middle = sorted(tests, key=lambda test: test.interval[0])[SHUFFLES // 2]
     name = f"types shuffled within layer and seed (the median of {SHUFFLES})"
-    noise = found.curve.copy(data=found.curve.values.copy())
+    noise = heads.curve.copy(data=heads.curve.values.copy())
     noise[0] = np.random.default_rng(0).standard_normal(noise.shape[1:])
-    random = prediction(found.assign(curve=noise))
+    random = prediction(heads.assign(curve=noise))
     return (
         Control(name, middle.value, None, _met(middle)),
         Control("random numbers in place of the rLLCs", random.value, None, _met(random)),
@@ -191,9 +191,9 @@ def _pair(test: Prediction) -> dict:
     return {"difference": test.value, "interval": list(test.interval)}
 
 
-def _diagnosis(found: xr.Dataset, test: Prediction | None) -> str:
+def _diagnosis(heads: xr.Dataset, test: Prediction | None) -> str:
     if test is None:
-        runs = len(np.unique(found.run.values))
+        runs = len(np.unique(heads.run.values))
         return "one seed: there is none to leave out" if runs < 2 else "no layer has two types with two heads each"
     best = int(np.argmax(test.others))
     return f"rLLC {test.first:.2f}, {MEASURES[1 + best]} {test.others[best]:.2f}, by chance {test.chance:.2f}"

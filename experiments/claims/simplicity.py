@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import xarray as xr
 
-from experiments.claims.differentiation import SHUFFLES, survival
-from experiments.claims.memorisation import FINAL_WAYS, SMALLEST, control, covariates, joined, strata, summary
+from experiments.claims.final_heads import FINAL_WAYS, SMALLEST, control, covariates, joined, strata, summary
 from experiments.claims.study import Study
+from experiments.claims.survival import SHUFFLES, survival
 from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
 from experiments.statistics.partial import Partial, adjusted_difference
 from experiments.statistics.permutation import permuted, smallest_detectable
@@ -57,7 +57,7 @@ def difference(part: xr.Dataset) -> Partial:
 
 
 def judge(every: xr.Dataset, judged: Sequence[str], untrained: xr.Dataset | None, survives: dict[str, str]) -> Finding:
-    """every: `memorisation.heads` of all runs; judged: the runs of the verdict; untrained: with rLLCs of step 0."""
+    """every: `final_heads.heads` of all runs; judged: the runs of the verdict; untrained: with rLLCs of step 0."""
     used = every.isel(unit=np.flatnonzero(np.isin(every.run.values, judged)))
     tests = contrasts(used)
     name, test = _worst(tests) if tests else ("no contrast", None)
@@ -116,12 +116,12 @@ def _controls(used: xr.Dataset, untrained: xr.Dataset | None) -> tuple[Control, 
     worst = sorted((_worst(tests)[1] for tests in shuffled), key=lambda test: (bool(test.reason), test.p))
     middle = worst[SHUFFLES // 2]
     name = f"types shuffled within layer and seed (the median of {SHUFFLES})"
-    found = [control(name, middle, not middle.reason and middle.p < ALPHA)]
+    controls = [control(name, middle, not middle.reason and middle.p < ALPHA)]
     first = contrasts(untrained) if untrained is not None else {}
     if untrained is not None and first:
         runs = ", ".join(np.unique(untrained.run.values).tolist())
-        found.append(control(f"rLLCs of the untrained model ({runs})", _worst(first)[1], _met(first)))
-    return tuple(found)
+        controls.append(control(f"rLLCs of the untrained model ({runs})", _worst(first)[1], _met(first)))
+    return tuple(controls)
 
 
 def _shuffled(used: xr.Dataset, seed: int) -> xr.Dataset:

@@ -7,8 +7,8 @@ import xarray as xr
 from jaxtyping import Bool, Float, Shaped
 from scipy import stats
 
-from experiments.claims.differentiation import survival
 from experiments.claims.study import Study
+from experiments.claims.survival import survival
 from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
 from experiments.measurements.variants import CODE, MAIN, SURVIVAL
 from experiments.results.cells import Cells
@@ -173,13 +173,13 @@ def _heads(study: Study, cells: Cells, training: str, code: str) -> Heads:
 
 def _shares(study: Study, cells: Cells, names: list[str], induction: np.ndarray) -> dict[str, tuple[int, int]]:
     kept: xr.Dataset = study.effects(cells)
-    decode, found = cells.run.tokenizer.decode, {}
+    decode, shares = cells.run.tokenizer.decode, {}
     for name in np.array(names)[induction].tolist():
         effect = kept.effect.sel(change=name).values
         top = kept.target.values[np.argsort(-effect, kind="stable")[:MOST_AFFECTED]]
         said = [decode([int(token)], skip_special_tokens=False).strip() for token in top]
-        found[name] = (sum(not any(c.isalnum() for c in text) for text in said), len(said))
-    return found
+        shares[name] = (sum(not any(c.isalnum() for c in text) for text in said), len(said))
+    return shares
 
 
 def _holds(other: list[Heads]) -> bool:

@@ -65,13 +65,13 @@ def find(study: Study) -> Finding:
 def curves_of(cells: Cells, untrained: Cells | None = None) -> Curves:
     """Curves of a run; without step 0, the untrained model of another run serves, by the mean of a layer's heads."""
     scores, predictions, attrs = cells.table(SCORES), cells.table(PREDICTIONS), cells.table(INDUCTION_HEADS).attrs
-    found = _rising(scores, predictions, attrs)
+    rising = _rising(scores, predictions, attrs)
     steps = scores.step.values.astype(np.int64)
     if steps[0] > 0 and untrained is not None:
         start = _untrained(*(untrained.table(kind).isel(step=[0]) for kind in (SCORES, PREDICTIONS)))
-        found = tuple(np.concatenate(pair, axis=1) for pair in zip(start, found, strict=True))  # type: ignore[assignment]
+        rising = tuple(np.concatenate(pair, axis=1) for pair in zip(start, rising, strict=True))  # type: ignore[assignment]
         steps = np.concatenate([[0], steps])
-    return Curves(cells.run.name, steps, *found)
+    return Curves(cells.run.name, steps, *rising)
 
 
 def _untrained(scores: xr.Dataset, predictions: xr.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -100,11 +100,11 @@ def _rising(
         ("prefix_matching", "induction", scores.layer.values > 0),
     ):
         chosen = np.isin(scores.restriction.values, heads[role].split("+"))
-        found = scores[score].transpose("restriction", "step").values
-        values.append(found[chosen].mean(0))
+        curves = scores[score].transpose("restriction", "step").values
+        values.append(curves[chosen].mean(0))
         errors.append(scores[f"{score}_se"].transpose("restriction", "step").values[chosen].mean(0))
         rest = layers & ~chosen
-        others.append(found[rest].mean(0) if rest.any() else np.zeros(found.shape[1]))
+        others.append(curves[rest].mean(0) if rest.any() else np.zeros(curves.shape[1]))
     return np.stack(values), np.stack(errors), np.stack(others)
 
 
@@ -113,46 +113,46 @@ def rises(curves: Curves, share: float) -> list[Crossing]:
 
     Scores may fall again: a model leaves bigrams as it learns to use more of the context.
     """
-    found = []
+    crossings = []
     for number, (values, errors) in enumerate(zip(curves.values, curves.errors, strict=True)):
         best = int(np.argmax(values)) + 1
         if best < 2:
-            found.append(Crossing(math.nan, math.nan, math.nan, "it is best at the first checkpoint"))
+            crossings.append(Crossing(math.nan, math.nan, math.nan, "it is best at the first checkpoint"))
             continue
         least = RISE if number >= 2 else 0.0
         rise = crossing(curves.steps[:best], values[:best], share, errors=errors[:best], minimum=least, draws=DRAWS)
-        found.append(rise)
-    return found
+        crossings.append(rise)
+    return crossings
 
 
 def gaps(name: str, level: str, crossings: list[Crossing]) -> list[Gap]:
     """The gaps between each stage and the next; an interval is that of a difference of independent errors."""
-    found = []
+    between_stages = []
     for number, (before, after) in enumerate(pairwise(crossings)):
         at, low, high = np.log1p(np.array([[one.step, one.low, one.high] for one in (before, after)])).T
         value = float(at[1] - at[0])
         below = math.hypot(at[1] - low[1], high[0] - at[0])
         above = math.hypot(high[1] - at[1], at[0] - low[0])
         between = f"{level}: {SCORE_NAMES[number]}, {SCORE_NAMES[number + 1]}"
-        found.append(Gap(name, between, value, value - below, value + above))
-    return found
+        between_stages.append(Gap(name, between, value, value - below, value + above))
+    return between_stages
 
 
 def all_rises(curves: Curves) -> Rises:
     return {level: rises(curves, share) for level, share in SHARES.items()}
 
 
-def all_gaps(name: str, found: Rises) -> list[Gap]:
-    return [gap for level, crossings in found.items() for gap in gaps(name, level, crossings)]
+def all_gaps(name: str, risen: Rises) -> list[Gap]:
+    return [gap for level, crossings in risen.items() for gap in gaps(name, level, crossings)]
 
 
-def holds(found: list[Gap]) -> bool:
+def holds(of_run: list[Gap]) -> bool:
     """Every stage comes later than the one before, by more than the interval (not where one does not rise: NaN)."""
-    return all(gap.low > 0 for gap in found)
+    return all(gap.low > 0 for gap in of_run)
 
 
-def testable(found: Rises) -> bool:
-    return not any(math.isnan(one.step) for crossings in found.values() for one in crossings)
+def testable(risen: Rises) -> bool:
+    return not any(math.isnan(one.step) for crossings in risen.values() for one in crossings)
 
 
 def judge(every: list[Curves], judged: list[str]) -> Finding:
@@ -160,9 +160,9 @@ def judge(every: list[Curves], judged: list[str]) -> Finding:
     risen = {one.name: all_rises(one) for one in every}
     used = [one for one in every if one.name in judged and testable(risen[one.name])]
     enough = bool(used) and len(used) == len(judged)
-    found = {one.name: all_gaps(one.name, risen[one.name]) for one in used}
-    worst = min((gap for of_run in found.values() for gap in of_run), key=lambda gap: gap.low, default=None)
-    holding = sum(holds(of_run) for of_run in found.values())
+    gaps_by_run = {one.name: all_gaps(one.name, risen[one.name]) for one in used}
+    worst = min((gap for of_run in gaps_by_run.values() for gap in of_run), key=lambda gap: gap.low, default=None)
+    holding = sum(holds(of_run) for of_run in gaps_by_run.values())
     controls = _controls(used) if enough else ()
     return Finding(
         claim=CLAIM,
@@ -180,7 +180,7 @@ def judge(every: list[Curves], judged: list[str]) -> Finding:
         verdict=verdict(
             testable=enough,
             met=enough and holding == len(used),
-            opposite=any(gap.high < 0 for of_run in found.values() for gap in of_run),
+            opposite=any(gap.high < 0 for of_run in gaps_by_run.values() for gap in of_run),
             control_fired=any(control.fired for control in controls),
         ),
     )
@@ -212,16 +212,16 @@ def _spacing(used: list[Curves]) -> str:
     return f"{widest:.2f} in log step: stages in one gap between checkpoints are not told apart"
 
 
-def _details(found: Rises) -> dict:
+def _details(risen: Rises) -> dict:
     return {
         level: {score: one._asdict() for score, one in zip(SCORE_NAMES, crossings, strict=True)}
-        for level, crossings in found.items()
+        for level, crossings in risen.items()
     }
 
 
-def _sentence(found: Rises) -> str:
+def _sentence(risen: Rises) -> str:
     said = []
-    for level, crossings in found.items():
+    for level, crossings in risen.items():
         missing = [f"{score}: {at.reason}" for score, at in zip(SCORE_NAMES, crossings, strict=True) if at.reason]
         if missing:
             return ", ".join(missing)

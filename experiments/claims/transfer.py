@@ -6,8 +6,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from experiments.claims.differentiation import survival
 from experiments.claims.study import Study
+from experiments.claims.survival import survival
 from experiments.claims.verdict import Claim, Control, Finding, verdict
 from experiments.measurements.scores import SCORES
 from experiments.measurements.variants import MAIN, RELATIVE, SURVIVAL
@@ -87,16 +87,16 @@ def change(rllc: xr.Dataset, heads: tuple[list[str], list[str]], second: int) ->
     steps = rllc.step.values
     halves = np.array_split(np.arange(rllc.sizes["chain"]), 2)
     means, errors = zip(*(_layer(rllc.sel(restriction=names), halves) for names in heads), strict=True)
-    found = []
+    changes = []
     for first, second_half in ((0, 1), (1, 0)):
         at = int(np.argmax(means[0][first]))
         if not 0 < at < len(steps) - 1 or steps[at] < second:
             return Change(-1, *[float("nan")] * 4)
         moved = [float(m[second_half][-1] - m[second_half][at]) for m in means]
         error = [float(np.hypot(e[second_half][-1], e[second_half][at])) for e in errors]
-        found.append((int(steps[at]), moved[0], error[0], moved[1], error[1]))
-    peak, *numbers = np.mean(np.array(found, dtype=float), axis=0).tolist()
-    return Change(min(one[0] for one in found) if peak else -1, *numbers)
+        changes.append((int(steps[at]), moved[0], error[0], moved[1], error[1]))
+    peak, *numbers = np.mean(np.array(changes, dtype=float), axis=0).tolist()
+    return Change(min(one[0] for one in changes) if peak else -1, *numbers)
 
 
 def _layer(part: xr.Dataset, halves: list[np.ndarray]) -> tuple[Float[np.ndarray, "half step"], np.ndarray]:

@@ -29,14 +29,14 @@ def run(arguments: argparse.Namespace) -> None:
     asked = [AblationPass(what, step, 0, method, arguments.layer_norm) for method in METHODS]
     cells = open_cells(arguments, layers=1)
     asked = pass_over_text(cells, arguments, asked)
-    found = [ablation_pass.means(cells, one) for one in asked]
+    tables = [ablation_pass.means(cells, one) for one in asked]
     print(
-        f"loss rise at step {step} over {found[0].attrs['tokens']} tokens of {found[0].attrs['documents']} held-out "
+        f"loss rise at step {step} over {tables[0].attrs['tokens']} tokens of {tables[0].attrs['documents']} held-out "
         "documents, nats per token, with its standard error (by document); positive: what is removed helps"
     )
     width = max(map(len, what)) + 1
     print(" " * width + "".join(f"{method:>20}" for method in METHODS))
     for name in what:
-        at = [table.sel(change=name) for table in found]
+        at = [table.sel(change=name) for table in tables]
         columns = (f"{float(table.effect):.4f} ({float(table.effect_se):.4f})" for table in at)
         print(name.ljust(width) + "".join(f"{column:>20}" for column in columns))

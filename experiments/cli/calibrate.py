@@ -45,15 +45,15 @@ def run(arguments: argparse.Namespace) -> None:
     with open_executor(arguments) as executor:
         runner.run(calibration.missing(cells, step, heads, settings), executor, f"{len(settings)} settings")
     for head in heads:
-        found = calibration.calibration(cells, step, head, settings)
-        print(f"{head_name(head)} at step {step}: {found.recommendation.reason}")
-        if chosen := found.recommendation.settings:
+        calibrated = calibration.calibration(cells, step, head, settings)
+        print(f"{head_name(head)} at step {step}: {calibrated.recommendation.reason}")
+        if chosen := calibrated.recommendation.settings:
             print(
                 f"recommended: lr {chosen.lr:g}, localization {chosen.localization:g}, nbeta {chosen.nbeta:g}, "
                 f"{chosen.num_burnin} draws discarded of {chosen.num_draws}"
             )
         name = f"calibrate_{head_name(head)}_{step}"
-        for path in files.write_table_and_figure(cells, name, found.sweep, figure.draw(found)):
+        for path in files.write_table_and_figure(cells, name, calibrated.sweep, figure.draw(calibrated)):
             print(f"wrote {path}")
 
 

@@ -42,10 +42,10 @@ def run(arguments: argparse.Namespace) -> None:
     steps = path_effects.formation_steps(cells) if arguments.formation else []
     with open_executor(arguments) as executor:
         discovery.compute(cells, arguments.task, step, steps, executor)
-    found = discovery.discover_circuit(cells, arguments.task, step, head_types.labels(cells, step))
-    print(circuit_files.as_text(found, arguments.top))
+    discovered = discovery.discover_circuit(cells, arguments.task, step, head_types.labels(cells, step))
+    print(circuit_files.as_text(discovered, arguments.top))
     if arguments.task == "brackets":
         print("\n".join(bracket_effects.sentences(bracket_effects.table(cells, step))))
     formed = circuit_files.formation(cells, arguments.task) if arguments.formation else None
-    for path in circuit_files.write(cells, found, arguments.top, formed):
+    for path in circuit_files.write(cells, discovered, arguments.top, formed):
         print(f"wrote {path}")

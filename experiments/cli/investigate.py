@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     check_out(arguments.out)
     with open_executor(arguments) as executor:
-        found = Investigation(
+        investigation = Investigation(
             arguments.run,
             corpus=arguments.corpus,
             out=arguments.out,
@@ -32,8 +32,8 @@ def run(arguments: argparse.Namespace) -> None:
             tokens=arguments.tokens,
             workers=executor,
         )
-        card = found[arguments.head]
+        card = investigation[arguments.head]
         card = card.on(arguments.text) if arguments.text else card
-        last = found.step == found.run.steps[-1]
-        name = card.head if last else f"{card.head}_{found.step}"
-        print(f"wrote {card.save(found.snapshot.cells.folder / 'heads' / f'{name}.html')}")
+        last = investigation.step == investigation.run.steps[-1]
+        name = card.head if last else f"{card.head}_{investigation.step}"
+        print(f"wrote {card.save(investigation.snapshot.cells.folder / 'heads' / f'{name}.html')}")

@@ -35,18 +35,19 @@ def run(arguments: argparse.Namespace) -> None:
     asked = AblationPass(what, step, 0, arguments.method, arguments.layer_norm)
     cells = open_cells(arguments)
     (asked,) = pass_over_text(cells, arguments, [asked])
-    found = ablation_pass.means(cells, asked)
-    ranked = found.isel(change=abs(found.effect).argsort()[::-1].values)
+    effects = ablation_pass.means(cells, asked)
+    ranked = effects.isel(change=abs(effects.effect).argsort()[::-1].values)
     print(
         f"loss rise when one path is cut ({arguments.method} ablation, layer norm {arguments.layer_norm}) at step "
-        f"{step}, {found.attrs['tokens']} tokens of {found.attrs['documents']} held-out documents, nats per token,\n"
-        f"with its standard error (by document); positive: the path helps; the {arguments.top} largest of {len(what)}:"
+        f"{step}, {effects.attrs['tokens']} tokens of {effects.attrs['documents']} held-out documents, nats per "
+        f"token,\nwith its standard error (by document); positive: the path helps; "
+        f"the {arguments.top} largest of {len(what)}:"
     )
     for name in ranked.change.values[: arguments.top].tolist():
         at = ranked.sel(change=name)
         print(f"{name:16}{float(at.effect):>9.4f} ({float(at.effect_se):.4f})")
     if opened.path_note:
         print(opened.path_note)
-    table = path_map.table(found)
+    table = path_map.table(effects)
     for path in files.write_table_and_figure(cells, "path_effects", table, path_map.draw(table)):
         print(f"wrote {path}")

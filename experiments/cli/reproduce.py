@@ -59,5 +59,5 @@ def _all(arguments: argparse.Namespace, measured: "Cells") -> None:
     several = argparse.Namespace(**vars(arguments) | {"run": None if arguments.run == DEFAULT_RUN else [arguments.run]})
     opened = open_study(several).cells
     first = replace(measured, committed=True)  # where it was measured, which with --out is not a folder of its own
-    study = Study(tuple(first if found.run.folder == measured.run.folder else found for found in opened))
+    study = Study(tuple(first if one.run.folder == measured.run.folder else one for one in opened))
     claims.make(study, arguments)

@@ -67,9 +67,9 @@ def of_groups(groups: list[Group], rllc: xr.Dataset, run: Run) -> xr.Dataset:
     data["cluster"] = ("restriction", np.concatenate(clusters))
     data["type"] = ("restriction", np.concatenate([group.types for group in groups]))
     usable = [group for group in groups if group.testable]
-    found = differentiation.table(usable) if usable else {}
+    indices = differentiation.table(usable) if usable else {}
     for label, part in (("index", "mean"), ("p", "p")):
-        values = [[found[m][s][part] if found else float("nan") for s in SCALINGS] for m in METHODS]
+        values = [[indices[m][s][part] if indices else float("nan") for s in SCALINGS] for m in METHODS]
         data[label] = (("method", "scaling"), np.array(values))
     tested = [f"layer {group.layer}" for group in usable]
     coords = {"method": list(METHODS), "scaling": list(SCALINGS)}

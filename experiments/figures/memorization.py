@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments.claims import memorisation
+from experiments.claims import final_heads, memorisation
 from experiments.claims.study import Study, pass_of_types
 from experiments.figures.clustering import MARKERS
 from experiments.heldout import head_types
@@ -43,9 +43,9 @@ def prepare(cells: Cells, executor: Executor) -> None:
 
 
 def compute(cells: Cells) -> xr.Dataset:
-    """`memorisation.heads` of the run [unit], with rarefied and n_grams [when, unit] at mid-training and the end."""
+    """`final_heads.heads` of the run [unit], with rarefied and n_grams [when, unit] at mid-training and the end."""
     study = Study((cells,))
-    end = memorisation.heads(study, cells)
+    end = final_heads.heads(study, cells)
     tables = [study.types(cells, middle_step(cells.run)), study.types(cells)]
     for count, values in (("rarefied", [t.rarefied for t in tables]), ("n_grams", [_n_grams(t) for t in tables])):
         end[count] = (("when", "unit"), np.stack([part.values.astype(float) for part in values]))
@@ -95,9 +95,9 @@ def _panel(axis: Axes, part: xr.Dataset, count: str) -> None:
     style.tidy(axis)
 
 
-def _lines(axis: Axes, found: xr.Dataset, count: str) -> None:
+def _lines(axis: Axes, heads: xr.Dataset, count: str) -> None:
     """Least squares with an intercept for each layer."""
-    x, y, layer = (found[name].values.astype(float) for name in (count, "rllc", "layer"))
+    x, y, layer = (heads[name].values.astype(float) for name in (count, "rllc", "layer"))
     levels = {one: (x[layer == one].mean(), y[layer == one].mean()) for one in np.unique(layer)}
     inside = [np.array([value - levels[one][axis_] for value, one in zip(values, layer, strict=True)])
               for axis_, values in enumerate((x, y))]  # fmt: skip

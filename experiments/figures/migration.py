@@ -45,15 +45,15 @@ def compute(cells: Cells) -> xr.Dataset:
 
 
 def dataset(one: migration.Moving, steps: tuple[int, int]) -> xr.Dataset:
-    found = migration.changes(one)
-    kept = np.flatnonzero(found.testable)
-    shown = migration.clearest(found, one.target)[: migration.SHOWN]
+    changes = migration.changes(one)
+    kept = np.flatnonzero(changes.testable)
+    shown = migration.clearest(changes, one.target)[: migration.SHOWN]
     full = np.array([migration.effects_by_head(one, number) for number in shown])
     full = full.reshape(len(shown), 2, 2, len(one.heads) + 2)  # [shown, mean or error, snapshot, row]
     data = {
-        "change": (("layer", "multigram"), found.value[:, :, kept].mean(0)),
-        "change_se": (("layer", "multigram"), np.sqrt((found.se[:, :, kept] ** 2).sum(0)) / 2),
-        "moved": ("multigram", found.moved(0)[kept].astype(int) - found.moved(1)[kept]),
+        "change": (("layer", "multigram"), changes.value[:, :, kept].mean(0)),
+        "change_se": (("layer", "multigram"), np.sqrt((changes.se[:, :, kept] ** 2).sum(0)) / 2),
+        "moved": ("multigram", changes.moved(0)[kept].astype(int) - changes.moved(1)[kept]),
         "effect": (("shown", "snapshot", "row"), full[:, 0]),
         "effect_se": (("shown", "snapshot", "row"), full[:, 1]),
     }

@@ -67,9 +67,9 @@ class Comparison:
         part by chance.
         """
         of = self.first.of
-        found = head_overlap.removed(of.cells, of.effects)
+        overlap = head_overlap.removed(of.cells, of.effects)
         at = of.heads.index(self.first.head), of.heads.index(self.second.head)
-        return float(found.shared.both[at]) / found.size, float(found.shared.chance[at]) / found.size
+        return float(overlap.shared.both[at]) / overlap.size, float(overlap.shared.chance[at]) / overlap.size
 
     def _effect(self) -> Row:
         of = self.first.of
@@ -82,10 +82,10 @@ class Comparison:
 
     def _rllc_apart(self) -> Row:
         """The coefficients of heads of two layers, whose difference is not told since they are not to be compared."""
-        step, found = self.first.of.step, [self.first.rllc, self.second.rllc]
-        if step not in found[0].step.values:
+        step, rllcs = self.first.of.step, [self.first.rllc, self.second.rllc]
+        if step not in rllcs[0].step.values:
             raise NotMeasurable(f"learning coefficients are not sampled at step {step}")
-        return Row(*(Estimate(float(one.value.sel(step=step)), float(one.se.sel(step=step))) for one in found))
+        return Row(*(Estimate(float(one.value.sel(step=step)), float(one.se.sel(step=step))) for one in rllcs))
 
     def _rllc_paired(self) -> Row:
         """The draws of both are on the same minibatches."""

@@ -54,12 +54,12 @@ class FoundCircuit:
     def _repr_html_(self) -> str:
         title = f"{self.of.title}: paths that carry {self.task}"
         try:
-            found = self.found
+            discovered = self.found
         except NotMeasurable as error:
             return shell.fragment(f"<h1>{html.escape(title)}</h1>{shell.not_measured(error)}")
-        lines = [f"<p class=quiet>{shell.sentence(line)}</p>" for line in circuit_files.sentences(found)]
-        drawn = shell.image(picture.draw(found.graph, ""), f"{title}; width: effect of patching the path")
-        explained = circuit_files.explanation(found, "its 95% confidence interval")
+        lines = [f"<p class=quiet>{shell.sentence(line)}</p>" for line in circuit_files.sentences(discovered)]
+        drawn = shell.image(picture.draw(discovered.graph, ""), f"{title}; width: effect of patching the path")
+        explained = circuit_files.explanation(discovered, "its 95% confidence interval")
         rows = circuit_page.table(self.table.head(TOP), explained)
         below = f"<h2>The strongest paths</h2>{rows}"
         return shell.fragment(f"<h1>{html.escape(title)}</h1>{''.join(lines)}{drawn}{below}")

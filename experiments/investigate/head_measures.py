@@ -48,8 +48,8 @@ class HeadMeasures:
     def layer_rllc(self) -> xr.Dataset:
         """value, se, verdict, ... [step, restriction] of all heads of its layer, which it may be compared with."""
         self.of.compute(self._missing_rllcs(), f"learning coefficients of layer {self.layer}")
-        found = self.of.rllc()
-        return found.isel(restriction=(found.layer == self.layer).values.nonzero()[0])
+        rllc = self.of.rllc()
+        return rllc.isel(restriction=(rllc.layer == self.layer).values.nonzero()[0])
 
     @cached_property
     def rllc(self) -> xr.Dataset:

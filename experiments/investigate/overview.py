@@ -20,16 +20,16 @@ def frame(of: Snapshot) -> pd.DataFrame:
     standard errors; NaN for what this run does not allow to measure.
     """
     parts = [part for part in (_types(of), _rllc(of)) if isinstance(part, pd.DataFrame)]
-    found = pd.concat([pd.DataFrame(index=pd.Index(of.heads, name="head")), *parts], axis=1)
-    return found.reindex(columns=[*TYPES, "learned", "rllc", "rllc_se", "verdict"])
+    joined = pd.concat([pd.DataFrame(index=pd.Index(of.heads, name="head")), *parts], axis=1)
+    return joined.reindex(columns=[*TYPES, "learned", "rllc", "rllc_se", "verdict"])
 
 
 def overview(of: Snapshot) -> str:
     """The overview as a fragment of HTML; what is missing is computed first."""
     types, rllc, run = _types(of), _rllc(of), of.cells.run
     model, rows = run.config["model"], []
-    found = frame(of)
-    for name, at in found.iterrows():
+    heads = frame(of)
+    for name, at in heads.iterrows():
         row = [f"<b>{name}</b>", html.escape(_text(at["type"])), _number(at, "effect", 3)]
         row += [_number(at, "rllc", 2) + _doubt(_text(at["verdict"]))]
         row += [f"{at[score]:.2f}" if pd.notna(at[score]) else "" for score in ATTENTION]
@@ -57,10 +57,10 @@ def overview(of: Snapshot) -> str:
 def _types(of: Snapshot) -> pd.DataFrame | str:
     """The types of all heads, or why they are not measured."""
     try:
-        found = of.types
+        types = of.types
     except NotMeasurable as error:
         return str(error)
-    table = found[list(TYPES)].to_dataframe().assign(learned=found.learned.sum("sort").values)
+    table = types[list(TYPES)].to_dataframe().assign(learned=types.learned.sum("sort").values)
     return table.rename_axis("head")
 
 
@@ -70,10 +70,10 @@ def _rllc(of: Snapshot) -> pd.DataFrame | str:
         return f"learning coefficients at step {of.step}, they are at {', '.join(map(str, of.cells.steps(RLLC)))}"
     try:
         of.compute(of.missing_rllcs(range(of.cfg.n_layers), [of.step]), "learning coefficients")
-        found = of.rllc().sel(step=of.step)[["value", "se", "verdict"]]
+        rllc = of.rllc().sel(step=of.step)[["value", "se", "verdict"]]
     except NotMeasurable as error:
         return str(error)
-    table = found.drop_vars(["layer", "head", "step"]).to_dataframe()
+    table = rllc.drop_vars(["layer", "head", "step"]).to_dataframe()
     return table.rename(columns={"value": "rllc", "se": "rllc_se"}).rename_axis("head")
 
 

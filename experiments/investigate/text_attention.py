@@ -34,14 +34,14 @@ def on_text(of: Snapshot, head: str, text: str) -> TextAttention:
     return _look(of, head, torch.tensor(row), slice(0, len(row)), f"a text of your own{of_all}")
 
 
-def where_it_matters(of: Snapshot, head: str, found: Sequence[Context]) -> TextAttention:
+def where_it_matters(of: Snapshot, head: str, contexts: Sequence[Context]) -> TextAttention:
     """Held-out text that ends with one of the head's most affected tokens: the first for which it looks at a token that
     is shown, or the first of all. Raises NotMeasurable without any.
     """
-    if not found:
+    if not contexts:
         raise NotMeasurable("there is no token that it matters for")
-    near = [context for context in found if len(context.before) - int(np.argmax(context.attention)) < SHOWN]
-    context = (near or list(found))[0]
+    near = [context for context in contexts if len(context.before) - int(np.argmax(context.attention)) < SHOWN]
+    context = (near or list(contexts))[0]
     row = of.cells.inputs.free_text.batch([context.row])[0]
     first = max(0, context.pos - SHOWN)
     source = f"document {context.document} of the held-out text, up to an affected token"

@@ -14,12 +14,12 @@ def own() -> torch.device:
     """This process's; raises ValueError for a name that is none, or a GPU that is not there."""
     name = os.environ.get(VARIABLE, "cpu")
     try:
-        found = torch.device(name)
+        device = torch.device(name)
     except RuntimeError:
         raise ValueError(f"{VARIABLE}={name}: no such device; use cpu, cuda or cuda:NUMBER") from None
-    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"{VARIABLE}={name}: PyTorch sees {torch.cuda.device_count()} GPUs here; use another, or cpu")
-    return found
+    return device
 
 
 def for_workers(name: str) -> tuple[str, ...]:

@@ -107,11 +107,11 @@ def read(folder: Path) -> tuple[dict[str, Entry], list[Sweep]]:
     sweeps: dict[str, Sweep] = {}
     for event in _events(folder / NAME):
         if event["event"] == "sweep":
-            found = Sweep(event["description"], event["time"], event["host"], event["pid"])
-            sweeps[event["sweep"]] = found
+            sweep = Sweep(event["description"], event["time"], event["host"], event["pid"])
+            sweeps[event["sweep"]] = sweep
             for name, expected in event["jobs"]:
                 entries[name] = Entry(name, expected)
-                found.jobs.append(name)
+                sweep.jobs.append(name)
         elif event["sweep"] not in sweeps:
             continue
         elif event["event"] == "end":

@@ -19,18 +19,18 @@ from experiments.tasks import path_effects
 from experiments.tasks.discovery import Discovered, frame
 
 
-def sentences(found: Discovered) -> list[str]:
+def sentences(discovered: Discovered) -> list[str]:
     """What was found and how good a circuit it is, as plain text without full stops."""
-    table, quality, random = found.table, found.quality, found.random
+    table, quality, random = discovered.table, discovered.quality, discovered.random
     return [
-        f"task {found.task}, step {found.step}: logit difference {float(table.clean):.2f} on {table.attrs['prompts']} "
-        f"clean prompts, {float(table.corrupted):.2f} on corrupted ones; right answers "
+        f"task {discovered.task}, step {discovered.step}: logit difference {float(table.clean):.2f} on "
+        f"{table.attrs['prompts']} clean prompts, {float(table.corrupted):.2f} on corrupted ones; right answers "
         f"{100 * float(table.accuracy):.0f}%",
         f"{int(table.found.sum())} of {table.sizes['path']} paths pass a false-discovery rate of 5%. Faithfulness of "
         f"these alone {quality.faithfulness:.2f}, of all others {quality.completeness:.2f}; of random circuits as "
         f"large {_spread(random.faithfulness)}, of all paths but theirs {_spread(random.completeness)}; without one of "
         f"its paths a random circuit loses {_spread(random.minimality)} ({len(random.faithfulness)} draws)",
-        *([found.note] if found.note else []),
+        *([discovered.note] if discovered.note else []),
     ]
 
 
@@ -39,57 +39,57 @@ def _spread(values: np.ndarray) -> str:
     return f"{values.mean():.2f} (sd {values.std(ddof=1):.2f})"
 
 
-def explanation(found: Discovered, error: str) -> str:
+def explanation(discovered: Discovered, error: str) -> str:
     """What the columns of a table say; error: in what form the error of effects stands there."""
-    overlap = f", and how far both heads matter for the same of {found.text_tokens} tokens of held-out text"
+    overlap = f", and how far both heads matter for the same of {discovered.text_tokens} tokens of held-out text"
     no_overlap = " (the overlap of affected tokens is not measured: there is no text for it)"
     return (
         f"effect of patching one path (what its source writes on the corrupted prompt), with {error} over prompts; "
         "EAP-IG's estimate of it; faithfulness that the circuit loses without the path; for paths between heads, their "
-        "composition score in standard deviations above chance" + (overlap if found.text_tokens else no_overlap)
+        "composition score in standard deviations above chance" + (overlap if discovered.text_tokens else no_overlap)
     )
 
 
-def as_text(found: Discovered, top: int) -> str:
+def as_text(discovered: Discovered, top: int) -> str:
     """The sentences and the `top` strongest paths, for a terminal."""
-    lines = [*sentences(found), explanation(found, "its standard error")]
-    for row in frame(found).head(top).to_dict("records"):
+    lines = [*sentences(discovered), explanation(discovered, "its standard error")]
+    for row in frame(discovered).head(top).to_dict("records"):
         numbers = f"{row['effect']:>8.2f} ({row['se']:.2f}){row['eap_ig']:>9.2f}{row['faithfulness_lost']:>8.2f}"
         pair = "".join(f"{row[name]:>8.1f}" if pd.notna(row[name]) else " " * 8 for name in circuit_page.PAIR_COLUMNS)
         lines.append(f"{row['path']:16}{numbers}{pair}{'' if row['found'] else '  not found'}".rstrip())
     return "\n".join(lines)
 
 
-def write(cells: Cells, found: Discovered, top: int, formed: dict[int, nx.DiGraph] | None = None) -> list[Path]:
+def write(cells: Cells, discovered: Discovered, top: int, formed: dict[int, nx.DiGraph] | None = None) -> list[Path]:
     """Writes circuit_TASK_STEP as graph (node-link and MIB JSON), table (CSV), picture (SVG and PNG) and page (HTML)
     with the `top` paths; returns all paths of files.
 
     formed: graphs by step, for circuit_TASK_formation (node-link JSON and picture), which the page then shows too.
     """
-    name, cfg = f"circuit_{found.task}_{found.step}", cells.run.model_config()
-    title = f"{cells.run.name}, step {found.step}: paths that carry {found.task}"
-    drawn = {name: picture.draw(found.graph, title)}
+    name, cfg = f"circuit_{discovered.task}_{discovered.step}", cells.run.model_config()
+    title = f"{cells.run.name}, step {discovered.step}: paths that carry {discovered.task}"
+    drawn = {name: picture.draw(discovered.graph, title)}
     captions = {name: f"{title}. Width: effect of patching the path; all that were found, at most {picture.SHOWN}."}
     contents = {
-        f"{name}.json": json.dumps(without_nan(graph.node_link(found.graph)), allow_nan=False),
-        f"{name}_mib.json": json.dumps(without_nan(graph.mib(found.graph, cfg)), allow_nan=False),
-        f"tables/{name}.csv": frame(found).to_csv(index=False, float_format="%.6g"),
+        f"{name}.json": json.dumps(without_nan(graph.node_link(discovered.graph)), allow_nan=False),
+        f"{name}_mib.json": json.dumps(without_nan(graph.mib(discovered.graph, cfg)), allow_nan=False),
+        f"tables/{name}.csv": frame(discovered).to_csv(index=False, float_format="%.6g"),
     }
     if formed:
-        over = f"circuit_{found.task}_formation"
+        over = f"circuit_{discovered.task}_formation"
         contents[f"{over}.json"] = json.dumps(without_nan(graph.formation_node_link(formed)), allow_nan=False)
         drawn[over] = picture.draw_formation(
-            _labelled(cells, formed), f"{cells.run.name}: paths that carry {found.task}, as they form"
+            _labelled(cells, formed), f"{cells.run.name}: paths that carry {discovered.task}, as they form"
         )
         captions[over] = (
             "The same at checkpoints of the run, each at a false-discovery rate of 5%; widths compare between panels."
         )
     contents[f"{name}.html"] = circuit_page.page(
         title,
-        sentences(found),
+        sentences(discovered),
         [(svg(figure, captions[key]), captions[key]) for key, figure in drawn.items()],
-        circuit_page.table(frame(found).head(top), explanation(found, "its 95% confidence interval")),
-        command(cells, found, bool(formed)),
+        circuit_page.table(frame(discovered).head(top), explanation(discovered, "its 95% confidence interval")),
+        command(cells, discovered, bool(formed)),
     )
     for file, text in contents.items():
         write_bytes(cells.folder / file, text.encode())
@@ -103,10 +103,12 @@ def formation(cells: Cells, task: str) -> dict[int, nx.DiGraph]:
     return graph.formation(cells.run.model_config(), path_effects.table(cells, task, steps))
 
 
-def command(cells: Cells, found: Discovered, formed: bool) -> str:
+def command(cells: Cells, discovered: Discovered, formed: bool) -> str:
     """The command line that makes the circuit's files again."""
     flag = " --formation" if formed else ""
-    return f"python -m experiments circuit --task {found.task} --run {cells.run.name} --step {found.step}{flag}"
+    return (
+        f"python -m experiments circuit --task {discovered.task} --run {cells.run.name} --step {discovered.step}{flag}"
+    )
 
 
 def _labelled(cells: Cells, formed: dict[int, nx.DiGraph]) -> dict[str, nx.DiGraph]:

@@ -75,13 +75,13 @@ def _table(findings: list[Finding]) -> str:
 
 
 def _section(study: Study, finding: Finding) -> str:
-    claim, found = finding.claim, f"{_number(finding.value)} (95% interval {_interval(finding)}"
+    claim, value = finding.claim, f"{_number(finding.value)} (95% interval {_interval(finding)}"
     rows = {
         "expected": claim.statement,
         "precondition": claim.precondition,
         "criterion": claim.criterion,
         "statistic": finding.statistic,
-        "found": f"{found}; null {_number(finding.null)}; p {_number(finding.p)})",
+        "found": f"{value}; null {_number(finding.null)}; p {_number(finding.p)})",
         "units": finding.units,
         "smallest detectable": finding.smallest_detectable,
         "negative controls": _controls(finding),

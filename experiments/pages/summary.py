@@ -112,9 +112,9 @@ def _checkpoint(cells: Cells, tables: dict[str, xr.Dataset], step: int) -> dict:
 
 def _rllc(at: xr.Dataset) -> dict:
     numbers = ("value", "se", "ess", "rhat", "value_all_draws", "virial", "temperature", "kappa", "noise_value")
-    found: dict = {name: _number(at[name]) for name in numbers}
+    values: dict = {name: _number(at[name]) for name in numbers}
     words = {name: str(at[name].values) for name in ("verdict", "regime")}
-    return found | words | {"bad_chains": int(at.bad_chains)}
+    return values | words | {"bad_chains": int(at.bad_chains)}
 
 
 def _circuit(table: xr.Dataset) -> dict:
@@ -126,15 +126,15 @@ def _circuit(table: xr.Dataset) -> dict:
 def _affected(cells: Cells) -> dict | None:
     """The induction head's most affected tokens in numbers; None where the text does not allow to look for them."""
     try:
-        found = induction_tokens.table(cells)
+        effects = induction_tokens.table(cells)
     except NotMeasurable:
         return None
     means = {
-        name: {"effect": _number(found["mean"].sel(change=name)), "se": _number(found["mean_se"].sel(change=name))}
-        for name in found.change.values.tolist()
+        name: {"effect": _number(effects["mean"].sel(change=name)), "se": _number(effects["mean_se"].sel(change=name))}
+        for name in effects.change.values.tolist()
     }
-    repeated = {"repeated": float(found.repeated.mean()), "repeated_of_all": found.attrs["repeated_of_all"]}
-    return {"tokens": found.attrs["tokens"], "hits": found.sizes["hit"], **repeated, "mean": means}
+    repeated = {"repeated": float(effects.repeated.mean()), "repeated_of_all": effects.attrs["repeated_of_all"]}
+    return {"tokens": effects.attrs["tokens"], "hits": effects.sizes["hit"], **repeated, "mean": means}
 
 
 def _number(value: xr.DataArray) -> float | None:

@@ -22,13 +22,13 @@ COLUMNS = ("multigram", "kind", "completions", "gain", "gain_alone", "gain_of_pa
 def frame(table: xr.Dataset) -> pd.DataFrame:
     """One row per head, with everything that its type rests on."""
     plain = ["type", "effect", "effect_se", *(f"{name}{end}" for name in ATTENTION for end in ("", "_se"))]
-    found = table[plain].to_dataframe().reset_index().rename(columns={"restriction": "head"})
+    heads = table[plain].to_dataframe().reset_index().rename(columns={"restriction": "head"})
     for column, kind in enumerate(table.kind.values.tolist()):
-        found[f"affected {kind}"] = table.affected.values[:, column]
+        heads[f"affected {kind}"] = table.affected.values[:, column]
     for column, sort in enumerate(table.sort.values.tolist()):
-        found[f"learned {sort}s"] = table.learned.values[:, column]
-    found["learned, rarefied"], found["learned, with unseen"] = table.rarefied.values, table.with_unseen.values
-    return found.assign(why=table.why.values)
+        heads[f"learned {sort}s"] = table.learned.values[:, column]
+    heads["learned, rarefied"], heads["learned, with unseen"] = table.rarefied.values, table.with_unseen.values
+    return heads.assign(why=table.why.values)
 
 
 def multigrams(cells: Cells, table: xr.Dataset) -> pd.DataFrame:

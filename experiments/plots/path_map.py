@@ -14,15 +14,17 @@ def every_path(cfg: HookedTransformerConfig) -> tuple[str, ...]:
     return tuple(map(path_name, [*all_paths(cfg), *(Path(head, OUTPUT) for head in all_heads(cfg))]))
 
 
-def table(found: xr.Dataset) -> xr.Dataset:
+def table(effects: xr.Dataset) -> xr.Dataset:
     """effect, effect_se [change] with each change's source, target and via (empty for the output)."""
-    paths = [parse_path(name) for name in found.change.values.tolist()]
+    paths = [parse_path(name) for name in effects.change.values.tolist()]
     columns = {
         "source": [ends(path)[0] for path in paths],
         "target": [ends(path)[1] for path in paths],
         "via": [path.via or "" for path in paths],
     }
-    return found[["effect", "effect_se"]].assign_coords({name: ("change", column) for name, column in columns.items()})
+    return effects[["effect", "effect_se"]].assign_coords(
+        {name: ("change", column) for name, column in columns.items()}
+    )
 
 
 def draw(paths: xr.Dataset) -> Figure:

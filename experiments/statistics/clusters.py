@@ -63,7 +63,7 @@ def k_means(
     points: Float[np.ndarray, "head step"], k: int, restarts: int = 50, seed: int = 0
 ) -> Int[np.ndarray, " head"]:
     """The labels with the smallest sum of squares of many starts (k-means++); ties go to the earlier start."""
-    generator, best, found = np.random.default_rng(seed), np.inf, None
+    generator, best, best_labels = np.random.default_rng(seed), np.inf, None
     for _ in range(restarts):
         try:
             centres, labels = kmeans2(points, k, iter=100, minit="++", missing="raise", rng=generator)
@@ -71,10 +71,10 @@ def k_means(
             continue  # a start that lost a cluster
         mistake = float(((points - centres[labels]) ** 2).sum())
         if mistake < best * (1 - 1e-12):
-            best, found = mistake, labels
-    if found is None:
+            best, best_labels = mistake, labels
+    if best_labels is None:
         raise NotMeasurable(f"k={k} clusters were not found: the curves have fewer different ones")
-    return _by_first(found)
+    return _by_first(best_labels)
 
 
 def linked(distances: Float[np.ndarray, " pair"], k: int, way: Literal["ward", "average"]) -> Int[np.ndarray, " head"]:

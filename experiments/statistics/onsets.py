@@ -75,14 +75,14 @@ def crossing(
     rise = float(last - first)
     if not rise > 0 or rise < max(4 * sd, minimum):
         return _missing(f"a rise of {rise:.3g} is below {max(4 * sd, minimum):.3g}, the least that counts")
-    found, after = _passed(clock, values, share, start, end)
-    if math.isnan(found):
+    passed, after = _passed(clock, values, share, start, end)
+    if math.isnan(passed):
         return _missing("the level is not passed between the first and the last checkpoint")
     generator = np.random.default_rng(seed)
     drawn = values + noise * generator.standard_normal((draws if noise.any() else 1, len(values)))
     low, high = np.nanquantile([_passed(clock, row, share, start, end)[0] for row in drawn], [0.025, 0.975])
     low, high = min(low, clock[after - 1]), max(high, clock[after])
-    return Crossing(*np.expm1([found, low, high]).tolist())
+    return Crossing(*np.expm1([passed, low, high]).tolist())
 
 
 def _passed(

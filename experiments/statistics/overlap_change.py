@@ -101,11 +101,11 @@ def permuted_correlations(
     home, cuts = strata[tokens], np.searchsorted(which, np.arange(second.sum()))
     start, inside, lengths = start[home], inside[tokens], size[home]
     scale = np.outer(length[first], length[second])
-    found = np.empty((draws, first.sum(), second.sum()))
+    counts = np.empty((draws, first.sum(), second.sum()))
     for draw in range(draws):
         turned = start + (inside + generator.integers(0, size)[home]) % lengths
-        found[draw] = np.add.reduceat(masks[turned], cuts, axis=0).T
-    return (found - chance) / np.where(scale > 0, scale, np.inf)
+        counts[draw] = np.add.reduceat(masks[turned], cuts, axis=0).T
+    return (counts - chance) / np.where(scale > 0, scale, np.inf)
 
 
 def _residuals(at: Snapshot) -> Float[np.ndarray, "head token"]:

@@ -169,8 +169,8 @@ def _correlations(rows: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _orders(strata: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    found = list(permutations(strata, draws, seed))
-    return np.stack(found) if found else np.empty((0, len(strata)), dtype=np.int64)
+    orders = list(permutations(strata, draws, seed))
+    return np.stack(orders) if orders else np.empty((0, len(strata)), dtype=np.int64)
 
 
 def predicted(
@@ -224,8 +224,8 @@ def accuracy_difference(
         return np.mean([right[:, index[kinds[index] == kind]].mean(1) for kind in np.unique(kinds[index])], axis=0)
 
     def difference(index: np.ndarray) -> float:
-        found = balanced(index)
-        return float(found[0] - found[1:].max())
+        accuracies = balanced(index)
+        return float(accuracies[0] - accuracies[1:].max())
 
     everything = np.arange(len(kinds))
     drawn = everything if clusters is None else clusters[possible]

@@ -22,6 +22,7 @@ from experiments.plots.head_types import KIND_COLORS
 from experiments.results.cells import Cells
 from experiments.results.plan import default_plan
 from experiments.statistics import overlap_change
+from experiments.statistics.halves import balanced_half
 
 HEADS = ["L0H0", "L0H1", "L0H2", "L1H0", "L1H1", "L1H2"]
 TOKENS, DOCUMENTS = 12_000, 60
@@ -113,7 +114,7 @@ def test_turned_lists_spread_as_all_permutations_do() -> None:
 
 def test_halves_are_of_whole_documents_and_as_large_as_can_be() -> None:
     documents = np.repeat(np.arange(9), [100, 40, 30, 20, 10, 5, 3, 1, 1])
-    inside = coordination.halves(documents)
+    inside = balanced_half(documents)
     assert abs(int(inside.sum()) - int((~inside).sum())) <= 1
     assert not set(documents[inside]) & set(documents[~inside])
 
@@ -176,7 +177,7 @@ def moving_of(seed: int, forth: int = 0, back: int = 0, targets: int = 100) -> M
         effect[1, 0, moved] -= direction * 0.8
         effect[1, 3, moved] += direction * 0.8
     said = [f"'a{k}' -> 'b'" for k in range(100)]
-    heads, half = ["L0H0", "L0H1", "L1H0", "L1H1"], coordination.halves(document)
+    heads, half = ["L0H0", "L0H1", "L1H0", "L1H1"], balanced_half(document)
     return Moving(f"seed{seed}", heads, effect, number, document, half, np.arange(100) % targets, said)
 
 

@@ -1,0 +1,68 @@
+"""Heads at the last checkpoint, as claims about final rLLCs compare them: a table of heads, strata and covariates.
+
+The covariates are of the weights as trained, also where rLLCs are those of another gauge.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from experiments.claims.study import Study
+from experiments.claims.verdict import Control
+from experiments.measurements.variants import MAIN, RANDOM, SURVIVAL
+from experiments.results.cells import Cells
+from experiments.statistics.partial import Partial
+
+FINAL_WAYS = SURVIVAL | {f"{name.replace(' ', ' gauge ')}": name for name in RANDOM}  # by label
+SMALLEST = 2  # heads of a stratum: slopes are shared, so that small strata inform too; tests keep their level
+COVARIATES = ("effect", "weight_norm")
+
+
+def joined(study: Study, runs: Sequence[Cells], way: str = MAIN, final: bool = True) -> xr.Dataset:
+    """`heads` of several runs."""
+    return xr.concat([heads(study, cells, way, final) for cells in runs], "unit")
+
+
+def heads(study: Study, cells: Cells, way: str = MAIN, final: bool = True) -> xr.Dataset:
+    """What is known of each head [unit]: run, layer, name, type; rllc at the last checkpoint, or the first, and its se;
+    rarefied, multigrams and n_grams that it has learned; effect of removing it, weight_norm.
+
+    All but rllc are of the last checkpoint.
+    """
+    types = study.types(cells)
+    at = {"restriction": types.restriction.values}
+    rllc = study.rllc(cells, way).isel(step=-1 if final else 0).sel(at)
+    columns = {
+        "run": np.full(types.sizes["restriction"], cells.run.name),
+        "layer": rllc.layer.values,
+        "name": types.restriction.values,
+        "type": types.type.values,
+        "rllc": rllc.value.values,
+        "se": rllc.se.values,
+        "rarefied": types.rarefied.values,
+        "multigrams": types.learned.sum("sort").values,
+        "n_grams": types.learned.sel(sort="n-gram").values,
+        "effect": types.effect.values,
+        "weight_norm": study.curvature(cells).isel(step=-1).weight_norm.sel(at).values,
+    }
+    return xr.Dataset({name: ("unit", values) for name, values in columns.items()})
+
+
+def strata(heads: xr.Dataset) -> np.ndarray:
+    """Layer and seed of each head."""
+    return np.char.add(np.char.add(heads.run.values.astype(str), " layer "), heads.layer.values.astype(str))
+
+
+def covariates(heads: xr.Dataset, given: Sequence[str] = COVARIATES) -> np.ndarray:
+    return np.stack([heads[name].values.astype(float) for name in given], 1) if given else np.empty((len(heads.run), 0))
+
+
+def control(name: str, test: Partial, fired: bool) -> Control:
+    return Control(name, None, None, False) if test.reason else Control(name, test.value, test.p, fired)
+
+
+def summary(test: Partial) -> dict:
+    if test.reason:
+        return {"reason": test.reason, "left out": test.left_out}
+    return {"value": test.value, "p": test.p, "interval": list(test.interval), "heads": test.units}
