@@ -41,7 +41,7 @@ _HOMES = {
     "load_corpus": "corpora.corpus",
     "open_run": "runs.run",
 }
-_RENAMED = {"cells": "results.cells", "plan": "results.plan", "hub": "runs.hub"}  # documented modules of version 0.1
+_RENAMED = {"cells": "results.cells", "plan": "results.plan", "hub": "runs.hub"}  # documented modules that moved
 
 __all__ = [
     "Cells",

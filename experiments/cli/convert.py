@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from experiments.cli.old_keys import Asked
     from experiments.results.cells import Cells
 
-HELP = "give cells of version 0.1 the keys of this one, for the bundled runs; recomputes one of each kind as a check"
+HELP = "give old results of bundled runs, of before kinds had versions, their new keys; recomputes one of each kind"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--method",
         choices=("zero", "mean", "resample"),
         default="mean",
-        help="what stands in for the source's output (default: %(default)s)",
+        help="method of ablation of the source's output (default: %(default)s)",
     )
     parser.add_argument("--top", type=int, default=15, help="paths to print (default: %(default)s)")
     add_pass_arguments(parser, 100_000)

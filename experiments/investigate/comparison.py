@@ -66,14 +66,14 @@ class Comparison:
         """The part of the tokens that one matters most for (`SHARE` of the text) that is the other's too, and the
         part by chance.
         """
-        of = self.first.of
-        overlap = head_overlap.removed(of.cells, of.effects)
-        at = of.heads.index(self.first.head), of.heads.index(self.second.head)
+        snapshot = self.first.snapshot
+        overlap = head_overlap.removed(snapshot.cells, snapshot.effects)
+        at = snapshot.heads.index(self.first.head), snapshot.heads.index(self.second.head)
         return float(overlap.shared.both[at]) / overlap.size, float(overlap.shared.chance[at]) / overlap.size
 
     def _effect(self) -> Row:
-        of = self.first.of
-        kept = ablation_pass.kept(of.cells, of.effects)
+        snapshot = self.first.snapshot
+        kept = ablation_pass.kept(snapshot.cells, snapshot.effects)
         first, second = (kept.effect.sel(change=card.head).values.astype(float) for card in (self.first, self.second))
         return Row(*(clustered(values, kept.document.values) for values in (first, second, first - second)))
 
@@ -82,7 +82,7 @@ class Comparison:
 
     def _rllc_apart(self) -> Row:
         """The coefficients of heads of two layers, whose difference is not told since they are not to be compared."""
-        step, rllcs = self.first.of.step, [self.first.rllc, self.second.rllc]
+        step, rllcs = self.first.snapshot.step, [self.first.rllc, self.second.rllc]
         if step not in rllcs[0].step.values:
             raise NotMeasurable(f"learning coefficients are not sampled at step {step}")
         return Row(*(Estimate(float(one.value.sel(step=step)), float(one.se.sel(step=step))) for one in rllcs))
@@ -96,11 +96,11 @@ class Comparison:
 
     def _traced(self) -> list[xr.Dataset]:
         """The traces of both heads (of one layer), whose draws the committed sweep does not keep."""
-        of = self.first.of
+        snapshot = self.first.snapshot
         heads = [card.head for card in (self.first, self.second)]
-        sampled = replace(of.cells, committed=False)
-        of.compute(sampled.missing(RLLC, of.step, restrictions=sorted(set(heads))), "draws of both heads")
-        traced = [sampled.read(RLLC, of.step, restriction=head) for head in heads]
+        sampled = replace(snapshot.cells, committed=False)
+        snapshot.compute(sampled.missing(RLLC, snapshot.step, restrictions=sorted(set(heads))), "draws of both heads")
+        traced = [sampled.read(RLLC, snapshot.step, restriction=head) for head in heads]
         if any(one is None for one in traced):
             raise NotMeasurable("learning coefficients cannot be sampled")
         return [one for one in traced if one is not None]
@@ -118,7 +118,7 @@ class Comparison:
         rows.append(["strongest composition", *(_strongest(card) for card in (self.first, self.second)), ""])
         table = shell.table(("", *names, "difference"), rows, loose=True)
         return shell.fragment(
-            f"<h1>{names[0]} and {names[1]}</h1><p class=quiet>{html.escape(self.first.of.title)}; with 95% "
+            f"<h1>{names[0]} and {names[1]}</h1><p class=quiet>{html.escape(self.first.snapshot.title)}; with 95% "
             "confidence intervals. There is a difference where it is paired: of losses by document, of rLLCs of one "
             f"layer draw by draw on the same minibatches.</p>{table}{self._overlap()}"
         )
@@ -134,7 +134,9 @@ class Comparison:
         )
 
     def __repr__(self) -> str:
-        return f"Comparison({self.first.head}, {self.second.head} of {self.first.of.title}; .table has the numbers)"
+        return (
+            f"Comparison({self.first.head}, {self.second.head} of {self.first.snapshot.title}; .table has the numbers)"
+        )
 
 
 def _type(card: HeadCard) -> str:

@@ -25,7 +25,7 @@ class FoundCircuit:
     Raises ValueError for no task.
     """
 
-    of: Snapshot
+    snapshot: Snapshot
     task: str
 
     def __post_init__(self) -> None:
@@ -35,9 +35,9 @@ class FoundCircuit:
     @cached_property
     def found(self) -> Discovered:
         """All that discovery gives; raises NotMeasurable where the text has no prompts for the task."""
-        cells, step = self.of.cells, self.of.step
+        cells, step = self.snapshot.cells, self.snapshot.step
         with one_thread():
-            with self.of.executor(float("inf")) as executor:
+            with self.snapshot.executor(float("inf")) as executor:
                 discovery.compute(cells, self.task, step, [], executor)
             return discovery.discover_circuit(cells, self.task, step, head_types.labels(cells, step))
 
@@ -52,7 +52,7 @@ class FoundCircuit:
         return discovery.frame(self.found)
 
     def _repr_html_(self) -> str:
-        title = f"{self.of.title}: paths that carry {self.task}"
+        title = f"{self.snapshot.title}: paths that carry {self.task}"
         try:
             discovered = self.found
         except NotMeasurable as error:
@@ -65,4 +65,4 @@ class FoundCircuit:
         return shell.fragment(f"<h1>{html.escape(title)}</h1>{''.join(lines)}{drawn}{below}")
 
     def __repr__(self) -> str:
-        return f"FoundCircuit({self.task}, {self.of.title}; .graph is a networkx graph, .table a data frame)"
+        return f"FoundCircuit({self.task}, {self.snapshot.title}; .graph is a networkx graph, .table a data frame)"

@@ -21,7 +21,7 @@ class HeadCard(HeadMeasures):
 
     def save(self, path: str | Path) -> Path:
         """Writes the card as one page that needs nothing else; returns its path."""
-        page = shell.page(f"{self.head} of {self.of.title}", head_page.card(self))
+        page = shell.page(f"{self.head} of {self.snapshot.title}", head_page.card(self))
         write_bytes(Path(path), page.encode())
         return Path(path)
 
@@ -29,4 +29,4 @@ class HeadCard(HeadMeasures):
         return head_page.card(self)
 
     def __repr__(self) -> str:
-        return f"HeadCard({self.head} of {self.of.title}: .save(path) writes it as a page)"
+        return f"HeadCard({self.head} of {self.snapshot.title}: .save(path) writes it as a page)"

@@ -29,7 +29,7 @@ class HeadMeasures:
     Every part raises NotMeasurable, in one sentence, where the run or its text does not allow to measure it.
     """
 
-    of: Snapshot
+    snapshot: Snapshot
     head: str
     text: str = ""  # that attention is shown on; empty: held-out text where the head matters
 
@@ -42,13 +42,13 @@ class HeadMeasures:
         """What the type rests on, as `head_types.table` has it: type, why, effect (nats per token), attention scores,
         the kinds of the tokens that it matters most for, and what it does for each multigram of the model.
         """
-        return self.of.types.sel(restriction=self.head)
+        return self.snapshot.types.sel(restriction=self.head)
 
     @cached_property
     def layer_rllc(self) -> xr.Dataset:
         """value, se, verdict, ... [step, restriction] of all heads of its layer, which it may be compared with."""
-        self.of.compute(self._missing_rllcs(), f"learning coefficients of layer {self.layer}")
-        rllc = self.of.rllc()
+        self.snapshot.compute(self._missing_rllcs(), f"learning coefficients of layer {self.layer}")
+        rllc = self.snapshot.rllc()
         return rllc.isel(restriction=(rllc.layer == self.layer).values.nonzero()[0])
 
     @cached_property
@@ -59,23 +59,23 @@ class HeadMeasures:
     @cached_property
     def composition(self) -> pd.DataFrame:
         """source, target, via, score, baseline, sds: `head_pairs.composition`."""
-        self.of.compute(self._missing_composition(), "composition")
-        return head_pairs.composition(self.of, self.head)
+        self.snapshot.compute(self._missing_composition(), "composition")
+        return head_pairs.composition(self.snapshot, self.head)
 
     @cached_property
     def paths(self) -> pd.DataFrame:
         """source, target, via, effect, effect_se, copy_gain, copy_gain_se: `head_pairs.paths`."""
-        self.of.compute(self._missing_paths(), f"paths of {self.head}")
-        return head_pairs.paths(self.of, self.head)
+        self.snapshot.compute(self._missing_paths(), f"paths of {self.head}")
+        return head_pairs.paths(self.snapshot, self.head)
 
     @cached_property
     def contexts(self) -> list[Context]:
         """The tokens of held-out text whose loss rises most under resample ablation of the head."""
-        self.of.compute(self._missing_affected(), f"tokens that {self.head} matters for")
+        self.snapshot.compute(self._missing_affected(), f"tokens that {self.head} matters for")
         with one_thread():
             ablation = self.affected_pass
-            hits = ablation_pass.hits(self.of.cells, ablation, self.head, 1, TOP)
-            return affected_tokens.contexts(self.of.cells.inputs, ablation, self.head, hits)
+            hits = ablation_pass.hits(self.snapshot.cells, ablation, self.head, 1, TOP)
+            return affected_tokens.contexts(self.snapshot.cells.inputs, ablation, self.head, hits)
 
     @cached_property
     def affected(self) -> pd.DataFrame:
@@ -87,33 +87,33 @@ class HeadMeasures:
         """What the head attends to from each token of the text, and what removing it costs there."""
         with one_thread():
             if self.text:
-                return text_attention.on_text(self.of, self.head, self.text)
-            return text_attention.where_it_matters(self.of, self.head, self.contexts)
+                return text_attention.on_text(self.snapshot, self.head, self.text)
+            return text_attention.where_it_matters(self.snapshot, self.head, self.contexts)
 
     @property
     def affected_pass(self) -> AblationPass:
         """The pass over held-out text that `contexts` are of: resample ablation of the head."""
-        inputs = self.of.cells.inputs
-        tokens = min(self.of.cells.plan.affected_tokens, inputs.free_tokens)
-        return ablation_pass.check(AblationPass((self.head,), self.of.step, tokens, lists=True), inputs)
+        inputs = self.snapshot.cells.inputs
+        tokens = min(self.snapshot.cells.plan.affected_tokens, inputs.free_tokens)
+        return ablation_pass.check(AblationPass((self.head,), self.snapshot.step, tokens, lists=True), inputs)
 
     def compute(self) -> None:
         """All that the card shows and that is missing, but for types, with one bar for the time left."""
         parts = (self._missing_rllcs, self._missing_composition, self._missing_paths, self._missing_affected)
-        self.of.compute([job for part in parts for job in _allowed(part)], f"card of {self.head}")
+        self.snapshot.compute([job for part in parts for job in _allowed(part)], f"card of {self.head}")
 
     def _missing_rllcs(self) -> list[Job]:
-        return self.of.missing_rllcs([self.layer])
+        return self.snapshot.missing_rllcs([self.layer])
 
     def _missing_composition(self) -> list[Job]:
-        return self.of.missing_cells(COMPOSITION) if self.of.cfg.n_layers > 1 else []
+        return self.snapshot.missing_cells(COMPOSITION) if self.snapshot.cfg.n_layers > 1 else []
 
     def _missing_paths(self) -> list[Job]:
-        ablation = head_pairs.path_pass(self.of, self.head)
-        return [*self.of.missing_cells(PATHS), *ablation_pass.missing(self.of.cells, ablation)]
+        ablation = head_pairs.path_pass(self.snapshot, self.head)
+        return [*self.snapshot.missing_cells(PATHS), *ablation_pass.missing(self.snapshot.cells, ablation)]
 
     def _missing_affected(self) -> list[Job]:
-        return ablation_pass.missing(self.of.cells, self.affected_pass)
+        return ablation_pass.missing(self.snapshot.cells, self.affected_pass)
 
 
 def _allowed(missing: Callable[[], list[Job]]) -> list[Job]:

@@ -48,21 +48,21 @@ def card(measures: HeadMeasures) -> str:
 
 
 def _head(measures: HeadMeasures) -> str:
-    run, cells = measures.of.cells.run, measures.of.cells
+    run, cells = measures.snapshot.cells.run, measures.snapshot.cells
     try:
         label = f"<span class=type>{html.escape(measures.evidence.type.item())}</span>"
     except NotMeasurable:  # the section below says why
         label = ""
-    seen = float(tokens_seen(run, [measures.of.step])[0])
+    seen = float(tokens_seen(run, [measures.snapshot.step])[0])
     trained = f" ({seen:.3g} million training tokens)" if seen else ""
-    lines = f"{run.name}, checkpoint {measures.of.step}{trained}, corpus {cells.plan.corpus}"
+    lines = f"{run.name}, checkpoint {measures.snapshot.step}{trained}, corpus {cells.plan.corpus}"
     note = run.corpus_note(cells.inputs.corpus)
     warning = f"<p class=quiet><b>Note:</b> {html.escape(note)}.</p>" if note else ""
     return f"<h1>{measures.head}{label}</h1>\n<p class=quiet>{html.escape(lines)}</p>{warning}"
 
 
 def _evidence(measures: HeadMeasures) -> str:
-    evidence, types = measures.evidence, measures.of.types
+    evidence, types = measures.evidence, measures.snapshot.types
     effect = plus_minus(float(evidence.effect), float(evidence.effect_se), 4)
     rows = [["loss rise under mean ablation, nats per token", effect]]
     for name, label in ATTENTION.items():
@@ -101,9 +101,9 @@ def _kinds(evidence: xr.Dataset, types: xr.Dataset) -> str:
 
 
 def _rllc(measures: HeadMeasures) -> str:
-    layer, own, step = measures.layer_rllc, measures.rllc, measures.of.step
+    layer, own, step = measures.layer_rllc, measures.rllc, measures.snapshot.step
     how = settings.from_json(layer.attrs["settings"])
-    seen = layer.assign_coords(tokens=("step", tokens_seen(measures.of.cells.run, layer.step.values)))
+    seen = layer.assign_coords(tokens=("step", tokens_seen(measures.snapshot.cells.run, layer.step.values)))
     drawn = head_curve.draw(seen[["value", "se"]], measures.head, step, how.name)
     alt = f"rLLC of {measures.head} over training, with 95% intervals, and of the other heads of layer {measures.layer}"
     explained = (
@@ -192,7 +192,7 @@ def _paths(measures: HeadMeasures) -> str:
         if len(part):
             drawn = image(head_paths.draw(part, other), f"what cutting each path {words} costs, with 95% intervals")
             parts.append(f"<div><h3>Paths {words}</h3>{drawn}</div>")
-    direct, note = frame[frame.via == ""].iloc[0], measures.of.cells.run.path_note
+    direct, note = frame[frame.via == ""].iloc[0], measures.snapshot.cells.run.path_note
     explained = (
         f"<p>Its own path to the output: <b>{plus_minus(direct.effect, direct.effect_se)}</b> nats per token "
         "of held-out text.</p><p class=quiet>One path at a time is cut (mean ablation of what it carries, layer norm "

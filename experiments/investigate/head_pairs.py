@@ -17,16 +17,16 @@ from experiments.measurements.paths import PATHS
 PATH_TOKENS = 30_000  # of held-out text on which paths are cut
 
 
-def composition(of: Snapshot, name: str) -> pd.DataFrame:
+def composition(snapshot: Snapshot, name: str) -> pd.DataFrame:
     """One row for each input (via) of the pairs that the head is in: source, target, via, score, baseline, sds.
 
     score: as the cells have it; baseline: of the same two matrices turned against each other at random; sds: how many
     standard deviations of that the squared score is above its mean. Raises NotMeasurable for a model of one layer.
     """
-    measured = of.cells.get(COMPOSITION, of.step)
-    mean, sd = scores.spectral_baseline(of.weights, of.cfg)
+    measured = snapshot.cells.get(COMPOSITION, snapshot.step)
+    mean, sd = scores.spectral_baseline(snapshot.weights, snapshot.cfg)
     rows = []
-    for source, target in _pairs(of, name):
+    for source, target in _pairs(snapshot, name):
         for number, via in enumerate(VIAS):
             at = {"source": head_name(source), "target": head_name(target), "via": via}
             score = float(measured.composition.sel(at))
@@ -35,26 +35,26 @@ def composition(of: Snapshot, name: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def path_pass(of: Snapshot, name: str) -> AblationPass:
+def path_pass(snapshot: Snapshot, name: str) -> AblationPass:
     """Every path between the head and another, and the head's to the output, cut by itself; raises NotMeasurable where
     the model or the text does not allow it.
     """
-    paths = [Path(source, target, via) for source, target in _pairs(of, name) for via in VIAS]
+    paths = [Path(source, target, via) for source, target in _pairs(snapshot, name) for via in VIAS]
     paths.append(Path(parse_head(name), OUTPUT))
-    tokens = min(PATH_TOKENS, of.cells.inputs.free_tokens)
-    ablation = AblationPass(tuple(map(path_name, paths)), of.step, tokens, "mean")
-    return ablation_pass.check(ablation, of.cells.inputs)
+    tokens = min(PATH_TOKENS, snapshot.cells.inputs.free_tokens)
+    ablation = AblationPass(tuple(map(path_name, paths)), snapshot.step, tokens, "mean")
+    return ablation_pass.check(ablation, snapshot.cells.inputs)
 
 
-def paths(of: Snapshot, name: str) -> pd.DataFrame:
+def paths(snapshot: Snapshot, name: str) -> pd.DataFrame:
     """One row for each path: source, target, via, effect, effect_se, copy_gain, copy_gain_se.
 
     effect: loss rise on held-out text when the path is cut (mean ablation of what it carries, layer norm
     recomputed); copy_gain: how much of the copy gain on repeated random tokens that removes (NaN for the path to the
     output, which is not measured); nats per token, one standard error.
     """
-    ablation = path_pass(of, name)
-    means, copying = ablation_pass.means(of.cells, ablation), of.cells.get(PATHS, of.step)
+    ablation = path_pass(snapshot, name)
+    means, copying = ablation_pass.means(snapshot.cells, ablation), snapshot.cells.get(PATHS, snapshot.step)
     rows = []
     for change in ablation.what:
         path, at = parse_path(change), means.sel(change=change)
@@ -71,10 +71,10 @@ def paths(of: Snapshot, name: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _pairs(of: Snapshot, name: str) -> list[tuple[Head, Head]]:
+def _pairs(snapshot: Snapshot, name: str) -> list[tuple[Head, Head]]:
     """The pairs of the head with every head of an earlier layer as source, and of a later one as target."""
-    if of.cfg.n_layers < 2:
+    if snapshot.cfg.n_layers < 2:
         raise NotMeasurable("the model has one layer: no head reads what another writes")
-    head, heads = parse_head(name), all_heads(of.cfg)
+    head, heads = parse_head(name), all_heads(snapshot.cfg)
     earlier = [(other, head) for other in heads if other[0] < head[0]]
     return earlier + [(head, other) for other in heads if other[0] > head[0]]

@@ -15,20 +15,20 @@ COLUMNS = ("head", "type", "loss rise", "rLLC", "previous token", "current token
 TYPES = ("type", "effect", "effect_se", *(f"{score}{end}" for score in ATTENTION for end in ("", "_se")))
 
 
-def frame(of: Snapshot) -> pd.DataFrame:
+def frame(snapshot: Snapshot) -> pd.DataFrame:
     """One row for each head: type, effect (nats per token), attention scores, learned (multigrams), rllc, verdict; with
     standard errors; NaN for what this run does not allow to measure.
     """
-    parts = [part for part in (_types(of), _rllc(of)) if isinstance(part, pd.DataFrame)]
-    joined = pd.concat([pd.DataFrame(index=pd.Index(of.heads, name="head")), *parts], axis=1)
+    parts = [part for part in (_types(snapshot), _rllc(snapshot)) if isinstance(part, pd.DataFrame)]
+    joined = pd.concat([pd.DataFrame(index=pd.Index(snapshot.heads, name="head")), *parts], axis=1)
     return joined.reindex(columns=[*TYPES, "learned", "rllc", "rllc_se", "verdict"])
 
 
-def overview(of: Snapshot) -> str:
+def overview(snapshot: Snapshot) -> str:
     """The overview as a fragment of HTML; what is missing is computed first."""
-    types, rllc, run = _types(of), _rllc(of), of.cells.run
+    types, rllc, run = _types(snapshot), _rllc(snapshot), snapshot.cells.run
     model, rows = run.config["model"], []
-    heads = frame(of)
+    heads = frame(snapshot)
     for name, at in heads.iterrows():
         row = [f"<b>{name}</b>", html.escape(_text(at["type"])), _number(at, "effect", 3)]
         row += [_number(at, "rllc", 2) + _doubt(_text(at["verdict"]))]
@@ -36,10 +36,10 @@ def overview(of: Snapshot) -> str:
         rows.append([*row, f"{at['learned']:.0f}" if pd.notna(at["learned"]) else ""])
     missing = [reason for reason in (types, rllc) if isinstance(reason, str)]
     remarks = "".join(map(shell.not_measured, missing))
-    llc = of.cells.plan.llc
+    llc = snapshot.cells.plan.llc
     lead = (
         f"{model['n_layers']} layers of {model['n_heads']} heads, {len(run.steps)} checkpoints (steps "
-        f"{', '.join(map(str, run.steps))}), shown at step {of.step}, corpus {of.cells.plan.corpus}."
+        f"{', '.join(map(str, run.steps))}), shown at step {snapshot.step}, corpus {snapshot.cells.plan.corpus}."
     )
     notes = (
         "With 95% confidence intervals. Loss rise: under mean ablation, nats per token of held-out text. rLLC: "
@@ -47,30 +47,31 @@ def overview(of: Snapshot) -> str:
         "layer. Then its mean attention (0 to 1) to the previous token and to the current one, and its prefix-matching "
         "score on repeated random tokens; learned: how many multigrams of the model it has learned."
     )
-    note = run.corpus_note(of.cells.inputs.corpus)
+    note = run.corpus_note(snapshot.cells.inputs.corpus)
     remarks += f"<p><b>Note:</b> {html.escape(note)}.</p>" if note else ""
     body = f"<h1>{html.escape(run.name)}</h1><p class=quiet>{html.escape(lead)}</p>{remarks}"
     table = shell.table(COLUMNS, rows, words=(0, 1))
     return shell.fragment(f"{body}{table}<p class=quiet>{html.escape(notes)}</p>")
 
 
-def _types(of: Snapshot) -> pd.DataFrame | str:
+def _types(snapshot: Snapshot) -> pd.DataFrame | str:
     """The types of all heads, or why they are not measured."""
     try:
-        types = of.types
+        types = snapshot.types
     except NotMeasurable as error:
         return str(error)
     table = types[list(TYPES)].to_dataframe().assign(learned=types.learned.sum("sort").values)
     return table.rename_axis("head")
 
 
-def _rllc(of: Snapshot) -> pd.DataFrame | str:
+def _rllc(snapshot: Snapshot) -> pd.DataFrame | str:
     """The learning coefficients of all heads, or why they are not measured."""
-    if of.step not in of.cells.steps(RLLC):
-        return f"learning coefficients at step {of.step}, they are at {', '.join(map(str, of.cells.steps(RLLC)))}"
+    if snapshot.step not in snapshot.cells.steps(RLLC):
+        sampled = ", ".join(map(str, snapshot.cells.steps(RLLC)))
+        return f"learning coefficients at step {snapshot.step}, they are at {sampled}"
     try:
-        of.compute(of.missing_rllcs(range(of.cfg.n_layers), [of.step]), "learning coefficients")
-        rllc = of.rllc().sel(step=of.step)[["value", "se", "verdict"]]
+        snapshot.compute(snapshot.missing_rllcs(range(snapshot.cfg.n_layers), [snapshot.step]), "learning coefficients")
+        rllc = snapshot.rllc().sel(step=snapshot.step)[["value", "se", "verdict"]]
     except NotMeasurable as error:
         return str(error)
     table = rllc.drop_vars(["layer", "head", "step"]).to_dataframe()

@@ -54,7 +54,7 @@ class Sweep:
         return not self.over and (self.host != socket.gethostname() or _exists(self.pid))
 
 
-class Journal:
+class Log:
     """The log of one sweep, in the folders of its jobs."""
 
     def __init__(self, tasks: Sequence[Job], description: str) -> None:
@@ -90,15 +90,15 @@ class Journal:
 
 
 @contextmanager
-def writing(tasks: Sequence[Job], description: str) -> Iterator[Journal]:
-    """The journal of a sweep that begins, and ends with the block."""
-    journal = Journal(tasks, description)
-    journal.write_manifests()
+def writing(tasks: Sequence[Job], description: str) -> Iterator[Log]:
+    """The log of a sweep that begins, and ends with the block."""
+    log = Log(tasks, description)
+    log.write_manifests()
     try:
-        yield journal
+        yield log
     finally:
-        journal.end()
-        journal.write_manifests()
+        log.end()
+        log.write_manifests()
 
 
 def read(folder: Path) -> tuple[dict[str, Entry], list[Sweep]]:

@@ -50,7 +50,7 @@ def run_here(jobs: Sequence[Job], description: str) -> None:
 
 
 def _failures(
-    jobs: Sequence[Job], executor: Executor, log: job_log.Journal, advance: Callable[[Job], None]
+    jobs: Sequence[Job], executor: Executor, log: job_log.Log, advance: Callable[[Job], None]
 ) -> Iterator[tuple[Job, BaseException]]:
     """Runs all jobs, and yields those that fail, with the error."""
     ended: SimpleQueue[Future] = SimpleQueue()

@@ -164,7 +164,7 @@ def test_a_full_disk_stops_the_sweep_at_once(tmp_path: Path) -> None:
 
 def test_status_tells_what_another_process_does(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     work = jobs(tmp_path, 4)
-    log = job_log.Journal(work, "sampling")
+    log = job_log.Log(work, "sampling")
     log.done(work[3], 2.0, 100.0)
     log.failed(work[2], "ValueError: what went wrong")
     with (tmp_path / job_log.NAME).open("a") as file:
@@ -179,7 +179,7 @@ def test_status_tells_what_another_process_does(tmp_path: Path, capsys: pytest.C
 
 def test_time_left_is_at_the_pace_so_far(tmp_path: Path) -> None:
     work = jobs(tmp_path, 4)  # of 1, 2, 3 and 4 seconds
-    log = job_log.Journal(work, "sampling")
+    log = job_log.Log(work, "sampling")
     entries, (one,) = job_log.read(tmp_path)
     assert job_log.seconds_left(one, entries, one.began + 10) is None
     log.done(work[3], 8.0, 1.0)
@@ -188,7 +188,7 @@ def test_time_left_is_at_the_pace_so_far(tmp_path: Path) -> None:
 
 
 def test_a_stopped_sweep_is_told_from_a_running_one(tmp_path: Path) -> None:
-    job_log.Journal(jobs(tmp_path, 1), "sampling")
+    job_log.Log(jobs(tmp_path, 1), "sampling")
     lines = (tmp_path / job_log.NAME).read_text()
     pid = os.fork()
     if pid == 0:
