@@ -62,7 +62,7 @@ def test_training_writes_two_runs_that_open(trained: Path) -> None:
 def test_killed_training_ends_in_the_same_bits(trained: Path, tmp_path: Path, corpus_file: Path) -> None:
     """Kills fall at seeded steps: the process stops itself there, in the middle of an update."""
     script = (
-        "import os, sys; from experiments import train, presets; import torch; from dataclasses import replace\n"
+        "import os, sys; from experiments.runs import train, presets; import torch; from dataclasses import replace\n"
         "torch.set_num_threads(int(sys.argv[3])); train.SAVE_EVERY = 7; update = train._update; calls = [0]\n"
         "def dying(*a):\n    calls[0] += 1\n    return os._exit(9) if calls[0] == int(sys.argv[2]) else update(*a)\n"
         "train._update = dying\n"
