@@ -88,7 +88,7 @@ def limit(layer: head_loss.Layer, rows: int, length: int) -> dict[str, float]:
         "read by what follows": linear(predicted, cfg.d_head, read, inputs=True, weights=True),
         "exponentials": exponentials(predicted * cfg.d_vocab + rows * length**2 / 2),
     }
-    if not layer.last:
+    if not layer.into_logits:
         width = cfg.n_heads * cfg.d_head
         found["attention of the next layer"] = attention(rows, cfg.n_heads, length, cfg.d_head)
         found["written by the next layer"] = linear(tokens, width, cfg.d_model, inputs=True, weights=False)
@@ -111,7 +111,7 @@ def main() -> None:
     }
     torch.set_num_threads(1)
     for number, name in enumerate(("first", "last")):
-        layer = head_loss.layer(weights, model.cfg, number)
+        layer = head_loss.prepare_layer(weights, model.cfg, number)
         fit = room(layer, len(tokens), tokens.shape[1], PAPER.num_chains)
         minibatch = Minibatch(layer, tokens, rows, next_token(), fit)
         start = restrict.parse(f"L{number}H4", weights, model.cfg).flat(weights)

@@ -82,6 +82,7 @@ def bigram_losses(
     predicted = log_probabilities[torch.from_numpy(which), torch.from_numpy(expected.indices).long()].double().numpy()
 
     def total(logarithms: np.ndarray) -> np.ndarray:
-        return -np.bincount(which, weights=expected.data * logarithms, minlength=len(after))
+        summed = np.bincount(which, weights=expected.data * logarithms, minlength=len(after))
+        return -summed.astype(np.float64)  # of no tokens NumPy gives whole numbers
 
     return {"cross_entropy": total(predicted), "entropy": total(np.log(expected.data))}

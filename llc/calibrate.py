@@ -1,9 +1,10 @@
-"""The sweep that picks hyperparameters: lr x localization x nbeta, with the control at nbeta 0.
+"""Calibration: a sweep over lr, localization and nbeta, with the control at nbeta 0, and the setting it recommends.
 
-What to look for. Over some range of nbeta a learning coefficient should not depend on it (a plateau: kappa near 0);
-then any nbeta of that range will do. Where there is none, the value is a sensitivity to noise of variance
-1 / localization, and is to be read as that. The control says how much the loss is felt at all: the loss rise of chains
-that only the localization holds (nbeta 0), times nbeta. An estimate equal to it has learned nothing from the gradient.
+`grid` gives the settings of a sweep, `sweep` samples them, `recommend` chooses one. Over some range of nbeta a learning
+coefficient should not depend on it (a plateau: kappa near 0); then any nbeta of that range will do. Where there is no
+plateau, the value is a sensitivity to noise of variance 1 / localization, and is to be read as that. The control says
+whether the loss matters at all: it is nbeta times the loss rise of chains that only the localization holds (nbeta 0).
+An estimate equal to it has learned nothing from the gradient.
 """
 
 import math
@@ -18,13 +19,12 @@ from llc.diagnose import PLATEAU, health
 from llc.settings import Settings
 
 DIMS = ("lr", "localization", "nbeta")
-TOO_HOT, OFF = 1.1, 0.02  # temperature, and virial ratio's distance from 1, beyond which a setting is not recommended
-
+TOO_HOT, OFF = 1.1, 0.02  # temperature, and the virial ratio's distance from 1, that a recommended setting may have
 MOST_DRAWS = 1_000_000  # of burn-in
 
 
 class Recommendation(NamedTuple):
-    """A setting, and why."""
+    """The setting that a sweep recommends, and why."""
 
     settings: Settings | None  # None: no setting of the sweep can be sampled
     plateau: bool
@@ -34,15 +34,24 @@ class Recommendation(NamedTuple):
 def grid(
     base: Settings, lrs: Iterable[float], localizations: Iterable[float], nbetas: Iterable[float]
 ) -> list[Settings]:
-    """All settings of a sweep. Burn-in covers three relaxation times of flat directions; as many draws remain.
+    """All settings of a sweep: each lr with each localization and each nbeta, and with nbeta 0 as the control.
 
-    Raises ValueError for values that cannot be sampled, or only with a burn-in of more than MOST_DRAWS.
+    Everything else is taken from `base`, but burn-in covers three relaxation times of flat directions, 6 / (lr *
+    localization) draws, and as many draws as in `base` remain after it. Raises ValueError for values that cannot be
+    sampled, or only with a burn-in of more than MOST_DRAWS.
+
+    Example:
+
+        >>> from llc import QUICK, calibrate
+        >>> settings = calibrate.grid(QUICK, lrs=[3e-4, 1e-3], localizations=[200.0], nbetas=[30.0])
+        >>> [(each.lr, each.nbeta, each.num_burnin, each.num_draws) for each in settings]
+        [(0.0003, 0.0, 100, 140), (0.0003, 30.0, 100, 140), (0.001, 0.0, 30, 70), (0.001, 30.0, 30, 70)]
     """
     kept, settings, temperatures = base.num_draws - base.num_burnin, [], [0.0, *nbetas]
     for lr in lrs:
         for localization in localizations:
             for nbeta in temperatures:
-                replace(base, lr=lr, localization=localization, nbeta=nbeta)  # raises for each by itself
+                replace(base, lr=lr, localization=localization, nbeta=nbeta)  # names a bad value before the sum below
             if not lr * localization * MOST_DRAWS >= 6:
                 raise ValueError(
                     f"lr={lr} with localization={localization}: flat directions relax within 6 / (lr * localization) "
@@ -65,19 +74,23 @@ def grid(
 
 
 def sweep(sample: Callable[[Settings], xr.Dataset], settings: list[Settings]) -> xr.Dataset:
-    """Samples every setting in turn (sample: settings -> trace) and tabulates what came out."""
-    return table(settings, [health(sample(one)) for one in settings])
+    """Samples every setting of a grid in turn, and gives the table of the health records (`table`).
+
+    sample: takes settings and gives a trace, such as `lambda settings: llc.sample(model, tokens, ["L1H4"],
+    settings=settings, seed=0)["L1H4"]`.
+    """
+    return table(settings, [health(sample(setting)) for setting in settings])
 
 
 def table(settings: list[Settings], records: list[xr.Dataset]) -> xr.Dataset:
-    """Health records of a grid's settings, by lr, localization and nbeta, with the control and local slopes:
+    """Tabulates the health records of a grid's settings: their scalars [lr, localization, nbeta], and
 
-    control [lr, localization, nbeta]  nbeta times the loss rise at nbeta 0
-    slope, slope_se                    d log lambda / d log nbeta from the nbeta before; NaN at the first
+    control            nbeta times the loss rise at nbeta 0
+    slope, slope_se    d log lambda / d log nbeta from the next smaller nbeta; NaN at the smallest
     """
-    places = [{dim: [getattr(one, dim)] for dim in DIMS} for one in settings]
-    scalars = [record[[n for n, v in record.data_vars.items() if v.ndim == 0]] for record in records]
-    parts = [one.drop_attrs().expand_dims(place) for one, place in zip(scalars, places, strict=True)]
+    places = [{dim: [getattr(setting, dim)] for dim in DIMS} for setting in settings]
+    scalars = [record[[name for name, values in record.data_vars.items() if values.ndim == 0]] for record in records]
+    parts = [record.drop_attrs().expand_dims(place) for record, place in zip(scalars, places, strict=True)]
     joined = xr.combine_by_coords(parts, combine_attrs="drop")
     assert isinstance(joined, xr.Dataset)
     control = joined.rise.sel(nbeta=0.0, drop=True) * joined.nbeta
@@ -87,13 +100,14 @@ def table(settings: list[Settings], records: list[xr.Dataset]) -> xr.Dataset:
 
 
 def recommend(sweep: xr.Dataset, base: Settings) -> Recommendation:
-    """The settings to sample at: on a plateau in nbeta if there is one, else at the largest nbeta that samples what it
-    states.
+    """Recommends settings: on a plateau in nbeta if there is one, else at the largest nbeta that samples the posterior
+    it states.
 
-    Among settings that are stationary (virial ratio within 0.02 of 1, or 3 of its errors) and not too hot: the one
-    whose |slope| is least when that is a plateau (|slope| + 2 errors below 0.3); else the largest nbeta, at the
-    localization of `base` where it is in the sweep. Of equal ones the largest lr, which needs the fewest draws. Whether
-    the draws were enough does not matter here: more can be taken.
+    Settings must be stationary (virial ratio within 0.02 of 1, or 3 of its standard errors) and not too hot
+    (temperature at most 1.1). Of these it takes the one with the least |slope|, if that is a plateau (|slope| + 2
+    standard errors below 0.3), and otherwise the largest nbeta, at the localization of `base` where the sweep has it.
+    Of equal ones it takes the largest lr, which needs the fewest draws. Whether the draws were enough does not matter
+    here: more can be taken.
     """
     fit = (abs(sweep.virial - 1) <= np.maximum(OFF, 3 * sweep.virial_se)) & (sweep.temperature <= TOO_HOT)
     fit &= (sweep.bad_chains == 0) & (sweep.nbeta > 0)
@@ -108,7 +122,7 @@ def recommend(sweep: xr.Dataset, base: Settings) -> Recommendation:
         where = _least(at_base if at_base.any() else fit, -sweep.nbeta)
         reason = (
             f"no plateau in nbeta (the least slope is {float(sweep.slope.where(fit).min()):.2f}): the value measures "
-            "sensitivity to noise; this is the largest nbeta of the sweep that samples what it states"
+            "sensitivity to noise; this is the largest nbeta of the sweep that samples the posterior it states"
         )
     burnin = max(base.num_burnin, math.ceil(6 / (where["lr"] * where["localization"])))
     draws = burnin + base.num_draws - base.num_burnin
@@ -128,11 +142,11 @@ def _least(allowed: xr.DataArray, score: xr.DataArray) -> dict[str, float]:
     """The allowed settings whose score is least, with the largest lr of equals."""
     scores = score.broadcast_like(allowed).where(allowed).transpose(*DIMS)
     best = np.argwhere(scores.values == np.nanmin(scores.values))[-1]  # lr is the first dim, in rising order
-    return {dim: float(scores[dim][at]) for dim, at in zip(DIMS, best, strict=True)}
+    return {dim: float(scores[dim][place]) for dim, place in zip(DIMS, best, strict=True)}
 
 
 def _slopes(sweep: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """First differences of logarithms between neighbouring nbetas; NaN where a value is not positive."""
+    """d log value / d log nbeta between neighbouring nbetas, and its error; NaN where a value is not positive."""
     with np.errstate(all="ignore"):
         value, relative = sweep.value.transpose(*DIMS).values, (sweep.se / sweep.value).transpose(*DIMS).values
         step = np.diff(np.log(sweep.nbeta.values))

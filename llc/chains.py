@@ -1,11 +1,11 @@
-"""Sampling: chains started at the model's own weights, sharing one sequence of minibatches.
+"""The general path of sampling: chains that start at the model's own weights and share one sequence of minibatches.
 
 At draw t the loss is measured at w_t, on the minibatch whose gradient makes the next step, and the same minibatch's
 loss at the center w* stands beside it: their difference is free of the minibatch noise that both share.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,14 +18,14 @@ from transformer_lens import HookedTransformer, HookedTransformerConfig
 from ablations.forward import check_tokens
 from llc import sgld
 from llc.kernel import Evaluate, Kernel, PerChain, Positions
-from llc.losses import Loss, Tokens, predictor
+from llc.losses import Loss, Predictor, Tokens, predictor
 from llc.restrict import Restriction
 from llc.settings import Settings
 from llc.trace import Recorder, derived_seed, fingerprint
 
 
 class Observable(NamedTuple):
-    """Another loss, or the same on other data, watched along a chain that does not feel it: not an LLC."""
+    """Another loss, or the same on other data, recorded along a chain that does not sample with it: never an LLC."""
 
     loss: Loss
     tokens: Tokens
@@ -42,22 +42,23 @@ def sample(
     kernel: Kernel = sgld,
     observables: Mapping[str, Observable] | None = None,
 ) -> xr.Dataset:
-    """Samples the local posterior with the parameters outside the restriction frozen; returns a trace (trace.py).
+    """Samples the local posterior of one restriction, all other parameters frozen; returns a trace (trace.py).
 
-    tokens: the whole data set, rows are drawn from it with replacement. Data-refined: pass that data. Refined by a
-    reference model: pass `losses.kl_to(reference)`. The model itself is never changed and its mode does not matter.
-    The result depends only on the arguments: minibatches on the seed, noise on seed, restriction and chain.
+    This is the general path of `llc.sample`, for any HookedTransformer; it also records observables. tokens: the whole
+    data set [row, pos], whose rows are drawn with replacement. For a data-refined LLC give that data, for one that is
+    refined by a reference model the loss `losses.kl_to(reference)`. The model is never changed, and its mode does not
+    matter. The result depends on the arguments alone: minibatches on the seed, noise on seed, restriction and chain.
     Raises ValueError for data or weights that cannot be sampled.
     """
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
     check_inputs(weights, tokens, model.cfg)
-    watched = observables or {}
-    for observable in watched.values():
+    recorded = observables or {}
+    for observable in recorded.values():
         check_inputs({}, observable.tokens, model.cfg)
     center, predict = restriction.flat(weights), predictor(model)
     attrs = described(weights, tokens, loss) | {"restriction": restriction.name, "path": "general"}
     recorder = Recorder(center, kernel, settings, seed, attrs, restriction.key_bias(model.cfg))
-    streams = {name: minibatches(len(o.tokens), settings, seed, name) for name, o in watched.items()}
+    streams = {name: minibatches(len(other.tokens), settings, seed, name) for name, other in recorded.items()}
     for draw, rows in enumerate(batches(kernel, len(tokens), settings, seed)):
         batch = tokens[rows].to(center.device)
         prepared = loss.prepare(batch, rows)
@@ -67,16 +68,27 @@ def sample(
 
         with torch.no_grad():
             center_loss = loss.mean(predict(weights, batch), prepared).item()
-            rises = {}
-            for name, (other, other_tokens) in watched.items():
-                seen = streams[name][draw]
-                other_batch = other_tokens[seen].to(center.device)
-                target = other.prepare(other_batch, seen)
-                start = other.mean(predict(weights, other_batch), target)
-                now = [restriction.put(weights, position) for position in recorder.state.position]
-                rises[name] = torch.stack([other.mean(predict(w, other_batch), target) - start for w in now])
+            moved = [restriction.put(weights, position) for position in recorder.state.position] if recorded else []
+            rises = {
+                name: _rises(observable, streams[name][draw], predict, weights, moved)
+                for name, observable in recorded.items()
+            }
         recorder.draw(center_loss, one_by_one(value), rises)
     return recorder.trace()
+
+
+def _rises(
+    observable: Observable,
+    rows: np.ndarray,
+    predict: Predictor,
+    weights: Mapping[str, Tensor],
+    moved: Sequence[Mapping[str, Tensor]],
+) -> PerChain:
+    """How much an observable's loss on these rows is higher with each chain's weights than with the model's own."""
+    batch = observable.tokens[rows].to(next(iter(weights.values())).device)
+    prepared = observable.loss.prepare(batch, rows)
+    start = observable.loss.mean(predict(weights, batch), prepared)
+    return torch.stack([observable.loss.mean(predict(own, batch), prepared) - start for own in moved])
 
 
 def sample_function(
@@ -89,10 +101,34 @@ def sample_function(
     kernel: Kernel = sgld,
     name: str = "function",
 ) -> xr.Dataset:
-    """The same for any function of a parameter vector: all chains at once.
+    """Samples the local posterior of any differentiable function of a parameter vector; returns a trace (trace.py).
 
-    loss(positions, batch) -> the loss of each chain; batch is rows of data drawn with replacement, None without data
-    (a population loss).
+    Arguments:
+
+        loss      loss(positions, batch) gives the loss of each chain [chain] at positions [chain, dim]; batch is rows
+                  of data, or None without data (a population loss)
+        center    the parameters w* [dim] at which the chains start; the posterior is held near them
+        settings  lr, nbeta, localization, batch size, chains and draws
+        seed      an integer; it decides noise and minibatches
+        data      a tensor whose rows are drawn with replacement
+        kernel    the sampler's module: llc.sgld, llc.rmsprop or llc.mala
+        name      what the function is called in the trace; the noise depends on it
+
+    Example:
+
+        >>> import numpy as np
+        >>> import torch
+        >>> from llc import Settings, closed_form, learning_coefficient, sample_function
+        >>> curvatures = torch.tensor([0.5, 2.0, 8.0])
+        >>> def loss(positions, batch):
+        ...     return 0.5 * (positions**2 * curvatures).sum(1)
+        >>> sizes = {"batch_size": 1, "num_chains": 8, "num_draws": 800, "num_burnin": 200}
+        >>> settings = Settings("quadratic", lr=1e-3, nbeta=100.0, localization=1.0, **sizes)
+        >>> trace = sample_function(loss, torch.zeros(3), settings=settings, seed=0)
+        >>> estimate = learning_coefficient(trace)
+        >>> exact = closed_form.quadratic(curvatures.numpy(), settings)
+        >>> bool(abs(estimate.value - exact) < 4 * estimate.se)
+        True
     """
     attrs = {"restriction": name, "loss": name, "weights": fingerprint(center)}
     attrs["data"] = "none" if data is None else fingerprint(data)
@@ -103,7 +139,7 @@ def sample_function(
         def evaluate(
             positions: Positions, gradient: bool = True, batch: Tensor | None = batch
         ) -> tuple[PerChain, Positions]:
-            return with_gradient(lambda seen: loss(seen, batch), positions, gradient)
+            return with_gradient(lambda each: loss(each, batch), positions, gradient)
 
         with torch.no_grad():
             center_loss = loss(center[None], batch).item()
@@ -112,10 +148,10 @@ def sample_function(
 
 
 def one_by_one(value: Callable[[Float[Tensor, " dim"]], Tensor]) -> Evaluate:
-    """Loss and gradient of each chain in turn."""
+    """Makes an Evaluate (kernel.py) that takes the chains in turn, from the loss at one position."""
 
     def evaluate(positions: Positions, gradient: bool = True) -> tuple[PerChain, Positions]:
-        pairs = [with_gradient(lambda one: value(one[0])[None], one[None], gradient) for one in positions]
+        pairs = [with_gradient(lambda own: value(own[0])[None], position[None], gradient) for position in positions]
         losses, gradients = zip(*pairs, strict=True)
         return torch.cat(losses), torch.cat(gradients)
 
@@ -125,7 +161,7 @@ def one_by_one(value: Callable[[Float[Tensor, " dim"]], Tensor]) -> Evaluate:
 def with_gradient(
     loss: Callable[[Positions], PerChain], positions: Positions, gradient: bool = True
 ) -> tuple[PerChain, Positions]:
-    """What an Evaluate returns (kernel.py), by automatic differentiation."""
+    """The loss of each chain and its gradient (NaN if not asked for), by automatic differentiation."""
     positions = positions.detach().requires_grad_(gradient)
     with torch.set_grad_enabled(gradient):
         values = loss(positions)
@@ -135,7 +171,7 @@ def with_gradient(
 
 
 def described(weights: Mapping[str, Tensor], tokens: Tokens, loss: Loss) -> dict[str, str]:
-    """The part of a trace's attributes that names what is sampled, but for the restriction."""
+    """The attributes of a trace that say what is sampled, apart from the restriction."""
     return {
         "loss": loss.name,
         "weights": fingerprint(*weights.values()),
@@ -144,7 +180,7 @@ def described(weights: Mapping[str, Tensor], tokens: Tokens, loss: Loss) -> dict
 
 
 def batches(kernel: Kernel, num_rows: int, settings: Settings, seed: int) -> np.ndarray:
-    """Row numbers [draw, row] that a sampler's draws see."""
+    """Row numbers [draw, row] of the data that each draw takes: all of them where the sampler needs the whole data."""
     if kernel.WHOLE_DATA:
         return np.tile(np.arange(num_rows), (settings.num_draws, 1))
     return minibatches(num_rows, settings, seed)

@@ -12,7 +12,10 @@ from llc.settings import Settings
 
 
 class Coefficient(NamedTuple):
-    """The real log canonical threshold: the volume below loss eps goes as eps^value (-log eps)^(multiplicity - 1)."""
+    """The real log canonical threshold of a singular model, and its multiplicity.
+
+    The volume of parameters with a loss below eps goes as eps^value (-log eps)^(multiplicity - 1).
+    """
 
     value: float
     multiplicity: int
@@ -48,14 +51,19 @@ def quadratic(
 
 
 def quadratic_kappa(curvatures: Float[np.ndarray, " dim"], settings: Settings) -> float:
-    """d log lambda / d log nbeta on the same loss, as lr goes to 0: the mean of localization / a_i, lambda-weighted."""
+    """d log lambda / d log nbeta on the loss of `quadratic`, as lr goes to 0: the mean of localization / a_i, each
+    coordinate weighted by its share of lambda.
+    """
     pulled = settings.nbeta * curvatures
     weight = pulled / (pulled + settings.localization)
     return float((weight * settings.localization / (pulled + settings.localization)).sum() / weight.sum())
 
 
 def normal_crossings(exponents: Sequence[int]) -> Coefficient:
-    """L(w) = prod_i w_i^(2 k_i) at 0: min of 1 / (2 k_i), as often as it is attained; k_i = 0 leaves w_i out."""
+    """The coefficient of L(w) = prod_i w_i^(2 k_i) at 0: the least 1 / (2 k_i), with the number of i that attain it.
+
+    k_i = 0 leaves w_i out. Raises ValueError where no exponent is positive, or one is negative.
+    """
     used = [k for k in exponents if k]
     if not used or min(exponents) < 0:
         raise ValueError(f"exponents {list(exponents)}: at least one must be positive and none negative")
@@ -63,9 +71,11 @@ def normal_crossings(exponents: Sequence[int]) -> Coefficient:
 
 
 def reduced_rank_regression(inputs: int, outputs: int, hidden: int, rank: int) -> Coefficient:
-    """|B A - (true map of this rank)|^2, A [hidden, inputs], B [outputs, hidden], at the fibre's deepest points.
+    """The coefficient of L(A, B) = |B A - (true map of this rank)|^2 at the deepest points of the fibre, where A is
+    [hidden, inputs] and B [outputs, hidden].
 
-    Aoyagi and Watanabe, Neural Networks 18 (2005): four cases by which of the three sizes dominates.
+    Aoyagi and Watanabe, Neural Networks 18 (2005): four cases by which of the three sizes dominates. Raises ValueError
+    for a rank that is larger than a size.
     """
     _check_rank((inputs, hidden, outputs), rank)
     m, n, h, r = inputs, outputs, hidden, rank
@@ -81,7 +91,7 @@ def reduced_rank_regression(inputs: int, outputs: int, hidden: int, rank: int) -
 
 
 def deep_linear(widths: Sequence[int], rank: int) -> Coefficient:
-    """|W_L ... W_1 - (true map of this rank)|^2 with layers of these widths (input first), at the deepest points.
+    """The coefficient of |W_L ... W_1 - (true map of this rank)|^2 at the deepest points; widths: H_0 (inputs) to H_L.
 
     With D_s = H_s - r and Sigma the subset of l + 1 widths that constrain (the unique prefix of the sorted D with
     max in < min out, sum >= l max in, sum < l min out), M = ceil(sum / l), a = sum - (M - 1) l:
@@ -89,7 +99,8 @@ def deep_linear(widths: Sequence[int], rank: int) -> Coefficient:
         lambda = (r (H_0 + H_L) - r^2) / 2 + a (l - a) / (4 l) - l (l - 1) / 4 (sum / l)^2 + sum_{i < j} D_i D_j / 2
 
     and multiplicity a (l - a) + 1. Aoyagi, Theorem 1 (2024). A point elsewhere on the fibre may have a larger local
-    coefficient; at generic points of the top-dimensional stratum it is half the rank of the map's Jacobian.
+    coefficient; at generic points of the top-dimensional stratum it is half the rank of the map's Jacobian. Raises
+    ValueError for less than two widths, and for a rank that is larger than one of them.
     """
     _check_rank(widths, rank)
     deficits = sorted(width - rank for width in widths)
@@ -102,7 +113,7 @@ def deep_linear(widths: Sequence[int], rank: int) -> Coefficient:
         raise AssertionError(f"no constraining subset for widths {list(widths)} and rank {rank}")
     a = total - (math.ceil(total / rest) - 1) * rest
     map_part = Fraction(rank * (widths[0] + widths[-1]) - rank**2, 2)
-    pairs = Fraction(total**2 - sum(d * d for d in inside), 4)
+    pairs = Fraction(total**2 - sum(deficit**2 for deficit in inside), 4)
     value = map_part + Fraction(a * (rest - a) - (rest - 1) * total**2, 4 * rest) + pairs
     return Coefficient(float(value), a * (rest - a) + 1)
 

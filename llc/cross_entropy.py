@@ -26,64 +26,65 @@ CHUNK_BYTES = {"cpu": 2**20, "cuda": 2**28}  # of a chunk's logits: cache, or en
 TINY = 1e-30  # a probability below it is too near to underflow for its logarithm
 
 
-class Held(NamedTuple):
-    """What logits are held against, and their bias."""
+class FlatTargets(NamedTuple):
+    """The targets that logits are compared with, and the bias of the logits."""
 
-    targets: Int64[Tensor, " token"] | Float[Tensor, "token vocab"]  # tokens, or another model's probabilities
+    labels: Int64[Tensor, " token"] | Float[Tensor, "token vocab"]  # tokens, or another model's probabilities
     share: Float[Tensor, " token"]  # of each token in the mean
     entropy: Float[Tensor, ""] | float  # of soft targets
     bias: Float[Tensor, " vocab"]
 
 
-def held(prepared: Targets | SoftTargets, bias: Float[Tensor, " vocab"]) -> Held:
-    """What chains hold during sampling, from what a loss prepared of a minibatch."""
+def flat_targets(prepared: Targets | SoftTargets, bias: Float[Tensor, " vocab"]) -> FlatTargets:
+    """Flattens what a loss prepared of a minibatch into what `cross_entropy` takes."""
     if isinstance(prepared, SoftTargets):
-        targets = prepared.probabilities.flatten(0, 1)
-        return Held(targets, bias.new_full((len(targets),), 1 / len(targets)), prepared.entropy, bias)
+        labels = prepared.probabilities.flatten(0, 1)
+        return FlatTargets(labels, bias.new_full((len(labels),), 1 / len(labels)), prepared.entropy, bias)
     tokens = prepared.tokens.flatten()
     weights = bias.new_ones(len(tokens)) if prepared.weights is None else prepared.weights.flatten().to(bias)
-    return Held(tokens, weights / len(tokens), 0.0, bias)
+    return FlatTargets(tokens, weights / len(tokens), 0.0, bias)
 
 
 def cross_entropy(
     x: Float[Tensor, "chain token rank"],
     weight: Float[Tensor, "chain rank vocab"] | Float[Tensor, "rank vocab"],
     scale: Float[Tensor, "chain token"] | None,
-    against: Held,
+    targets: FlatTargets,
     base: Float[Tensor, "token vocab"] | None = None,
     *,
     bf16: bool = False,
 ) -> Float[Tensor, " chain"]:
-    """The loss of each chain, differentiable in x, scale (None: 1), and a weight of the chain's own.
+    """The mean cross-entropy of each chain in nats, less the targets' entropy; differentiable in x, scale (None: 1)
+    and a weight of the chain's own.
 
     bf16: the three products as wide as the vocabulary take rounded factors; sums and all else stay as they are.
     """
-    return _CrossEntropy.apply(x, weight, scale, against, base, bf16) - against.entropy  # type: ignore[no-any-return]
+    return _CrossEntropy.apply(x, weight, scale, targets, base, bf16) - targets.entropy  # type: ignore[no-any-return]
 
 
 class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, scale: Tensor | None, against: Held, base: Tensor | None, bf16: bool
+        ctx: Any, x: Tensor, weight: Tensor, scale: Tensor | None, targets: FlatTargets, base: Tensor | None, bf16: bool
     ) -> Tensor:
-        wanted = any(ctx.needs_input_grad)
+        with_gradient = any(ctx.needs_input_grad)
         loss = x.new_zeros(len(x))
-        dx = torch.empty_like(x) if wanted else None
+        dx = torch.empty_like(x) if with_gradient else None
         dweight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
-        dscale = torch.empty_like(scale) if wanted and scale is not None else None
+        dscale = torch.empty_like(scale) if with_gradient and scale is not None else None
         factor = weight.bfloat16() if bf16 else weight
         room = _room(x, weight)
         for part in _chunks(x.shape[1], room.shape[1]):
-            share = against.share[part, None]
+            share = targets.share[part, None]
             for chain in range(len(x)):
                 own = factor[chain] if weight.ndim == 3 else factor
                 raw, logits, p = room[:, : share.shape[0]]
                 _product(x[chain, part].to(own.dtype), own, None if base is None else base[part], raw)
                 if scale is None:
-                    torch.add(raw, against.bias, out=logits)
+                    torch.add(raw, targets.bias, out=logits)
                 else:
-                    torch.addcmul(against.bias, raw, scale[chain, part, None], out=logits)
-                value, difference = _softmax(logits, against.targets[part], p)
+                    torch.addcmul(targets.bias, raw, scale[chain, part, None], out=logits)
+                value, difference = _softmax(logits, targets.labels[part], p)
                 loss[chain] += value @ share[:, 0]
                 if dx is None:
                     continue
@@ -126,7 +127,7 @@ def _chunks(tokens: int, size: int) -> Iterator[slice]:
 
 
 def _product(x: Tensor, weight: Tensor, base: Tensor | None, out: Tensor) -> None:
-    """out = base + x weight"""
+    """Writes base + x weight to `out`."""
     if x.dtype == out.dtype and base is not None:
         torch.addmm(base, x, weight, out=out)
     elif x.dtype == out.dtype:
@@ -136,7 +137,7 @@ def _product(x: Tensor, weight: Tensor, base: Tensor | None, out: Tensor) -> Non
 
 
 def _add_product(x: Tensor, difference: Tensor, total: Tensor) -> None:
-    """total += x difference"""
+    """Adds x difference to `total`."""
     if x.dtype == total.dtype:
         total.addmm_(x, difference)
     else:
@@ -144,7 +145,7 @@ def _add_product(x: Tensor, difference: Tensor, total: Tensor) -> None:
 
 
 def _softmax(logits: Tensor, targets: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
-    """The cross-entropy of each token, and softmax(logits) - targets."""
+    """The cross-entropy of each token in nats, and softmax(logits) - targets."""
     p = torch.softmax(logits, -1, out=out)
     if targets.ndim == 2:
         total = logits.amax(-1) - p.amax(-1).log()  # log sum exp

@@ -1,18 +1,18 @@
-"""Is this number to be trusted? One health record per estimate, with a verdict in words and what to change.
+"""Is this number to be trusted? A health record for each estimate, with a verdict in words and what to change.
 
-Exact laws do most of the work; none needs to know the posterior:
+Exact laws do most of the work, and none of them needs the posterior to be known:
 
 - Virial. For the discretised chain, minibatch noise included, E[D.U - (lr/4) U.G.U] is the number of varied parameters
   once the chain is stationary (D = w - w*, U the drift, G the preconditioner), because E[D.D] then stays the same. All
   chains start at w*, so R-hat cannot see that none has arrived; this can.
 - Temperature. In the stated posterior E[D.U] is the dimension. What the finite step and the minibatch noise add, the
   mean of (lr/4) U.G.U, is heat: the chain samples that much hotter a posterior.
-- Key biases. Where nothing but the localization moves b_K, its draws are an autoregression known to the last digit, at
-  every draw: a test of the sampler itself that comes with every head.
+- Key biases. Where nothing but the localization moves b_K, its draws are an autoregression whose law is known exactly,
+  at every draw: a test of the sampler itself that comes with every head.
 - kappa = d log lambda / d log nbeta = 1 - nbeta Var(L(w)) / E[L(w) - L(w*)], by differentiating the posterior mean.
   The variance is the covariance over chains of their losses on two independent minibatches, so minibatch noise does
   not enter. Near 0 lambda is a property of the loss's geometry at this scale; near 1 it is nbeta times a loss rise
-  that does not feel the loss: sensitivity to noise of variance 1 / localization, which `noise_value` measures.
+  on which sampling has no influence: sensitivity to noise of variance 1 / localization, which `noise_value` measures.
 """
 
 from typing import NamedTuple
@@ -24,34 +24,57 @@ from scipy import stats
 from llc.estimate import learning_coefficient, mean_error, rises
 from llc.settings import Settings, from_json
 
-NOISE_SENSITIVITY, PLATEAU = 0.7, 0.3  # kappa above, below: the regimes
-KAPPA_ERROR = 0.3  # a standard error of kappa that says nothing of the regime
-Z = 4.0  # standard errors at which an exact law counts as broken
+NOISE_SENSITIVITY, PLATEAU = 0.7, 0.3  # the regimes: kappa above the first, below the second
+KAPPA_ERROR = 0.3  # from this standard error of kappa on, the regime is unknown
+Z = 4.0  # standard errors from which on an exact law counts as broken
 
 
 class Finding(NamedTuple):
-    """Something wrong. A grave one forbids the number, another asks for caution."""
+    """Something that is wrong with an estimate. A grave one forbids the number, another asks for caution."""
 
     grave: bool
     text: str  # what, and what to change
 
 
 def health(trace: xr.Dataset) -> xr.Dataset:
-    """The estimate (`learning_coefficient`) with its diagnostics:
+    """Reduces a trace to its learning coefficient (`learning_coefficient`), and says whether it is to be trusted.
 
-    virial, virial_se        ratio to the dimension; 1 when stationary
-    temperature              E[D.U] / dimension; 1 in the stated posterior
-    key_bias, key_bias_z     ratio of the key biases' variance to the exact one, and its z-score; NaN where not free
-    acceptance               mean probability that Metropolis would accept the step
-    drift_z                  last third of the kept draws against the first, in standard errors
-    below_center             share of the kept draws whose loss is below the center's, on the same minibatch
-    step_length              largest distance from the center over that of one noise step; below 1 nothing moved
-    kappa, kappa_se          the regime
-    noise_value, noise_se    nbeta times the loss rise under N(0, 1 / localization)
+    Arguments:
 
-    regime                   "noise sensitivity", "between" or "plateau" by kappa, "unknown" where its error is large
-    verdict                  "trust", "caution" or "do not trust"
-    advice                   what is wrong and what to change, one sentence a line; empty for "trust"
+        trace  a trace of `sample` or `sample_function`
+
+    The result is a Dataset with all that `learning_coefficient` gives (value, se, ...), and
+
+        virial, virial_se        the virial over the dimension, and its standard error; 1 when stationary
+        temperature              E[D.U] / dimension; 1 in the stated posterior
+        key_bias, key_bias_z     ratio of the key biases' variance to the exact one, and its z-score; NaN where the
+                                 loss depends on key biases, or none vary
+        acceptance               mean probability that Metropolis would accept the step
+        drift_z                  last third of the kept draws minus the first, in standard errors
+        below_center             share of the kept draws whose loss is below the center's, on the same minibatch
+        step_length              largest distance from the center over that of one noise step; below 1 nothing moved
+        kappa, kappa_se          d log lambda / d log nbeta, and its standard error
+        noise_value, noise_se    nbeta times the loss rise under N(0, 1 / localization), and its standard error
+
+        regime                   "noise sensitivity", "between" or "plateau" by kappa, "unknown" where its error is
+                                 large
+        verdict                  "trust", "caution" or "do not trust"
+        advice                   what is wrong and what to change, one sentence a line; empty for "trust"
+
+    Example:
+
+        >>> import torch
+        >>> from transformer_lens import HookedTransformer, HookedTransformerConfig
+        >>> from llc import QUICK, health, sample
+        >>> sizes = {"n_layers": 2, "d_model": 16, "n_ctx": 12, "d_head": 4, "n_heads": 4, "d_vocab": 20}
+        >>> model = HookedTransformer(HookedTransformerConfig(**sizes, attn_only=True, seed=0))
+        >>> tokens = torch.randint(20, (32, 12), generator=torch.Generator().manual_seed(0))
+        >>> trace = sample(model, tokens, ["L1H2"], settings=QUICK, seed=0)["L1H2"]
+        >>> record = health(trace)
+        >>> bool(abs(record.virial - 1) < 4 * record.virial_se), record.regime.item()
+        (True, 'unknown')
+        >>> print(record.verdict.item(), record.advice.item(), sep=": ")  # doctest: +ELLIPSIS
+        do not trust: too few draws, ...: raise num_draws or num_chains
     """
     settings = from_json(trace.attrs["settings"])
     estimate = learning_coefficient(trace)
@@ -71,28 +94,29 @@ def health(trace: xr.Dataset) -> xr.Dataset:
         measured |= dict(zip(("kappa", "kappa_se"), _kappa(trace, settings, measured["temperature"]), strict=True))
         measured |= dict(zip(("noise_value", "noise_se"), _noise(trace, settings), strict=True))
     findings = _findings(measured, estimate, settings)
-    verdict = "do not trust" if any(f.grave for f in findings) else "caution" if findings else "trust"
+    verdict = "do not trust" if any(finding.grave for finding in findings) else "caution" if findings else "trust"
     measured.pop("relative_se")
     words = {
         "regime": _regime(measured["kappa"], measured["kappa_se"]),
         "verdict": verdict,
-        "advice": "\n".join(f.text for f in findings),
+        "advice": "\n".join(finding.text for finding in findings),
     }
     return estimate.assign({name: ((), np.array(value)) for name, value in (measured | words).items()})
 
 
 def _findings(m: dict[str, float], estimate: xr.Dataset, settings: Settings) -> list[Finding]:
+    """All that is wrong with an estimate, by its measured diagnostics m."""
     chains, bad = settings.num_chains, int(estimate.bad_chains)
     if bad:
         how = f"{bad} of {chains} chains diverged: lower lr (now {settings.lr:g}) or raise localization"
-        return [Finding(True, how + "; drop them only in so many words (drop_bad_chains)")]
+        return [Finding(True, how + "; to leave them out, ask for it (drop_bad_chains=True)")]
     if m["step_length"] < 1:
         return [Finding(True, "the chains never left the center: the step adds no noise, or the weights do not move")]
     return [*_sampling_findings(m, settings), *_precision_findings(m, estimate, settings)]
 
 
 def _sampling_findings(m: dict[str, float], settings: Settings) -> list[Finding]:
-    """Whether the chain is a draw from the stated posterior."""
+    """What speaks against the chains being draws from the stated posterior."""
     findings = []
     off, unsettled = m["virial"] - 1, 1 - _settled(settings)
     sure = abs(off) > max(0.02, 3 * np.nan_to_num(m["virial_se"], nan=0.0))
@@ -119,7 +143,7 @@ def _sampling_findings(m: dict[str, float], settings: Settings) -> list[Finding]
 
 
 def _precision_findings(m: dict[str, float], estimate: xr.Dataset, settings: Settings) -> list[Finding]:
-    """Whether the draws are enough, and from around a minimum."""
+    """What speaks against the draws being enough, and from around a minimum."""
     findings = []
     if abs(m["drift_z"]) > Z:
         findings.append(Finding(False, f"the kept draws drift ({m['drift_z']:+.1f} sd): raise num_burnin"))
@@ -135,6 +159,7 @@ def _precision_findings(m: dict[str, float], estimate: xr.Dataset, settings: Set
 
 
 def _regime(kappa: float, error: float) -> str:
+    """What kappa says an estimate measures."""
     if not error < KAPPA_ERROR:
         return "unknown"
     if kappa > NOISE_SENSITIVITY:
@@ -143,16 +168,18 @@ def _regime(kappa: float, error: float) -> str:
 
 
 def _settled(settings: Settings) -> float:
-    """How much of its stationary variance a direction that only the localization pulls has, mean over kept draws."""
+    """Share of its stationary variance that a direction moved by the localization alone has, mean over kept draws."""
     keep = 1 - settings.lr * settings.localization / 2
     return float((1 - keep ** (2.0 * np.arange(settings.num_burnin, settings.num_draws))).mean())
 
 
 def _error(series: np.ndarray) -> float:
+    """Standard error of the mean [chain, draw]; NaN where a chain diverged."""
     return mean_error(series) if np.isfinite(series).all() else float("nan")
 
 
 def _drift(kept: np.ndarray) -> float:
+    """The last third of the draws minus the first, in standard errors; NaN with less than 12 draws."""
     third = kept.shape[1] // 3
     if third < 4 or not np.isfinite(kept).all():
         return float("nan")
@@ -161,7 +188,7 @@ def _drift(kept: np.ndarray) -> float:
 
 
 def _key_bias(trace: xr.Dataset, settings: Settings) -> tuple[float, float]:
-    """Sum of squares of all draws of the key biases against its exact mean, and in its exact standard deviations."""
+    """The sum of squares of the key biases' draws over its exact mean, and its distance from that mean in exact sds."""
     if "key_bias" not in trace or trace.attrs["kernel"] != "sgld" or not settings.localization:
         return float("nan"), float("nan")
     draws = np.unique(np.linspace(1, trace.sizes["draw"] - 1, 500).astype(int))
@@ -196,6 +223,7 @@ def _kappa(trace: xr.Dataset, settings: Settings, temperature: float) -> tuple[f
 
 
 def _noise(trace: xr.Dataset, settings: Settings) -> tuple[float, float]:
+    """nbeta times the loss rise under Gaussian noise of variance 1 / localization, and its standard error."""
     rises = settings.nbeta * trace.noise_rise.values if "noise_rise" in trace else np.array([])
     if len(rises) < 2:
         return float("nan"), float("nan")

@@ -1,8 +1,8 @@
 """Chains of many restrictions on the same minibatches: a fast path for single heads and a general one for everything
-else, with one interface and the same numbers.
+else, with one interface and the same numbers up to rounding.
 
-Fast: the chains of a head advance together, and the heads of a layer share one run of the model's own weights on each
-minibatch, in pieces that fit the cache (minibatch.py, head_loss.py). General: chains.py.
+On the fast path the chains of a head advance together, and the heads of a layer share one run of the model's own
+weights on each minibatch, in pieces that fit the cache (minibatch.py, head_loss.py). The general path is chains.py.
 """
 
 from collections.abc import Iterable, Mapping
@@ -40,13 +40,41 @@ def sample(
     precision: Precision = "fp32",
     memory: int | None = None,
 ) -> dict[str, xr.Dataset]:
-    """A trace (trace.py) for each restriction, by its canonical name; each depends on its own restriction alone.
+    """Samples the local posterior of each restriction, and gives its trace (trace.py) by the restriction's canonical
+    name. A trace depends on its own restriction alone, not on the others of the call; the model stays as it is.
 
-    loss: `losses.next_token()` unless given. path: which is taken, and why, is the trace's attribute `path`; "fast"
-    raises ValueError where it cannot serve. precision: "bf16" rounds the factors of the products with the vocabulary
-    on the fast path; what that does to an LLC is measured by benchmarks/speed.py. memory: bytes for activations
-    (default: what suits the machine). It sets how much is done together, and running out of it halves that, so it
-    changes nothing beyond rounding.
+    Arguments:
+
+        model         any HookedTransformer
+        tokens        the data set, int64 [row, pos]; minibatches are rows of it, drawn with replacement
+        restrictions  what varies: "full", "embed", "unembed", "L0", "L1H4", a parameter's name, unions ("L0H1+unembed")
+        settings      lr, nbeta, localization, batch size, chains and draws, such as QUICK
+        seed          an integer; it decides the minibatches, and with restriction and chain the noise
+        loss          what chains sample with, in nats; `losses.next_token()` unless given
+        kernel        the sampler's module: llc.sgld, llc.rmsprop or llc.mala
+        path          "fast" or "general" ask for one way; the trace's attribute `path` says which was taken, and why
+        precision     "bf16" rounds the factors of the products with the vocabulary on the fast path; what that does
+                      to a coefficient is measured by benchmarks/speed.py
+        memory        bytes for activations; what suits the machine unless given. It decides how much is computed
+                      together, and changes nothing beyond rounding
+
+    Raises ValueError for a restriction that is unknown or selects a parameter twice, tokens or weights that cannot be
+    sampled, path="fast" where only the general one serves, and an unknown path or precision. Raises NotMeasurable for a
+    head that shares its keys and values with others.
+
+    Example:
+
+        >>> import torch
+        >>> from transformer_lens import HookedTransformer, HookedTransformerConfig
+        >>> from llc import QUICK, sample
+        >>> sizes = {"n_layers": 2, "d_model": 16, "n_ctx": 12, "d_head": 4, "n_heads": 4, "d_vocab": 20}
+        >>> model = HookedTransformer(HookedTransformerConfig(**sizes, attn_only=True, seed=0))
+        >>> tokens = torch.randint(20, (32, 12), generator=torch.Generator().manual_seed(0))
+        >>> traces = sample(model, tokens, ["L0H1", "unembed"], settings=QUICK, seed=0)
+        >>> traces["L0H1"].loss.dims, traces["L0H1"].attrs["path"]
+        (('chain', 'draw'), 'fast, fp32')
+        >>> traces["unembed"].attrs["path"], traces["unembed"].attrs["dimension"]
+        ('general: not a single head', 340)
     """
     if path not in get_args(Path) or precision not in get_args(Precision):
         raise ValueError(
@@ -58,43 +86,51 @@ def sample(
     loss = loss or next_token()
     parsed = [restrict.parse(text, weights, model.cfg) for text in restrictions]
     check_inputs(weights, tokens, model.cfg)
-    start = tokens[:1].to(next(iter(weights.values())).device)
-    whole = not isinstance(loss.prepare(start, np.arange(1)), Targets | SoftTargets)
-    reasons = {one.name: _general_because(model, one, f"the loss {loss.name}" * whole, path) for one in parsed}
+    first_row = tokens[:1].to(next(iter(weights.values())).device)
+    by_rows = isinstance(loss.prepare(first_row, np.arange(1)), Targets | SoftTargets)
+    whole_loss = "" if by_rows else f"the loss {loss.name}"
+    reasons = {each.name: _general_because(model, each, whole_loss, path) for each in parsed}
     traces: dict[str, xr.Dataset] = {}
-    for one in parsed:
-        if reason := reasons[one.name]:
-            trace = chains.sample(model, tokens, one, loss=loss, settings=settings, seed=seed, kernel=kernel)
-            traces[one.name] = trace.assign_attrs(path=f"general: {reason}")
-    by_layer: dict[int, dict[int, Restriction]] = {}
-    for one in parsed:
-        if not reasons[one.name] and one.head:
-            by_layer.setdefault(one.head[0], {})[one.head[1]] = one
+    for restriction in parsed:
+        if reason := reasons[restriction.name]:
+            trace = chains.sample(model, tokens, restriction, loss=loss, settings=settings, seed=seed, kernel=kernel)
+            traces[restriction.name] = trace.assign_attrs(path=f"general: {reason}")
     attrs = described(weights, tokens, loss) | {"path": f"fast, {precision}"}
     drawn = batches(kernel, len(tokens), settings, seed)
-    for number, of_layer in by_layer.items():
+    for number, heads in _by_layer(each for each in parsed if not reasons[each.name]).items():
         recorders = {}
-        for head, one in of_layer.items():
-            named, key_bias = attrs | {"restriction": one.name}, one.key_bias(model.cfg)
-            recorders[head] = Recorder(one.flat(weights), kernel, settings, seed, named, key_bias)
-        layer = head_loss.layer(forward.weights_of(model), model.cfg, number, bf16=precision == "bf16")
+        for head, restriction in heads.items():
+            head_attrs, key_bias = attrs | {"restriction": restriction.name}, restriction.key_bias(model.cfg)
+            recorders[head] = Recorder(restriction.flat(weights), kernel, settings, seed, head_attrs, key_bias)
+        layer = head_loss.prepare_layer(forward.weights_of(model), model.cfg, number, bf16=precision == "bf16")
         together = room(layer, drawn.shape[1], tokens.shape[1], settings.num_chains, memory)
         for rows in drawn:
             _draw(recorders, Minibatch(layer, tokens[rows].to(layer.reader.device), rows, loss, together))
-        traces |= {of_layer[head].name: recorder.trace() for head, recorder in recorders.items()}
-    return {one.name: traces[one.name] for one in parsed}
+        traces |= {heads[head].name: recorder.trace() for head, recorder in recorders.items()}
+    return {restriction.name: traces[restriction.name] for restriction in parsed}
+
+
+def _by_layer(restrictions: Iterable[Restriction]) -> dict[int, dict[int, Restriction]]:
+    """Restrictions that are single heads, by layer, then by the head's number in it."""
+    heads: dict[int, dict[int, Restriction]] = {}
+    for restriction in restrictions:
+        if restriction.head:
+            layer, head = restriction.head
+            heads.setdefault(layer, {})[head] = restriction
+    return heads
 
 
 def _draw(recorders: Mapping[int, Recorder], minibatch: Minibatch) -> None:
-    """One draw of every head of a layer."""
+    """Makes one draw of every head of a layer."""
     for head, recorder in recorders.items():
         recorder.draw(minibatch.center_loss, partial(minibatch.evaluate, head))
 
 
 def _general_because(model: HookedTransformer, restriction: Restriction, whole_loss: str, path: Path) -> str:
-    """Why this goes the general way; empty for the fast one. Raises ValueError where that was asked for in vain.
+    """Says why the restriction takes the general path; the text is empty where it takes the fast one.
 
-    whole_loss: the loss, where it cannot be taken apart into rows.
+    whole_loss: what the loss is called, where it is no mean over rows, and "" otherwise. Raises ValueError where
+    path="fast" was asked for and cannot serve.
     """
     if path == "general":
         return "asked for"

@@ -17,16 +17,38 @@ VERSION = 2  # raised by hand when the numbers change
 
 
 def learning_coefficient(trace: xr.Dataset, *, drop_bad_chains: bool = False) -> xr.Dataset:
-    """Reduces a trace. All in units of the coefficient (dimensionless) but counts and R-hat:
+    """Reduces a trace to its learning coefficient, with its standard error. The coefficient has no unit.
 
-    value, se                  the paired estimate without burn-in, and its standard error
-    rise, rise_se              the mean loss rise itself, in the loss's units: value / nbeta, also where nbeta is 0
-    chain_value, chain_se      [chain] the same of each chain alone
-    value_all_draws            burn-in included, as the paper averages
-    unpaired, unpaired_se      held against the center's loss on other minibatches (those of the burn-in), as other
-                               tools do; NaN without burn-in
-    ess, rhat                  effective draws of all chains together; split R-hat
-    bad_chains                 how many diverged: all values are NaN then, unless the caller drops those chains
+    Arguments:
+
+        trace            a trace of `sample` or `sample_function`
+        drop_bad_chains  whether chains that diverged are left out; otherwise one makes all values NaN
+
+    The result is a Dataset with the trace's attributes and
+
+        value, se                the paired estimate without burn-in, and its standard error
+        rise, rise_se            the mean loss rise itself, in nats: value / nbeta, also where nbeta is 0
+        chain_value, chain_se    [chain] the estimate of each chain alone
+        value_all_draws          the estimate with burn-in included, as the paper averages
+        unpaired, unpaired_se    the chains' loss less the center's loss on other minibatches (those of the burn-in),
+                                 as other tools estimate it; NaN without burn-in
+        ess, rhat                effective draws of all chains together; split R-hat, NaN for one chain
+        bad_chains               how many chains diverged
+
+    Example:
+
+        >>> import torch
+        >>> from transformer_lens import HookedTransformer, HookedTransformerConfig
+        >>> from llc import QUICK, learning_coefficient, sample
+        >>> sizes = {"n_layers": 2, "d_model": 16, "n_ctx": 12, "d_head": 4, "n_heads": 4, "d_vocab": 20}
+        >>> model = HookedTransformer(HookedTransformerConfig(**sizes, attn_only=True, seed=0))
+        >>> tokens = torch.randint(20, (32, 12), generator=torch.Generator().manual_seed(0))
+        >>> trace = sample(model, tokens, ["L1H2"], settings=QUICK, seed=0)["L1H2"]
+        >>> estimate = learning_coefficient(trace)
+        >>> estimate.chain_value.sizes, estimate.bad_chains.item()
+        (Frozen({'chain': 2}), 0)
+        >>> bool(estimate.unpaired_se > estimate.se)  # pairing removes the noise of the minibatches
+        True
     """
     settings = from_json(trace.attrs["settings"])
     good = np.isfinite(trace.loss.values).all(1)
@@ -44,25 +66,27 @@ def learning_coefficient(trace: xr.Dataset, *, drop_bad_chains: bool = False) ->
         "bad_chains": ((), np.array(bad))
     }
     for name in ("value", "se"):
-        data[f"chain_{name}"] = ("chain", np.array([one[name] for one in by_chain]))
+        data[f"chain_{name}"] = ("chain", np.array([estimate[name] for estimate in by_chain]))
     return xr.Dataset(data, attrs=trace.attrs | {"version": VERSION})
 
 
 def rises(trace: xr.Dataset) -> Float[np.ndarray, "chain draw"]:
-    """L_batch(w_t) - L_batch(w*), every draw."""
+    """The loss rise L_batch(w_t) - L_batch(w*) in nats, at every draw, burn-in included."""
     return trace.loss.values - trace.center_loss.values
 
 
 def mean_error(series: Float[np.ndarray, "chain draw"]) -> float:
-    """Standard error of the mean of chains that share their minibatches: of the chain-averaged series."""
+    """Standard error of the mean of chains that share their minibatches, from the chain-averaged series."""
     return number(array_stats.mcse(series.mean(0, keepdims=True), method="mean", chain_axis=0, draw_axis=1))
 
 
 def number(value: np.ndarray | float) -> float:
+    """A Python number from an array of one."""
     return float(np.asarray(value).item())
 
 
 def _reduce(series: Float[np.ndarray, "chain draw"], settings: Settings) -> dict[str, float]:
+    """The estimates from loss rises of chains that did not diverge."""
     kept = series[:, settings.num_burnin :]
     rise, error = float(kept.mean()), mean_error(kept)
     several = len(kept) > 1  # one chain, or one that is left, agrees with itself
@@ -80,9 +104,11 @@ def _reduce(series: Float[np.ndarray, "chain draw"], settings: Settings) -> dict
 
 
 def _nothing() -> dict[str, float]:
+    """The same names with NaN, for chains that diverged."""
     names = ("value", "se", "rise", "rise_se", "ess", "rhat", "value_all_draws", "unpaired", "unpaired_se")
     return dict.fromkeys(names, float("nan"))
 
 
 def _plain_error(values: np.ndarray) -> float:
+    """Standard error of the mean of independent values."""
     return float(values.std(ddof=1) / np.sqrt(len(values)))

@@ -20,6 +20,7 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformer
@@ -27,7 +28,7 @@ from transformer_lens import HookedTransformer
 from llc import restrict
 from llc.chains import check_inputs
 from llc.hessian_trace import Curvature, over_samples, parameters
-from llc.losses import Predictions, Tokens, predictor
+from llc.losses import Predictions, Tokens, by_token, predictor
 from llc.restrict import Restriction
 from llc.trace import generator
 
@@ -42,10 +43,17 @@ def fisher_trace(
     seed: int,
     labels: Labels = "model",
 ) -> dict[str, Curvature]:
-    """The trace for each restriction, by its canonical name; any HookedTransformer, at its own weights.
+    """Estimates the trace for each restriction, by its canonical name, for any HookedTransformer at its own weights.
 
-    tokens: rows that are independent draws of the text. se: over rows, the draw of the labels included. seed: of the
-    labels, one for each token. Raises ValueError for data or weights that cannot be run, and for less than two rows.
+    Arguments:
+
+        tokens        rows [row, pos] that are independent draws of the text
+        restrictions  the parameters whose traces are asked for, as in `llc.sample`
+        seed          an integer; it decides the labels, one for each token
+        labels        "model" (the Fisher information) or "data" (the "empirical Fisher")
+
+    Standard errors are over rows, the draw of the labels included. Raises ValueError for data or weights that cannot be
+    run, and for less than two rows.
     """
     if len(tokens) < 2:
         raise ValueError(f"{len(tokens)} rows: give two or more, for an error")
@@ -59,9 +67,10 @@ def fisher_trace(
 def squared_gradients(
     model: HookedTransformer, tokens: Tokens, restrictions: Sequence[Restriction], draws: torch.Generator | None
 ) -> Float[np.ndarray, "row restriction"]:
-    """T |grad of the row's mean loss|^2 of each row; labels are drawn, or the text's own without a generator.
+    """T |grad of the row's mean loss|^2 of each row; labels are drawn from the model's predictions, or the text's own
+    where there is no generator.
 
-    Row by row: a row of the context's length is work enough for a core.
+    Rows are run one by one, for a row of the context's length is work enough for a core.
     """
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
     varied = {name: weights[name].detach().requires_grad_() for name in parameters(restrictions)}
@@ -70,15 +79,16 @@ def squared_gradients(
         with torch.enable_grad():
             predictions = predict(weights | varied, row)
             targets = row[:, 1:] if draws is None else drawn(predictions, draws)
-            loss = F.cross_entropy(predictions.flatten(0, 1), targets.flatten())
+            loss = F.cross_entropy(by_token(predictions), targets.flatten())
             gradient = torch.autograd.grad(loss, list(varied.values()), materialize_grads=True)
         named = dict(zip(varied, gradient, strict=True))
-        squares.append([targets.numel() * one.flat(named).double().square().sum().item() for one in restrictions])
+        squares.append([targets.numel() * each.flat(named).double().square().sum().item() for each in restrictions])
     return np.array(squares)
 
 
 def drawn(predictions: Predictions, draws: torch.Generator) -> Int64[Tensor, "batch predicted"]:
-    """One token from each prediction."""
-    probabilities = predictions.detach().softmax(-1).flatten(0, 1).cpu()
+    """Draws one token from each prediction."""
+    probabilities = by_token(predictions.detach().softmax(-1)).cpu()
     labels = torch.multinomial(probabilities, 1, generator=draws)
-    return labels.view(predictions.shape[:2]).to(predictions.device)
+    by_row = rearrange(labels, "(batch predicted) 1 -> batch predicted", batch=len(predictions))
+    return by_row.to(predictions.device)

@@ -24,13 +24,13 @@ from transformer_lens import HookedTransformer
 
 from llc import restrict
 from llc.chains import check_inputs
-from llc.losses import Tokens
+from llc.losses import Tokens, by_token
 from llc.restrict import Restriction
 from llc.trace import generator
 
 
 class Curvature(NamedTuple):
-    """A trace and its standard error, in the loss's units (those of the parameters are 1)."""
+    """A trace and its standard error, in nats per token (parameters have no unit)."""
 
     value: float
     se: float
@@ -45,13 +45,21 @@ def hessian_trace(
     group: int = 1,
     probes: int = 1,
 ) -> dict[str, Curvature]:
-    """The trace for each restriction, by its canonical name; any HookedTransformer, at its own weights.
+    """Estimates the trace for each restriction, by its canonical name, for any HookedTransformer at its own weights.
 
-    Of the loss's mean over rows and positions, so an estimate for the text that the rows are drawn from. tokens: rows
-    that are independent draws of it. group: rows that share their probes (more than 1 pays where a device is idle
-    otherwise). probes: for each group. se: over groups. A value depends on the other restrictions within its error,
-    for their parameters share the probes. Raises ValueError for data or weights that cannot be run, and for rows that
-    are not two groups or more of equal size.
+    The loss is the mean over rows and positions, so this is an estimate for the text that the rows are drawn from.
+
+    Arguments:
+
+        tokens        rows [row, pos] that are independent draws of the text
+        restrictions  the parameters whose traces are asked for, as in `llc.sample`
+        seed          an integer; it decides the probes
+        group         how many rows share their probes (more than 1 pays where a device is idle otherwise)
+        probes        how many probes each group has
+
+    Standard errors are over groups. A value depends on the other restrictions within its error, for their parameters
+    share the probes. Raises ValueError for data or weights that cannot be run, and for rows that are not two groups or
+    more of equal size.
     """
     if group < 1 or probes < 1:
         raise ValueError(f"group={group}, probes={probes}: both must be at least 1")
@@ -71,26 +79,26 @@ def hessian_trace(
 def probed(
     model: HookedTransformer, tokens: Tokens, restrictions: Sequence[Restriction], probe: Mapping[str, Tensor]
 ) -> Float[np.ndarray, " restriction"]:
-    """sum over i in S of v_i (H v)_i for each restriction S; probe v: values of some of the model's parameters.
+    """The sum over i in S of v_i (H v)_i for each restriction S, with the probe v: values for some of the parameters.
 
     Summed over the unit vectors of S it is the trace itself.
     """
     product = hessian_product(model, tokens, probe)
     products = {name: (probe[name] * product[name]).double() for name in probe}
-    return np.array([one.flat(products).sum().item() for one in restrictions])
+    return np.array([restriction.flat(products).sum().item() for restriction in restrictions])
 
 
 def hessian_product(model: HookedTransformer, tokens: Tokens, direction: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """H v by differentiating twice, H the Hessian over the parameters that `direction` v names.
+    """H v by differentiating twice, where H is the Hessian over the parameters that `direction` v names.
 
-    Through the model's own forward: the attention of `losses.predictor` has a first derivative only.
+    It runs the model's own forward, for the attention of `losses.predictor` has a first derivative only.
     """
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
     varied = {name: weights[name].detach().requires_grad_() for name in direction}
     tokens = tokens.to(next(iter(weights.values())).device)
     with torch.enable_grad():
         predictions = torch.func.functional_call(model, weights | varied, (tokens,))[:, :-1]
-        loss = F.cross_entropy(predictions.flatten(0, 1), tokens[:, 1:].flatten())
+        loss = F.cross_entropy(by_token(predictions), tokens[:, 1:].flatten())
         gradient = torch.autograd.grad(loss, list(varied.values()), create_graph=True, materialize_grads=True)
         along = torch.stack([(g * v).sum() for g, v in zip(gradient, direction.values(), strict=True)]).sum()
         products = torch.autograd.grad(along, list(varied.values()), materialize_grads=True)
@@ -102,23 +110,23 @@ def random_signs(
 ) -> dict[str, Tensor]:
     """A probe over all of the restrictions' parameters: 1 or -1 with equal chances, 0 for those of no restriction."""
     probe = {name: torch.zeros_like(weights[name]) for name in parameters(restrictions)}
-    for one in restrictions:
-        signs = 2 * torch.randint(2, (one.dimension,), generator=draws) - 1
-        probe = one.put(probe, signs.to(next(iter(probe.values()))))
+    for restriction in restrictions:
+        signs = 2 * torch.randint(2, (restriction.dimension,), generator=draws) - 1
+        probe = restriction.put(probe, signs.to(next(iter(probe.values()))))
     return probe
 
 
 def parameters(restrictions: Sequence[Restriction]) -> list[str]:
-    """Names of the parameters that the restrictions lie in, each once; raises ValueError without restrictions."""
+    """The names of the parameters that the restrictions lie in, each once; raises ValueError without restrictions."""
     if not restrictions:
         raise ValueError("no restriction is given: name one or more, such as L0H1")
-    return list(dict.fromkeys(name for one in restrictions for name, _ in one.parts))
+    return list(dict.fromkeys(name for restriction in restrictions for name, _ in restriction.parts))
 
 
 def over_samples(
     samples: Float[np.ndarray, "sample restriction"], restrictions: Sequence[Restriction]
 ) -> dict[str, Curvature]:
-    """Means of independent samples with their standard errors."""
+    """The mean of independent samples with its standard error, for each restriction."""
     errors = samples.std(axis=0, ddof=1) / np.sqrt(len(samples))
     means = samples.mean(axis=0)
-    return {one.name: Curvature(float(means[i]), float(errors[i])) for i, one in enumerate(restrictions)}
+    return {each.name: Curvature(float(means[i]), float(errors[i])) for i, each in enumerate(restrictions)}

@@ -1,7 +1,7 @@
-"""Losses that a chain samples with, in nats: a name, what all chains share of a minibatch, and the mean.
+"""Losses that a chain samples with, in nats.
 
-A loss is a function of a model's predictions [batch, predicted, d_vocab]: entry [b, i] is the logits for
-tokens[b, i + 1]. What does not depend on the varied weights (a reference model's predictions) is prepared once a
+A loss is a mean over a model's predictions [batch, predicted, d_vocab], of which entry [b, i] is the logits for
+tokens[b, i + 1]. What does not depend on the varied weights (a reference model's predictions) is prepared once for a
 minibatch.
 """
 
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformer
@@ -19,40 +20,45 @@ from ablations import forward
 
 Tokens = Int64[Tensor, "row pos"]
 Predictions = Float[Tensor, "batch predicted vocab"]
+Predictor = Callable[[Mapping[str, Tensor], Tokens], Predictions]  # (weights, tokens) -> predictions
 
 
 class Loss(NamedTuple):
-    """`name` goes into traces and keys: two losses of one name must be the same function."""
+    """A loss in two steps: what all chains share of a minibatch, and the mean over its predictions.
+
+    The name goes into traces and keys, so two losses of one name must be the same function.
+    """
 
     name: str
     prepare: Callable[[Tokens, np.ndarray], Any]  # (minibatch, its row numbers in the data set) -> what `mean` needs
-    mean: Callable[[Predictions, Any], Tensor]
+    mean: Callable[[Predictions, Any], Tensor]  # (predictions, what was prepared) -> the loss, a scalar
 
 
 class Targets(NamedTuple):
-    """What predictions are held against."""
+    """The text's own tokens, which predictions are compared with."""
 
     tokens: Int64[Tensor, "batch predicted"]
     weights: Float[Tensor, "batch predicted"] | None  # None: every token counts the same
 
 
 class SoftTargets(NamedTuple):
-    """A reference model's predictions."""
+    """The predictions of a reference model, which predictions are compared with."""
 
     probabilities: Predictions
     entropy: Float[Tensor, ""]  # their mean entropy, subtracted so that the loss is the KL divergence
 
 
 def next_token() -> Loss:
-    """Mean cross-entropy of the next token: the loss of a weight- or data-refined LLC."""
+    """The mean cross-entropy of the next token in nats: the loss of a weight- or data-refined LLC."""
     return Loss("next-token", lambda batch, rows: Targets(batch[:, 1:], None), cross_entropy)
 
 
 def weighted(weights: Float[Tensor, "row predicted"], name: str) -> Loss:
-    """The same with a weight for each predicted token of the data set: sum(weight * loss) / number of tokens.
+    """The next-token loss with weights for all predicted tokens of the data set: sum(weight * loss) / number of tokens.
 
-    weights[row, i] belongs to tokens[row, i + 1]. Not normalised, so that weights of 1 give the plain loss and a
-    susceptibility's reweighting keeps its scale. The name must tell these weights from others.
+    weights[row, i] belongs to tokens[row, i + 1]. They are not normalised, so that weights of 1 give the plain loss and
+    a susceptibility's reweighting keeps its scale. The name must tell these weights from others. Raises ValueError for
+    weights that are not finite.
     """
     if not torch.isfinite(weights).all():
         raise ValueError("per-token weights are not all finite: use 0 for tokens that should not count")
@@ -64,11 +70,29 @@ def weighted(weights: Float[Tensor, "row predicted"], name: str) -> Loss:
 
 
 def kl_to(reference: HookedTransformer, name: str = "reference") -> Loss:
-    """KL(reference || model), mean over predicted tokens: the loss of an LLC refined by a reference model.
+    """KL(reference || model) in nats, mean over predicted tokens: the loss of an LLC refined by a reference model.
 
     Its gradient is that of the cross-entropy with the reference's predictions as soft labels. The center is no minimum
     of it, so negative estimates are legitimate; they are reported as they are. The papers leave the direction open
-    (paper configurations only say that a KL divergence was used): this one keeps the reference as the truth.
+    (their configurations only say that a KL divergence was used): this one keeps the reference as the truth.
+
+    Arguments:
+
+        reference  any HookedTransformer with the same vocabulary; its weights are read now and stay as they are
+        name       what the reference is called in traces and keys; it must tell this reference from others
+
+    Example:
+
+        >>> import torch
+        >>> from transformer_lens import HookedTransformer, HookedTransformerConfig
+        >>> from llc import QUICK, health, kl_to, sample
+        >>> sizes = {"d_model": 16, "n_ctx": 12, "d_head": 4, "n_heads": 4, "d_vocab": 20, "attn_only": True}
+        >>> one_layer, model = (HookedTransformer(HookedTransformerConfig(n_layers=n, seed=0, **sizes)) for n in (1, 2))
+        >>> tokens = torch.randint(20, (32, 12), generator=torch.Generator().manual_seed(0))
+        >>> loss = kl_to(one_layer, "one layer")
+        >>> trace = sample(model, tokens, ["L1H2"], settings=QUICK, seed=0, loss=loss)["L1H2"]
+        >>> trace.attrs["loss"], bool((trace.center_loss > 0).all())
+        ('KL(one layer || model)', True)
     """
     weights = {key: parameter.detach() for key, parameter in reference.named_parameters()}
     predict = predictor(reference)
@@ -83,25 +107,32 @@ def kl_to(reference: HookedTransformer, name: str = "reference") -> Loss:
 
 
 def function(name: str, value: Callable[[Predictions, Tokens], Tensor]) -> Loss:
-    """Any other: value(predictions, minibatch) -> a scalar to be low, e.g. minus a logit difference."""
+    """Any other function as a loss: value(predictions, minibatch) is a scalar, low where the model does well, such as
+    minus a logit difference. The name must tell it from other losses.
+    """
     return Loss(name, lambda batch, rows: batch, value)
 
 
 def cross_entropy(predictions: Predictions, targets: Targets) -> Tensor:
-    """Mean over tokens of -log p(token), times the token's weight."""
-    flat, tokens = predictions.flatten(0, 1), targets.tokens.flatten()
+    """Mean over tokens of -log p(token) in nats, times the token's weight."""
+    flat, tokens = by_token(predictions), targets.tokens.flatten()
     if targets.weights is None:
         return F.cross_entropy(flat, tokens, reduction="none").mean()
     return (F.cross_entropy(flat, tokens, reduction="none") * targets.weights.flatten().to(flat)).mean()
 
 
 def kl_divergence(predictions: Predictions, targets: SoftTargets) -> Tensor:
-    """Mean over tokens of sum_v p_v (log p_v - log q_v), p the targets and q the predictions."""
-    return F.cross_entropy(predictions.flatten(0, 1), targets.probabilities.flatten(0, 1)) - targets.entropy
+    """Mean over tokens of sum_v p_v (log p_v - log q_v) in nats, p the targets and q the predictions."""
+    return F.cross_entropy(by_token(predictions), by_token(targets.probabilities)) - targets.entropy
 
 
-def predictor(model: HookedTransformer) -> Callable[[Mapping[str, Tensor], Tokens], Predictions]:
-    """Predictions as a function of the weights, for any HookedTransformer.
+def by_token(predictions: Predictions) -> Float[Tensor, "token vocab"]:
+    """Predictions of all rows one after another."""
+    return rearrange(predictions, "batch predicted vocab -> (batch predicted) vocab")
+
+
+def predictor(model: HookedTransformer) -> Predictor:
+    """The model's predictions as a function of its weights and tokens, for any HookedTransformer.
 
     Attention-only models run as pure functions of their weights, others through `torch.func.functional_call`.
     """

@@ -21,7 +21,7 @@ WHOLE_DATA = True
 
 
 class State(NamedTuple):
-    """All chains, with the loss and the gradient where they are (None before the first step)."""
+    """The state of all chains, with the loss and its gradient where they are (None before the first step)."""
 
     position: Float[Tensor, "chain dim"]
     center: Float[Tensor, " dim"]
@@ -30,12 +30,12 @@ class State(NamedTuple):
 
 
 def init(center: Float[Tensor, " dim"], num_chains: int) -> State:
-    """Chains that start at the center."""
+    """The state of chains that start at the center."""
     return State(center.repeat(num_chains, 1), center, center.new_ones(()), None)
 
 
 def update(state: State, evaluate: Evaluate, settings: Settings, noise: Noise) -> tuple[State, Info]:
-    """One proposal of every chain."""
+    """Makes one proposal for every chain, and accepts or refuses it."""
     loss, gradient = state.seen or evaluate(state.position)
     start = state.position - state.center
     pull = drift(start, gradient, settings)
@@ -46,11 +46,11 @@ def update(state: State, evaluate: Evaluate, settings: Settings, noise: Noise) -
     log_ratio += log_proposal(end, start, back, settings.lr, state.scale)
     log_ratio -= log_proposal(start, end, pull, settings.lr, state.scale)
     uniform = torch.special.ndtr(noise(1)[:, 0].double())
-    taken = uniform.log() < log_ratio
+    accepted = uniform.log() < log_ratio
     moved = State(
-        position=torch.where(taken[:, None], state.center + end, state.position),
+        position=torch.where(accepted[:, None], state.center + end, state.position),
         center=state.center,
         scale=state.scale,
-        seen=(torch.where(taken, end_loss, loss), torch.where(taken[:, None], end_gradient, gradient)),
+        seen=(torch.where(accepted, end_loss, loss), torch.where(accepted[:, None], end_gradient, gradient)),
     )
     return moved, Info(loss, pull, torch.zeros_like(loss), log_ratio.clamp(max=0).exp())

@@ -1,6 +1,6 @@
 """One minibatch for all heads of a layer: run once with the model's own weights, evaluated for chains of any head.
 
-It is taken in parts (some rows) and groups (some chains), so that what is worked on stays in the cache of a CPU, or
+The work is cut into parts (some rows) and groups (some chains), so that its activations stay in the cache of a CPU, or
 within the memory of a GPU. A group that does not fit in memory is halved.
 """
 
@@ -23,7 +23,7 @@ KEPT = 2**31  # bytes of what all heads share of a minibatch that are kept rathe
 
 @dataclass
 class Room:
-    """How much is done together."""
+    """How much is computed together."""
 
     rows: int  # of a part
     chains: int  # of a group; halved where memory runs out
@@ -31,12 +31,15 @@ class Room:
 
 
 def room(layer: Layer, rows: int, length: int, chains: int, memory: int | None = None) -> Room:
-    """Room for a minibatch of so many rows of this length. memory: bytes; half for what is kept, half for a group."""
+    """How much of a minibatch of `rows` rows of `length` tokens is computed together, for `chains` chains of a head.
+
+    memory: bytes, half of them for what is kept and half for a group; what suits the machine unless given.
+    """
     cfg, item, device = layer.cfg, layer.reader.element_size(), layer.reader.device
     heads = 1 if layer.into_logits else cfg.n_heads
     patterns = 0 if device.type == "cuda" else length  # its attention never holds them
     hidden = 0 if cfg.attn_only or layer.into_logits else 4 * int(cfg.d_mlp or 0)
-    one = item * length * (heads * patterns + 8 * heads * cfg.d_head + 8 * cfg.d_model + hidden)  # a row of a chain
+    row_of_chain = item * length * (heads * patterns + 8 * heads * cfg.d_head + 8 * cfg.d_model + hidden)
     kept = 2 * item * rows * length * layer.reader.shape[1]  # with and without a head
     work, keep = CACHE, KEPT
     if device.type == "cuda":
@@ -44,7 +47,7 @@ def room(layer: Layer, rows: int, length: int, chains: int, memory: int | None =
         work = keep = free // 4
     if memory is not None:
         work, keep = min(work, memory // 2), min(keep, memory // 2)
-    fit = max(1, work // one)
+    fit = max(1, work // row_of_chain)
     together = min(chains, fit)
     parts = math.ceil(rows / max(1, fit // together))
     return Room(math.ceil(rows / parts), together, kept <= keep)
@@ -59,14 +62,14 @@ class Minibatch:
     """Losses and gradients of chains of any head of the layer on these rows."""
 
     def __init__(self, layer: Layer, tokens: Tokens, rows: np.ndarray, loss: Loss, room: Room) -> None:
-        """tokens: the rows themselves; rows: their numbers in the data set."""
+        """Runs the rows with the model's own weights. tokens: the rows; rows: their numbers in the data set."""
         self.layer, self.tokens, self.rows, self.loss, self.room = layer, tokens, rows, loss, room
         self.kept = list(self._run()) if room.keep else None
         self.current: tuple[int, list[tuple[Part, Others, float]]] = (-1, [])
         self.center_loss = sum(part.loss.item() * share for part, share in self._parts())
 
     def evaluate(self, head: int, positions: Positions, gradient: bool = True) -> tuple[PerChain, Positions]:
-        """The mean loss at each position of the head's parameters, and its gradient (NaN when not asked for)."""
+        """The mean loss in nats at each position of the head's parameters, and its gradient (NaN if not asked for)."""
         while True:
             try:
                 return self._evaluate(head, positions.detach(), gradient)
@@ -78,7 +81,7 @@ class Minibatch:
         with torch.set_grad_enabled(gradient):
             weights, folded = head_loss.varied(self.layer, head, positions)
         varied = (*weights, folded)
-        losses, slopes = positions.new_zeros(len(positions)), [torch.zeros_like(weight) for weight in varied]
+        losses, totals = positions.new_zeros(len(positions)), [torch.zeros_like(weight) for weight in varied]
         for part, others, share in self._without(head):
             for group in self._groups(len(positions)):
                 own = [weight[group].detach().requires_grad_(gradient) for weight in varied]
@@ -87,18 +90,18 @@ class Minibatch:
                 losses[group] += share * values.detach()
                 if gradient:
                     gradients = torch.autograd.grad(values.sum(), own, materialize_grads=True)
-                    for slope, added in zip(slopes, gradients, strict=True):
-                        slope[group] += share * added
+                    for total, added in zip(totals, gradients, strict=True):
+                        total[group] += share * added
         if not gradient:
             return losses, torch.full_like(positions, math.nan)
-        return losses, torch.autograd.grad(varied, positions, slopes)[0]
+        return losses, torch.autograd.grad(varied, positions, totals)[0]
 
     def _groups(self, count: int) -> Iterator[slice]:
         for start in range(0, count, self.room.chains):
             yield slice(start, start + self.room.chains)
 
     def _give_way(self, error: RuntimeError) -> None:
-        """Fewer chains together, or the error again."""
+        """Halves the number of chains in a group where memory ran out; raises the error again where it cannot help."""
         if not short_of_memory(error) or self.room.chains == 1:
             raise error
         self.room.chains = max(1, self.room.chains // 2)
@@ -121,6 +124,6 @@ class Minibatch:
 
     def _run(self) -> Iterator[Part]:
         for start in range(0, len(self.rows), self.room.rows):
-            some = slice(start, start + self.room.rows)
-            tokens = self.tokens[some]
-            yield head_loss.part(self.layer, tokens, self.loss.prepare(tokens, self.rows[some]))
+            rows = slice(start, start + self.room.rows)
+            tokens = self.tokens[rows]
+            yield head_loss.run_part(self.layer, tokens, self.loss.prepare(tokens, self.rows[rows]))

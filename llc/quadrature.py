@@ -1,7 +1,8 @@
 """Exact values in one or two dimensions by quadrature, for any loss: of the posterior, and of discretised SGLD.
 
-These stand at the same nbeta and localization (and step) as an estimate. How far they are from the asymptotic
-coefficient is another question: at a singular point lambda(nbeta) misses it by about (m - 1) / log nbeta.
+They are values at the nbeta and localization (and step) of an estimate, which must reach them. How far they are from
+the asymptotic coefficient is another question: at a singular point lambda(nbeta) misses it by about
+(m - 1) / log nbeta.
 """
 
 import math
@@ -14,11 +15,11 @@ from torch import Tensor
 
 from llc.settings import Settings
 
-Function = Callable[[Tensor, Tensor | None], Tensor]  # as for chains.sample_function: positions [point, dim], None
+Function = Callable[[Tensor, Tensor | None], Tensor]  # as in chains.sample_function, without data: (positions, None)
 
 
 def posterior(loss: Function, center: Float[Tensor, " dim"], settings: Settings, half_width: float) -> float:
-    """nbeta E[L(w) - L(w*)] under exp(-nbeta L - (localization / 2) |w - w*|^2), on a square around w*.
+    """nbeta E[L(w) - L(w*)] under exp(-nbeta L - (localization / 2) |w - w*|^2), on a square around w* = center.
 
     Raises ValueError where the square cuts the density off, or the grid cannot resolve it.
     """
@@ -30,6 +31,7 @@ def posterior(loss: Function, center: Float[Tensor, " dim"], settings: Settings,
 
 
 def _posterior(loss: Function, center: Tensor, settings: Settings, half_width: float, count: int) -> float:
+    """`posterior` on a grid of `count` points a side."""
     points, _ = _grid(center, half_width, count)
     rise = (loss(points, None) - loss(center[None], None)).double()
     exponent = -settings.nbeta * rise - settings.localization / 2 * (points - center).square().sum(1)
@@ -42,7 +44,7 @@ def stationary(loss: Function, center: Float[Tensor, " dim"], settings: Settings
     """nbeta E[L(w) - L(w*)] under the stationary law of SGLD with this lr, full gradients: the step's bias included.
 
     The law is a fixed point of w -> w - (lr / 2) U(w) + sqrt(lr) N(0, 1), iterated on a grid finer than the noise,
-    where the trapezoid rule is exact to rounding.
+    where the trapezoid rule is exact to rounding. Raises ValueError where the square cuts the law off.
     """
     count = 1 + 2 * math.ceil(half_width / (0.7 * math.sqrt(settings.lr)))
     points, nodes = _grid(center, half_width, count)
@@ -70,6 +72,7 @@ def stationary(loss: Function, center: Float[Tensor, " dim"], settings: Settings
 
 
 def _grid(center: Tensor, half_width: float, count: int) -> tuple[Tensor, list[Tensor]]:
+    """Points [point, dim] of a square around the center, and the values of each coordinate."""
     if len(center) not in (1, 2):
         raise ValueError(f"{len(center)} dimensions: quadrature is for one or two; use MALA for more")
     nodes = [value + torch.linspace(-half_width, half_width, count, dtype=torch.float64) for value in center.double()]
@@ -77,6 +80,7 @@ def _grid(center: Tensor, half_width: float, count: int) -> tuple[Tensor, list[T
 
 
 def _check_edge(weight: Tensor, points: Tensor, center: Tensor, half_width: float) -> None:
+    """Raises ValueError for a density that is not negligible at the edge of the square."""
     at_edge = ((points - center).abs() > 0.999 * half_width).any(1)
     share = float(weight[at_edge].max() / weight.max())
     if not np.isfinite(share) or share > 1e-9:

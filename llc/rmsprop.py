@@ -25,7 +25,7 @@ DAMPING = 0.5  # bounds G: no parameter steps more than about 1 / DAMPING times 
 
 
 class State(NamedTuple):
-    """All chains, each with a preconditioner of its own."""
+    """The state of all chains, each with a preconditioner of its own."""
 
     position: Float[Tensor, "chain dim"]
     center: Float[Tensor, " dim"]
@@ -35,13 +35,13 @@ class State(NamedTuple):
 
 
 def init(center: Float[Tensor, " dim"], num_chains: int) -> State:
-    """Chains that start at the center with G = 1."""
+    """The state of chains that start at the center with G = 1."""
     position = center.repeat(num_chains, 1)
     return State(position, center, torch.ones_like(position), torch.zeros_like(position), 0)
 
 
 def update(state: State, evaluate: Evaluate, settings: Settings, noise: Noise) -> tuple[State, Info]:
-    """One step of every chain."""
+    """Makes one step of every chain; the preconditioner adapts before it during burn-in."""
     loss, gradient = evaluate(state.position)
     if state.steps < settings.num_burnin:
         state = _adapt(state, gradient)
@@ -53,6 +53,7 @@ def update(state: State, evaluate: Evaluate, settings: Settings, noise: Noise) -
 
 
 def _adapt(state: State, gradient: Tensor) -> State:
+    """Updates the mean squared gradient and the preconditioner G."""
     square = DECAY * state.square + (1 - DECAY) * gradient.square()
     typical = square.mean(1, keepdim=True).sqrt()
     scale = torch.where(typical > 0, 1 / (square.sqrt() + DAMPING * typical), 1)  # no gradient yet: G = 1

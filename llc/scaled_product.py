@@ -17,7 +17,10 @@ def scaled_product(
     base: Float[Tensor, "token width"],
     bias: Float[Tensor, "pos width"],
 ) -> Float[Tensor, "chain token width"]:
-    """Differentiable in x, weight and scale (None: 1). Tokens are rows of positions, each row with the same bias."""
+    """scale (base + x weight) + bias of each chain, differentiable in x, weight and scale (None: 1).
+
+    Tokens are rows of positions, row after row; each row has the same bias.
+    """
     return _ScaledProduct.apply(x, weight, scale, base, bias)  # type: ignore[no-any-return]
 
 

@@ -1,4 +1,4 @@
-"""What an estimate of a learning coefficient depends on besides model, text and restriction."""
+"""Settings of the sampler: what an estimate depends on besides the model, its loss, the text and the restriction."""
 
 import json
 import math
@@ -7,12 +7,15 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Settings:
-    """Names are devinterp's; the papers write epsilon for lr, n beta for nbeta and gamma for localization."""
+    """Hyperparameters of the chains, by devinterp's names. Raises ValueError for values that cannot be sampled.
 
-    name: str
-    lr: float
-    nbeta: float  # 0 samples the localization alone: the negative control of a calibration
-    localization: float
+    The papers write epsilon for lr, n beta for nbeta and gamma for localization.
+    """
+
+    name: str  # printed with tables and figures
+    lr: float  # step size: the noise of a step has this variance
+    nbeta: float  # inverse temperature; 0 samples the localization alone: the negative control of a calibration
+    localization: float  # strength of the Gaussian around the weights as trained: its variance is 1 / localization
     batch_size: int  # rows of a minibatch
     num_chains: int
     num_draws: int  # per chain, burn-in included
@@ -32,11 +35,12 @@ class Settings:
             )
 
     def to_json(self) -> str:
+        """The settings as JSON, which `from_json` reads and a trace carries."""
         return json.dumps(asdict(self), sort_keys=True)
 
 
 def from_json(text: str) -> Settings:
-    """The settings that a trace carries; raises ValueError for anything else."""
+    """Reads the settings that a trace carries; raises ValueError for text that holds none."""
     try:
         return Settings(**json.loads(text))
     except (TypeError, json.JSONDecodeError) as error:
@@ -66,7 +70,7 @@ QUICK = Settings(
     "QUICK", lr=1e-3, nbeta=30.0, localization=200.0, batch_size=2, num_chains=2, num_draws=70, num_burnin=30
 )
 # Recalibrated on the bundled model: the largest nbeta of a sweep at which the chains are stationary and at most a tenth
-# too hot (benchmarks/results/calibration.json). No nbeta shows a plateau; this one feels the loss most.
+# too hot (benchmarks/results/calibration.json). No nbeta shows a plateau; at this one the loss has the most influence.
 MINI = Settings(
     "MINI", lr=1e-3, nbeta=1000.0, localization=200.0, batch_size=4, num_chains=2, num_draws=70, num_burnin=30
 )

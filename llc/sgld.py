@@ -21,7 +21,7 @@ WHOLE_DATA = False
 
 
 class State(NamedTuple):
-    """All chains."""
+    """The state of all chains."""
 
     position: Float[Tensor, "chain dim"]
     center: Float[Tensor, " dim"]
@@ -29,12 +29,12 @@ class State(NamedTuple):
 
 
 def init(center: Float[Tensor, " dim"], num_chains: int) -> State:
-    """Chains that start at the center."""
+    """The state of chains that start at the center."""
     return State(center.repeat(num_chains, 1), center, center.new_ones(()))
 
 
 def update(state: State, evaluate: Evaluate, settings: Settings, noise: Noise) -> tuple[State, Info]:
-    """One step of every chain."""
+    """Makes one step of every chain."""
     loss, gradient = evaluate(state.position)
     pull = drift(state.position - state.center, gradient, settings)
     step = settings.lr / 2 * pull

@@ -1,21 +1,21 @@
-"""Draws, unreduced, as one xarray Dataset, with all that is needed to take them again.
+"""Traces: the draws of chains, unreduced, as one xarray Dataset with all that is needed to sample them again.
 
-Dims: chain, draw, and check (every fifth draw, at which more is measured). Variables:
+Dims are chain, draw, and check (every fifth draw, at which more is measured). Variables are
 
-    loss [chain, draw]          L_batch(w_t), before the step that uses this batch
-    center_loss [draw]          L_batch(w*), the same batch
+    loss [chain, draw]          L_batch(w_t) in nats, before the step that uses this batch
+    center_loss [draw]          L_batch(w*) in nats, on the same batch
     virial [chain, draw]        D.U - (lr / 4) U.G.U with D = w - w*, U the drift; its stationary mean is the dimension
     heat [chain, draw]          (lr / 4) U.G.U, what the finite step and the minibatch noise add to E[D.U]
     distance [chain, draw]      |w_t - w*|
-    acceptance [check]          Metropolis's probability of the step made there, of one chain after the other
+    acceptance [check]          probability that Metropolis accepts the step made there, one chain after the other
     second_rise [chain, check]  the loss rise after that step on its own batch: a second batch for the next draw
-    noise_rise [check]          the loss rise of w* +- N(0, 1 / localization), mean of the pair
+    noise_rise [check]          the loss rise at w* +- N(0, 1 / localization), mean of the pair
     key_bias [chain, draw]      |b_K - b_K*|^2 of the head, where nothing but the localization moves b_K
     observable_NAME [chain, draw]  the rise of another loss along the chain: never an LLC
 
-A diverged chain is NaN from its first non-finite draw on. Attributes: kernel, loss, restriction, path
-(fast or general),
-dimension, key_biases (how many), settings (JSON), seed, fingerprints of weights and data.
+A diverged chain is NaN from its first non-finite draw on. Attributes are kernel, loss, restriction, path (fast or
+general, and why), dimension (parameters that vary), key_biases (how many), settings (JSON), seed, and fingerprints of
+weights and data.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ CHECKED = ("acceptance", "second_rise", "noise_rise")
 
 
 class Recorder:
-    """The chains of one restriction, advanced draw by draw; every engine drives the same one."""
+    """The chains of one restriction, advanced draw by draw, and what was measured of them; both paths use it."""
 
     def __init__(
         self,
@@ -46,7 +46,9 @@ class Recorder:
         attrs: Mapping[str, object],
         key_bias: Int64[Tensor, " bias"] | None = None,
     ) -> None:
-        """attrs names what is sampled ("restriction" takes part in the noise); key_bias are places in the vector."""
+        """Starts the chains at the center. attrs: what is sampled, of which "restriction" takes part in the noise.
+        key_bias: where in the vector the key biases are that only the localization moves.
+        """
         self.center, self.kernel, self.settings, self.key_bias = center, kernel, settings, key_bias
         self.attrs = {
             **attrs,
@@ -60,19 +62,19 @@ class Recorder:
         self.generators = [generator(seed, f"noise {name} {chain}") for chain in range(settings.num_chains)]
         self.baseline = generator(seed, f"baseline {name}")
         self.state = kernel.init(center, settings.num_chains)
-        # whole from the start: small arrays kept between large ones would keep the allocator from reusing their room
+        # of full length from the start: small arrays between large ones would keep the allocator from reusing memory
         self.records: dict[str, np.ndarray] = {}
         self.draws = 0
 
     def noise(self, size: int) -> Float[Tensor, "chain size"]:
-        """Standard normals, each chain from its own stream."""
-        drawn = [torch.randn(size, generator=g, dtype=self.center.dtype) for g in self.generators]
+        """Standard normals, for each chain from a stream of its own."""
+        drawn = [torch.randn(size, generator=stream, dtype=self.center.dtype) for stream in self.generators]
         return torch.stack(drawn).to(self.center.device)
 
     def draw(
         self, center_loss: float, evaluate: Evaluate, observables: Mapping[str, Float[Tensor, " chain"]] | None = None
     ) -> None:
-        """Measures every chain on this minibatch, then moves it."""
+        """Measures every chain on this minibatch, then makes its step."""
         before = self.state
         displacement = before.position - self.center
         self.state, info = self.kernel.update(before, evaluate, self.settings, self.noise)
@@ -93,6 +95,7 @@ class Recorder:
         self.draws += 1
 
     def _check(self, before: object, info: Info, center_loss: float, evaluate: Evaluate) -> None:
+        """Measures what is measured at every fifth draw only."""
         spread = self.settings.localization**-0.5 if self.settings.localization else float("nan")
         shift = spread * torch.randn(self.center.shape, generator=self.baseline, dtype=self.center.dtype)
         pair = torch.stack([self.center + shift.to(self.center.device), self.center - shift.to(self.center.device)])
@@ -106,6 +109,7 @@ class Recorder:
             self._record("acceptance", info.acceptance.mean())
 
     def _record(self, name: str, values: Tensor | np.ndarray) -> None:
+        """Keeps what was measured at this draw, or check."""
         array = values.detach().cpu().double().numpy() if isinstance(values, Tensor) else values
         checked = name in CHECKED
         if name not in self.records:
@@ -115,12 +119,14 @@ class Recorder:
 
     @staticmethod
     def _checks(draws: int) -> np.ndarray:
+        """The draws at which more is measured."""
         return np.arange(CHECK_EVERY // 2, draws, CHECK_EVERY)
 
     def trace(self) -> xr.Dataset:
-        """What was drawn so far."""
+        """The trace of the draws so far."""
         checks = self._checks(self.draws)
-        arrays = {n: v[..., : len(checks) if n in CHECKED else self.draws] for n, v in self.records.items()}
+        lengths = {name: len(checks) if name in CHECKED else self.draws for name in self.records}
+        arrays = {name: values[..., : lengths[name]] for name, values in self.records.items()}
         per_draw = [values for name, values in arrays.items() if values.ndim == 2 and name not in CHECKED]
         finite = np.logical_and.accumulate(np.isfinite(per_draw).all(0), axis=1)
         variables = {}
@@ -132,22 +138,22 @@ class Recorder:
 
 
 def kernel_name(kernel: Kernel) -> str:
-    """The sampler's module, without its package."""
+    """The name of the sampler's module, without its package."""
     return kernel.__name__.rpartition(".")[2]  # type: ignore[attr-defined]
 
 
 def generator(seed: int, purpose: str) -> torch.Generator:
-    """One stream of noise."""
+    """The stream of noise for one purpose."""
     return torch.Generator().manual_seed(derived_seed(seed, purpose))
 
 
 def derived_seed(seed: int, purpose: str) -> int:
-    """Independent integer seeds from one."""
+    """An integer seed for one purpose, independent of those for others."""
     return int.from_bytes(hashlib.sha256(f"{seed} {purpose}".encode()).digest()[:8], "big") >> 1
 
 
 def fingerprint(*tensors: Tensor) -> str:
-    """Short sha256 of tensors: their types, shapes and bytes."""
+    """The first 16 digits of a sha256 over the tensors' types, shapes and bytes."""
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())

@@ -262,3 +262,5 @@ def test_bigram_losses_are_the_sums_they_are_called() -> None:
     best = ngrams.bigram_losses(own, after, table)
     np.testing.assert_allclose(best["cross_entropy"], best["entropy"], rtol=1e-9)
     assert (found["cross_entropy"] > best["entropy"]).all()
+    nothing = ngrams.bigram_losses(uniform[:0], after[:0], table)
+    assert {(values.shape, values.dtype) for values in nothing.values()} == {((0,), np.dtype(np.float64))}

@@ -98,7 +98,7 @@ def test_losses_and_gradients_are_exact(overrides: dict) -> None:
     tokens, rows, loss = torch.randint(50, (3, length)), np.arange(3), losses.next_token()
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
     for layer in range(model.cfg.n_layers):
-        shared = head_loss.layer(forward.weights_of(model), model.cfg, layer)
+        shared = head_loss.prepare_layer(forward.weights_of(model), model.cfg, layer)
         pieces = [Minibatch(shared, tokens, rows, loss, Room(*room)) for room in ((1, 1, False), (2, 3, True))]
         center = loss.mean(model(tokens)[:, :-1], loss.prepare(tokens, rows)).item()
         for head in range(model.cfg.n_heads):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformer_lens import HookedTransformer
 
+from ablations.not_measurable import NotMeasurable
 from llc import gauge
 from tests.conftest import make_model
 
@@ -131,7 +132,7 @@ def test_the_model_and_the_global_generator_stay_as_they_are() -> None:
 def test_models_that_cannot_be_rescaled_are_refused(settings: dict, message: str) -> None:
     model = make_model(**settings)
     for change in (gauge.balanced, lambda refused: gauge.random_gauge(refused, 0)):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(NotMeasurable, match=message):
             change(model)
 
 
@@ -139,5 +140,5 @@ def test_heads_without_full_rank_and_wrong_spreads_are_refused(model) -> None:
     with pytest.raises(ValueError, match=r"spread=0\.5"):
         gauge.random_gauge(model, 0, spread=0.5)
     model.blocks[1].attn.W_V.data[2, :, 3] = 0
-    with pytest.raises(ValueError, match=r"W_V, W_O of L1H2 .* full rank"):
+    with pytest.raises(NotMeasurable, match=r"W_V, W_O of L1H2 .* full rank"):
         gauge.balanced(model)

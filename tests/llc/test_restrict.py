@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ablations import forward
+from ablations.not_measurable import NotMeasurable
 from llc import restrict
 from llc.settings import PAPER, from_json
 from tests.conftest import make_model
@@ -62,7 +63,7 @@ def test_unknown_and_double_selections_are_refused(model, wrong: str) -> None:
 def test_heads_that_share_keys_are_refused_and_their_layer_is_not() -> None:
     model = make_model(n_heads=4, n_key_value_heads=2)
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
-    with pytest.raises(ValueError, match="share keys"):
+    with pytest.raises(NotMeasurable, match="share keys"):
         restrict.parse("L0H1", weights, model.cfg)
     assert restrict.parse("L0", weights, model.cfg).dimension == 24 * 6 * (4 + 2 + 2 + 4) + 6 * (4 + 2 + 2)
 

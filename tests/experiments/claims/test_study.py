@@ -7,6 +7,7 @@ import pytest
 import torch
 import xarray as xr
 
+from ablations.names import parse_head
 from ablations.not_measurable import NotMeasurable
 from experiments import runs
 from experiments.claims import compute
@@ -187,3 +188,23 @@ def test_what_a_text_does_not_allow_is_left_to_the_finding_and_other_failures_ar
     compute._run_possible(jobs[:2], executors.Here(), "test")
     with pytest.raises(JobsFailed, match="3 of 3 jobs failed"):
         compute._run_possible(jobs, executors.Here(), "test")
+
+
+def misname(folder: Path) -> None:
+    parse_head("nonsense")
+
+
+def test_another_value_error_is_not_taken_for_what_a_text_does_not_allow(tmp_path: Path) -> None:
+    no_brackets = Job(refuse, (tmp_path, NotMeasurable("no brackets")), 1.0, "no brackets")
+    bug = Job(refuse, (tmp_path, ValueError("a mistake")), 1.0, "a mistake")
+    misnamed = Job(misname, (tmp_path,), 1.0, "no head")
+    for jobs, message in (
+        ([no_brackets, bug], "2 of 2 jobs failed"),
+        ([bug], "Bug: ValueError: a mistake"),
+        ([no_brackets, misnamed], "2 of 2 jobs failed"),
+    ):
+        with pytest.raises(JobsFailed, match=message):
+            compute._run_possible(jobs, executors.Here(), "test")
+    with pytest.raises(ValueError, match="'nonsense' is not a head") as caught:
+        compute._run_possible([misnamed], executors.Here(), "test")
+    assert not isinstance(caught.value, NotMeasurable)

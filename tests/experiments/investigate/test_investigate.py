@@ -1,6 +1,7 @@
 """Investigation and cards of heads: their numbers are those of the cells, their pages need nothing from outside."""
 
 import base64
+import contextlib
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,15 @@ import torch
 import xarray as xr
 
 from ablations.effects import clustered
+from ablations.not_measurable import NotMeasurable
 from circuits import composition
 from experiments import runs
 from experiments.__main__ import main
 from experiments.heldout import ablation_pass, head_types
 from experiments.heldout.head_types import HEAD_TYPES
+from experiments.investigate import head_measures
 from experiments.investigate.investigation import Investigation
+from experiments.investigate.snapshot import Snapshot
 from experiments.measurements.composition import COMPOSITION
 from experiments.measurements.paths import PATHS
 from experiments.measurements.rllc import RLLC
@@ -221,6 +225,32 @@ def test_what_cannot_be_measured_is_said_in_its_place(trained: Path, tmp_path: P
     with pytest.raises(ValueError, match="use more text"):
         _ = short["L1H2"].evidence
     assert "Not measured" in short._repr_html_()
+
+
+def test_a_bug_is_not_said_to_be_unmeasured(inv: Investigation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ValueError that is not NotMeasurable comes out of every place that says what cannot be measured."""
+    fresh = Investigation(inv.run, out=inv.snapshot.cells.folder, tokens=1500)
+
+    def fails(*arguments: object) -> None:
+        raise ValueError("a mistake")
+
+    def cannot(*arguments: object) -> None:
+        raise NotMeasurable("use more text")
+
+    assert shell.section("title", cannot).endswith("<p>Not measured: use more text.</p>")
+    with pytest.raises(ValueError, match="a mistake"):
+        shell.section("title", fails)
+    assert head_measures._allowed(cannot) == []
+    with pytest.raises(ValueError, match="a mistake"):
+        head_measures._allowed(fails)
+    for error, outcome in ((cannot, contextlib.nullcontext()), (fails, pytest.raises(ValueError, match="a mistake"))):
+        monkeypatch.setattr(Snapshot, "types", property(error))
+        with outcome:
+            assert "use more text" in fresh._repr_html_()
+        with outcome:
+            assert "Not measured: use more text" in fresh["L1H2"]._repr_html_()
+        with outcome:
+            assert "not measured: use more text" in fresh.compare("L1H0", "L1H1")._repr_html_()
 
 
 def test_a_model_of_ones_own_becomes_a_run(trained: Path, tmp_path: Path, corpus_file: Path) -> None:

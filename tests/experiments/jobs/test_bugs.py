@@ -1,5 +1,7 @@
 """What is said of the input is one line; a bug, which may be a ValueError too, keeps its traceback."""
 
+import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +9,15 @@ import pytest
 
 from ablations.names import parse_head
 from ablations.not_measurable import NotMeasurable
+from circuits import scores
 from experiments.__main__ import main
 from experiments.cli import status
+from experiments.cli.calibrate import _nbeta
 from experiments.jobs import executors, runner
 from experiments.jobs.bugs import Bug, is_about_input
 from experiments.jobs.job import Job, JobsFailed
+from experiments.measurements.rllc import _in_gauge
+from tests.conftest import make_model
 
 
 def no_head(folder: Path) -> None:
@@ -26,12 +32,33 @@ def no_number(folder: Path) -> None:
     int("seven")
 
 
+def ill_shaped_in_our_code(folder: Path) -> None:
+    scores.random_rows(np.arange(20), 0, 2, 0)  # calls np.stack on no rows
+
+
+def no_number_in_our_code(folder: Path) -> None:
+    _in_gauge(make_model(), "random seven")  # calls int("seven")
+
+
 def not_measurable(folder: Path) -> None:
     raise NotMeasurable("the text is too short")
 
 
+def told_by_another(folder: Path) -> None:
+    raise ValueError("raised in no file of the program")
+
+
+def told_anew(folder: Path) -> None:
+    _nbeta("seven", 10)  # catches what float() raises, and raises its own
+
+
 @pytest.mark.parametrize(
-    ("function", "about_input"), [(no_head, True), (not_measurable, True), (ill_shaped, False), (no_number, False)]
+    ("function", "about_input"),
+    [
+        *((function, True) for function in (no_head, not_measurable, told_anew)),
+        *((function, False) for function in (ill_shaped, no_number, ill_shaped_in_our_code, no_number_in_our_code)),
+        (told_by_another, False),
+    ],
 )
 def test_only_our_own_raise_speaks_of_the_input(function, about_input: bool, tmp_path: Path) -> None:
     with pytest.raises(ValueError) as caught:
@@ -41,25 +68,35 @@ def test_only_our_own_raise_speaks_of_the_input(function, about_input: bool, tmp
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_jobs_tell_bugs_from_bad_input(workers: int, tmp_path: Path) -> None:
-    def run(function) -> None:
-        jobs = [Job(function, (tmp_path,), 1.0, f"job {number}") for number in range(2)]
-        if not workers:
-            return runner.run_here(jobs, "test")
-        with executors.pool(workers) as executor:
+    with executors.pool(workers) if workers else contextlib.nullcontext(executors.Here()) as executor:
+
+        def run(function: Callable[[Path], None]) -> None:
+            jobs = [Job(function, (tmp_path,), 1.0, f"job {number}") for number in range(2)]
             runner.run(jobs, executor, "test")
 
-    with pytest.raises(ValueError, match="'nonsense' is not a head"):
-        run(no_head)
-    with pytest.raises(NotMeasurable, match="too short"):
-        run(not_measurable)
-    with pytest.raises(JobsFailed, match="Bug: ValueError: all the input arrays") as failed:
-        run(ill_shaped)
-    assert all(isinstance(error, Bug) for error in failed.value.errors)
+        with pytest.raises(ValueError, match="'nonsense' is not a head"):
+            run(no_head)
+        with pytest.raises(NotMeasurable, match="too short"):
+            run(not_measurable)
+        for function, message in (
+            (ill_shaped, "all the input arrays"),
+            (ill_shaped_in_our_code, "need at least one array"),
+            (no_number_in_our_code, "invalid literal for int"),
+            (told_by_another, "raised in no file of the program"),
+        ):
+            with pytest.raises(JobsFailed, match=f"Bug: ValueError: {message}") as failed:
+                run(function)
+            assert all(isinstance(error, Bug) and error.__cause__ for error in failed.value.errors)
 
 
 def test_a_bug_in_a_verb_is_no_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     assert main(["status", str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith("error: ")
     monkeypatch.setattr(status, "run", lambda arguments: ill_shaped(tmp_path))
-    with pytest.raises(ValueError, match="all the input arrays"):
+    with pytest.raises(ValueError, match="all the input arrays") as caught:
         main(["status", str(tmp_path)])
+    assert caught.traceback[-1].name == "ill_shaped" and capsys.readouterr().err == ""
+    monkeypatch.setattr(status, "run", lambda arguments: no_head(tmp_path))
+    assert main(["status", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: 'nonsense' is not a head") and said.count("\n") == 1

@@ -16,12 +16,24 @@ from experiments.measurements.scores import SCORES
 from experiments.results import keys
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
+from experiments.results.kind import PARTS_OF_EVERY_KEY
 from experiments.results.plan import Plan, default_plan
 from experiments.runs.adopt import adopt
 from experiments.runs.run import Run, open_run
-from tests.conftest import make_model
+from tests.conftest import GPT2, PYTHIA, make_model
 
 WORDS = 49
+STANDARD = {"positional_embedding_type": "standard"}
+# Two configurations, by what differs in them: models with the same weights that compute something else.
+CORRECTED: dict[str, tuple[dict, dict]] = {
+    "eps": ({}, {"eps": 0.5}),
+    "scale of attention": ({}, {"attn_scale": 1.0}),
+    "norm": ({"normalization_type": None}, {"normalization_type": "LNPre"}),
+    "positions": ({}, STANDARD),
+    "base of rotary positions": (PYTHIA | {"rotary_dim": 4}, PYTHIA | {"rotary_dim": 4, "rotary_base": 100}),
+    "activation": (GPT2, GPT2 | {"act_fn": "relu"}),
+    "parallel MLPs": (GPT2 | STANDARD, GPT2 | STANDARD | {"parallel_attn_mlp": True}),
+}
 
 
 def tokenizer(first: int = 0) -> Tokenizer:
@@ -42,11 +54,16 @@ def scaled(factor: float) -> HookedTransformer:
     return model
 
 
+def write_words(path: Path, seed: int) -> None:
+    """Documents of random words; those of any two seeds take as many bytes."""
+    draws = np.random.default_rng(seed)
+    documents = (" ".join(f"w{n}" for n in draws.permutation(np.arange(80) % WORDS)) for _ in range(300))
+    path.write_text("\n\n\n".join(documents))
+
+
 @pytest.fixture
 def text(tmp_path: Path) -> str:
-    draws = np.random.default_rng(0)
-    documents = (" ".join(f"w{n}" for n in draws.permutation(np.arange(80) % WORDS)) for _ in range(300))
-    (tmp_path / "words.txt").write_text("\n\n\n".join(documents))
+    write_words(tmp_path / "words.txt", 0)
     return f"text:{tmp_path / 'words.txt'}"
 
 
@@ -81,6 +98,28 @@ def test_another_model_in_the_same_folder_is_measured_anew(what: str, put, tmp_p
     assert loss(again, tmp_path / "results") == first  # the control: what is the same is read, whatever came between
 
 
+@pytest.mark.parametrize("what", CORRECTED)
+def test_a_configuration_that_is_corrected_is_measured_anew(what: str, put, tmp_path: Path) -> None:
+    before, after = CORRECTED[what]
+    old = put(make_model(0, **before))
+    weights, first = old.model_digest(60), loss(old, tmp_path / "results")
+    corrected = put(make_model(0, **after))
+    assert corrected.model_digest(60) == weights
+    assert loss(corrected, tmp_path / "results") == loss(corrected, tmp_path / "new")
+    assert abs(loss(corrected, tmp_path / "results") - first) > 1e-6
+    assert loss(put(make_model(0, **before)), tmp_path / "results") == first  # the control: what is the same is read
+
+
+def test_a_text_that_is_replaced_is_measured_anew(put, tmp_path: Path) -> None:
+    run = put(make_model(0))
+    first = loss(run, tmp_path / "results")
+    write_words(tmp_path / "words.txt", 1)
+    assert loss(run, tmp_path / "results") == loss(run, tmp_path / "new") != first
+    write_words(tmp_path / "words.txt", 0)
+    assert loss(run, tmp_path / "results") == first  # the control: what is the same is read
+    assert len(list((tmp_path / "results/cells").iterdir())) == 2
+
+
 def test_what_was_measured_is_read_under_any_folder_and_name(put, tmp_path: Path) -> None:
     run = put(make_model(0))
     first = loss(run, tmp_path / "results")
@@ -93,6 +132,7 @@ def test_every_part_of_a_key_tells_cells_apart(put) -> None:
     run = put(make_model(0))
     inputs = Inputs(run, small_plan(run))
     base = keys.key(inputs, SCORES, 60, {})
+    assert {*base} == PARTS_OF_EVERY_KEY
     assert base == keys.key(Inputs(run, small_plan(run)), SCORES, 60, {})
     assert str(run.folder) not in str(base) and run.name not in str(base.values())
     assert keys.key(inputs, replace(SCORES, version=(*SCORES.version, 1)), 60, {}) != base
