@@ -12,12 +12,13 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from experiments.claims.study import Study
-from experiments.claims.survival import SHUFFLES, survival
-from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
+from experiments.claims.survival import not_applicable, survival
+from experiments.claims.verdict import Claim, Control, Finding, verdict_of_interval
 from experiments.measurements.variants import MAIN, SURVIVAL
 from experiments.results.cells import Cells
 from experiments.statistics.clusters import Method, RandTest, Scaling, cluster, summed_rand
 from experiments.statistics.permutation import permuted, smallest_detectable
+from experiments.statistics.shuffles import SHUFFLES, median_of_shuffles
 
 CLAIM = Claim(
     number=2,
@@ -44,11 +45,12 @@ class Group(NamedTuple):
 
     @property
     def testable(self) -> bool:
+        """Whether there are at least two types with two heads."""
         return int((np.unique(self.types, return_counts=True)[1] >= 2).sum()) >= 2
 
 
 def find(study: Study) -> Finding:
-    """Types at the end of training, curves of all checkpoints that were sampled."""
+    """Types are those at the end of training, curves of all checkpoints that were sampled."""
     every = [group for cells in study.cells for group in groups(study, cells)]
 
     def holds(way: str) -> bool | None:
@@ -74,9 +76,9 @@ def groups(study: Study, cells: Cells, way: str = MAIN) -> list[Group]:
     kept = active & np.isfinite(curves).all(1)
     by_layer = []
     for layer in np.unique(layers).tolist():
-        here = kept & (layers == layer)
-        of_heads = np.array([type_of[name] for name in names[here].tolist()], dtype=str)
-        by_layer.append(Group(cells.run.name, layer, names[here].tolist(), of_heads, curves[here].astype(float)))
+        inside = kept & (layers == layer)
+        of_heads = np.array([type_of[name] for name in names[inside].tolist()], dtype=str)
+        by_layer.append(Group(cells.run.name, layer, names[inside].tolist(), of_heads, curves[inside].astype(float)))
     return by_layer
 
 
@@ -88,12 +90,12 @@ def clusters(group: Group, method: Method = "k-means", scaling: Scaling = "raw")
 
 @lru_cache(maxsize=1024)
 def _clustered(curves: bytes, count: int, k: int, method: Method, scaling: Scaling) -> tuple[int, ...]:
-    """The same curves are held against types, shuffled types, and those of other sets of groups."""
+    """Clusters are kept, since the same curves are held against types, shuffled types, and those of other groups."""
     return tuple(cluster(np.frombuffer(curves).reshape(count, -1), k, method, scaling).tolist())
 
 
 def rand(groups: Sequence[Group], method: Method = "k-means", scaling: Scaling = "raw") -> RandTest:
-    """Clusters against types, over groups; types permuted within each."""
+    """The test of clusters against types over groups; types are permuted within each."""
     return summed_rand([(clusters(group, method, scaling), group.types) for group in groups])
 
 
@@ -105,7 +107,7 @@ def worst(groups: Sequence[Group]) -> RandTest:
 def judge(
     every: Sequence[Group], judged: Sequence[str], untrained: Sequence[Group], survives: dict[str, str]
 ) -> Finding:
-    """every: groups of all runs; judged: the runs whose groups the verdict comes from; untrained: step 0 alone."""
+    """The finding. every: groups of all runs; judged: the runs that the verdict comes from; untrained: step 0 alone."""
     used = _usable([group for group in every if group.run in judged])
     test = worst(used) if used else None
     controls = _controls(used, _usable(untrained))
@@ -124,15 +126,10 @@ def judge(
         f"{len({g.run for g in used})} seeds ({', '.join(dict.fromkeys(g.run for g in used))})",
         smallest_detectable=f"a mean index of {limits.critical / len(used):.2f}" if limits else "none",
         controls=controls,
-        survives=survives if used else dict.fromkeys(SURVIVAL, "not applicable"),
+        survives=survives if used else not_applicable(),
         details=_details(every, used),
         diagnosis=_diagnosis(every, used, judged),
-        verdict=verdict(
-            testable=bool(used),
-            met=met,
-            opposite=opposite(interval, 0.0) and not met,
-            control_fired=any(control.fired for control in controls),
-        ),
+        verdict=verdict_of_interval(testable=bool(used), met=met, interval=interval, controls=controls),
     )
 
 
@@ -150,8 +147,9 @@ def _interval(test: RandTest) -> tuple[float, float]:
 def _controls(used: Sequence[Group], untrained: Sequence[Group]) -> tuple[Control, ...]:
     controls = []
     if used:
-        tests = [worst([_shuffled(group, place) for group in used]) for place in range(SHUFFLES)]
-        middle = sorted(tests, key=lambda test: test.p)[SHUFFLES // 2]
+        middle = median_of_shuffles(
+            lambda seed: worst([_shuffled(group, seed) for group in used]), order=lambda test: test.p
+        )
         name = f"types shuffled within layer and seed (the median of {SHUFFLES})"
         controls.append(Control(name, middle.mean, middle.p, middle.p < ALPHA))
     if untrained:
@@ -178,7 +176,7 @@ def _details(every: Sequence[Group], used: Sequence[Group]) -> dict:
 
 
 def table(groups: Sequence[Group]) -> dict[str, dict[str, dict]]:
-    """Mean index and p, by method and scaling."""
+    """Mean index, p, and the index of each group, by method and scaling."""
     return {method: {scaling: _summary(rand(groups, method, scaling)) for scaling in SCALINGS} for method in METHODS}
 
 
@@ -193,17 +191,17 @@ def _without(group: Group, kind: str) -> Group:
 
 
 def _described(group: Group) -> dict:
-    said: dict = {"run": group.run, "layer": group.layer, "testable": group.testable}
-    said["types"] = dict(zip(group.names, group.types.tolist(), strict=True))
+    description: dict = {"run": group.run, "layer": group.layer, "testable": group.testable}
+    description["types"] = dict(zip(group.names, group.types.tolist(), strict=True))
     if group.testable:
-        said |= {scaling: clusters(group, "k-means", scaling).tolist() for scaling in JUDGED}
-    return said
+        description |= {scaling: clusters(group, "k-means", scaling).tolist() for scaling in JUDGED}
+    return description
 
 
 def _diagnosis(every: Sequence[Group], used: Sequence[Group], judged: Sequence[str]) -> str:
     left_out = [f"{g.run} layer {g.layer}" for g in every if g.run in judged and not g.testable]
-    said = [f"fewer than two types with two heads in {', '.join(left_out)}"] if left_out else []
+    parts = [f"fewer than two types with two heads in {', '.join(left_out)}"] if left_out else []
     if used:
-        parts = {scaling: rand(used, "k-means", scaling) for scaling in JUDGED}
-        said += [f"{scaling} curves: mean index {test.mean:.2f}, p = {test.p:.3g}" for scaling, test in parts.items()]
-    return "; ".join(said)
+        tests = {scaling: rand(used, "k-means", scaling) for scaling in JUDGED}
+        parts += [f"{scaling} curves: mean index {test.mean:.2f}, p = {test.p:.3g}" for scaling, test in tests.items()]
+    return "; ".join(parts)

@@ -9,11 +9,12 @@ from scipy import stats
 
 from circuits import classify
 from experiments.claims.study import Study
-from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
+from experiments.claims.survival import not_applicable
+from experiments.claims.two_layers import need_two_layers
+from experiments.claims.verdict import Claim, Control, Finding, any_fired, opposite, verdict
 from experiments.measurements.induction_heads import INDUCTION_HEADS
 from experiments.measurements.paths import PATHS
 from experiments.measurements.scores import SCORES
-from experiments.measurements.variants import SURVIVAL
 from experiments.results.cells import Cells
 
 CLAIM = Claim(
@@ -55,10 +56,13 @@ class Margin(NamedTuple):
 
 
 def find(study: Study) -> Finding:
+    """What each cut takes in every run, at the end of training and in the untrained model."""
     return judge([cuts_of(study, cells) for cells in study.cells], [cells.run.name for cells in study.judged])
 
 
 def cuts_of(study: Study, cells: Cells) -> Cuts:
+    """What cutting each set of heads from a run's induction heads takes; raises NotMeasurable for one layer."""
+    need_two_layers(cells)
     steps, circuit = cells.run.steps, cells.table(INDUCTION_HEADS).isel(step=0)
     inducing = circuit.attrs["induction"].split("+")
     scores = cells.get(SCORES, steps[-1]).prefix_matching
@@ -87,7 +91,7 @@ def _cuts(name: str, table: xr.Dataset, matching: float) -> Cuts:
 
 
 def _ranks(paths: xr.Dataset, heads: dict) -> dict[str, int]:
-    """Each claimed single path among all paths, by what cutting it costs (1: the most)."""
+    """The rank of each claimed single path among all paths, by what cutting it costs (1: the most)."""
     effect = paths.effect
     return {
         f"{source}->{target}.k": 1
@@ -101,24 +105,24 @@ def margin(run: Cuts, claimed: str) -> Margin:
     """The criterion for a cut: it takes more of the copy gain than any other and alone removes the attention, under
     both methods.
     """
-    at = run.cuts.index(claimed)
+    place = run.cuts.index(claimed)
     margins = []
     for gain, attention in zip(run.gain_lost, run.attention_lost, strict=True):
-        others = np.delete(np.arange(len(run.cuts)), at)
+        others = np.delete(np.arange(len(run.cuts)), place)
         rival = int(others[np.argmax(gain[others].mean(1))])
-        ahead = gain[at] - gain[rival]
+        ahead = gain[place] - gain[rival]
         share = attention.mean(1) / run.attention.mean()
-        rank = 1 + int((gain.mean(1) > gain[at].mean()).sum())
+        rank = 1 + int((gain.mean(1) > gain[place].mean()).sum())
         se = float(ahead.std(ddof=1) / np.sqrt(len(ahead)))
-        own, other = float(share[at]), float(share[others].max())
-        met = rank == 1 and own >= REMOVED > other
-        margins.append(Margin(float(ahead.mean()), se, rank, run.cuts[rival], own, other, met))
-    worst = min(margins, key=lambda one: one.value)
+        own_share, other_share = float(share[place]), float(share[others].max())
+        met = rank == 1 and own_share >= REMOVED > other_share
+        margins.append(Margin(float(ahead.mean()), se, rank, run.cuts[rival], own_share, other_share, met))
+    worst = min(margins, key=lambda by_method: by_method.value)
     return worst._replace(
-        rank=max(one.rank for one in margins),
-        own_share=min(one.own_share for one in margins),
-        other_share=max(one.other_share for one in margins),
-        met=all(one.met for one in margins),
+        rank=max(by_method.rank for by_method in margins),
+        own_share=min(by_method.own_share for by_method in margins),
+        other_share=max(by_method.other_share for by_method in margins),
+        met=all(by_method.met for by_method in margins),
     )
 
 
@@ -128,11 +132,11 @@ def judge(every: list[Cuts], judged: list[str]) -> Finding:
     used = [run for run in every if run.name in judged and run.matching > classify.PREFIX_MATCHING]
     enough = bool(used) and len(used) == len(judged)
     own = [margins[run.name] for run in used]
-    value, se = float(np.mean([one.value for one in own] or [np.nan])), _pooled_se(own)
+    value, se = float(np.mean([of_run.value for of_run in own] or [np.nan])), _pooled_se(own)
     reach = float(stats.norm.ppf(0.975)) * se
     interval = (value - reach, value + reach)
     controls = _controls(used, [run.untrained for run in every if run.untrained]) if enough else ()
-    met = enough and all(one.met for one in own) and interval[0] > 0
+    met = enough and all(of_run.met for of_run in own) and interval[0] > 0
     return Finding(
         claim=CLAIM,
         statistic="copy gain (nats per token) that the claimed cut takes more than the best other set and input, less "
@@ -141,31 +145,33 @@ def judge(every: list[Cuts], judged: list[str]) -> Finding:
         interval=interval if enough else None,
         null=0.0,
         # every cut equally likely to be the largest: all seeds have a rank at most as high as the worst
-        p=float(np.prod([max(one.rank for one in own) / len(run.cuts) for run in used])) if enough else None,
+        p=float(np.prod([max(of_run.rank for of_run in own) / len(run.cuts) for run in used])) if enough else None,
         units=_units(used),
         smallest_detectable=f"{reach:.2f} nats per token (2.5% above 0)" if enough else "none",
         controls=controls,
-        survives=dict.fromkeys(SURVIVAL, "not applicable"),
+        survives=not_applicable(),
         details={run.name: _details(run, margins[run.name]) for run in every},
         diagnosis="; ".join(_sentence(run, margins[run.name]) for run in every),
         verdict=verdict(
             testable=enough,
             met=met,
             opposite=enough and opposite(interval, 0.0),
-            control_fired=any(control.fired for control in controls),
+            control_fired=any_fired(controls),
         ),
     )
 
 
 def _pooled_se(own: list[Margin]) -> float:
-    return float(np.sqrt(sum(one.se**2 for one in own))) / max(1, len(own))
+    """The standard error of the mean over runs, which have sequences of their own."""
+    return float(np.sqrt(sum(of_run.se**2 for of_run in own))) / max(1, len(own))
 
 
 def _controls(used: list[Cuts], untrained: list[Cuts]) -> tuple[Control, ...]:
     """The same heads through their queries; the best set without a previous-token head; the untrained model."""
 
-    def control(name: str, of_runs: list[Margin]) -> Control:
-        return Control(name, float(np.mean([one.value for one in of_runs])), None, all(one.met for one in of_runs))
+    def control(name: str, margins: list[Margin]) -> Control:
+        value = float(np.mean([of_run.value for of_run in margins]))
+        return Control(name, value, None, all(of_run.met for of_run in margins))
 
     queries = [margin(run, run.claimed.removesuffix(".k") + ".q") for run in used]
     controls = [control("the same heads through queries", queries)]

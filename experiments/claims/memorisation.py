@@ -12,14 +12,17 @@ from experiments.claims.final_heads import (
     control,
     covariates,
     joined,
+    of_runs,
     strata,
     summary,
+    untrained,
 )
 from experiments.claims.study import Study
-from experiments.claims.survival import SHUFFLES, survival
-from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
+from experiments.claims.survival import survival
+from experiments.claims.verdict import Claim, Control, Finding, verdict_of_interval
 from experiments.statistics.partial import Partial, partial_spearman
 from experiments.statistics.permutation import permuted, smallest_detectable
+from experiments.statistics.shuffles import SHUFFLES, median_of_shuffles
 
 CLAIM = Claim(
     number=3,
@@ -34,15 +37,14 @@ COUNTS = ("rarefied", "multigrams", "n_grams")  # the first is the claim's
 
 
 def find(study: Study) -> Finding:
-    every = joined(study, study.cells)
-    untrained = [cells for cells in study.cells if study.rllc(cells).step.values[0] == 0]
+    """Final rLLCs and what each head has learned, from all runs."""
+    every, first = joined(study, study.cells), untrained(study)
 
     def holds(way: str) -> bool | None:
         test = correlation(joined(study, study.judged, way))
         return None if test.reason else _met(test)
 
-    without = joined(study, untrained, final=False) if untrained else None
-    return judge(every, [cells.run.name for cells in study.judged], without, survival(FINAL_WAYS, holds))
+    return judge(every, [cells.run.name for cells in study.judged], first, survival(FINAL_WAYS, holds))
 
 
 def multigram(every: xr.Dataset, count: str = COUNTS[0]) -> xr.Dataset:
@@ -52,17 +54,17 @@ def multigram(every: xr.Dataset, count: str = COUNTS[0]) -> xr.Dataset:
 
 
 def correlation(every: xr.Dataset, count: str = COUNTS[0], given: Sequence[str] = COVARIATES) -> Partial:
-    """Correlation of rLLC with a count among multigram heads, within layer and seed, given covariates."""
+    """The correlation of rLLC with a count among multigram heads, within layer and seed, given covariates."""
     used = multigram(every, count)
     x, y = (used[name].values.astype(float) for name in ("rllc", count))
     return partial_spearman(x, y, covariates(used, given), strata(used), smallest=SMALLEST)
 
 
-def judge(every: xr.Dataset, judged: Sequence[str], untrained: xr.Dataset | None, survives: dict[str, str]) -> Finding:
-    """every: `heads` of all runs; judged: the runs that the verdict comes from; untrained: with rLLCs of step 0."""
-    used = _of_runs(every, judged)
+def judge(every: xr.Dataset, judged: Sequence[str], first: xr.Dataset | None, survives: dict[str, str]) -> Finding:
+    """The finding. every: `heads` of all runs; judged: the runs that the verdict comes from; first: rLLCs of step 0."""
+    used = of_runs(every, judged)
     test, count = correlation(used), multigram(every).sizes["unit"]
-    controls, interval = _controls(used, untrained), None if test.reason else test.interval
+    controls, interval = _controls(used, first), None if test.reason else test.interval
     met, testable = _met(test), count >= NEEDED
     limit = smallest_detectable(test.null).critical if len(test.null) else float("nan")
     return Finding(
@@ -80,12 +82,7 @@ def judge(every: xr.Dataset, judged: Sequence[str], untrained: xr.Dataset | None
         survives=survives,
         details=_details(every, used),
         diagnosis=_diagnosis(test, count),
-        verdict=verdict(
-            testable=testable,
-            met=met,
-            opposite=opposite(interval, 0.0) and not met,
-            control_fired=any(control.fired for control in controls),
-        ),
+        verdict=verdict_of_interval(testable=testable, met=met, interval=interval, controls=controls),
     )
 
 
@@ -93,17 +90,12 @@ def _met(test: Partial) -> bool:
     return bool(test.value > 0 and test.p < ALPHA)
 
 
-def _of_runs(every: xr.Dataset, names: Sequence[str]) -> xr.Dataset:
-    return every.isel(unit=np.flatnonzero(np.isin(every.run.values, names)))
-
-
-def _controls(used: xr.Dataset, untrained: xr.Dataset | None) -> tuple[Control, ...]:
-    tests = [correlation(_shuffled(used, seed)) for seed in range(SHUFFLES)]
-    middle = sorted(tests, key=lambda test: test.p)[SHUFFLES // 2]
+def _controls(used: xr.Dataset, first: xr.Dataset | None) -> tuple[Control, ...]:
+    middle = median_of_shuffles(lambda seed: correlation(_shuffled(used, seed)), order=lambda test: test.p)
     controls = [control(f"counts shuffled within layer and seed (the median of {SHUFFLES})", middle, _met(middle))]
-    if untrained is not None:
-        test = correlation(untrained)
-        runs = ", ".join(np.unique(untrained.run.values).tolist())
+    if first is not None:
+        test = correlation(first)
+        runs = ", ".join(np.unique(first.run.values).tolist())
         controls.append(control(f"rLLCs of the untrained model ({runs})", test, _met(test)))
     return tuple(controls)
 
@@ -115,7 +107,7 @@ def _shuffled(used: xr.Dataset, seed: int) -> xr.Dataset:
 
 
 def _details(every: xr.Dataset, used: xr.Dataset) -> dict:
-    runs = {str(run): _of_runs(every, [str(run)]) for run in np.unique(every.run.values)}
+    runs = {str(run): of_runs(every, [str(run)]) for run in np.unique(every.run.values)}
     layers = {
         f"layer {layer}": used.isel(unit=np.flatnonzero(used.layer.values == layer))
         for layer in np.unique(used.layer.values).tolist()
@@ -130,9 +122,9 @@ def _details(every: xr.Dataset, used: xr.Dataset) -> dict:
 
 
 def _diagnosis(test: Partial, count: int) -> str:
-    said = [f"{count} multigram heads, {NEEDED} are needed"] if count < NEEDED else []
+    sentences = [f"{count} multigram heads, {NEEDED} are needed"] if count < NEEDED else []
     if test.reason:
-        said.append(test.reason)
+        sentences.append(test.reason)
     if test.left_out:
-        said.append(f"{test.left_out} heads are alone in their layer")
-    return "; ".join(said)
+        sentences.append(f"{test.left_out} heads are alone in their layer")
+    return "; ".join(sentences)

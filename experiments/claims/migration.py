@@ -19,13 +19,14 @@ from scipy import stats
 from ablations.names import parse_head
 from circuits import mining, multigrams
 from experiments.claims.study import Study, pass_of_types
-from experiments.claims.verdict import Claim, Control, Finding, Verdict, opposite, verdict
+from experiments.claims.survival import not_applicable
+from experiments.claims.verdict import Claim, Control, Finding, Verdict, any_fired, opposite, verdict
 from experiments.heldout import ablation_pass, labelled_tokens, model_multigrams
 from experiments.heldout.text_multigrams import as_patterns, describe
-from experiments.measurements.variants import SURVIVAL, middle_step
+from experiments.measurements.variants import middle_step
 from experiments.results.cells import Cells
 from experiments.statistics.halves import balanced_half
-from experiments.statistics.intervals import TWO_SIDED
+from experiments.statistics.moves import Changes, Votes, clearest, votes
 
 CLAIM = Claim(
     number=10,
@@ -35,7 +36,7 @@ CLAIM = Claim(
     criterion="more in the claimed direction, p < 0.05, with three shown in full",
     figure="migration",
 )
-FEWEST_KNOWN, SHOWN, BEYOND = 50, 3, TWO_SIDED
+FEWEST_KNOWN, SHOWN = 50, 3  # multigrams of a run; moves that are shown in full
 SHUFFLES = 200
 
 
@@ -49,63 +50,20 @@ class Moving(NamedTuple):
     document: Int[np.ndarray, " hit"]
     half: Bool[np.ndarray, " hit"]  # which half of the documents
     target: Int[np.ndarray, " multigram"]
-    said: list[str]  # each multigram as text
+    texts: list[str]  # each multigram as text
 
     @property
     def layer(self) -> Int[np.ndarray, " head"]:
+        """The layer of each head."""
         return np.array([parse_head(name)[0] for name in self.heads])
 
 
-class Changes(NamedTuple):
-    """Late minus early in nats, less each layer's mean; NaN with fewer than 20 completions on the half."""
-
-    value: Float[np.ndarray, "half layer multigram"]
-    se: Float[np.ndarray, "half layer multigram"]
-
-    @property
-    def testable(self) -> Bool[np.ndarray, " multigram"]:
-        return np.isfinite(self.se).all((0, 1))
-
-    def moved(self, source: int) -> Bool[np.ndarray, " multigram"]:
-        """Which multigrams moved from layer `source` to the other, beyond the errors, on both halves."""
-        beyond = np.where(np.isfinite(self.se), BEYOND * self.se, np.inf)
-        fallen, risen = self.value[:, source] < -beyond[:, source], self.value[:, 1 - source] > beyond[:, 1 - source]
-        return np.all(fallen & risen, axis=0)
-
-
-class Votes(NamedTuple):
-    """Targets whose multigrams move, by direction, and the sign test."""
-
-    claimed: int
-    other: int
-
-    @property
-    def p(self) -> float:
-        """One-sided: more in the claimed direction."""
-        return (
-            float(stats.binomtest(self.claimed, self.claimed + self.other, alternative="greater").pvalue)
-            if sum(self)
-            else 1.0
-        )
-
-    @property
-    def share(self) -> float:
-        return self.claimed / sum(self) if sum(self) else float("nan")
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95%, of the share (Clopper and Pearson)."""
-        if not sum(self):
-            return 0.0, 1.0
-        low, high = stats.binomtest(self.claimed, sum(self)).proportion_ci()
-        return float(low), float(high)
-
-
 def find(study: Study) -> Finding:
-    return judge([moving(study, cells) for cells in study.cells], [cells.run.name for cells in study.judged])
+    """The multigrams of the early snapshot of every run, and what each head does for them early and late."""
+    return judge([moving_of(study, cells) for cells in study.cells], [cells.run.name for cells in study.judged])
 
 
-def moving(study: Study, cells: Cells) -> Moving:
+def moving_of(study: Study, cells: Cells) -> Moving:
     """What the multigrams that the model has at the early snapshot rest on, then and later."""
     middle = middle_step(cells.run)
     ablation = pass_of_types(cells, middle)
@@ -119,99 +77,83 @@ def moving(study: Study, cells: Cells) -> Moving:
     tokens, numbers = token_of[places[inside]], numbers[inside]
     effect = np.stack([kept.effect.values[:, tokens].astype(np.float64) for kept in (early, late)])
     document, half = early.document.values[tokens], balanced_half(early.document.values)[tokens]
-    said = [describe(known, number, cells.inputs) for number in range(len(known.targets))]
-    return Moving(cells.run.name, early.change.values.tolist(), effect, numbers, document, half, known.targets, said)
+    texts = [describe(known, number, cells.inputs) for number in range(len(known.targets))]
+    return Moving(cells.run.name, early.change.values.tolist(), effect, numbers, document, half, known.targets, texts)
 
 
 def judge(every: list[Moving], judged: list[str] | None = None) -> Finding:
     """The verdict is of the runs named by `judged` (default: all) with at least 50 multigrams at the early snapshot."""
-    used = [one for one in every if len(one.target) >= FEWEST_KNOWN]
-    ours = [one for one in used if judged is None or one.run in judged]
-    by_run = {one.run: changes(one) for one in used}
-    pooled = Votes(*np.sum([votes(by_run[one.run], one.target) for one in ours], axis=0)) if ours else Votes(0, 0)
-    controls = [_shuffled([(one, by_run[one.run]) for one in ours])] if ours else []
-    shown = [_shown(one, by_run[one.run]) for one in ours]
-    count = sum(len(of_run) for of_run in shown)
+    used = [moving for moving in every if len(moving.target) >= FEWEST_KNOWN]
+    ours = [moving for moving in used if judged is None or moving.run in judged]
+    by_run = {moving.run: changes(moving) for moving in used}
+    by_ours = [votes(by_run[moving.run], moving.target) for moving in ours]
+    pooled = Votes(*np.sum(by_ours, axis=0)) if ours else Votes(0, 0)
+    controls = [_shuffled([(moving, by_run[moving.run]) for moving in ours])] if ours else []
+    shown = {moving.run: _shown(moving, by_run[moving.run]) for moving in ours}
     word = verdict(
         testable=bool(ours),
-        met=pooled.p < 0.05 and count >= SHOWN,
+        met=pooled.p < 0.05 and sum(map(len, shown.values())) >= SHOWN,
         opposite=opposite(pooled.interval, 0.5),
-        control_fired=any(control.fired for control in controls),
+        control_fired=any_fired(controls),
     )
-    details: dict = {one.run: _details(one, by_run[one.run]) for one in used}
-    details["shown in full"] = {one.run: of_run for one, of_run in zip(ours, shown, strict=True)}
+    details: dict = {moving.run: _details(moving, by_run[moving.run]) for moving in used}
+    details["shown in full"] = shown
     return _finding(pooled if ours else None, ours, every, controls, details, word)
 
 
-def changes(one: Moving) -> Changes:
+def changes(moving: Moving) -> Changes:
     """The changes on each half of the documents."""
-    value, se = np.full((2, 2, 2, len(one.target)), np.nan)
-    rows = np.stack([(one.effect[1] - one.effect[0])[one.layer == layer].sum(0) for layer in (0, 1)])
+    value, se = np.full((2, 2, 2, len(moving.target)), np.nan)
+    rows = np.stack([(moving.effect[1] - moving.effect[0])[moving.layer == layer].sum(0) for layer in (0, 1)])
     for half in (0, 1):
-        inside = one.half == bool(half)
-        mean, error, _ = multigrams.learned(rows[:, inside], one.number[inside], one.document[inside], len(one.target))
-        value[half], se[half] = mean, error
+        inside = moving.half == bool(half)
+        number, document = moving.number[inside], moving.document[inside]
+        value[half], se[half], _ = multigrams.learned(rows[:, inside], number, document, len(moving.target))
     both = np.isfinite(se).all((0, 1))
     return Changes(value - (value[:, :, both].mean(2, keepdims=True) if both.any() else 0.0), se)
 
 
-def votes(changes: Changes, target: Int[np.ndarray, " multigram"]) -> Votes:
-    """Each target's vote, if its multigrams do not move both ways alike."""
-    names, home = np.unique(target, return_inverse=True)
-    balance = np.bincount(home, changes.moved(0).astype(float) - changes.moved(1), len(names))
-    return Votes(int((balance > 0).sum()), int((balance < 0).sum()))
-
-
 def effects_by_head(
-    one: Moving, number: int
+    moving: Moving, number: int
 ) -> tuple[Float[np.ndarray, "snapshot row"], Float[np.ndarray, "snapshot row"]]:
     """Mean effects on one multigram and their errors, by head and then by layer, on all documents."""
-    inside = one.number == number
-    mean, se = np.empty((2, 2, len(one.heads) + 2))
+    inside = moving.number == number
+    mean, se = np.empty((2, 2, len(moving.heads) + 2))
     for time in (0, 1):
-        effect = one.effect[time][:, inside]
-        rows = np.concatenate([effect, *(effect[one.layer == layer].sum(0, keepdims=True) for layer in (0, 1))])
+        effect = moving.effect[time][:, inside]
+        rows = np.concatenate([effect, *(effect[moving.layer == layer].sum(0, keepdims=True) for layer in (0, 1))])
         nothing = np.zeros(inside.sum(), dtype=np.int64)
-        effects, error, _ = multigrams.learned(rows, nothing, one.document[inside], 1)
+        effects, error, _ = multigrams.learned(rows, nothing, moving.document[inside], 1)
         mean[time], se[time] = effects[:, 0], error[:, 0]
     return mean, se
 
 
-def clearest(changes: Changes, target: Int[np.ndarray, " multigram"]) -> list[int]:
-    """Multigrams that move from layer 0 to 1, by the smallest of their changes in standard errors; one a target."""
-    moved = np.flatnonzero(changes.moved(0))
-    strength = np.abs(changes.value / changes.se)[:, :, moved].min((0, 1))
-    order = moved[np.argsort(-strength, kind="stable")]
-    first = np.unique(target[order], return_index=True)[1]
-    return [int(number) for number in order[np.sort(first)]]
-
-
-def _shuffled(of_runs: list[tuple[Moving, Changes]]) -> Control:
+def _shuffled(runs: list[tuple[Moving, Changes]]) -> Control:
     """Layer 1's changes are those of other multigrams: moves that the two layers' spreads alone would give."""
     generator, sums = np.random.default_rng(0), np.zeros(2)
     for _ in range(SHUFFLES):
-        for one, changes in of_runs:
+        for moving, changes in runs:
             places = np.flatnonzero(changes.testable)
             value, se = changes.value.copy(), changes.se.copy()
             index = generator.permutation(places)
             value[:, 1, places], se[:, 1, places] = changes.value[:, 1, index], changes.se[:, 1, index]
-            sums += votes(Changes(value, se), one.target)
+            sums += votes(Changes(value, se), moving.target)
     mean = Votes(*np.rint(sums / SHUFFLES).astype(int).tolist())
     return Control(f"layers paired at random (mean of {SHUFFLES})", mean.share, mean.p, mean.p < 0.05)
 
 
-def _shown(one: Moving, changes: Changes) -> list[dict]:
+def _shown(moving: Moving, changes: Changes) -> list[dict]:
     """The clearest moves in full: early and late effects with errors, by head and by layer."""
     rows = []
-    for number in clearest(changes, one.target)[:SHOWN]:
-        mean, se = effects_by_head(one, number)
-        names = [*one.heads, "layer 0", "layer 1"]
-        inside = one.number == number
+    for number in clearest(changes, moving.target)[:SHOWN]:
+        mean, se = effects_by_head(moving, number)
+        names = [*moving.heads, "layer 0", "layer 1"]
+        inside = moving.number == number
         rows.append(
             {
-                "multigram": one.said[number],
+                "multigram": moving.texts[number],
                 "completions": int(inside.sum()),
-                "documents": len(np.unique(one.document[inside])),
+                "documents": len(np.unique(moving.document[inside])),
                 "change less the layer's mean, by half and layer": np.round(changes.value[:, :, number], 4),
                 "its error": np.round(changes.se[:, :, number], 4),
                 "effect": {
@@ -223,25 +165,25 @@ def _shown(one: Moving, changes: Changes) -> list[dict]:
     return rows
 
 
-def _details(one: Moving, changes: Changes) -> dict:
-    own = votes(changes, one.target)
+def _details(moving: Moving, changes: Changes) -> dict:
+    own = votes(changes, moving.target)
     return {
-        "multigrams at the early snapshot": len(one.target),
+        "multigrams at the early snapshot": len(moving.target),
         "with 20 completions on each half": int(changes.testable.sum()),
         "moves from 0 to 1": int(changes.moved(0).sum()),
         "moves from 1 to 0": int(changes.moved(1).sum()),
         "targets from 0 to 1": own.claimed,
         "targets from 1 to 0": own.other,
         "p": own.p,
-        "moved from 0 to 1": [one.said[number] for number in clearest(changes, one.target)],
-        "moved from 1 to 0": [one.said[number] for number in np.flatnonzero(changes.moved(1))],
+        "moved from 0 to 1": [moving.texts[number] for number in clearest(changes, moving.target)],
+        "moved from 1 to 0": [moving.texts[number] for number in np.flatnonzero(changes.moved(1))],
     }
 
 
 def _finding(
     pooled: Votes | None, ours: list[Moving], every: list[Moving], controls: list[Control], details: dict, word: Verdict
 ) -> Finding:
-    known = "; ".join(f"{one.run} has {len(one.target)} multigrams at the early snapshot" for one in every)
+    known = "; ".join(f"{moving.run} has {len(moving.target)} multigrams at the early snapshot" for moving in every)
     total = sum(pooled) if pooled else 0
     needed = next((k for k in range(total + 1) if stats.binom.sf(k - 1, total, 0.5) < 0.05), None)
     return Finding(
@@ -252,10 +194,10 @@ def _finding(
         null=0.5,
         p=pooled.p if pooled else None,
         units=f"{total} targets with confirmed moves of {len(ours)} seeds "
-        f"({', '.join(one.run for one in ours) or 'none'})",
+        f"({', '.join(moving.run for moving in ours) or 'none'})",
         smallest_detectable="none" if needed is None else f"{needed} of {total} targets in the claimed direction",
         controls=tuple(controls),
-        survives=dict.fromkeys(SURVIVAL, "not applicable"),
+        survives=not_applicable(),
         details=details,
         diagnosis=_diagnosis(known, details),
         verdict=word,
@@ -264,9 +206,9 @@ def _finding(
 
 def _diagnosis(known: str, details: dict) -> str:
     moves = [
-        f"{run}: {one['moves from 0 to 1']} multigrams move from layer 0 to 1 and {one['moves from 1 to 0']} from 1 to "
-        f"0, of {one['with 20 completions on each half']} with enough completions"
-        for run, one in details.items()
+        f"{run}: {own['moves from 0 to 1']} multigrams move from layer 0 to 1 and {own['moves from 1 to 0']} from 1 to "
+        f"0, of {own['with 20 completions on each half']} with enough completions"
+        for run, own in details.items()
         if run != "shown in full"
     ]
     return "; ".join([known, *moves])

@@ -15,13 +15,14 @@ from scipy import stats
 from ablations.not_measurable import NotMeasurable
 from experiments.claims.final_heads import strata
 from experiments.claims.study import Study
-from experiments.claims.survival import SHUFFLES, survival
-from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
+from experiments.claims.survival import not_applicable, survival
+from experiments.claims.verdict import Claim, Control, Finding, verdict_of_interval
 from experiments.measurements.ablations import ABLATIONS
 from experiments.measurements.variants import MAIN, SURVIVAL
 from experiments.results.cells import Cells
-from experiments.statistics.partial import Prediction, accuracy_difference
 from experiments.statistics.permutation import permuted
+from experiments.statistics.prediction import Prediction, accuracy_difference
+from experiments.statistics.shuffles import SHUFFLES, median_of_shuffles
 
 CLAIM = Claim(
     number=12,
@@ -36,6 +37,7 @@ SCALES = ("levels", "standardised", "ranks")  # the first is the claim's
 
 
 def find(study: Study) -> Finding:
+    """Curves of the six measures of all runs, at the checkpoints that they share."""
     every = features(study, study.cells)
 
     def holds(way: str) -> bool | None:
@@ -47,7 +49,7 @@ def find(study: Study) -> Finding:
 
 def features(study: Study, runs: Sequence[Cells], way: str = MAIN) -> xr.Dataset:
     """curve [measure, head, step] of the active heads, at the checkpoints that all these runs share; run, layer, name
-    and type [head]. Heads with a value that is not finite are left out.
+    and type [head]. Heads with a value that is not finite are left out. Raises NotMeasurable where they share none.
     """
     tables = [_measures(study, cells, way) for cells in runs]
     shared = sorted(set.intersection(*(set(table.step.values.tolist()) for table in tables)))
@@ -64,8 +66,8 @@ def _measures(study: Study, cells: Cells, way: str) -> xr.Dataset:
     measures = (rllc.value, curvature.hessian, curvature.fisher, effect, curvature.weight_norm, rllc.noise_value)
     steps = sorted(set.intersection(*(set(part.step.values.tolist()) for part in measures)))
     names = types.restriction.values
-    at = {"step": steps, "restriction": names}
-    curves = np.stack([part.sel(at).transpose("restriction", "step").values for part in measures])
+    in_order = {"step": steps, "restriction": names}
+    curves = np.stack([part.sel(in_order).transpose("restriction", "step").values for part in measures])
     columns = {
         "run": np.full(len(names), cells.run.name),
         "layer": rllc.layer.sel(restriction=names).values,
@@ -78,35 +80,35 @@ def _measures(study: Study, cells: Cells, way: str) -> xr.Dataset:
 
 
 def on_scale(heads: xr.Dataset, measure: str, scale: str) -> Float[np.ndarray, "head step"]:
-    """One measure's curves within each layer of each seed.
+    """One measure's curves, put on one scale within each layer of each seed.
 
     "levels": minus their mean, over their standard deviation (of all heads and steps). "standardised": each curve with
     mean 0 and standard deviation 1. "ranks": among the heads, step by step, from -1/2 to 1/2.
     """
-    out = heads.curve.sel(measure=measure).transpose("head", "step").values.astype(float)
+    curves = heads.curve.sel(measure=measure).transpose("head", "step").values.astype(float)
     if scale == "standardised":
-        return _standard(out, 1)
+        return _standard(curves, 1)
     homes = strata(heads)
     for home in np.unique(homes):
-        here = homes == home
+        inside = homes == home
         if scale == "levels":
-            out[here] = _standard(out[here], None)
+            curves[inside] = _standard(curves[inside], None)
         else:
-            out[here] = stats.rankdata(out[here], axis=0) / (here.sum() + 1) - 0.5
-    return out
+            curves[inside] = stats.rankdata(curves[inside], axis=0) / (inside.sum() + 1) - 0.5
+    return curves
 
 
 def prediction(
     heads: xr.Dataset, scale: str = SCALES[0], by_seed: bool = False, against: Sequence[str] = MEASURES[1:]
 ) -> Prediction:
-    """rLLCs against some of the others; the interval draws heads, or whole seeds."""
+    """The prediction by rLLCs against that by some of the others; the interval draws heads, or whole seeds."""
     first, *others = (on_scale(heads, measure, scale) for measure in (MEASURES[0], *against))
     labels = (heads.type.values, heads.layer.values, heads.run.values)
     return accuracy_difference(first, others, *labels, clusters=heads.run.values if by_seed else None)
 
 
 def judge(every: xr.Dataset, judged: xr.Dataset, survives: dict[str, str]) -> Finding:
-    """`features` of all runs, and of those that the verdict comes from (at the checkpoints that these share)."""
+    """The finding. every, judged: `features` of all runs, and of those that the verdict comes from, at their steps."""
     testable = _testable(judged)
     test = prediction(judged) if testable else None
     met = test is not None and _met(test)
@@ -126,15 +128,10 @@ def judge(every: xr.Dataset, judged: xr.Dataset, survives: dict[str, str]) -> Fi
         f"{judged.sizes['step']} checkpoints",
         smallest_detectable=f"about {half:.2f} (half of the interval)" if test else "none",
         controls=controls,
-        survives=survives if testable else dict.fromkeys(SURVIVAL, "not applicable"),
+        survives=survives if testable else not_applicable(),
         details=_details(every, judged) if test else {},
         diagnosis=_diagnosis(judged, test),
-        verdict=verdict(
-            testable=testable,
-            met=met,
-            opposite=opposite(interval, 0.0) and not met,
-            control_fired=any(control.fired for control in controls),
-        ),
+        verdict=verdict_of_interval(testable=testable, met=met, interval=interval, controls=controls),
     )
 
 
@@ -143,7 +140,7 @@ def _met(test: Prediction) -> bool:
 
 
 def _testable(heads: xr.Dataset) -> bool:
-    """Two seeds, and in some layer two types with two heads."""
+    """Whether there are two seeds, and in some layer two types with two heads."""
     types, homes = heads.type.values, strata(heads)
     counts = [np.unique(types[homes == home], return_counts=True)[1] for home in np.unique(homes)]
     return len(np.unique(heads.run.values)) >= 2 and any((count >= 2).sum() >= 2 for count in counts)
@@ -156,11 +153,7 @@ def _standard(curves: np.ndarray, axis: int | None) -> np.ndarray:
 
 
 def _controls(heads: xr.Dataset) -> tuple[Control, ...]:
-    tests = []
-    for seed in range(SHUFFLES):
-        order = permuted(np.random.default_rng(seed), strata(heads))
-        tests.append(prediction(heads.assign(type=("head", heads.type.values[order]))))
-    middle = sorted(tests, key=lambda test: test.interval[0])[SHUFFLES // 2]
+    middle = median_of_shuffles(lambda seed: prediction(_shuffled(heads, seed)), order=lambda test: test.interval[0])
     name = f"types shuffled within layer and seed (the median of {SHUFFLES})"
     noise = heads.curve.copy(data=heads.curve.values.copy())
     noise[0] = np.random.default_rng(0).standard_normal(noise.shape[1:])
@@ -171,12 +164,18 @@ def _controls(heads: xr.Dataset) -> tuple[Control, ...]:
     )
 
 
+def _shuffled(heads: xr.Dataset, seed: int) -> xr.Dataset:
+    """Types exchanged among the heads of a layer of a seed."""
+    order = permuted(np.random.default_rng(seed), strata(heads))
+    return heads.assign(type=("head", heads.type.values[order]))
+
+
 def _details(every: xr.Dataset, judged: xr.Dataset) -> dict:
     by_seed = prediction(judged, by_seed=True)
     return {
         "balanced accuracy": {scale: _summary(prediction(judged, scale)) for scale in SCALES},
         "balanced accuracy, all seeds": {scale: _summary(prediction(every, scale)) for scale in SCALES},
-        "rLLC minus each": {one: _pair(prediction(judged, against=(one,))) for one in MEASURES[1:]},
+        "rLLC minus each": {measure: _pair(prediction(judged, against=(measure,))) for measure in MEASURES[1:]},
         "interval when whole seeds are drawn": list(by_seed.interval),
         "checkpoints": judged.step.values.tolist(),
     }

@@ -9,12 +9,23 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import xarray as xr
 
-from experiments.claims.final_heads import FINAL_WAYS, SMALLEST, control, covariates, joined, strata, summary
+from experiments.claims.final_heads import (
+    FINAL_WAYS,
+    SMALLEST,
+    control,
+    covariates,
+    joined,
+    of_runs,
+    strata,
+    summary,
+    untrained,
+)
 from experiments.claims.study import Study
-from experiments.claims.survival import SHUFFLES, survival
-from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
+from experiments.claims.survival import survival
+from experiments.claims.verdict import Claim, Control, Finding, verdict_of_interval
 from experiments.statistics.partial import Partial, adjusted_difference
 from experiments.statistics.permutation import permuted, smallest_detectable
+from experiments.statistics.shuffles import SHUFFLES, median_of_shuffles
 
 CLAIM = Claim(
     number=4,
@@ -32,19 +43,18 @@ CONTRASTS = {  # layer, and its simple heads
 
 
 def find(study: Study) -> Finding:
-    every = joined(study, study.cells)
-    untrained = [cells for cells in study.cells if study.rllc(cells).step.values[0] == 0]
+    """Final rLLCs and the types of heads, from all runs."""
+    every, first = joined(study, study.cells), untrained(study)
 
     def holds(way: str) -> bool | None:
         tests = contrasts(joined(study, study.judged, way))
         return _met(tests) if tests else None
 
-    first = joined(study, untrained, final=False) if untrained else None
     return judge(every, [cells.run.name for cells in study.judged], first, survival(FINAL_WAYS, holds))
 
 
 def contrasts(every: xr.Dataset) -> dict[str, Partial]:
-    """Simple minus multigram heads, by contrast; only those with both kinds in the layer of some run."""
+    """The difference of simple and multigram heads by contrast; only those with both kinds in the layer of some run."""
     parts = {name: _part(every, *which) for name, which in CONTRASTS.items()}
     return {name: difference(part) for name, part in parts.items() if _both_kinds(part)}
 
@@ -56,12 +66,12 @@ def difference(part: xr.Dataset) -> Partial:
     return adjusted_difference(y, simple, covariates(part), strata(part), smallest=SMALLEST)
 
 
-def judge(every: xr.Dataset, judged: Sequence[str], untrained: xr.Dataset | None, survives: dict[str, str]) -> Finding:
-    """every: `final_heads.heads` of all runs; judged: the runs of the verdict; untrained: with rLLCs of step 0."""
-    used = every.isel(unit=np.flatnonzero(np.isin(every.run.values, judged)))
+def judge(every: xr.Dataset, judged: Sequence[str], first: xr.Dataset | None, survives: dict[str, str]) -> Finding:
+    """The finding. every: `heads` of all runs; judged: the runs that the verdict comes from; first: rLLCs of step 0."""
+    used = of_runs(every, judged)
     tests = contrasts(used)
     name, test = _worst(tests) if tests else ("no contrast", None)
-    controls = _controls(used, untrained) if tests else ()
+    controls = _controls(used, first) if tests else ()
     met = _met(tests)
     interval = test.interval if test and not test.reason else None
     return Finding(
@@ -78,11 +88,8 @@ def judge(every: xr.Dataset, judged: Sequence[str], untrained: xr.Dataset | None
         survives=survives,
         details=_details(every, used, tests),
         diagnosis=_diagnosis(tests),
-        verdict=verdict(
-            testable=bool(tests),
-            met=met,
-            opposite=opposite(interval, 0.0, "below") and not met,
-            control_fired=any(control.fired for control in controls),
+        verdict=verdict_of_interval(
+            testable=bool(tests), met=met, interval=interval, controls=controls, claimed="below"
         ),
     )
 
@@ -110,17 +117,17 @@ def _pooled(every: xr.Dataset) -> Partial:
     return difference(xr.concat([_part(every, *which) for which in CONTRASTS.values()], "unit"))
 
 
-def _controls(used: xr.Dataset, untrained: xr.Dataset | None) -> tuple[Control, ...]:
+def _controls(used: xr.Dataset, first: xr.Dataset | None) -> tuple[Control, ...]:
     """The criterion with types shuffled, and on the untrained model."""
-    shuffled = [contrasts(_shuffled(used, seed)) for seed in range(SHUFFLES)]
-    worst = sorted((_worst(tests)[1] for tests in shuffled), key=lambda test: (bool(test.reason), test.p))
-    middle = worst[SHUFFLES // 2]
+    middle = median_of_shuffles(
+        lambda seed: _worst(contrasts(_shuffled(used, seed)))[1], order=lambda test: (bool(test.reason), test.p)
+    )
     name = f"types shuffled within layer and seed (the median of {SHUFFLES})"
     controls = [control(name, middle, not middle.reason and middle.p < ALPHA)]
-    first = contrasts(untrained) if untrained is not None else {}
-    if untrained is not None and first:
-        runs = ", ".join(np.unique(untrained.run.values).tolist())
-        controls.append(control(f"rLLCs of the untrained model ({runs})", _worst(first)[1], _met(first)))
+    tests = contrasts(first) if first is not None else {}
+    if first is not None and tests:
+        runs = ", ".join(np.unique(first.run.values).tolist())
+        controls.append(control(f"rLLCs of the untrained model ({runs})", _worst(tests)[1], _met(tests)))
     return tuple(controls)
 
 
@@ -135,11 +142,11 @@ def _shuffled(used: xr.Dataset, seed: int) -> xr.Dataset:
 
 
 def _units(used: xr.Dataset, tests: Mapping[str, Partial], judged: Sequence[str]) -> str:
-    said = []
+    counts = []
     for name in tests:
         simple = _part(used, *CONTRASTS[name]).type.values != "multigram"
-        said.append(f"{simple.sum()} against {(~simple).sum()} heads ({name})")
-    return f"{'; '.join(said) or 'no heads'}; {len(judged)} seeds ({', '.join(judged)})"
+        counts.append(f"{simple.sum()} against {(~simple).sum()} heads ({name})")
+    return f"{'; '.join(counts) or 'no heads'}; {len(judged)} seeds ({', '.join(judged)})"
 
 
 def _detectable(test: Partial) -> str:
@@ -153,8 +160,8 @@ def _detectable(test: Partial) -> str:
 def _details(every: xr.Dataset, used: xr.Dataset, tests: Mapping[str, Partial]) -> dict:
     by_run = {}
     for run in np.unique(every.run.values):
-        here = every.isel(unit=np.flatnonzero(every.run.values == run))
-        by_run[str(run)] = {name: _plain_means(here, *which) for name, which in CONTRASTS.items()}
+        of_run = of_runs(every, [str(run)])
+        by_run[str(run)] = {name: _plain_means(of_run, *which) for name, which in CONTRASTS.items()}
     return {
         "contrasts": {name: summary(test) for name, test in tests.items()},
         "contrasts, all seeds": {name: summary(test) for name, test in contrasts(every).items()},
@@ -175,7 +182,7 @@ def _plain_means(of_run: xr.Dataset, layer: int, simple: tuple[str, ...]) -> dic
 
 
 def _diagnosis(tests: Mapping[str, Partial]) -> str:
-    said = [f"{name}: no layer has both kinds" for name in CONTRASTS if name not in tests]
+    sentences = [f"{name}: no layer has both kinds" for name in CONTRASTS if name not in tests]
     for name, test in tests.items():
-        said.append(f"{name}: {test.reason or f'{test.value:+.2f}, p = {test.p:.3g}'}")
-    return "; ".join(said)
+        sentences.append(f"{name}: {test.reason or f'{test.value:+.2f}, p = {test.p:.3g}'}")
+    return "; ".join(sentences)

@@ -8,11 +8,12 @@ from jaxtyping import Bool, Float, Shaped
 from scipy import stats
 
 from experiments.claims.study import Study
-from experiments.claims.survival import survival
+from experiments.claims.survival import not_applicable, survival
 from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
 from experiments.measurements.variants import CODE, MAIN, SURVIVAL
 from experiments.results.cells import Cells
-from experiments.statistics.permutation import cluster_bootstrap, permutation_test, smallest_detectable
+from experiments.statistics.bootstrap import cluster_bootstrap
+from experiments.statistics.permutation import PermutationTest, permutation_test, smallest_detectable
 
 CLAIM = Claim(
     number=5,
@@ -28,7 +29,7 @@ MOST_AFFECTED = 200  # tokens of each head
 
 
 class Heads(NamedTuple):
-    """The last layer of one run."""
+    """The heads of the last layer of one run."""
 
     run: str
     names: list[str]
@@ -46,29 +47,29 @@ class Parting(NamedTuple):
 
 
 def find(study: Study) -> Finding:
-    """Final values of the last layer."""
+    """The final rLLCs of the last layer, on the training text and on code."""
     every = [_heads(study, cells, MAIN, CODE) for cells in study.cells]
     names = [cells.run.name for cells in study.judged]
 
     def holds(way: str) -> bool | None:
-        pairs = [one for one in every if one.run in names and one.induction.sum() >= 2]
+        pairs = [heads for heads in every if heads.run in names and heads.induction.sum() >= 2]
         return _holds([_heads(study, cells, way, f"{CODE}, {way}") for cells in study.judged]) if pairs else None
 
-    return judge([one for one in every if one.run in names], survival(SURVIVAL, holds), every)
+    return judge([heads for heads in every if heads.run in names], survival(SURVIVAL, holds), every)
 
 
 def judge(judged: list[Heads], survives: dict[str, str], every: list[Heads] | None = None) -> Finding:
     """Pools the runs that have an induction head and others; the parting needs a pair of them."""
-    used = [one for one in judged if one.induction.any() and not one.induction.all()]
-    pairs = [one for one in used if one.induction.sum() >= 2]
+    used = [heads for heads in judged if heads.induction.any() and not heads.induction.all()]
+    pairs = [heads for heads in used if heads.induction.sum() >= 2]
     rise = _rise(used) if used else None
     parting = _parting(pairs)
     # the smallest of the seeds' p-values, corrected for their number
-    syntax = min((min(1.0, len(pairs) * _syntax(one)) for one in pairs), default=float("nan"))
+    syntax = min((min(1.0, len(pairs) * _syntax(heads)) for heads in pairs), default=float("nan"))
     testable = bool(pairs)
     met = testable and rise is not None and rise.p < 0.05 and parting.p < 0.05 and syntax < 0.05
     interval = _interval(used) if used else None
-    shuffled = _rise([one._replace(induction=np.roll(one.induction, 1)) for one in used]) if used else None
+    shuffled = _rise([heads._replace(induction=np.roll(heads.induction, 1)) for heads in used]) if used else None
     control = Control("the next head in the layer in place of each induction head", *_numbers(shuffled))
     return Finding(
         claim=CLAIM,
@@ -77,13 +78,14 @@ def judge(judged: list[Heads], survives: dict[str, str], every: list[Heads] | No
         interval=interval,
         null=0.0,
         p=rise.p if rise else None,
-        units=f"{sum(len(one.names) for one in used)} heads of {len(used)} seeds ({', '.join(o.run for o in used)}); "
+        units=f"{sum(len(heads.names) for heads in used)} heads of {len(used)} seeds "
+        f"({', '.join(heads.run for heads in used)}); "
         f"{len(pairs)} of these with two induction heads",
         smallest_detectable=f"{smallest_detectable(rise.null).critical:.3f} in log ratio" if rise else "none",
         controls=(control,),
-        survives=survives if used else dict.fromkeys(SURVIVAL, "not applicable"),
+        survives=survives if used else not_applicable(),
         details={
-            "by run": {one.run: _details(one) for one in every or judged},
+            "by run": {heads.run: _details(heads) for heads in every or judged},
             "parting": parting._asdict(),
             "syntax p": syntax,
         },
@@ -94,18 +96,19 @@ def judge(judged: list[Heads], survives: dict[str, str], every: list[Heads] | No
     )
 
 
-def _log_ratio(one: Heads) -> Float[np.ndarray, " head"]:
-    return np.log(one.code / one.training)
+def _log_ratio(heads: Heads) -> Float[np.ndarray, " head"]:
+    return np.log(heads.code / heads.training)
 
 
 def _joined(used: list[Heads]) -> tuple[np.ndarray, np.ndarray, Shaped[np.ndarray, " head"]]:
-    ratios = np.concatenate([_log_ratio(one) for one in used])
-    labels = np.concatenate([one.induction for one in used])
-    return ratios, labels, np.repeat(np.arange(len(used)), [len(one.names) for one in used])
+    """Log ratios, whether each is an induction head's, and the number of its run."""
+    ratios = np.concatenate([_log_ratio(heads) for heads in used])
+    labels = np.concatenate([heads.induction for heads in used])
+    return ratios, labels, np.repeat(np.arange(len(used)), [len(heads.names) for heads in used])
 
 
-def _rise(used: list[Heads]):  # type: ignore[no-untyped-def]
-    """Mean over seeds of the difference; induction heads permuted within their layer and seed."""
+def _rise(used: list[Heads]) -> PermutationTest:
+    """The mean over seeds of the difference; induction heads are permuted within their layer and seed."""
     ratios, labels, runs = _joined(used)
     return permutation_test(lambda index: _difference(ratios, labels[index], runs), runs, like=labels)
 
@@ -129,7 +132,7 @@ def _interval(used: list[Heads]) -> tuple[float, float]:
 
 
 def _parting(pairs: list[Heads]) -> Parting:
-    """The induction pair against all other pairs of the layer: the share that part at least as much.
+    """Compares the induction pair with all other pairs of the layer: the share that part at least as much.
 
     What a kind of heads (induction, others) gains together is taken out first: else every pair of an induction head and
     another would part whenever induction heads rise. A mean over seeds; the null draws one pair of each.
@@ -137,14 +140,14 @@ def _parting(pairs: list[Heads]) -> Parting:
     if not pairs:
         return Parting(float("nan"), float("nan"))
     observed, others = [], []
-    for one in pairs:
-        first, second = np.triu_indices(len(one.names), 1)
-        before, own = np.log(one.training), _log_ratio(one)
-        for kind in (one.induction, ~one.induction):
+    for heads in pairs:
+        first, second = np.triu_indices(len(heads.names), 1)
+        before, own = np.log(heads.training), _log_ratio(heads)
+        for kind in (heads.induction, ~heads.induction):
             own[kind] -= own[kind].mean()
         after = before + own
         grown = np.abs(after[first] - after[second]) - np.abs(before[first] - before[second])
-        both = one.induction[first] & one.induction[second]
+        both = heads.induction[first] & heads.induction[second]
         observed.append(grown[both].max())
         others.append(grown[~both])
     generator = np.random.default_rng(0)
@@ -153,9 +156,9 @@ def _parting(pairs: list[Heads]) -> Parting:
     return Parting(value, float((1 + (null >= value).sum()) / (1 + len(null))))
 
 
-def _syntax(one: Heads) -> float:
+def _syntax(heads: Heads) -> float:
     """Fisher's exact p that the two strongest induction heads have the same share of syntax tokens."""
-    (first, all_first), (second, all_second) = list(one.syntax.values())[:2]
+    (first, all_first), (second, all_second) = list(heads.syntax.values())[:2]
     table = np.array([[first, all_first - first], [second, all_second - second]])
     return float(stats.fisher_exact(table).pvalue)
 
@@ -173,35 +176,36 @@ def _heads(study: Study, cells: Cells, training: str, code: str) -> Heads:
 
 def _shares(study: Study, cells: Cells, names: list[str], induction: np.ndarray) -> dict[str, tuple[int, int]]:
     kept: xr.Dataset = study.effects(cells)
+    """Of each induction head's most affected tokens: how many have no letter and no digit, and how many there are."""
     decode, shares = cells.run.tokenizer.decode, {}
     for name in np.array(names)[induction].tolist():
         effect = kept.effect.sel(change=name).values
         top = kept.target.values[np.argsort(-effect, kind="stable")[:MOST_AFFECTED]]
-        said = [decode([int(token)], skip_special_tokens=False).strip() for token in top]
-        shares[name] = (sum(not any(c.isalnum() for c in text) for text in said), len(said))
+        texts = [decode([int(token)], skip_special_tokens=False).strip() for token in top]
+        shares[name] = (sum(not any(c.isalnum() for c in text) for text in texts), len(texts))
     return shares
 
 
-def _holds(other: list[Heads]) -> bool:
-    used = [one for one in other if one.induction.any()]
-    return _rise(used).p < 0.05 and _parting([one for one in used if one.induction.sum() >= 2]).p < 0.05
+def _holds(judged: list[Heads]) -> bool:
+    used = [heads for heads in judged if heads.induction.any()]
+    return _rise(used).p < 0.05 and _parting([heads for heads in used if heads.induction.sum() >= 2]).p < 0.05
 
 
-def _numbers(test) -> tuple[float | None, float | None, bool]:  # type: ignore[no-untyped-def]
+def _numbers(test: PermutationTest | None) -> tuple[float | None, float | None, bool]:
     return (None, None, False) if test is None else (test.value, test.p, test.p < 0.05)
 
 
-def _details(one: Heads) -> dict:
-    ratios = dict(zip(one.names, _log_ratio(one).tolist(), strict=True))
-    return {"log ratios": ratios, "induction heads": _induction(one), "syntax tokens": one.syntax}
+def _details(heads: Heads) -> dict:
+    ratios = dict(zip(heads.names, _log_ratio(heads).tolist(), strict=True))
+    return {"log ratios": ratios, "induction heads": _induction(heads), "syntax tokens": heads.syntax}
 
 
-def _induction(one: Heads) -> list[str]:
-    return np.array(one.names)[one.induction].tolist()
+def _induction(heads: Heads) -> list[str]:
+    return np.array(heads.names)[heads.induction].tolist()
 
 
 def _diagnosis(judged: list[Heads], pairs: list[Heads], rise: float, parting: Parting, syntax: float) -> str:
-    counts = "; ".join(f"{one.run} has {', '.join(_induction(one)) or 'no induction head'}" for one in judged)
+    counts = "; ".join(f"{heads.run} has {', '.join(_induction(heads)) or 'no induction head'}" for heads in judged)
     if not pairs:
         return f"no layer has two induction heads: {counts}"
     return f"{counts}; rise p = {rise:.3f}, parting p = {parting.p:.3f}, syntax shares p = {syntax:.3g}"

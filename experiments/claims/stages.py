@@ -9,14 +9,15 @@ import xarray as xr
 from jaxtyping import Float, Int64
 from scipy import stats
 
+from ablations.not_measurable import NotMeasurable
 from experiments.claims.study import Study
-from experiments.claims.verdict import Claim, Control, Finding, verdict
+from experiments.claims.survival import not_applicable
+from experiments.claims.verdict import Claim, Control, Finding, any_fired, verdict
 from experiments.measurements.induction_heads import INDUCTION_HEADS
 from experiments.measurements.predictions import PREDICTIONS
 from experiments.measurements.scores import SCORES
-from experiments.measurements.variants import SURVIVAL
 from experiments.results.cells import Cells
-from experiments.statistics.onsets import Crossing, crossing
+from experiments.statistics.onsets import Crossing, crossing, gap
 
 CLAIM = Claim(
     number=1,
@@ -57,13 +58,14 @@ class Gap(NamedTuple):
 
 
 def find(study: Study) -> Finding:
+    """The curves of the four scores of every run; the verdict needs the order in each."""
     untrained = next((cells for cells in study.cells if cells.run.steps[0] == 0), None)
     curves = [curves_of(cells, untrained) for cells in study.cells]
     return judge(curves, [cells.run.name for cells in study.judged])
 
 
 def curves_of(cells: Cells, untrained: Cells | None = None) -> Curves:
-    """Curves of a run; without step 0, the untrained model of another run serves, by the mean of a layer's heads."""
+    """The curves of a run; without step 0, the untrained model of another serves, by the mean of a layer's heads."""
     scores, predictions, attrs = cells.table(SCORES), cells.table(PREDICTIONS), cells.table(INDUCTION_HEADS).attrs
     rising = _rising(scores, predictions, attrs)
     steps = scores.step.values.astype(np.int64)
@@ -75,7 +77,7 @@ def curves_of(cells: Cells, untrained: Cells | None = None) -> Curves:
 
 
 def _untrained(scores: xr.Dataset, predictions: xr.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`_rising` of a model without roles: the means of a layer's heads."""
+    """What `_rising` gives for a model in which no head has a role: the means of a layer's heads."""
     names, layer = scores.restriction.values, scores.layer.values
     every = {"previous": "+".join(names[layer == 0]), "induction": "+".join(names[layer > 0])}
     values, errors, _ = _rising(scores, predictions, every)
@@ -126,42 +128,45 @@ def rises(curves: Curves, share: float) -> list[Crossing]:
 
 
 def gaps(name: str, level: str, crossings: list[Crossing]) -> list[Gap]:
-    """The gaps between each stage and the next; an interval is that of a difference of independent errors."""
-    between_stages = []
-    for number, (before, after) in enumerate(pairwise(crossings)):
-        at, low, high = np.log1p(np.array([[one.step, one.low, one.high] for one in (before, after)])).T
-        value = float(at[1] - at[0])
-        below = math.hypot(at[1] - low[1], high[0] - at[0])
-        above = math.hypot(high[1] - at[1], at[0] - low[0])
-        between = f"{level}: {SCORE_NAMES[number]}, {SCORE_NAMES[number + 1]}"
-        between_stages.append(Gap(name, between, value, value - below, value + above))
-    return between_stages
+    """The gaps between each stage of a run and the next. level: onset or half-rise."""
+    names = [f"{level}: {before}, {after}" for before, after in pairwise(SCORE_NAMES)]
+    return [Gap(name, between, *gap(*pair)) for between, pair in zip(names, pairwise(crossings), strict=True)]
 
 
 def all_rises(curves: Curves) -> Rises:
+    """The crossings of each score at both levels."""
     return {level: rises(curves, share) for level, share in SHARES.items()}
 
 
 def all_gaps(name: str, risen: Rises) -> list[Gap]:
-    return [gap for level, crossings in risen.items() for gap in gaps(name, level, crossings)]
+    """The gaps of a run at both levels."""
+    return [between for level, crossings in risen.items() for between in gaps(name, level, crossings)]
 
 
 def holds(of_run: list[Gap]) -> bool:
-    """Every stage comes later than the one before, by more than the interval (not where one does not rise: NaN)."""
-    return all(gap.low > 0 for gap in of_run)
+    """Whether every stage comes later than the one before, by more than the interval; not where one does not rise."""
+    return all(between.low > 0 for between in of_run)  # NaN is not above 0
 
 
 def testable(risen: Rises) -> bool:
-    return not any(math.isnan(one.step) for crossings in risen.values() for one in crossings)
+    """Whether all four scores rise."""
+    return not any(math.isnan(rise.step) for crossings in risen.values() for rise in crossings)
 
 
 def judge(every: list[Curves], judged: list[str]) -> Finding:
-    """The verdict is of the judged runs; every run's crossings are in details."""
-    risen = {one.name: all_rises(one) for one in every}
-    used = [one for one in every if one.name in judged and testable(risen[one.name])]
+    """The verdict is of the judged runs; every run's crossings are in details.
+
+    Raises NotMeasurable where all scores of a judged run rise within two checkpoints, which tell no order.
+    """
+    risen = {curves.name: all_rises(curves) for curves in every}
+    used = [curves for curves in every if curves.name in judged and testable(risen[curves.name])]
+    for curves in used:
+        if len(curves.steps) < 3:
+            raise NotMeasurable(f"run {curves.name} has {len(curves.steps)} checkpoints: an order of rises needs three")
     enough = bool(used) and len(used) == len(judged)
-    gaps_by_run = {one.name: all_gaps(one.name, risen[one.name]) for one in used}
-    worst = min((gap for of_run in gaps_by_run.values() for gap in of_run), key=lambda gap: gap.low, default=None)
+    gaps_by_run = {curves.name: all_gaps(curves.name, risen[curves.name]) for curves in used}
+    every_gap = [between for of_run in gaps_by_run.values() for between in of_run]
+    worst = min(every_gap, key=lambda between: between.low, default=None)
     holding = sum(holds(of_run) for of_run in gaps_by_run.values())
     controls = _controls(used) if enough else ()
     return Finding(
@@ -171,17 +176,18 @@ def judge(every: list[Curves], judged: list[str]) -> Finding:
         interval=(worst.low, worst.high) if enough and worst else None,
         null=0.0,
         p=float(stats.binom.sf(holding - 1, len(used), 1 / ORDERS)) if enough else None,
-        units=f"{len(used)} seeds ({', '.join(one.name for one in used)}), {len(every[0].steps)} checkpoints or fewer",
+        units=f"{len(used)} seeds ({', '.join(curves.name for curves in used)}), {len(every[0].steps)} checkpoints or "
+        "fewer",
         smallest_detectable=_spacing(used),
         controls=controls,
-        survives=dict.fromkeys(SURVIVAL, "not applicable"),
+        survives=not_applicable(),
         details={name: _details(of_run) for name, of_run in risen.items()},
         diagnosis="; ".join(f"{name}: {_sentence(of_run)}" for name, of_run in risen.items()),
         verdict=verdict(
             testable=enough,
             met=enough and holding == len(used),
-            opposite=any(gap.high < 0 for of_run in gaps_by_run.values() for gap in of_run),
-            control_fired=any(control.fired for control in controls),
+            opposite=any(between.high < 0 for between in every_gap),
+            control_fired=any_fired(controls),
         ),
     )
 
@@ -190,41 +196,44 @@ def _controls(used: list[Curves]) -> tuple[Control, ...]:
     """The criterion on checkpoints in random order, on the heads that were not chosen, and on every other order."""
 
     def passes(runs: list[Curves]) -> bool:
-        return all(holds(all_gaps(one.name, all_rises(one))) for one in runs)
+        return all(holds(all_gaps(curves.name, all_rises(curves))) for curves in runs)
 
     generator = np.random.default_rng(0)
     shuffled = 0
     for _ in range(SHUFFLES):
-        orders = [generator.permutation(len(one.steps)) for one in used]
-        mixed = zip(used, orders, strict=True)
-        shuffled += passes([one._replace(values=one.values[:, at], errors=one.errors[:, at]) for one, at in mixed])
-    others = passes([one._replace(values=one.others) for one in used])
+        shuffled += passes([_in_order(curves, generator.permutation(len(curves.steps))) for curves in used])
+    others = passes([curves._replace(values=curves.others) for curves in used])
     return (
         Control(f"checkpoints in random order (share of {SHUFFLES})", shuffled / SHUFFLES, None, shuffled > ALLOWED),
         Control("the heads that were not chosen", float(others), None, others),
     )
 
 
+def _in_order(curves: Curves, order: Int64[np.ndarray, " checkpoint"]) -> Curves:
+    """Values and errors in another order of the checkpoints."""
+    return curves._replace(values=curves.values[:, order], errors=curves.errors[:, order])
+
+
 def _spacing(used: list[Curves]) -> str:
     if not used:
         return "none"
-    widest = max(float(np.diff(np.log1p(one.steps[1:].astype(float))).max()) for one in used)
+    widest = max(float(np.diff(np.log1p(curves.steps[1:].astype(float))).max()) for curves in used)
     return f"{widest:.2f} in log step: stages in one gap between checkpoints are not told apart"
 
 
 def _details(risen: Rises) -> dict:
     return {
-        level: {score: one._asdict() for score, one in zip(SCORE_NAMES, crossings, strict=True)}
+        level: {score: rise._asdict() for score, rise in zip(SCORE_NAMES, crossings, strict=True)}
         for level, crossings in risen.items()
     }
 
 
 def _sentence(risen: Rises) -> str:
-    said = []
+    parts = []
     for level, crossings in risen.items():
-        missing = [f"{score}: {at.reason}" for score, at in zip(SCORE_NAMES, crossings, strict=True) if at.reason]
+        missing = [f"{score}: {rise.reason}" for score, rise in zip(SCORE_NAMES, crossings, strict=True) if rise.reason]
         if missing:
             return ", ".join(missing)
-        at_steps = (f"{at.step:.0f} [{at.low:.0f}, {at.high:.0f}]" for at in crossings)
-        said.append(f"{level} at steps {', '.join(at_steps)}")
-    return ", ".join(said)
+        steps = (f"{rise.step:.0f} [{rise.low:.0f}, {rise.high:.0f}]" for rise in crossings)
+        parts.append(f"{level} at steps {', '.join(steps)}")
+    return ", ".join(parts)

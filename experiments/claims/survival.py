@@ -1,14 +1,17 @@
-"""Whether a criterion is met under other ways of measuring too; how many shuffles a control draws."""
+"""Whether a criterion is met under other ways of measuring learning coefficients too: other settings and gauges."""
 
 from collections.abc import Callable, Mapping
 
 from ablations.not_measurable import NotMeasurable
-
-SHUFFLES = 3  # of a control: by luck alone their median passes a test at 5% in 1 of 140
+from experiments.measurements.variants import SURVIVAL
 
 
 def survival(ways: Mapping[str, str], holds: Callable[[str], bool | None]) -> dict[str, str]:
-    """Whether a criterion is met in other ways of measuring: holds says it of a way, None where it cannot be tested."""
+    """Whether a criterion is met in each of some other ways of measuring, by their labels.
+
+    holds: whether it is in a way, or None where it cannot be tested. The answers are "yes", "no", "not applicable", and
+    "not measured" where `holds` raises NotMeasurable.
+    """
     answers = {}
     for label, way in ways.items():
         try:
@@ -18,3 +21,8 @@ def survival(ways: Mapping[str, str], holds: Callable[[str], bool | None]) -> di
         else:
             answers[label] = "not applicable" if met is None else "yes" if met else "no"
     return answers
+
+
+def not_applicable() -> dict[str, str]:
+    """The answers of a claim that does not rest on learning coefficients, or that cannot be tested."""
+    return dict.fromkeys(SURVIVAL, "not applicable")

@@ -47,9 +47,10 @@ FAMILY = (
 
 
 def find_all(study: Study) -> list[Finding]:
-    """Every claim's finding; what they rest on is computed here where `study.compute` has not done it.
+    """Every claim's finding; what they rest on is computed here where `compute.compute` has not done it.
 
-    A claim whose measurements the run or its text does not allow is not testable, and says why.
+    A claim whose measurements the run or its text does not allow (NotMeasurable) is not testable, and says why. Any
+    other error is a bug and comes out as itself.
     """
     findings = []
     for claim in CLAIMS:
@@ -62,6 +63,7 @@ def find_all(study: Study) -> list[Finding]:
 
 
 def _untestable(claim: ModuleType, study: Study, why: str) -> Finding:
+    """The finding of a claim that could not be measured."""
     return Finding(
         claim=claim.CLAIM,
         statistic="none",
@@ -106,31 +108,38 @@ def as_markdown(study: Study, findings: list[Finding]) -> str:
     runs = ", ".join(cells.run.name for cells in study.judged)
     lines = [f"Verdicts from {runs}; {study.cells[0].plan.llc.name} settings. {FAMILY}", ""]
     lines += ["| # | claim | verdict | value | 95% interval | p | negative controls | survives |", "|" + "---|" * 8]
-    for one in findings:
-        value, interval, p = _numbers(one)
-        controls = "; ".join(f"{control.name}: {'fired' if control.fired else 'not found'}" for control in one.controls)
-        survives = "; ".join(f"{name}: {answer}" for name, answer in one.survives.items())
-        cells = (str(one.claim.number), one.claim.name, f"**{one.verdict}**", value, interval, p, controls, survives)
-        lines.append("| " + " | ".join(text.replace("|", "/") for text in cells) + " |")
-    for one in findings:
-        claim = one.claim
+    lines += [_row(finding) for finding in findings]
+    for finding in findings:
+        claim = finding.claim
         lines += ["", f"**{claim.number}. {claim.name}**: {claim.statement}. Criterion: {claim.criterion}."]
-        lines[-1] += f" Value: {one.statistic}."
-        lines += [f"Units: {one.units}. Smallest detectable: {one.smallest_detectable}. {one.diagnosis}."]
+        lines[-1] += f" Value: {finding.statistic}."
+        lines += [f"Units: {finding.units}. Smallest detectable: {finding.smallest_detectable}. {finding.diagnosis}."]
     return "\n".join(lines) + "\n"
+
+
+def _row(finding: Finding) -> str:
+    """A finding's row of the Markdown table."""
+    claim = finding.claim
+    controls = (f"{control.name}: {'fired' if control.fired else 'not found'}" for control in finding.controls)
+    survives = (f"{name}: {answer}" for name, answer in finding.survives.items())
+    texts = (str(claim.number), claim.name, f"**{finding.verdict}**", *_numbers(finding))
+    return "| " + " | ".join(t.replace("|", "/") for t in (*texts, "; ".join(controls), "; ".join(survives))) + " |"
 
 
 def as_text(findings: list[Finding]) -> str:
     """The findings for a terminal: one line a claim."""
     lines = [f"{'claim':<32} {'verdict':<13} {'value':>9}  {'95% interval':<22} {'p':>7}  units"]
-    for one in findings:
-        value, interval, p = _numbers(one)
-        head = f"{one.claim.number:>2} {one.claim.name:<29} {one.verdict:<13}"
-        lines.append(f"{head} {value:>9}  {interval:<22} {p:>7}  {one.units}")
+    for finding in findings:
+        value, interval, p = _numbers(finding)
+        head = f"{finding.claim.number:>2} {finding.claim.name:<29} {finding.verdict:<13}"
+        lines.append(f"{head} {value:>9}  {interval:<22} {p:>7}  {finding.units}")
     return "\n".join(lines)
 
 
-def _numbers(one: Finding) -> tuple[str, str, str]:
-    interval = "" if one.interval is None else f"{one.interval[0]:.3g} to {one.interval[1]:.3g}"
-    value, p = ("" if number is None or math.isnan(number) else f"{number:.3g}" for number in (one.value, one.p))
+def _numbers(finding: Finding) -> tuple[str, str, str]:
+    """Value, interval and p as text; nothing for a number that there is not."""
+    ends = finding.interval
+    interval = "" if ends is None else f"{ends[0]:.3g} to {ends[1]:.3g}"
+    numbers = (finding.value, finding.p)
+    value, p = ("" if number is None or math.isnan(number) else f"{number:.3g}" for number in numbers)
     return value, interval, p

@@ -39,15 +39,17 @@ class Change(NamedTuple):
 
     @property
     def found(self) -> bool:
+        """Whether layer 0 falls and layer 1 rises, each beyond 2 standard errors."""
         return self.layer0 < -2 * self.layer0_se and self.layer1 > 2 * self.layer1_se
 
     @property
     def opposite(self) -> bool:
+        """Whether layer 0 rises or layer 1 falls, beyond 2 standard errors."""
         return self.layer0 > 2 * self.layer0_se or self.layer1 < -2 * self.layer1_se
 
 
 def find(study: Study) -> Finding:
-    """Multigram heads of each layer; peak and change from different chains."""
+    """The multigram heads of each layer; peak and change come from different chains."""
     runs = {cells.run.name: cells for cells in study.cells}
     judged = [cells.run.name for cells in study.judged]
     multigram = {name: _multigram(study.types(cells)) for name, cells in runs.items()}
@@ -80,7 +82,8 @@ def second_stage(scores: xr.Dataset) -> int:
 
 
 def change(rllc: xr.Dataset, heads: tuple[list[str], list[str]], second: int) -> Change:
-    """Averaged over the two ways to use one half of the chains for the peak and the other for the change.
+    """The change from layer 0's peak, averaged over the two ways to use one half of the chains for the peak and the
+    other for the change. heads: those of layer 0 and of layer 1; second: the step at which the second stage begins.
 
     Heads share minibatches, so the error of a layer's mean is bounded by the mean of its heads' errors.
     """
@@ -89,18 +92,18 @@ def change(rllc: xr.Dataset, heads: tuple[list[str], list[str]], second: int) ->
     means, errors = zip(*(_layer(rllc.sel(restriction=names), halves) for names in heads), strict=True)
     changes = []
     for first, second_half in ((0, 1), (1, 0)):
-        at = int(np.argmax(means[0][first]))
-        if not 0 < at < len(steps) - 1 or steps[at] < second:
+        peak = int(np.argmax(means[0][first]))
+        if not 0 < peak < len(steps) - 1 or steps[peak] < second:
             return Change(-1, *[float("nan")] * 4)
-        moved = [float(m[second_half][-1] - m[second_half][at]) for m in means]
-        error = [float(np.hypot(e[second_half][-1], e[second_half][at])) for e in errors]
-        changes.append((int(steps[at]), moved[0], error[0], moved[1], error[1]))
-    peak, *numbers = np.mean(np.array(changes, dtype=float), axis=0).tolist()
-    return Change(min(one[0] for one in changes) if peak else -1, *numbers)
+        moved = [float(mean[second_half][-1] - mean[second_half][peak]) for mean in means]
+        error = [float(np.hypot(part[second_half][-1], part[second_half][peak])) for part in errors]
+        changes.append((int(steps[peak]), moved[0], error[0], moved[1], error[1]))
+    _, *numbers = np.mean(np.array(changes, dtype=float), axis=0).tolist()
+    return Change(min(step for step, *_ in changes), *numbers)
 
 
 def _layer(part: xr.Dataset, halves: list[np.ndarray]) -> tuple[Float[np.ndarray, "half step"], np.ndarray]:
-    """Mean over heads of each half of the chains, and the bound of its error."""
+    """The mean over heads of each half of the chains, and the bound of its error."""
     value = part.chain_value.transpose("chain", "step", "restriction").values
     error = part.chain_se.transpose("chain", "step", "restriction").values
     mean = np.stack([value[half].mean((0, 2)) for half in halves])
@@ -131,8 +134,8 @@ def judge(
         controls=(control,),
         survives=survives,
         details={
-            "relative to one layer": {name: one._asdict() for name, one in relative.items()},
-            "next-token loss": {name: one._asdict() for name, one in training.items()},
+            "relative to one layer": {name: own._asdict() for name, own in relative.items()},
+            "next-token loss": {name: own._asdict() for name, own in training.items()},
         },
         diagnosis=_diagnosis(relative, used, judged),
         verdict=verdict(testable=testable, met=met, opposite=against and not met, control_fired=beside),
@@ -142,19 +145,20 @@ def judge(
 def _diagnosis(relative: dict[str, Change], used: list[str], judged: list[str]) -> str:
     if len(used) < len(judged):
         return f"no multigram heads in both layers of {', '.join(sorted(set(judged) - set(used)))}"
-    said = []
+    sentences = []
     for name in used:
-        one = relative[name]
-        if one.peak < 0:
-            said.append(f"{name}: layer 0 has no inner peak after the second stage")
+        own = relative[name]
+        if own.peak < 0:
+            sentences.append(f"{name}: layer 0 has no inner peak after the second stage")
         else:
-            said.append(
-                f"{name}: from step {one.peak} layer 0 changes by {one.layer0:+.2f} ± {2 * one.layer0_se:.2f}, "
-                f"layer 1 by {one.layer1:+.2f} ± {2 * one.layer1_se:.2f}"
+            sentences.append(
+                f"{name}: from step {own.peak} layer 0 changes by {own.layer0:+.2f} ± {2 * own.layer0_se:.2f}, "
+                f"layer 1 by {own.layer1:+.2f} ± {2 * own.layer1_se:.2f}"
             )
-    return "; ".join(said)
+    return "; ".join(sentences)
 
 
 def _multigram(types: xr.Dataset) -> tuple[list[str], list[str]]:
+    """The multigram heads of layer 0 and of layer 1."""
     names = types.restriction.values[types.type.values == "multigram"].tolist()
-    return [n for n in names if n.startswith("L0")], [n for n in names if n.startswith("L1")]
+    return [name for name in names if name.startswith("L0")], [name for name in names if name.startswith("L1")]

@@ -1,7 +1,7 @@
 """What a claim returns: its statistic, the null it was held against, its negative controls, and one word."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple
 
@@ -44,7 +44,7 @@ class Finding:
     units: str  # what was counted as independent: "16 heads, 3 seeds"
     smallest_detectable: str
     controls: tuple[Control, ...]
-    survives: dict[str, str]  # other settings and gauges -> "yes", "no" or "not applicable"
+    survives: dict[str, str]  # other settings and gauges -> "yes", "no", "not applicable" or "not measured"
     details: dict  # JSON values and arrays
     diagnosis: str
     verdict: Verdict
@@ -62,7 +62,7 @@ def verdict(*, testable: bool, met: bool, opposite: bool, control_fired: bool) -
 
     testable: the precondition holds. met: the criterion does. opposite: the 95% interval lies wholly on the other side
     of the null. control_fired: a negative control met the criterion, so that neither answer can be believed.
-    ValueError where a criterion is met by a statistic whose interval contradicts it.
+    Raises ValueError where a criterion is met by a statistic whose interval contradicts it.
     """
     if not testable:
         return "not testable"
@@ -75,6 +75,31 @@ def verdict(*, testable: bool, met: bool, opposite: bool, control_fired: bool) -
     return "replicated" if met else "contradicted"
 
 
+def verdict_of_interval(
+    *,
+    testable: bool,
+    met: bool,
+    interval: tuple[float, float] | None,
+    controls: Sequence[Control],
+    claimed: Literal["above", "below"] = "above",
+) -> Verdict:
+    """The `verdict` of a claim that is contradicted by an interval wholly on the other side of 0, and not met.
+
+    For statistics whose p comes from permutations and whose interval does not, so that the two may differ a little.
+    """
+    return verdict(
+        testable=testable,
+        met=met,
+        opposite=opposite(interval, 0.0, claimed) and not met,
+        control_fired=any_fired(controls),
+    )
+
+
+def any_fired(controls: Sequence[Control]) -> bool:
+    """Whether a negative control met the criterion."""
+    return any(control.fired for control in controls)
+
+
 def opposite(interval: tuple[float, float] | None, null: float, claimed: Literal["above", "below"] = "above") -> bool:
     """Whether an interval lies wholly on the side of the null that is not the claimed one; never if not finite."""
     if interval is None or not all(map(math.isfinite, interval)):
@@ -84,7 +109,7 @@ def opposite(interval: tuple[float, float] | None, null: float, claimed: Literal
 
 
 def plain(value: object) -> object:
-    """A value as JSON holds it; TypeError for what JSON cannot hold."""
+    """A value as JSON holds it; raises TypeError for what JSON cannot hold."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, Mapping):

@@ -15,6 +15,7 @@ from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.statistics.intervals import TWO_SIDED
+from experiments.statistics.moves import clearest
 
 TITLE = "Multigrams that move between layers"
 CAPTION = (
@@ -41,13 +42,13 @@ def compute(cells: Cells) -> xr.Dataset:
     """change, change_se [layer, multigram], moved [multigram] (1 from layer 0 to 1, -1 back); effect, effect_se [shown,
     snapshot, row] of the clearest moves from layer 0 to 1: heads, then layers.
     """
-    return dataset(migration.moving(Study((cells,)), cells), (middle_step(cells.run), cells.run.steps[-1]))
+    return dataset(migration.moving_of(Study((cells,)), cells), (middle_step(cells.run), cells.run.steps[-1]))
 
 
 def dataset(one: migration.Moving, steps: tuple[int, int]) -> xr.Dataset:
     changes = migration.changes(one)
     kept = np.flatnonzero(changes.testable)
-    shown = migration.clearest(changes, one.target)[: migration.SHOWN]
+    shown = clearest(changes, one.target)[: migration.SHOWN]
     full = np.array([migration.effects_by_head(one, number) for number in shown])
     full = full.reshape(len(shown), 2, 2, len(one.heads) + 2)  # [shown, mean or error, snapshot, row]
     data = {
@@ -57,7 +58,7 @@ def dataset(one: migration.Moving, steps: tuple[int, int]) -> xr.Dataset:
         "effect": (("shown", "snapshot", "row"), full[:, 0]),
         "effect_se": (("shown", "snapshot", "row"), full[:, 1]),
     }
-    said = [f"{one.said[number]}\n({int((one.number == number).sum())} completions)" for number in shown]
+    said = [f"{one.texts[number]}\n({int((one.number == number).sum())} completions)" for number in shown]
     coords = {"layer": [0, 1], "row": [*one.heads, "layer 0", "layer 1"], "snapshot": list(steps)}
     return xr.Dataset(data, coords, {"known": len(one.target)}).assign_coords(said=("shown", np.array(said, dtype=str)))
 

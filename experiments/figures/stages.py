@@ -21,7 +21,7 @@ from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
 from experiments.statistics.intervals import TWO_SIDED
-from experiments.statistics.onsets import critical_points
+from experiments.statistics.turning_points import critical_points
 
 TITLE = "Stages of learning"
 CAPTION = (

@@ -1,4 +1,4 @@
-"""Do groups of curves coincide with types? Three ways to cluster, the adjusted Rand index, and its permutation test."""
+"""Whether clusters of curves coincide with types: three ways to cluster, and the permutation test of the Rand index."""
 
 import itertools
 from collections.abc import Sequence
@@ -43,12 +43,13 @@ def cluster(
 ) -> Int[np.ndarray, " head"]:
     """k clusters, numbered by their first head. Hierarchical: Ward. DTW: average linkage of warped distances.
 
-    ValueError where k is not between 1 and the number of heads, or a value is not finite.
+    Raises ValueError where k is not between 1 and the number of heads, or a value is not finite, and NotMeasurable
+    where the curves have fewer different ones than k.
     """
     if not 1 <= k <= len(curves):
-        raise NotMeasurable(f"k={k} clusters of {len(curves)} heads: k lies between 1 and the number of heads")
+        raise ValueError(f"k={k} clusters of {len(curves)} heads: k lies between 1 and the number of heads")
     if not np.isfinite(curves).all():
-        raise NotMeasurable("a curve has values that are not finite: leave that head or step out in so many words")
+        raise ValueError("a curve has values that are not finite: leave that head or step out in so many words")
     points = scaled(curves, scaling)
     if k == 1 or k == len(points):
         return np.arange(len(points)) if k > 1 else np.zeros(len(points), dtype=np.int64)
@@ -96,9 +97,9 @@ def warped_distances(curves: Float[np.ndarray, "head step"]) -> Float[np.ndarray
     is one operation for all pairs.
     """
     heads, steps = curves.shape
-    one, other = np.triu_indices(heads, 1)
-    cost = (curves[one][:, :, None] - curves[other][:, None, :]) ** 2  # [pair, i, j]
-    least = np.full((len(one), steps + 1, steps + 1), np.inf)
+    first, second = np.triu_indices(heads, 1)
+    cost = (curves[first][:, :, None] - curves[second][:, None, :]) ** 2  # [pair, i, j]
+    least = np.full((len(first), steps + 1, steps + 1), np.inf)
     least[:, 0, 0] = 0.0
     for total in range(2, 2 * steps + 1):
         i = np.arange(max(1, total - steps), min(steps, total - 1) + 1)
@@ -119,14 +120,14 @@ def adjusted_rand(labels: Shaped[np.ndarray, " head"], types: Shaped[np.ndarray,
 
 def _rand_of_orders(labels: np.ndarray, types: np.ndarray, orders: np.ndarray) -> np.ndarray:
     """Adjusted Rand index of labels with types[order] for each order: only the pairs together in both change."""
-    one, other = np.triu_indices(len(labels), 1)
-    together, alike = labels[one] == labels[other], types[one] == types[other]
-    expected = together.sum() * alike.sum() / max(1, len(one))
+    first, second = np.triu_indices(len(labels), 1)
+    together, alike = labels[first] == labels[second], types[first] == types[second]
+    expected = together.sum() * alike.sum() / max(1, len(first))
     largest = (together.sum() + alike.sum()) / 2
     if largest == expected:
         return np.ones(len(orders))
     moved = types[orders]
-    return ((moved[:, one] == moved[:, other]) @ together.astype(float) - expected) / (largest - expected)
+    return ((moved[:, first] == moved[:, second]) @ together.astype(float) - expected) / (largest - expected)
 
 
 @lru_cache(maxsize=64)
@@ -139,10 +140,11 @@ def _arrangements(codes: tuple[int, ...], draws: int, seed: int) -> np.ndarray:
 def summed_rand(
     groups: Sequence[tuple[Shaped[np.ndarray, " _"], Shaped[np.ndarray, " _"]]], draws: int = 9999, seed: int = 0
 ) -> RandTest:
-    """Do clusters follow types? groups: (cluster labels, types) of the heads of one layer of one seed each.
+    """Tests whether clusters follow types. groups: (cluster labels, types) of the heads of one layer of one seed each.
 
     Types are permuted within groups. Every arrangement of a group's types is counted where there are fewer than
-    `LIMIT`; so is every combination of the groups', else draws combine the groups' at random.
+    `LIMIT`; so is every combination of the groups', else draws combine the groups' at random. Raises NotMeasurable
+    without any group.
     """
     if not groups:
         raise NotMeasurable("no group of heads: a layer with at least two types of two heads each is needed")

@@ -4,6 +4,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 from scipy.spatial import KDTree
 
+from ablations.not_measurable import NotMeasurable
+
 LIKE = 5  # controls that stand beside each case
 
 
@@ -12,9 +14,12 @@ def matched(
 ) -> Float[np.ndarray, " unit"]:
     """Weights of a difference of means: 1 over all cases inside, -1 over the nearest of the others.
 
-    Each case has `LIKE` controls, the nearest in standardised coordinates; one control may serve several.
+    Each case has `LIKE` controls, the nearest in standardised coordinates; one control may serve several. Raises
+    NotMeasurable where there are no cases or no controls inside.
     """
     cases, controls = np.flatnonzero(case & inside), np.flatnonzero(~case & inside)
+    if not len(cases) or not len(controls):
+        raise NotMeasurable(f"{len(cases)} cases and {len(controls)} controls: matching needs some of both")
     spread = like[inside].std(0)
     scaled = like / np.where(spread > 0, spread, 1)
     _, nearest = KDTree(scaled[controls]).query(scaled[cases], k=min(LIKE, len(controls)))

@@ -1,18 +1,15 @@
-"""When a score rose, which of several rose first, and where a curve over training turns, each with an interval.
+"""When a score rose, and which of several rose first, each with an interval.
 
 Training time is measured in log(step + 1), so that step 0 has a place.
 """
 
-import itertools
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Real
 from scipy.optimize import isotonic_regression
-
-from ablations.not_measurable import NotMeasurable
 
 Z = 1.959963984540054  # of a 95% interval
 
@@ -35,15 +32,6 @@ class Order(NamedTuple):
     probability: float  # of the whole order, errors independent; NaN where a crossing is missing
 
 
-class CriticalPoint(NamedTuple):
-    """A step at which a curve turns, between two steps at which its slope surely has opposite signs."""
-
-    step: float
-    low: float
-    high: float
-    kind: Literal["maximum", "minimum"]
-
-
 def crossing(
     steps: Real[np.ndarray, " checkpoint"],
     values: Float[np.ndarray, " checkpoint"],
@@ -64,7 +52,7 @@ def crossing(
     than the two checkpoints around the estimate. NaN where the rise is below `minimum` or 4 standard errors. A score
     that falls must be negated by the caller. ValueError for steps that do not increase, or a share outside (0, 1).
     """
-    clock = _clock(steps)
+    clock = log_time(steps)
     if not 0 < share < 1:
         raise ValueError(f"share={share}: it lies between 0 and 1, as 0.2 for the onset")
     noise = np.zeros_like(values) if errors is None else errors
@@ -103,21 +91,34 @@ def _missing(reason: str) -> Crossing:
     return Crossing(math.nan, math.nan, math.nan, reason)
 
 
-def _clock(steps: np.ndarray) -> np.ndarray:
+def log_time(steps: Real[np.ndarray, " checkpoint"]) -> Float[np.ndarray, " checkpoint"]:
+    """log(step + 1) of each checkpoint; raises ValueError for fewer than two, or steps that do not increase from 0."""
     if steps.ndim != 1 or len(steps) < 2 or steps[0] < 0 or (np.diff(steps) <= 0).any():
         raise ValueError("steps must be two or more, not negative, and increase: sort the checkpoints")
     return np.log1p(steps.astype(float))
 
 
+def gap(before: Crossing, after: Crossing) -> tuple[float, float, float]:
+    """How much later one crossing comes than another, in log(step + 1), and the ends of its 95% interval.
+
+    The interval is that of a difference of independent errors, each side's width by itself. NaN where one is missing.
+    """
+    middle, low, high = np.log1p(np.array([[each.step, each.low, each.high] for each in (before, after)])).T
+    value = float(middle[1] - middle[0])
+    below = math.hypot(middle[1] - low[1], high[0] - middle[0])
+    above = math.hypot(high[1] - middle[1], middle[0] - low[0])
+    return value, value - below, value + above
+
+
 def ordered(crossings: Sequence[Crossing], draws: int = 20_000, seed: int = 0) -> Order:
-    """Does each crossing come before the next?
+    """Tests whether each crossing comes before the next.
 
     The probability takes errors as independent, normal in log(step + 1), with each side's width of its own: below the
     estimate that of `low`, above that of `high`.
     """
     if len(crossings) < 2:
         raise ValueError(f"{len(crossings)} crossings have no order: give two or more")
-    steps, lows, highs = (np.array([getattr(one, part) for one in crossings]) for part in ("step", "low", "high"))
+    steps, lows, highs = (np.array([getattr(each, part) for each in crossings]) for part in ("step", "low", "high"))
     if np.isnan(steps).any():
         return Order(False, False, False, math.nan)
     z = np.random.default_rng(seed).standard_normal((draws, len(crossings)))
@@ -129,65 +130,3 @@ def ordered(crossings: Sequence[Crossing], draws: int = 20_000, seed: int = 0) -
         reversed=bool((highs[1:] < lows[:-1]).any()),
         probability=float((np.diff(drawn, axis=1) > 0).all(1).mean()),
     )
-
-
-def critical_points(
-    steps: Real[np.ndarray, " checkpoint"],
-    values: Float[np.ndarray, " checkpoint"],
-    errors: Float[np.ndarray, " checkpoint"],
-    *,
-    bandwidth: float | None = None,
-    draws: int = 1000,
-    seed: int = 0,
-) -> list[CriticalPoint]:
-    """The steps at which the slope d value / d log(step + 1) of a smoothed curve changes sign beyond its errors.
-
-    Smoothing is a local quadratic fit under a Gaussian kernel, whose width (in log step) has the least leave-one-out
-    error unless given. A turn counts where the slope is significant on both sides, with opposite signs, at a level at
-    which 5% of flat curves would show any significant slope (as in SiZer: Chaudhuri and Marron 1999, with the maximum
-    over steps drawn from the errors). The interval reaches from the last step of one sign to the first of the other, at
-    least to the checkpoints around. It is of the smoothed curve: the bias of smoothing is not in it.
-    """
-    clock = _clock(steps)
-    if len(steps) < 8:
-        raise NotMeasurable(f"{len(steps)} checkpoints are too few to smooth: give 8 or more")
-    width = _best_width(clock, values) if bandwidth is None else bandwidth
-    grid = np.interp(np.arange(0, len(clock) - 1 + 1e-9, 0.05), np.arange(len(clock)), clock)
-    level, slope = _local_fits(clock, grid, width)
-    sd = np.sqrt(((slope * errors) ** 2).sum(1))
-    noise = slope @ (errors[:, None] * np.random.default_rng(seed).standard_normal((len(clock), draws)))
-    critical = np.quantile((np.abs(noise) / np.maximum(sd, 1e-300)[:, None]).max(0), 0.95)
-    rises = slope @ values
-    rises[np.abs(rises) <= critical * sd + 1e-9 * np.ptp(values)] = 0.0
-    sure = np.flatnonzero(rises)
-    points = []
-    for before, after in itertools.pairwise(sure):
-        if rises[before] * rises[after] < 0:
-            fitted = (level @ values)[before : after + 1] * np.sign(rises[before])
-            place = grid[before + int(fitted.argmax())]
-            low = min(grid[before], clock[max(0, np.searchsorted(clock, place, side="right") - 1)])
-            high = max(grid[after], clock[min(len(clock) - 1, np.searchsorted(clock, place))])
-            kind: Literal["maximum", "minimum"] = "maximum" if rises[before] > 0 else "minimum"
-            step, low, high = np.expm1([place, low, high]).tolist()
-            points.append(CriticalPoint(step, low, high, kind))
-    return points
-
-
-def _local_fits(clock: np.ndarray, at: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
-    """Matrices [at, checkpoint] that give the smoothed values and slopes; at least 6 checkpoints bear on each."""
-    distance = clock - at[:, None]
-    reach = np.maximum(width, np.sort(np.abs(distance), axis=1)[:, 5] / 2)[:, None]
-    weight = np.exp(-0.25 * (distance / reach) ** 2)  # the square root of the kernel
-    design = weight[:, :, None] * np.stack([np.ones_like(distance), distance, distance**2], axis=2)
-    solved = np.linalg.pinv(design) * weight[:, None, :]
-    return solved[:, 0], solved[:, 1]
-
-
-def _best_width(clock: np.ndarray, values: np.ndarray) -> float:
-    """The kernel width with the least mean square of residuals, each checkpoint left out of its own fit."""
-    widths = np.geomspace(np.ptp(clock) / 60, np.ptp(clock) / 4, 12)
-    mistakes = []
-    for width in widths:
-        hat = _local_fits(clock, clock, float(width))[0]
-        mistakes.append(np.mean(((values - hat @ values) / np.maximum(1 - np.diag(hat), 1e-6)) ** 2))
-    return float(widths[int(np.argmin(mistakes))])

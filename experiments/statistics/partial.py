@@ -1,4 +1,4 @@
-"""Comparisons of heads within strata (layer and seed) that do not come from covariates, and prediction of types.
+"""Comparisons of heads within strata (layer and seed) that do not come from covariates.
 
 Strata have intercepts of their own and share the covariates' slopes: with a handful of heads in a stratum, slopes of
 its own would use up what is to be compared, while a common slope needs them only once. Permutations are of residuals
@@ -6,7 +6,6 @@ given strata and covariates, within strata (Freedman and Lane 1983): the covaria
 """
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +13,7 @@ from jaxtyping import Bool, Float, Shaped
 from scipy import stats
 
 from experiments.statistics.intervals import TWO_SIDED
-from experiments.statistics.permutation import Alternative, cluster_bootstrap, p_value, permutations
+from experiments.statistics.permutation import Alternative, p_value, permutations
 
 
 class Partial(NamedTuple):
@@ -27,17 +26,6 @@ class Partial(NamedTuple):
     units: int  # that were used
     left_out: int  # units of strata too small to use
     reason: str = ""
-
-
-class Prediction(NamedTuple):
-    """Shares of heads whose type is predicted, averaged over types, and the paired difference to the best of others."""
-
-    first: float
-    others: tuple[float, ...]
-    value: float  # first - the best of the others
-    interval: tuple[float, float]  # 95%; the best of the others is chosen anew in each draw
-    chance: float  # 1 / number of types
-    units: int  # heads whose type another seed has in the same layer
 
 
 def partial_spearman(
@@ -75,11 +63,11 @@ def partial_spearman(
     left = remove @ table[:, :2]
     if (left.std(0) <= 1e-9 * table[:, :2].std(0)).any() or not table[:, :2].std(0).all():
         return _refused("x or y does not vary beyond the covariates within strata", left_out)
-    one, other = _centred_ranks(left.T, strata)
-    value = float(_correlations(one[None], other)[0])
+    ranks_x, ranks_y = _centred_ranks(left.T, strata)
+    value = float(_correlations(ranks_x[None], ranks_y)[0])
     # a permutation that the covariates explain wholly correlates with nothing
     null = np.nan_to_num(
-        _correlations(_centred_ranks(left[:, 0][_orders(strata, draws, seed)] @ remove, strata), other)
+        _correlations(_centred_ranks(left[:, 0][_orders(strata, draws, seed)] @ remove, strata), ranks_y)
     )
     z, reach = math.atanh(np.clip(value, -1 + 1e-12, 1 - 1e-12)), TWO_SIDED * math.sqrt((1 + value**2 / 2) / (free - 2))
     interval = (math.tanh(z - reach), math.tanh(z + reach))
@@ -105,7 +93,7 @@ def adjusted_difference(
     """
     if not _finite(y, covariates):
         return _refused("a value is not finite", len(y))
-    mixed = np.array([len(np.unique(group[strata == one])) == 2 for one in strata], dtype=bool)
+    mixed = np.array([len(np.unique(group[strata == stratum])) == 2 for stratum in strata], dtype=bool)
     kept = mixed & _large(strata, covariates.shape[1] + 2 if smallest is None else smallest)
     left_out = int((~kept).sum())
     y, covariates, strata = y[kept], covariates[kept], strata[kept]
@@ -171,71 +159,3 @@ def _correlations(rows: np.ndarray, other: np.ndarray) -> np.ndarray:
 def _orders(strata: np.ndarray, draws: int, seed: int) -> np.ndarray:
     orders = list(permutations(strata, draws, seed))
     return np.stack(orders) if orders else np.empty((0, len(strata)), dtype=np.int64)
-
-
-def predicted(
-    features: Float[np.ndarray, "head feature"],
-    types: Shaped[np.ndarray, " head"],
-    layers: Shaped[np.ndarray, " head"],
-    seeds: Shaped[np.ndarray, " head"],
-) -> tuple[Bool[np.ndarray, " head"], Bool[np.ndarray, " head"]]:
-    """Whether each head's type is that of the nearest mean of features among the same layer's heads of other seeds.
-
-    Returns (right, possible): possible where another seed has the type in that layer; it does not depend on features,
-    and others are never right. Distances are Euclidean: scale the features first where that matters.
-    """
-    right, possible = np.zeros(len(types), dtype=bool), np.zeros(len(types), dtype=bool)
-    for head in range(len(types)):
-        known = (layers == layers[head]) & (seeds != seeds[head])
-        names = np.unique(types[known])
-        if types[head] in names:
-            centres = np.stack([features[known & (types == name)].mean(0) for name in names])
-            possible[head] = True
-            right[head] = names[((centres - features[head]) ** 2).sum(1).argmin()] == types[head]
-    return right, possible
-
-
-def accuracy_difference(
-    first: Float[np.ndarray, "head _"],
-    others: Sequence[Float[np.ndarray, "head _"]],
-    types: Shaped[np.ndarray, " head"],
-    layers: Shaped[np.ndarray, " head"],
-    seeds: Shaped[np.ndarray, " head"],
-    *,
-    clusters: Shaped[np.ndarray, " head"] | None = None,
-    draws: int = 2000,
-    seed: int = 0,
-) -> Prediction:
-    """Do the first features predict types of heads of a left-out seed better than the best of the others?
-
-    Balanced accuracy: the mean over types of the share that is right. The paired bootstrap draws heads, or `clusters`
-    of them (seeds), with the predictions that were made; how these vary with the heads learned from is left out.
-    """
-    tried = [predicted(features, types, layers, seeds) for features in (first, *others)]
-    if len(tried) < 2:
-        raise ValueError("no other features to compare with: give at least one")
-    possible = tried[0][1]
-    right, kinds = np.stack([one[possible] for one, _ in tried]), types[possible]
-    if len(kinds) == 0:
-        nan = math.nan
-        return Prediction(nan, (nan,) * len(others), nan, (nan, nan), nan, 0)
-
-    def balanced(index: np.ndarray) -> np.ndarray:
-        return np.mean([right[:, index[kinds[index] == kind]].mean(1) for kind in np.unique(kinds[index])], axis=0)
-
-    def difference(index: np.ndarray) -> float:
-        accuracies = balanced(index)
-        return float(accuracies[0] - accuracies[1:].max())
-
-    everything = np.arange(len(kinds))
-    drawn = everything if clusters is None else clusters[possible]
-    interval = cluster_bootstrap(difference, drawn, draws=draws, seed=seed)
-    accuracy = [float(part) for part in balanced(everything)]
-    return Prediction(
-        first=accuracy[0],
-        others=tuple(accuracy[1:]),
-        value=difference(everything),
-        interval=interval,
-        chance=1 / len(np.unique(kinds)),
-        units=len(kinds),
-    )

@@ -1,4 +1,4 @@
-"""Permutation tests within strata, their family-wise maximum, and bootstraps of clusters.
+"""Permutation tests within strata, and their family-wise maximum.
 
 A statistic is a function of an index array: `statistic(np.arange(n))` is what was observed, `statistic(index)` the same
 with unit i's label (or effect, or residual) taken from unit index[i]. The null is that labels are exchangeable within
@@ -17,7 +17,6 @@ from scipy import stats
 
 Alternative = Literal["greater", "less", "two-sided"]
 LIMIT = 20_000  # fewer distinct permutations than this are enumerated
-FEW = 6  # below so many clusters the range of their values covers less than 95%: 1 - 2^(1 - 5) = 94%
 
 
 class PermutationTest(NamedTuple):
@@ -122,17 +121,20 @@ def permutation_test(
     draws: int = 9999,
     seed: int = 0,
 ) -> PermutationTest:
-    """Is a statistic larger than when labels are exchanged within strata? Units of equal `like` need no exchange."""
+    """Tests whether a statistic is larger than when labels are exchanged within strata.
+
+    like: labels; units with equal ones need no exchange.
+    """
     value = float(statistic(np.arange(len(strata))))
     null = np.array([statistic(index) for index in permutations(strata, draws, seed, like)], dtype=float)
     return PermutationTest(value, p_value(value, null, alternative), null, distinct(strata, like) < LIMIT)
 
 
 def maximum_test(observed: Float[np.ndarray, "*pair"], null: Float[np.ndarray, "draw *pair"]) -> MaximumTest:
-    """Which of many statistics are larger than the largest of all is by chance (Westfall and Young 1993, single step)?
+    """Tests which of many statistics are larger than the largest of all is by chance (Westfall and Young 1993).
 
-    The maximum is of the values as they are: where their spreads under the null differ, give standardised ones. NaN
-    marks pairs that cannot be; they must be NaN in both.
+    A single-step test. The maximum is of the values as they are: where their spreads under the null differ, give
+    standardised ones. NaN marks pairs that cannot be; they must be NaN in both, and not all, else ValueError.
     """
     if not np.array_equal(np.isnan(null).any(0), np.isnan(observed)) or np.isnan(observed).all():
         raise ValueError("NaN marks pairs that cannot be: the same ones in what was observed and in the null, not all")
@@ -158,44 +160,3 @@ def smallest_detectable(
         return Detectable(math.inf, math.inf)
     critical = float(np.sort(null_values)[::-1][allowed])
     return Detectable(critical, critical + float(stats.norm.ppf(0.8) * null_values.std()))
-
-
-def cluster_bootstrap(
-    statistic: Callable[[np.ndarray], float],
-    clusters: Shaped[np.ndarray, " unit"],
-    *,
-    strata: Shaped[np.ndarray, " unit"] | None = None,
-    draws: int = 2000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """95% interval of a statistic when whole clusters are drawn with replacement (within strata of clusters).
-
-    Percentiles, moved outwards for n clusters in s strata to those of Student's t with n - s degrees of freedom and the
-    unbiased variance ("expanded percentiles", Hesterberg 2015). With fewer than 6 no percentile reaches 95%: then the
-    estimate plus and minus t times the bootstrap's standard error. NaN where over a tenth of the draws have no value.
-    """
-    names, home = np.unique(clusters, return_inverse=True)
-    groups = np.zeros(len(home), dtype=np.int64) if strata is None else np.unique(strata, return_inverse=True)[1]
-    members = [np.flatnonzero(home == cluster) for cluster in range(len(names))]
-    if any(np.ptp(groups[inside]) for inside in members):
-        raise ValueError("a cluster lies in two strata: make clusters the smaller of the two")
-    group = np.array([groups[inside[0]] for inside in members])
-    values = np.array([statistic(index) for index in _resampled(members, group, draws, seed)], dtype=float)
-    kept = values[~np.isnan(values)]
-    free = len(names) - len(np.unique(group))
-    if free < 1 or len(kept) < 0.9 * draws:
-        return math.nan, math.nan
-    reach = float(stats.t.ppf(0.975, free)) * math.sqrt(len(names) / free)
-    if len(names) < FEW:
-        estimate, spread = float(statistic(np.arange(len(home)))), reach * float(kept.std(ddof=1))
-        return estimate - spread, estimate + spread
-    low, high = np.quantile(kept, stats.norm.cdf([-reach, reach]))
-    return float(low), float(high)
-
-
-def _resampled(members: list[np.ndarray], group: np.ndarray, draws: int, seed: int) -> Iterator[np.ndarray]:
-    """Units of as many clusters as there are, drawn with replacement from each group of clusters."""
-    generator, pools = np.random.default_rng(seed), [np.flatnonzero(group == one) for one in np.unique(group)]
-    for _ in range(draws):
-        chosen = np.concatenate([generator.choice(pool, len(pool)) for pool in pools])
-        yield np.concatenate([members[cluster] for cluster in chosen])

@@ -20,7 +20,7 @@ from experiments.figures import clustering, memorization
 from experiments.measurements.variants import MAIN, RANDOM
 from experiments.results import plan
 from experiments.results.cells import Cells
-from experiments.statistics import clusters, permutation
+from experiments.statistics import bootstrap, clusters, prediction
 from experiments.statistics import partial as adjusted
 
 STEPS = np.array([0, 200, 800, 3600, 8400, 28000])
@@ -33,10 +33,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Few starts of k-means, few draws of the bootstrap and of permutations."""
 
     def few(*arguments, draws: int = 0, **named):
-        return permutation.cluster_bootstrap(*arguments, draws=200, **named)
+        return bootstrap.cluster_bootstrap(*arguments, draws=200, **named)
 
     monkeypatch.setattr(clusters, "k_means", with_arguments(clusters.k_means, restarts=6))
-    monkeypatch.setattr(adjusted, "cluster_bootstrap", few)
+    monkeypatch.setattr(prediction, "cluster_bootstrap", few)
     monkeypatch.setattr(memorisation, "partial_spearman", with_arguments(adjusted.partial_spearman, draws=499))
     monkeypatch.setattr(simplicity, "adjusted_difference", with_arguments(adjusted.adjusted_difference, draws=499))
     yield

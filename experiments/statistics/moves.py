@@ -1,0 +1,75 @@
+"""Which multigrams move from one layer to the other, and a sign test in which each target has one vote.
+
+A multigram moves from layer 0 to 1 when what layer 0 does for it falls and what layer 1 does rises, both by more than
+1.96 standard errors, and this on each of two halves of the documents. Multigrams with the same target share
+completions, so that targets are counted.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy import stats
+
+from experiments.statistics.intervals import TWO_SIDED
+
+
+class Changes(NamedTuple):
+    """Late minus early in nats, less each layer's mean; NaN with fewer than 20 completions on the half."""
+
+    value: Float[np.ndarray, "half layer multigram"]
+    se: Float[np.ndarray, "half layer multigram"]
+
+    @property
+    def testable(self) -> Bool[np.ndarray, " multigram"]:
+        """Which multigrams have enough completions on both halves."""
+        return np.isfinite(self.se).all((0, 1))
+
+    def moved(self, source: int) -> Bool[np.ndarray, " multigram"]:
+        """Which multigrams moved from layer `source` to the other, beyond the errors, on both halves."""
+        beyond = np.where(np.isfinite(self.se), TWO_SIDED * self.se, np.inf)
+        fallen, risen = self.value[:, source] < -beyond[:, source], self.value[:, 1 - source] > beyond[:, 1 - source]
+        return np.all(fallen & risen, axis=0)
+
+
+class Votes(NamedTuple):
+    """Targets whose multigrams move, by direction, and the sign test."""
+
+    claimed: int  # from layer 0 to 1
+    other: int  # from layer 1 to 0
+
+    @property
+    def p(self) -> float:
+        """One-sided: more in the claimed direction; 1 without any."""
+        if not sum(self):
+            return 1.0
+        return float(stats.binomtest(self.claimed, sum(self), alternative="greater").pvalue)
+
+    @property
+    def share(self) -> float:
+        """The share of the claimed direction; NaN without any."""
+        return self.claimed / sum(self) if sum(self) else float("nan")
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95%, of the share (Clopper and Pearson)."""
+        if not sum(self):
+            return 0.0, 1.0
+        low, high = stats.binomtest(self.claimed, sum(self)).proportion_ci()
+        return float(low), float(high)
+
+
+def votes(changes: Changes, target: Int[np.ndarray, " multigram"]) -> Votes:
+    """Each target's vote, if its multigrams do not move both ways alike."""
+    names, home = np.unique(target, return_inverse=True)
+    balance = np.bincount(home, changes.moved(0).astype(float) - changes.moved(1), len(names))
+    return Votes(int((balance > 0).sum()), int((balance < 0).sum()))
+
+
+def clearest(changes: Changes, target: Int[np.ndarray, " multigram"]) -> list[int]:
+    """The multigrams that move from layer 0 to 1, by the smallest of their changes in standard errors; one a target."""
+    moved = np.flatnonzero(changes.moved(0))
+    strength = np.abs(changes.value / changes.se)[:, :, moved].min((0, 1))
+    order = moved[np.argsort(-strength, kind="stable")]
+    first = np.unique(target[order], return_index=True)[1]
+    return [int(number) for number in order[np.sort(first)]]
