@@ -4,11 +4,12 @@ import argparse
 import logging
 import os
 import sys
+import traceback
 import warnings
 from concurrent.futures import BrokenExecutor
 from importlib import import_module
 
-from experiments.jobs.bugs import is_about_input
+from experiments.jobs.bugs import is_about_input, is_bug
 from experiments.jobs.job import JobsFailed
 
 VERBS = (
@@ -55,7 +56,12 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except (BrokenExecutor, JobsFailed) as error:
+    except BrokenExecutor as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except JobsFailed as error:
+        for bug in [each for each in error.errors if is_bug(each)][:1]:
+            traceback.print_exception(bug)
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -5,9 +5,11 @@ values that a user gave. Only the latter are told in one line; a bug keeps its t
 """
 
 import dis
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 from ablations.not_measurable import NotMeasurable
+from experiments.jobs import memory
 
 OURS = tuple(str(Path(__file__).parents[2] / name) for name in ("ablations", "llc", "circuits", "experiments"))
 
@@ -33,6 +35,11 @@ def is_about_input(error: BaseException) -> bool:
     code = frame.tb_frame.f_code
     is_raise = dis.opname[code.co_code[frame.tb_lasti]] == "RAISE_VARARGS"
     return is_raise and code.co_filename.startswith(OURS)
+
+
+def is_bug(error: BaseException) -> bool:
+    """Whether a mistake in the program made a job fail, and not its input, memory, a file or a worker."""
+    return not (is_about_input(error) or isinstance(error, OSError | CancelledError) or memory.ran_out(error))
 
 
 def as_told(error: ValueError) -> Exception:

@@ -71,8 +71,10 @@ class Log:
         """Seconds and the most memory of its process."""
         self._tell(task.folder, "done", job=task.name, took=round(took, 3), peak_mb=round(peak_mb, 1))
 
-    def failed(self, task: Job, error: str) -> None:
-        self._tell(task.folder, "failed", job=task.name, error=error)
+    def failed(self, task: Job, error: str, traceback: str = "") -> None:
+        """The error in a line, and the traceback of a bug."""
+        more = {"traceback": traceback} if traceback else {}
+        self._tell(task.folder, "failed", job=task.name, error=error, **more)
 
     def end(self) -> None:
         for folder in self._folders:

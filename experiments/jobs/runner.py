@@ -6,6 +6,7 @@ neither on the number of workers nor on where they are.
 
 import errno
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ import torch
 from tqdm.auto import tqdm
 
 from experiments.jobs import job_log, memory
-from experiments.jobs.bugs import as_told, is_about_input
+from experiments.jobs.bugs import as_told, is_about_input, is_bug
 from experiments.jobs.executors import Here
 from experiments.jobs.job import Job, JobsFailed
 
@@ -70,7 +71,7 @@ def _failures(
             if job.parts and memory.ran_out(error):
                 waiting.extend(job.parts)
                 continue
-            log.failed(job, _line(error))
+            log.failed(job, _line(error), "".join(traceback.format_exception(error)) if is_bug(error) else "")
             if isinstance(error, CancelledError):
                 raise BrokenExecutor("the scheduler is gone: what is finished is kept, run the same again") from None
             if isinstance(error, OSError) and error.errno in DISK:

@@ -1,6 +1,7 @@
 """What is said of the input is one line; a bug, which may be a ValueError too, keeps its traceback."""
 
 import contextlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from circuits import scores
 from experiments.__main__ import main
 from experiments.cli import status
 from experiments.cli.calibrate import _nbeta
-from experiments.jobs import executors, runner
+from experiments.jobs import executors, job_log, runner
 from experiments.jobs.bugs import Bug, is_about_input
 from experiments.jobs.job import Job, JobsFailed
 from experiments.measurements.rllc import _in_gauge
@@ -42,6 +43,10 @@ def no_number_in_our_code(folder: Path) -> None:
 
 def not_measurable(folder: Path) -> None:
     raise NotMeasurable("the text is too short")
+
+
+def out_of_memory(folder: Path) -> None:
+    raise MemoryError("too little memory")
 
 
 def told_by_another(folder: Path) -> None:
@@ -87,6 +92,24 @@ def test_jobs_tell_bugs_from_bad_input(workers: int, tmp_path: Path) -> None:
             with pytest.raises(JobsFailed, match=f"Bug: ValueError: {message}") as failed:
                 run(function)
             assert all(isinstance(error, Bug) and error.__cause__ for error in failed.value.errors)
+            events = [json.loads(line) for line in (tmp_path / job_log.NAME).read_text().splitlines()]
+            kept = [event for event in events if event["event"] == "failed"][-1]["traceback"]
+            assert function.__name__ in kept and message in kept
+        assert not any("traceback" in event for event in events if "not a head" in event.get("error", ""))
+
+
+def test_a_bug_in_a_job_keeps_its_traceback_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def sweep(function: Callable[[Path], None]) -> tuple[int, str]:
+        jobs = [Job(function, (tmp_path,), 1.0, f"job {number}") for number in range(2)]
+        monkeypatch.setattr(status, "run", lambda arguments: runner.run_here(jobs, "test"))
+        return main(["status", str(tmp_path)]), capsys.readouterr().err
+
+    code, said = sweep(ill_shaped)
+    assert code == 1 and "in ill_shaped" in said and said.splitlines()[-1].startswith("error: 2 of 2 jobs failed")
+    code, said = sweep(out_of_memory)  # the control: no bug
+    assert code == 1 and "Traceback" not in said
 
 
 def test_a_bug_in_a_verb_is_no_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
