@@ -22,6 +22,8 @@ from experiments.claims import (
 )
 from experiments.claims.study import Study
 from experiments.claims.verdict import Finding
+from experiments.measurements.rllc import RLLC
+from experiments.runs.learning_rate import decay_notes
 from experiments.storage.files import write_bytes, write_json
 
 log = logging.getLogger(__name__)
@@ -81,6 +83,11 @@ def _untestable(claim: ModuleType, study: Study, why: str) -> Finding:
     )
 
 
+def cautions(study: Study) -> list[str]:
+    """What to know of these runs before their learning coefficients are read; sentences without a full stop."""
+    return decay_notes([(cells.run, cells.steps(RLLC)) for cells in study.cells])
+
+
 def record(study: Study, findings: list[Finding]) -> dict:
     """The table as plain JSON."""
     first = study.cells[0]
@@ -106,7 +113,8 @@ def write(study: Study, findings: list[Finding], folder: Path) -> list[Path]:
 def as_markdown(study: Study, findings: list[Finding]) -> str:
     """The table, and below it what each claim says, what was found, and how it reads."""
     runs = ", ".join(cells.run.name for cells in study.judged)
-    lines = [f"Verdicts from {runs}; {study.cells[0].plan.llc.name} settings. {FAMILY}", ""]
+    lines = [part for caution in cautions(study) for part in (f"**Caution.** {caution}.", "")]
+    lines += [f"Verdicts from {runs}; {study.cells[0].plan.llc.name} settings. {FAMILY}", ""]
     lines += ["| # | claim | verdict | value | 95% interval | p | negative controls | survives |", "|" + "---|" * 8]
     lines += [_row(finding) for finding in findings]
     for finding in findings:

@@ -16,6 +16,7 @@ from experiments.pages.shell import image, section, table
 from experiments.plots import head_curve, head_paths
 from experiments.plots.head_types import KIND_COLORS
 from experiments.plots.style import VIA_NAMES
+from experiments.runs.learning_rate import decay_note
 from experiments.runs.run import tokens_seen
 from experiments.statistics.intervals import plus_minus
 from llc import settings
@@ -113,7 +114,10 @@ def _rllc(measures: HeadMeasures) -> str:
         f"{how.localization:g}, nbeta {how.nbeta:g}, batch {how.batch_size}, {how.num_chains} chains of "
         f"{how.num_draws} draws, the first {how.num_burnin} discarded; {html.escape(layer.attrs['loss'])} loss.</p>"
     )
-    return f"<div class=side><div>{image(drawn, alt)}</div><div class=wide>{_verdict(own, step)}{explained}</div></div>"
+    caution = decay_note(measures.snapshot.cells.run, layer.step.values.tolist())
+    told = f"<p><b>Caution:</b> {html.escape(caution)}.</p>" if caution else ""
+    words = f"{told}{_verdict(own, step)}{explained}"
+    return f"<div class=side><div>{image(drawn, alt)}</div><div class=wide>{words}</div></div>"
 
 
 def _verdict(own: xr.Dataset, step: int) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from ablations.not_measurable import NotMeasurable
 from experiments import figures
 from experiments.claims.study import Study
-from experiments.claims.table import FAMILY
+from experiments.claims.table import FAMILY, cautions
 from experiments.claims.verdict import COMMAND, Finding
 from experiments.figures import files
 from experiments.pages import shell
@@ -30,6 +30,7 @@ def write(study: Study, findings: list[Finding], folder: Path) -> Path:
     title = "The findings on induction and multigram circuits, tested"
     parts = [
         f"<h1>{html.escape(title)}</h1>",
+        *(f"<p><b>Caution:</b> {html.escape(caution)}.</p>" for caution in cautions(study)),
         _head(study),
         f"<div class=claims>{_table(findings)}</div>",
         *(_section(study, finding) for finding in findings),

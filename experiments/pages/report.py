@@ -15,7 +15,7 @@ from experiments.measurements.scores import SCORES
 from experiments.pages import affected_page, report_tokens, shell
 from experiments.plots import style
 from experiments.results.cells import Cells
-from experiments.runs.run import tokens_seen
+from experiments.runs.learning_rate import decay_note
 from experiments.statistics.intervals import TWO_SIDED, plus_minus
 from experiments.storage.files import write_bytes
 
@@ -56,7 +56,7 @@ def _figure_section(cells: Cells, name: str) -> str:
 def _head(cells: Cells, note: str) -> str:
     run, preset = cells.run, cells.run.config["preset"]
     model = run.config["model"]
-    tokens = float(tokens_seen(run, run.steps[-1]))
+    tokens = run.steps[-1] * run.tokens_per_step / 1e6
     kind = "attention only" if run.model_config().attn_only else "with MLPs"
     made = "adopted" if run.config["seed"] is None else f"{preset['name']} preset, seed {run.config['seed']}"
     lines = [
@@ -67,6 +67,8 @@ def _head(cells: Cells, note: str) -> str:
     ]
     if note:
         lines.append(f"<b>Note:</b> {html.escape(note)}.")
+    if caution := decay_note(run, cells.steps(RLLC)):
+        lines.append(f"<b>Caution:</b> {html.escape(caution)}.")
     return "<p>" + "</p><p>".join(lines) + "</p>"
 
 
