@@ -92,6 +92,15 @@ def padded(tokenizer: Tokenizer, d_vocab: int) -> Tokenizer:
     return tokenizer
 
 
+def misfit(tokenizer: Tokenizer, d_vocab: int) -> str:
+    """Why a tokenizer cannot be that of a model with so many tokens; empty when it can."""
+    vocabulary = tokenizer.get_vocab()
+    if len(vocabulary) != d_vocab:
+        return f"the tokenizer has {len(vocabulary)} tokens, the model {d_vocab}"
+    last = max(vocabulary.values())
+    return f"the tokenizer has a token {last}, the model's are 0 to {d_vocab - 1}" if last >= d_vocab else ""
+
+
 def starts_with(tokenizer: Tokenizer) -> str:
     """The token that the tokenizer itself puts before a text (as its post-processor); <|endoftext|> without one."""
     if not tokenizer.num_special_tokens_to_add(False):

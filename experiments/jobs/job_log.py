@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import UnionType
 from typing import Literal
 
 from experiments.jobs.job import Job
@@ -21,7 +22,15 @@ from experiments.storage.files import write_bytes
 
 NAME, MANIFEST = "log.jsonl", "manifest.csv"
 State = Literal["missing", "done", "failed"]
-_PARTS = {"sweep": ("description", "host", "pid", "jobs"), "done": ("job",), "failed": ("job",)}  # of events, by kind
+NUMBER = int | float
+# What is read of an event, by its kind, with the types that it must have, and what it may have besides.
+_PARTS: dict[str, dict[str, type | UnionType]] = {
+    "sweep": {"description": str, "host": str, "pid": int, "jobs": list},
+    "done": {"job": str},
+    "failed": {"job": str},
+    "end": {},
+}
+_MORE: dict[str, type | UnionType] = {"took": NUMBER | None, "peak_mb": NUMBER | None, "error": str}
 
 
 @dataclass
@@ -151,27 +160,34 @@ def write_manifest(folder: Path) -> Path:
 
 
 def _events(path: Path) -> Iterator[dict]:
-    """All whole lines: the last may be cut where a process was killed."""
+    """The events of all whole lines: the last may be cut where a process was killed, and any may be damaged."""
     if not path.exists():
         return
-    for line in path.read_text(errors="replace").splitlines():
+    for line in path.read_text(errors="replace").split("\n"):
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(event, dict) and _is_whole(event):
+        if _is_whole(event):
             yield event
 
 
-def _is_whole(event: dict) -> bool:
-    """Whether an event has all that is read of it; those of older logs have not."""
-    return {"event", "sweep", "time", *_PARTS.get(event.get("event", ""), ())} <= set(event)
+def _is_whole(event: object) -> bool:
+    """Whether an event has all that is read of it, each part of its type; those of older logs have not."""
+    if not isinstance(event, dict) or event.get("event") not in tuple(_PARTS):
+        return False
+    parts = {"sweep": str, "time": NUMBER, **_PARTS[event["event"]]}
+    parts |= {name: kind for name, kind in _MORE.items() if name in event}
+    return all(name in event and isinstance(event[name], kind) for name, kind in parts.items()) and all(
+        isinstance(job, list) and len(job) == 2 and isinstance(job[0], str) and isinstance(job[1], NUMBER)
+        for job in event.get("jobs", ())
+    )
 
 
 def _exists(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

@@ -18,7 +18,7 @@ from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from ablations import forward
 from experiments import corpora, runs
-from experiments.corpora.tokenizer import padded, plain
+from experiments.corpora.tokenizer import misfit, padded, plain
 from experiments.runs import state_dicts
 from experiments.storage import store, tensorfile
 from experiments.storage.files import write_bytes, write_json
@@ -124,11 +124,10 @@ def _fingerprints(config: dict, tokenizer: Tokenizer) -> dict[str, str]:
     Raises ValueError for a text that there is not or a tokenizer that does not fit, and NotMeasurable for a split
     without a row.
     """
-    count, d_vocab = tokenizer.get_vocab_size(), config["model"]["d_vocab"]
-    if count != d_vocab:
+    if reason := misfit(tokenizer, config["model"]["d_vocab"]):
         raise ValueError(
-            f"the tokenizer has {count} tokens, the model {d_vocab}: give the one that it was trained with, and where "
-            "the model has more, name them (tokenizer.add_special_tokens)"
+            f"{reason}: give the one that it was trained with, and where the model has more, name them "
+            "(tokenizer.add_special_tokens)"
         )
     preset = config["preset"]
     return {

@@ -9,7 +9,6 @@ Nothing that is downloaded is run: pickles hold tensors or are refused (Transfor
 """
 
 import io
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stdout
@@ -24,8 +23,9 @@ from transformer_lens import HookedTransformer, HookedTransformerConfig
 from transformer_lens import loading_from_pretrained as lens
 
 from experiments.corpora.tokenizer import download, pretrained, unreachable
-from experiments.runs import state_dicts
+from experiments.runs import config_fields, state_dicts
 from experiments.runs.step_names import steps_of_names
+from experiments.storage.files import read_json
 
 Config: TypeAlias = HookedTransformerConfig | Mapping[str, object]
 
@@ -176,13 +176,22 @@ def _numbered(name: str, files: Iterable[str]) -> dict[int, str]:
 
 
 def _json(path: Path, name: str) -> dict[str, object]:
-    """The config.json of a model; raises ValueError for one that is no JSON object."""
+    """The config.json of a model; raises ValueError for one that is no JSON object, or whose fields are no model's."""
     try:
-        content = json.loads(path.read_text())
+        content = read_json(path)
     except (OSError, ValueError) as error:
         raise ValueError(f"{name}: config.json cannot be read ({error}): restore it") from None
     if not isinstance(content, dict):
         raise ValueError(f"{name}: config.json holds {type(content).__name__} in place of an object: correct it")
+    try:
+        config_fields.check_model(state_dicts.facts(content))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}: correct its config.json") from None
+    tokens = content.get("tokens_per_step")
+    if tokens is not None and (isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1):
+        raise ValueError(
+            f"{name}: tokens_per_step is {tokens!r}, it must be a whole number from 1: correct config.json"
+        )
     return content
 
 

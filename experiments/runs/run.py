@@ -5,7 +5,6 @@
 The bundled runs (`zoo/`) have the same layout; their files are float16 and are loaded as float32.
 """
 
-import json
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +21,9 @@ from ablations import forward
 from ablations.configuration import Configuration
 from experiments import corpora
 from experiments.corpora.cache import digest
-from experiments.runs import state_dicts
+from experiments.corpora.documents import first_line
+from experiments.corpora.tokenizer import misfit
+from experiments.runs import config_fields, state_dicts
 from experiments.storage import files, tensorfile
 from experiments.storage.files import write_bytes
 
@@ -51,12 +52,8 @@ class Run:
     def tokenizer(self) -> Tokenizer:
         """The run's tokenizer as it was when it was first asked for; raises ValueError for one that does not fit."""
         tokenizer = tokenizer_of(self.folder / "tokenizer.json")
-        if tokenizer.get_vocab_size() != self.config["model"]["d_vocab"]:
-            raise ValueError(
-                f"run {self.name}: the tokenizer has {tokenizer.get_vocab_size()} tokens, "
-                f"the model {self.config['model']['d_vocab']}: "
-                "use the tokenizer that the model was trained with"
-            )
+        if reason := misfit(tokenizer, self.config["model"]["d_vocab"]):
+            raise ValueError(f"run {self.name}: {reason}: use the tokenizer that the model was trained with")
         return tokenizer
 
     @property
@@ -163,46 +160,38 @@ def open_run(reference: str | Path) -> Run:
             f"give a folder with a config.json, a name in runs/, or a bundled one ({bundled})"
         )
     try:
-        config = json.loads((folder / "config.json").read_text())
-        _check_keys(config)
+        config = files.read_json(folder / "config.json")
+        config_fields.check(config)
         run = Run(folder, config)
-        if config["schema"] != 1 or not run.steps:
-            raise ValueError("no checkpoint" if config["schema"] == 1 else f"schema {config['schema']}")
-        if config["preset"]["n_ctx"] > run.model_config().n_ctx:
-            raise ValueError(
-                f"context {config['preset']['n_ctx']} is longer than the model's {run.model_config().n_ctx}"
-            )
-        if reason := forward.unsupported(run.model_config()):
+        if not run.steps:
+            raise ValueError("no checkpoint")
+        if reason := forward.unsupported(_made(run)):
             raise ValueError(f"its model cannot be measured: {reason}")
-    except (KeyError, TypeError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(
             f"run {str(reference)!r} cannot be opened ({error}): its config.json or checkpoints are not whole"
         ) from None
     return run
 
 
-def _check_keys(config: object) -> None:
-    """Raises KeyError, TypeError or ValueError for a configuration that lacks what is read of it."""
-    if not isinstance(config, dict):
-        raise ValueError(f"{type(config).__name__} in place of an object")
-    for part, keys in (
-        ("preset", ("name", "corpus", "code_share", "n_ctx", "batch_size")),
-        ("model", ("n_layers", "d_model", "n_ctx", "d_head", "n_heads", "d_vocab")),
-        ("corpus", ("name", "fingerprint")),
-    ):
-        if missing := [key for key in keys if key not in config[part]]:
-            raise ValueError(f"{part} has no {missing[0]}")
-    for name in ("n_layers", "d_model", "n_ctx", "d_head", "n_heads", "d_vocab"):
-        if not isinstance(config["model"][name], int) or config["model"][name] < 1:
-            raise ValueError(f"{name} is {config['model'][name]!r}")
+def _made(run: Run) -> HookedTransformerConfig:
+    """The architecture of a run; raises ValueError where TransformerLens has no such one."""
+    try:
+        return run.model_config()
+    except (AssertionError, KeyError, TypeError, ValueError) as error:  # what its configuration raises
+        raise ValueError(f"there is no such model: {first_line(error)}") from None
 
 
 def tokenizer_of(path: Path) -> Tokenizer:
-    """A run's tokenizer; raises ValueError for a missing or damaged one."""
+    """A run's tokenizer, which neither cuts nor fills up texts; raises ValueError for a missing or damaged one."""
     try:
-        return Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises a bare Exception
-        raise ValueError(f"run {path.parent.name}: {path.name} cannot be read ({error}): restore it") from None
+        reason = first_line(error)
+        raise ValueError(f"run {path.parent.name}: {path.name} cannot be read ({reason}): restore it") from None
+    tokenizer.no_truncation()  # such settings of whoever saved the file would lose text, or make tokens of none
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:

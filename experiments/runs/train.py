@@ -4,7 +4,6 @@ The rows of an update are drawn from (seed, step) alone, so the state is the wei
 """
 
 import io
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +20,9 @@ from ablations import forward
 from experiments import corpora, runs
 from experiments.corpora import documents
 from experiments.corpora.tokenizer import new_tokenizer
-from experiments.runs import presets, tokenizer_of
+from experiments.runs import config_fields, presets, tokenizer_of
 from experiments.runs.presets import Preset
-from experiments.storage.files import write_bytes, write_json
+from experiments.storage.files import read_json, write_bytes, write_json
 
 log = logging.getLogger(__name__)
 
@@ -168,10 +167,11 @@ def recorded(folder: Path) -> dict:
     if not path.exists():
         return {}
     try:
-        config = json.loads(path.read_text())
-        if not isinstance(config["threads"], int) or config["threads"] < 1:
-            raise ValueError(f"threads is {config['threads']!r}")
-    except (KeyError, TypeError, ValueError) as error:
+        config = read_json(path)
+        config_fields.check(config)
+        if "threads" not in config:
+            raise ValueError("config.json has no threads")
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read ({error}): restore it, or choose another --out") from None
     return config
 
@@ -217,6 +217,8 @@ def _restore(
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         history, recent = state["losses"]
+        if not isinstance(state["step"], int) or state["step"] < 0:
+            raise ValueError(f"its step is {state['step']!r}")
         log.info("resuming %s at step %d", folder.name, state["step"])
     except Exception as error:  # torch raises many kinds
         reason = documents.first_line(error)

@@ -7,7 +7,7 @@ import os
 import time
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 TICK = 0.05  # seconds; the clock of a file system ticks every few milliseconds
 
@@ -74,6 +74,17 @@ def write_json(path: Path, value: object) -> None:
     """
     text = json.dumps(without_nan(value), indent=1, sort_keys=True, allow_nan=False)
     write_bytes(path, (text + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file, with or without a byte order mark.
+
+    Raises OSError for a file that is not there, and ValueError for one that is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply to be JSON of ours") from None
 
 
 def without_nan(value: object) -> object:

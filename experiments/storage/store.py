@@ -79,6 +79,8 @@ def read(results: Path, key: Mapping) -> xr.Dataset | None:
 def read_file(path: Path) -> tuple[dict, xr.Dataset]:
     """The key and the dataset of a cell's file; raises DamagedFile (a ValueError) for any other file."""
     arrays, metadata = tensorfile.read(path)
+    if not {"key", "variables", "attrs"} <= set(metadata):
+        raise tensorfile.DamagedFile(f"{path.name} is a file of tensors, but no cell: delete it, or give a cell's file")
     return metadata["key"], _dataset(arrays, metadata)
 
 

@@ -38,9 +38,10 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise DamagedFile(f"{path.name} is not a whole safetensors file ({error}): delete it or restore it") from None
-    if header.get("sha256") != _checksum(arrays, header.get("metadata", "")):
+    text = header.get("metadata") if isinstance(header, dict) else None
+    if not isinstance(text, str) or header.get("sha256") != _checksum(arrays, text):
         raise DamagedFile(f"{path.name} does not match its checksum: delete it or restore it")
-    return arrays, json.loads(header["metadata"])
+    return arrays, json.loads(text)
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], text: str) -> str:

@@ -261,7 +261,7 @@ DAMAGES = {
     "config: not UTF-8": (text("config.json", b"\xff\xfe{"), "cannot be opened"),
     "config: a list": (text("config.json", "[]"), "cannot be opened"),
     "config: a number": (text("config.json", "1"), "cannot be opened"),
-    "config: schema 2": (edited(schema=2), "schema 2"),
+    "config: schema 2": (edited(schema=2), "schema is 2, it must be 1"),
     "config: no schema": (edited(schema=None), "cannot be opened"),
     "config: no model": (edited(model=None), "cannot be opened"),
     "config: no preset": (edited(preset=None), "cannot be opened"),

@@ -177,6 +177,33 @@ def test_status_tells_what_another_process_does(tmp_path: Path, capsys: pytest.C
     assert main(["status", str(tmp_path / "nowhere")]) == 2
 
 
+DAMAGED = [
+    *('{"event": "done", "swe', "[]", "1", "null", '"text"', "{}", "\0\0", "[" * 100_000, '{"event": ["sweep"]}'),
+    '{"event": "sweep", "sweep": "a", "time": 1, "description": "a", "host": "b", "pid": 1, "jobs": 7}',
+    '{"event": "sweep", "sweep": "a", "time": 1, "description": "a", "host": "b", "pid": 1, "jobs": [["a"]]}',
+    '{"event": "sweep", "sweep": "a", "time": "now", "description": "a", "host": "b", "pid": 1, "jobs": []}',
+    '{"event": "sweep", "sweep": ["a"], "time": 1, "description": "a", "host": "b", "pid": 1, "jobs": []}',
+    '{"event": "done", "sweep": "ID", "time": 1, "job": ["a0"]}',
+    '{"event": "done", "sweep": "ID", "time": 1, "job": "a0", "took": "long"}',
+    '{"event": "failed", "sweep": "ID", "time": 1, "job": "a0", "error": 3}',
+    '{"event": "nonsense", "sweep": "ID", "time": 1, "job": "a0"}',
+]
+
+
+def test_damaged_lines_of_the_log_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    work = jobs(tmp_path, 4)
+    log = job_log.Log(work, "sampling")
+    log.done(work[3], 2.0, 100.0)
+    whole = job_log.read(tmp_path)
+    with (tmp_path / job_log.NAME).open("a") as file:
+        file.write("\n".join(line.replace("ID", log._id) for line in DAMAGED) + "\n")
+    assert job_log.read(tmp_path) == whole
+    assert main(["status", str(tmp_path)]) == 0
+    assert "1 done, 3 missing of 4 jobs" in capsys.readouterr().out
+    log.done(work[0], 1.0, 100.0)  # negative control: a whole line after them counts
+    assert job_log.read(tmp_path)[0]["a0"].state == "done"
+
+
 def test_time_left_is_at_the_pace_so_far(tmp_path: Path) -> None:
     work = jobs(tmp_path, 4)  # of 1, 2, 3 and 4 seconds
     log = job_log.Log(work, "sampling")

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from experiments import runs
 from experiments.corpora.tokenizer import train_tokenizer
@@ -99,3 +100,29 @@ def test_export_rounds_to_float16(run_folder, tmp_path) -> None:
     for name, array in exact.items():
         assert rounded[name].dtype == np.float32
         assert np.array_equal(rounded[name], array.astype(np.float16).astype(np.float32))
+
+
+def words(d_vocab: int, last: int) -> Tokenizer:
+    """A vocabulary of words numbered from 0, but for the last one."""
+    numbers = [*range(d_vocab - 1), last]
+    return Tokenizer(models.WordLevel({f"w{number}": number for number in numbers}))
+
+
+def test_a_tokenizer_with_numbers_that_the_model_lacks_is_refused(run_folder) -> None:
+    (run_folder / "tokenizer.json").write_text(words(400, 5000).to_str())
+    with pytest.raises(ValueError, match="has a token 5000, the model's are 0 to 399: use the tokenizer"):
+        _ = runs.open_run(run_folder).tokenizer
+    (run_folder / "tokenizer.json").write_text(words(400, 399).to_str())
+    assert runs.open_run(run_folder).tokenizer.get_vocab_size() == 400  # negative control
+
+
+def test_a_tokenizer_neither_cuts_nor_fills_up_texts(run_folder) -> None:
+    tokenizer = words(400, 399)
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    plain = tokenizer.to_str()
+    tokenizer.enable_truncation(2)
+    tokenizer.enable_padding(length=9)
+    assert len(tokenizer.encode("w1 w2 w3").ids) == 9  # negative control
+    (run_folder / "tokenizer.json").write_text(tokenizer.to_str())
+    own = runs.open_run(run_folder).tokenizer
+    assert own.encode("w1 w2 w3").ids == [1, 2, 3] and own.to_str() == plain

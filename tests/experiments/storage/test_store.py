@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import xarray as xr
+from safetensors.numpy import save
 
-from experiments.storage import store
+from experiments.storage import store, tensorfile
 
 KEY = {"kind": "test", "run": "a", "step": 3}
 
@@ -80,3 +81,20 @@ def test_a_cell_of_another_key_is_not_read(tmp_path) -> None:
     store.write(tmp_path, other, dataset())
     store.cell_path(tmp_path, other).replace(store.cell_path(tmp_path, KEY))
     assert store.read(tmp_path, KEY) is None
+
+
+def test_a_file_of_tensors_that_is_no_cell_is_refused(tmp_path) -> None:
+    tensorfile.write(tmp_path / "step_0000010.safetensors", {"a": np.ones(2)}, {"step": 10})
+    with pytest.raises(tensorfile.DamagedFile, match="is a file of tensors, but no cell"):
+        store.read_file(tmp_path / "step_0000010.safetensors")
+    store.write(tmp_path, KEY, dataset())
+    key, found = store.read_file(store.cell_path(tmp_path, KEY))  # negative control
+    assert key == KEY
+    xr.testing.assert_identical(found, dataset())
+
+
+@pytest.mark.parametrize("header", ["[]", "1", "null", '{"metadata": 3}', "{}", '{"sha256": "a"}'])
+def test_headers_that_are_not_ours_are_refused(header: str, tmp_path) -> None:
+    (tmp_path / "a.safetensors").write_bytes(save({"a": np.ones(2)}, metadata={tensorfile.HEADER: header}))
+    with pytest.raises(tensorfile.DamagedFile, match="does not match its checksum"):
+        tensorfile.read(tmp_path / "a.safetensors")
