@@ -1,5 +1,6 @@
 """How good a set of paths is as a circuit: its faithfulness, completeness and minimality, and those of random sets."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -47,7 +48,7 @@ def evaluate(
     """Faithfulness, completeness and minimality of a set of paths, among all `candidates`, on mean metrics.
 
     Raises ValueError for a path that the model does not have, and NotMeasurable where patching everything changes
-    nothing: there is no task to do.
+    nothing (there is no task to do) or the metric is not a number.
     """
     every = candidates(cfg)
     if unknown := set(circuit) - set(every):
@@ -100,6 +101,11 @@ def _share_kept(
             return float(metric(task, last_logits(run, Change(cuts=tuple(patched)))).mean())
 
     none, whole = score(candidates(cfg)), float(clean.mean())
+    if not math.isfinite(whole - none):
+        raise NotMeasurable(
+            f"the metric is {whole} on clean prompts and {none} with every path patched: the model's logits are not "
+            "numbers, take another checkpoint"
+        )
     if abs(whole - none) < 1e-6:
         raise NotMeasurable(
             "patching every path changes nothing: the model does not do the task, take another task or checkpoint"

@@ -1,10 +1,13 @@
 """What each head is, from its attention, from what removing it costs, and from the tokens that this hurts most.
 
 Never from rLLCs, so that rLLCs can be held against it. One rule after another, the first that holds:
-    inactive        removing it costs nothing: the 95% interval of the effect reaches down to 0, or to 1% of what
-                    removing all heads costs (through the scale of the norms any output matters a little); and so
-                    does that of removing it where the heads of the first layer that attend as it does are removed
-                    already, since one can stand for another
+    inactive        removing it changes nothing: the 95% interval of the effect reaches to 0, or to 1% of what removing
+                    all heads costs (through the scale of the norms any output matters a little), from whichever side;
+                    and so does that of removing it where the heads of the first layer that attend as it does are
+                    removed already, since one can stand for another
+    suppression     removing it makes the loss fall: that interval lies below 0, and beyond that 1%. The head lowers
+                    what the others predict rightly (McDougall et al. 2023, arXiv:2310.04625: copy suppression, negative
+                    heads); where it attends does not tell what it does, so the rules below are not asked
     previous-token, current-token
                     a head of the first layer whose mean attention to the token before (to the token itself) is at least
                     0.3; both: mixed. In later layers the stream at a place holds what other heads moved there, so
@@ -16,11 +19,12 @@ Never from rLLCs, so that rLLCs can be held against it. One rule after another, 
     mixed           none of these
 """
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from ablations.effects import Estimate
-from ablations.names import Head
+from ablations.names import Head, head_name
 
 # Far above chance: a head that attends evenly over 100 positions scores 0.01 to 0.05.
 PREVIOUS_TOKEN = 0.3
@@ -30,7 +34,8 @@ DOMINANT = 0.5  # of the tokens it matters most for
 NEGLIGIBLE = 0.01  # of the effect of removing all heads
 TWO_SIDED = 1.96
 
-TYPES = ("previous-token", "current-token", "induction", "multigram", "bracket", "mixed", "inactive")
+TYPES = ("previous-token", "current-token", "induction", "multigram", "bracket", "mixed", "suppression", "inactive")
+SCORES = ("previous_token", "current_token", "prefix_matching")  # of attention
 GROUPS = {"bracket": ("bracket", "quote"), "multigram": ("n-gram", "skip n-gram")}
 
 
@@ -61,6 +66,8 @@ def head_type(head: Head, evidence: Evidence) -> HeadType:
         head      (layer, head)
         evidence  what was measured of it; for a planted model `planted_evidence.evidence` measures it
 
+    Raises ValueError for an effect, its error or an attention score that is not a finite number.
+
     Example:
 
         >>> from ablations.effects import Estimate
@@ -71,10 +78,15 @@ def head_type(head: Head, evidence: Evidence) -> HeadType:
         >>> classify.head_type((1, 2), evidence)
         HeadType(label='induction', why='attends 0.90 to what followed the token before')
     """
+    _check_finite(head, evidence)
     smallest = NEGLIGIBLE * abs(evidence.all_heads)
-    if not any(_counts(effect, smallest) for effect in (evidence.effect, evidence.given_alike) if effect is not None):
-        effect, margin = evidence.effect.value, TWO_SIDED * evidence.effect.se
-        return HeadType("inactive", f"removing it costs {effect:.4f} ± {margin:.4f} nats per token")
+    measured = [effect for effect in (evidence.effect, evidence.given_alike) if effect is not None]
+    deciding = next((effect for effect in measured if _counts(effect, smallest)), None)
+    if deciding is None:
+        return HeadType("inactive", f"removing it costs {_in_nats(evidence.effect)}")
+    if deciding.value < 0:
+        where = "" if deciding is evidence.effect else ", those that attend alike being removed already,"
+        return HeadType("suppression", f"removing it{where} lowers the loss: effect {_in_nats(deciding)}")
     before, itself = evidence.previous_token >= PREVIOUS_TOKEN, evidence.current_token >= CURRENT_TOKEN
     if head[0] == 0 and (before or itself):
         label = "mixed" if before and itself else "previous-token" if before else "current-token"
@@ -90,30 +102,66 @@ def head_type(head: Head, evidence: Evidence) -> HeadType:
 
 
 def alike(previous_token: Mapping[Head, float], current_token: Mapping[Head, float]) -> dict[Head, tuple[Head, ...]]:
-    """Heads of the first layer that attend to the token before, or to the token itself, with those that do the same."""
+    """Heads of the first layer that attend to the token before, or to the token itself, with those that do the same.
+
+    Raises ValueError for a score that is not a number.
+    """
     groups: dict[Head, tuple[Head, ...]] = {}
     for scores, threshold in ((previous_token, PREVIOUS_TOKEN), (current_token, CURRENT_TOKEN)):
+        _check_scores(scores)
         group = tuple(head for head, score in scores.items() if head[0] == 0 and score >= threshold)
         groups |= dict.fromkeys(group, group)
     return groups
 
 
 def previous_token_heads(scores: Mapping[Head, float], threshold: float = PREVIOUS_TOKEN) -> list[Head]:
-    """Heads whose previous-token score passes the threshold, highest first; the highest alone when none does."""
+    """Heads whose previous-token score passes the threshold, highest first; the highest alone when none does.
+
+    Raises ValueError for a score that is not a number.
+    """
     return _above({head: score for head, score in scores.items() if head[0] == 0}, threshold)
 
 
 def induction_heads(scores: Mapping[Head, float], threshold: float = PREFIX_MATCHING) -> list[Head]:
-    """Heads after layer 0 whose prefix-matching score passes the threshold, highest first; the highest if none does."""
+    """Heads after layer 0 whose prefix-matching score passes the threshold, highest first; the highest if none does.
+
+    Raises ValueError for a score that is not a number.
+    """
     return _above({head: score for head, score in scores.items() if head[0] > 0}, threshold)
 
 
 def _counts(effect: Estimate, smallest: float) -> bool:
-    """Does the whole 95% confidence interval of the effect lie above the smallest one that counts?"""
-    return effect.value - TWO_SIDED * effect.se > smallest
+    """Does the whole 95% confidence interval of the effect lie beyond the smallest one that counts, on either side?"""
+    return abs(effect.value) - TWO_SIDED * effect.se > smallest
+
+
+def _in_nats(effect: Estimate) -> str:
+    return f"{effect.value:.4f} ± {TWO_SIDED * effect.se:.4f} nats per token"
+
+
+def _check_finite(head: Head, evidence: Evidence) -> None:
+    """Raises ValueError for evidence that is not a number: no rule holds for it, so it would be told as nothing."""
+    estimates = {"effect": evidence.effect, "given_alike": evidence.given_alike or evidence.effect}
+    numbers = {name: getattr(evidence, name) for name in (*SCORES, "all_heads")}
+    for name, estimate in estimates.items():
+        numbers |= {name: estimate.value, f"standard error of {name}": estimate.se}
+    unknown = next((name for name, number in numbers.items() if not math.isfinite(number)), None)
+    if unknown:
+        raise ValueError(
+            f"{head_name(head)}: {unknown} is {numbers[unknown]}: a type needs finite evidence, "
+            "measure it again on text of two documents or more, or leave this head out"
+        )
+
+
+def _check_scores(scores: Mapping[Head, float]) -> None:
+    """Raises ValueError for NaN, which no threshold holds for and which has no place in an order."""
+    unknown = next((head for head, score in scores.items() if math.isnan(score)), None)
+    if unknown is not None:
+        raise ValueError(f"the score of {head_name(unknown)} is nan: measure it again, or leave this head out")
 
 
 def _above(scores: Mapping[Head, float], threshold: float) -> list[Head]:
     """Heads with a score above the threshold, highest first; the highest alone when none has."""
+    _check_scores(scores)
     ranked = sorted(scores, key=lambda head: (-scores[head], head))
     return [head for head in ranked if scores[head] > threshold] or ranked[:1]

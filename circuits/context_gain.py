@@ -69,8 +69,11 @@ def smallest(
     keep 80% of its gain, the one that keeps most where several are as small; -1 where none does, or where no context at
     all does so too.
 
-    before: the tokens before each, the nearest first (at least 16); gain: in the whole context.
+    before: the tokens before each, the nearest first (at least 16); gain: in the whole context. Raises ValueError for a
+    gain that is not a number.
     """
+    if np.isnan(gain).any():
+        raise ValueError("a gain is nan: the model's losses are not numbers, take another checkpoint")
     numbers, nothing = np.full(len(targets), -1), np.zeros((len(targets), LONGEST), dtype=np.int64)
     without = log_probabilities(weights, cfg, windows, Patterns(nothing, nothing, targets)).double().numpy()
     needed = (gain > 0) & (without - log_unigram[targets] < KEPT * gain)

@@ -105,8 +105,10 @@ def known(
     """Which patterns are multigrams of a model: those it knows from this context alone and from no part of it.
 
     whole, alone, best_part: gains over the unigram in nats, where the pattern stands in real text, with the context
-    alone, and the largest with a sub-pattern alone.
+    alone, and the largest with a sub-pattern alone. Raises ValueError for a gain that is not a number.
     """
+    if any(np.isnan(gains).any() for gains in (whole, alone, best_part)):
+        raise ValueError("a gain is nan: the model's losses are not numbers, take another checkpoint")
     enough = KEPT * whole
     return (whole > 0) & (alone >= enough) & (best_part < enough)
 
@@ -121,8 +123,10 @@ def learned(
     and p of no positive effect (one-sided, Student's t with a degree of freedom for each document but one).
 
     numbers: the pattern of each completion, below `count`. NaN for patterns with fewer than `FEWEST` completions, or of
-    one document only.
+    one document only. Raises ValueError for an effect that is not finite, which would pass as no effect.
     """
+    if not np.isfinite(effect).all():
+        raise ValueError("an effect is not finite: the model or the substitute is broken")
     clusters, cluster = np.unique(np.stack([numbers, documents]), axis=1, return_inverse=True)
     pattern, cluster = clusters[0], cluster.ravel()
     size = np.bincount(cluster)

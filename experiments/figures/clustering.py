@@ -31,8 +31,8 @@ CAPTION = (
 NEEDS: tuple[Kind, ...] = (INDUCTION_HEADS,)  # kinds of cells; the rLLCs and types are computed, or read, by `prepare`
 MARKERS = dict(
     zip(
-        ("previous-token", "current-token", "induction", "multigram", "bracket", "mixed"),
-        ("<", "s", "^", "o", "D", "X"),
+        ("previous-token", "current-token", "induction", "multigram", "bracket", "mixed", "suppression"),
+        ("<", "s", "^", "o", "D", "X", "v"),
         strict=True,
     )
 )

@@ -230,7 +230,7 @@ def light(types: xr.Dataset) -> xr.Dataset:
 
 HEAD_TYPES = Kind(
     "types",
-    (6, 2, 1),
+    (6, 2, 2),
     measure,
     splits=("train", "test"),
     plan_fields=(*model_multigrams.PLAN_FIELDS, *SCORES.plan_fields),

@@ -71,10 +71,18 @@ class HeadMeasures:
     @cached_property
     def contexts(self) -> list[Context]:
         """The tokens of held-out text whose loss rises most under resample ablation of the head."""
+        return self._listed(1)
+
+    @cached_property
+    def made_worse(self) -> list[Context]:
+        """The tokens whose loss falls most under it: those that a suppression head works against."""
+        return self._listed(-1)
+
+    def _listed(self, sign: int) -> list[Context]:
         self.snapshot.compute(self._missing_affected(), f"tokens that {self.head} matters for")
         with one_thread():
             ablation = self.affected_pass
-            hits = ablation_pass.hits(self.snapshot.cells, ablation, self.head, 1, TOP)
+            hits = ablation_pass.hits(self.snapshot.cells, ablation, self.head, sign, TOP)
             return affected_tokens.contexts(self.snapshot.cells.inputs, ablation, self.head, hits)
 
     @cached_property

@@ -143,14 +143,24 @@ def _verdict(own: xr.Dataset, step: int) -> str:
 
 
 def _affected(measures: HeadMeasures) -> str:
-    hits = [affected_page.hit(context, rank) for rank, context in enumerate(measures.contexts, start=1)]
+    """A suppression head matters for the tokens that it makes worse."""
+    worse = _is_suppression(measures)
+    contexts, change = (measures.made_worse, "falls") if worse else (measures.contexts, "rises")
+    hits = [affected_page.hit(context, rank) for rank, context in enumerate(contexts, start=1)]
     return (
-        f"<p class=quiet>Of {measures.affected_pass.tokens} held-out tokens, those whose loss rises most under "
+        f"<p class=quiet>Of {measures.affected_pass.tokens} held-out tokens, those whose loss {change} most under "
         f"resample ablation of {measures.head} ({DRAWS} donors): chosen with one half of the donors, printed with the "
         "other (95% confidence intervals over the donors). Blue: where it attends from the token before the marked "
         "one.</p>"
         f"<div class=hits>{''.join(hits) or 'No such token.'}</div>"
     )
+
+
+def _is_suppression(measures: HeadMeasures) -> bool:
+    try:
+        return bool(measures.evidence.type.item() == "suppression")
+    except NotMeasurable:  # its section says why
+        return False
 
 
 def _composition(measures: HeadMeasures) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import networkx as nx
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from circuits import graph
 from experiments.figures import files
@@ -30,8 +31,15 @@ def sentences(discovered: Discovered) -> list[str]:
         f"these alone {quality.faithfulness:.2f}, of all others {quality.completeness:.2f}; of random circuits as "
         f"large {_spread(random.faithfulness)}, of all paths but theirs {_spread(random.completeness)}; without one of "
         f"its paths a random circuit loses {_spread(random.minimality)} ({len(random.faithfulness)} draws)",
+        *_hurting(table),
         *([discovered.note] if discovered.note else []),
     ]
+
+
+def _hurting(table: xr.Dataset) -> list[str]:
+    """How many of the paths that were found work against the task; nothing where none does."""
+    count = int((table.found & (table.effect > 0)).sum())
+    return [f"{count} of these paths hurt: patching one raises the logit difference (dashed)"] if count else []
 
 
 def _spread(values: np.ndarray) -> str:
@@ -44,8 +52,9 @@ def explanation(discovered: Discovered, error: str) -> str:
     overlap = f", and how far both heads matter for the same of {discovered.text_tokens} tokens of held-out text"
     no_overlap = " (the overlap of affected tokens is not measured: there is no text for it)"
     return (
-        f"effect of patching one path (what its source writes on the corrupted prompt), with {error} over prompts; "
-        "EAP-IG's estimate of it; faithfulness that the circuit loses without the path; for paths between heads, their "
+        f"effect of patching one path (what its source writes on the corrupted prompt), with {error} over prompts, "
+        "negative where the path carries the task; EAP-IG's estimate of it; faithfulness that the circuit loses "
+        "without the path; for paths between heads, their "
         "composition score in standard deviations above chance" + (overlap if discovered.text_tokens else no_overlap)
     )
 

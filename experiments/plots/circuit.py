@@ -16,6 +16,7 @@ from experiments.plots.circuit_layout import places, route
 
 COLORS = {**style.VIA_COLORS, "output": "#CC79A7"}
 NAMES = {**style.VIA_NAMES, "output": "to the output"}
+HURTS = (0, (1.5, 0.6))  # dashes of a path without which the task is done better
 WIDEST = 7.0  # points, of the largest effect
 SHOWN = 40  # paths: those with the largest effects
 NAMED = 32  # heads of a model that has so few are all named; of a larger one, those that take part
@@ -30,7 +31,7 @@ def draw(graph: nx.DiGraph, title: str) -> Figure:
     largest = _largest([graph])
     _panel(axis, graph, largest, typed=True)
     axis.set_title(title, fontsize=style.FONT + 1)
-    _legend(figure, largest)
+    _legend(figure, [graph], largest)
     return figure
 
 
@@ -48,7 +49,7 @@ def draw_formation(graphs: Mapping[str, nx.DiGraph], title: str) -> Figure:
     for axis in axes[len(graphs) :]:
         axis.axis("off")
     figure.suptitle(title, fontsize=style.FONT + 1)
-    _legend(figure, largest)
+    _legend(figure, list(graphs.values()), largest)
     return figure
 
 
@@ -60,7 +61,8 @@ def _panel(axis: Axes, graph: nx.DiGraph, largest: float, typed: bool) -> None:
         curve = route(at[source], at[target], via, [at[node] for node in used], columns)
         path = Path(curve, [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4])
         width, alpha = max(0.9, WIDEST * share), 0.5 + 0.45 * share
-        axis.add_patch(PathPatch(path, fill=False, ec=COLORS[via], lw=width, alpha=alpha, zorder=2 + share))
+        line = {"lw": width, "alpha": alpha, "ls": HURTS if record["effect"] > 0 else "-"}
+        axis.add_patch(PathPatch(path, fill=False, ec=COLORS[via], zorder=2 + share, **line))
     few = len(at) - 2 <= NAMED
     size = style.FONT if typed else style.FONT - 2
     for node, (x, y) in at.items():
@@ -92,7 +94,9 @@ def _largest(graphs: list[nx.DiGraph]) -> float:
     return max((abs(record["effect"]) for graph in graphs for *_, record in _ranked(graph)), default=1.0)
 
 
-def _legend(figure: Figure, largest: float) -> None:
+def _legend(figure: Figure, graphs: list[nx.DiGraph], largest: float) -> None:
     lines = [Line2D([], [], color=color, linewidth=3, label=NAMES[via]) for via, color in COLORS.items()]
     lines.append(Line2D([], [], color=style.QUIET, linewidth=WIDEST, label=f"effect {largest:.2f}"))
-    figure.legend(handles=lines, fontsize=style.FONT - 1, frameon=False, ncol=5, loc="outside lower center")
+    if any(record["effect"] > 0 for graph in graphs for *_, record in _ranked(graph)):
+        lines.append(Line2D([], [], color="black", linewidth=2, linestyle=HURTS, label="hurts the task"))
+    figure.legend(handles=lines, fontsize=style.FONT - 1, frameon=False, ncol=len(lines), loc="outside lower center")

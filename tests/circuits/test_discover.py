@@ -100,8 +100,25 @@ def test_an_unknown_way_is_refused() -> None:
         lambda: discover.evaluate(
             forward.weights_of(make_model()), make_model().cfg, some_task()._replace(corrupted=some_task().clean), []
         ),
+        lambda: discover.evaluate(
+            forward.weights_of(make_model()),
+            make_model().cfg,
+            some_task(),
+            [],
+            lambda task, logits: logits[:, 0, 0] * torch.nan,
+        ),
     ],
-    ids=["vocabulary", "closers", "mining", "n-grams", "none common", "positions", "short windows", "no task"],
+    ids=[
+        "vocabulary",
+        "closers",
+        "mining",
+        "n-grams",
+        "none common",
+        "positions",
+        "short windows",
+        "no task",
+        "no number",
+    ],
 )
 def test_what_a_model_or_a_text_does_not_allow_is_not_measurable(measure) -> None:
     with pytest.raises(NotMeasurable):

@@ -289,6 +289,20 @@ def test_effects_of_no_spread_are_no_evidence() -> None:
     assert (se.item(), p.item()) == (0, 1)
 
 
+def test_effects_and_gains_that_are_no_numbers_are_refused() -> None:
+    """They would pass as no effect, p of 1, and as not known."""
+    numbers, documents = np.zeros(40, dtype=int), np.arange(40)
+    effect = np.random.default_rng(0).normal(1, 1, (1, 40))
+    assert multigrams.learned(effect, numbers, documents, 1)[2] < 1e-3
+    effect[0, 3] = np.nan
+    with pytest.raises(ValueError, match="an effect is not finite"):
+        multigrams.learned(effect, numbers, documents, 1)
+    whole, alone, part = np.full((3, 1), [[2.0], [1.9], [0.1]])
+    assert multigrams.known(whole, alone, part).all()
+    with pytest.raises(ValueError, match="a gain is nan"):
+        multigrams.known(whole * np.nan, alone, part)
+
+
 def test_learned_p_is_uniform_without_an_effect() -> None:
     """Effects share a part by document: p by document is honest, p as if completions were independent is not."""
     rng = np.random.default_rng(1)

@@ -1,11 +1,15 @@
 """Types of heads: planted ones are called what they are, and each rule by itself."""
 
+import math
+
 import pytest
+import torch
 
 from ablations.effects import Estimate
 from circuits import classify, planted, planted_evidence
 from circuits.classify import Evidence, HeadType, alike, head_type
 from circuits.planted import PLANTS, Plant
+from experiments.figures.clustering import MARKERS
 
 NAMES = [plant.__name__ for plant in PLANTS]
 
@@ -63,23 +67,78 @@ def label(layer: int, evidence: Evidence) -> str:
 
 
 @pytest.mark.parametrize(
-    "effect, all_heads, given, active",
+    "effect, all_heads, given, expected",
     [
-        (Estimate(0.02, 0.01), 0.0, None, True),
-        (Estimate(0.0195, 0.01), 0.0, None, False),
-        (Estimate(-0.5, 0.01), 0.0, None, False),
-        (Estimate(0.0, 0.0), 0.0, None, False),
-        (Estimate(0.05, 0.01), 3.0, None, True),
-        (Estimate(0.05, 0.01), 3.1, None, False),  # the interval reaches to 1% of 3.1
-        (Estimate(0.05, 0.01), -3.1, None, False),
-        (NOTHING, 0.0, Estimate(0.02, 0.01), True),
-        (NOTHING, 0.0, Estimate(0.0195, 0.01), False),
-        (ACTIVE, 0.0, NOTHING, True),
+        (Estimate(0.02, 0.01), 0.0, None, "induction"),
+        (Estimate(0.0195, 0.01), 0.0, None, "inactive"),
+        (Estimate(-0.02, 0.01), 0.0, None, "suppression"),
+        (Estimate(-0.0195, 0.01), 0.0, None, "inactive"),
+        (Estimate(0.0, 0.0), 0.0, None, "inactive"),
+        (Estimate(0.05, 0.01), 3.0, None, "induction"),
+        (Estimate(0.05, 0.01), 3.1, None, "inactive"),  # the interval reaches to 1% of 3.1
+        (Estimate(0.05, 0.01), -3.1, None, "inactive"),
+        (Estimate(-0.05, 0.01), 3.0, None, "suppression"),
+        (Estimate(-0.05, 0.01), 3.1, None, "inactive"),
+        (NOTHING, 0.0, Estimate(0.02, 0.01), "induction"),
+        (NOTHING, 0.0, Estimate(0.0195, 0.01), "inactive"),
+        (NOTHING, 0.0, Estimate(-0.02, 0.01), "suppression"),
+        (ACTIVE, 0.0, NOTHING, "induction"),
+        (ACTIVE, 0.0, Estimate(-0.5, 0.01), "induction"),
+        (Estimate(-0.5, 0.01), 0.0, ACTIVE, "suppression"),  # its own effect decides where it tells
     ],
 )
-def test_a_head_is_active_when_the_interval_is_above_nothing(effect, all_heads, given, active: bool) -> None:
+def test_a_head_is_active_when_the_interval_is_off_nothing(effect, all_heads, given, expected: str) -> None:
     found = label(1, known(effect, (0.9, 0.9, 0.9), all_heads=all_heads, given_alike=given))
-    assert found == ("induction" if active else "inactive")
+    assert found == expected
+
+
+@pytest.mark.parametrize("loudness, expected", [(-0.5, "suppression"), (0.0, "inactive"), (0.5, "induction")])
+def test_a_planted_suppressor_hurts_and_is_called_so(loudness: float, expected: str) -> None:
+    """A second head attends as the induction head does and writes the same, with this factor."""
+    plant = planted.induction()
+    with torch.no_grad():
+        attn = plant.model.blocks[1].attn
+        for weight in (attn.W_Q, attn.W_K, attn.W_V):
+            weight[0] = weight[2]
+        attn.W_O[2] *= 0.5  # softer, so that answers are not as good as they can be without the other
+        attn.W_O[0] = loudness * attn.W_O[2]
+    found = planted_evidence.evidence(plant)
+    kind = head_type((1, 0), found[1, 0])
+    assert kind.label == expected
+    assert (found[1, 0].effect.value < -1e-3) == (expected == "suppression")
+    assert head_type((1, 2), found[1, 2]).label == "induction"
+    if expected == "suppression":
+        assert kind.why.startswith(f"removing it lowers the loss: effect {found[1, 0].effect.value:.4f} ± ")
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+@pytest.mark.parametrize("name", ["effect", "se", "given", "previous_token", "prefix_matching", "all_heads"])
+def test_evidence_that_is_no_number_is_refused(name: str, number: float) -> None:
+    changed = {
+        "effect": known(Estimate(number, 0.01)),
+        "se": known(Estimate(0.1, number)),
+        "given": known(given_alike=Estimate(number, 0.01)),
+    }
+    evidence = changed[name] if name in changed else known()._replace(**{name: number})
+    with pytest.raises(ValueError, match=f"L1H0: .* is {number}: a type needs finite evidence") as refused:
+        head_type((1, 0), evidence)
+    assert "\n" not in str(refused.value)
+    head_type((1, 0), known())  # negative control: finite evidence passes
+
+
+def test_scores_that_are_no_numbers_are_refused() -> None:
+    good, bad = {(0, 0): 0.9, (1, 0): 0.9}, {(0, 0): math.nan, (1, 0): math.nan}
+    for ask in (classify.previous_token_heads, classify.induction_heads):
+        assert ask(good)
+        with pytest.raises(ValueError, match="H0 is nan"):
+            ask(bad)
+    with pytest.raises(ValueError, match="L0H0 is nan"):
+        alike(good, bad)
+
+
+def test_every_type_but_inactive_has_a_mark_of_its_own() -> None:
+    assert set(MARKERS) == set(classify.TYPES) - {"inactive"}
+    assert len(set(MARKERS.values())) == len(MARKERS)
 
 
 @pytest.mark.parametrize(

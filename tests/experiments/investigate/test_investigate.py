@@ -20,7 +20,7 @@ from experiments import runs
 from experiments.__main__ import main
 from experiments.heldout import ablation_pass, head_types
 from experiments.heldout.head_types import HEAD_TYPES
-from experiments.investigate import head_measures
+from experiments.investigate import head_measures, head_page
 from experiments.investigate.investigation import Investigation
 from experiments.investigate.snapshot import Snapshot
 from experiments.measurements.composition import COMPOSITION
@@ -85,7 +85,21 @@ def test_the_numbers_of_a_card_are_those_of_the_cells(inv: Investigation, page: 
     types = head_types.table(kept, head_types.pass_of_types(kept, 60, 1500))
     assert card.evidence.why.item() == types.why.sel(restriction="L1H2").item()
     assert card.affected.effect.tolist() == [context.effect for context in card.contexts]
+    assert all(context.chosen_by > 0 for context in card.contexts), "the loss rises without the head"
+    assert card.made_worse and all(context.chosen_by < 0 for context in card.made_worse)
     xr.testing.assert_identical(inv["L0H1"].evidence.effect, types.effect.sel(restriction="L0H1"))
+
+
+def test_the_card_of_a_suppression_head_shows_what_it_makes_worse(inv: Investigation) -> None:
+    card = inv["L1H2"]
+    as_it_is = head_page._affected(card)
+    assert "those whose loss rises most under" in as_it_is
+    hurts = replace(card)
+    vars(hurts)["evidence"] = card.evidence.assign(type=xr.DataArray("suppression"))
+    shown = head_page._affected(hurts)
+    assert "those whose loss falls most under" in shown
+    assert shown.count("<div class=hit>") == len(card.made_worse) and "nats</b>" in shown
+    assert all(f"document {context.document}, position {context.position}" in shown for context in card.made_worse)
 
 
 def test_a_head_of_the_first_layer_has_paths_out(inv: Investigation) -> None:

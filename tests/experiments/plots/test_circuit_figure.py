@@ -63,6 +63,20 @@ def test_names_do_not_overlap_at_either_size(layers: int, heads: int, count: int
     assert texts_that_overlap(crowded) != []  # negative control: one word of 30 letters cannot be broken
 
 
+def test_paths_that_hurt_are_dashed_and_the_legend_says_so() -> None:
+    whole = made_up(2, 8, 24)
+    count = sum(record["found"] and record["effect"] > 0 for *_, record in graph.records(whole))
+    figure = circuit.draw(whole, "a title")
+    lines = [patch.get_linestyle() for patch in figure.axes[0].patches if isinstance(patch, PathPatch)]
+    assert 0 < count < 24 and sum(line != "-" and line != "solid" for line in lines) == count
+    assert "hurts the task" in [text.get_text() for text in figure.legends[0].get_texts()]
+    for *_, record in graph.records(whole):
+        record["effect"] = -abs(record["effect"])
+    without = circuit.draw(whole, "a title")  # negative control
+    assert {patch.get_linestyle() for patch in without.axes[0].patches} <= {"-", "solid"}
+    assert "hurts the task" not in [text.get_text() for text in without.legends[0].get_texts()]
+
+
 def test_formation_is_on_one_scale() -> None:
     strong = made_up(2, 8, 24)
     weak = made_up(2, 8, 24)

@@ -40,7 +40,7 @@ VERSIONS: dict[str, tuple[int, ...]] = {
     "skipgram_prompts": (3,),
     "task_prompts": (3,),
     "text_multigrams": (2,),
-    "types": (6, 2, 1),
+    "types": (6, 2, 2),
 }
 
 
