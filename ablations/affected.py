@@ -38,7 +38,16 @@ def scored(
     bos: int,
     first_row: int = 0,
 ) -> Hits:
-    """Effects (entry [r, i] is token i + 1's) on the tokens of rows that have enough before them and are not BOS."""
+    """Effects (entry [r, i] is token i + 1's) on the tokens of rows that have enough before them and are not BOS.
+
+    Raises ValueError for rows that are too short, effects that are not finite or not one for each predicted token, and
+    documents or positions that are not one for each token.
+    """
+    rows, length = tokens.shape
+    shapes = {"effects": (effects, [rows, length - 1]), "documents": (documents, [rows, length])}
+    for name, (array, wanted) in (shapes | {"positions": (positions, [rows, length])}).items():
+        if list(array.shape) != wanted:
+            raise ValueError(f"{name} {list(array.shape)} for tokens {[rows, length]}: give {wanted}")
     if tokens.shape[1] <= BEFORE:
         raise ValueError(f"rows of {tokens.shape[1]} tokens: a scored token has {BEFORE} before it, use longer rows")
     if not np.isfinite(effects).all():

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
-from ablations.forward import check_tokens
+from ablations.forward import check_targets, check_tokens
 from ablations.heads import Interventions
 from ablations.not_measurable import NotMeasurable
 
@@ -40,8 +40,10 @@ def token_losses(
     """Cross-entropy of every next token (entry [b, i] is the loss on tokens[b, i + 1]) under the interventions.
 
     The model's flags and hooks are as before afterwards, also after an exception. Raises ValueError for a hook that the
-    model does not have, and RuntimeError for one that did not fire.
+    model does not have and for a next token without a logit, and RuntimeError for a hook that did not fire.
     """
+    check_tokens(model.cfg, tokens)
+    check_targets(model.cfg, tokens[:, 1:])
     return _cross_entropy(run(model, tokens, interventions or []), tokens)
 
 
@@ -49,6 +51,8 @@ def token_effects(
     model: HookedTransformer, tokens: Int64[Tensor, "batch pos"], interventions: Interventions
 ) -> Float[Tensor, "batch predicted"]:
     """Loss with the interventions minus loss without, of every next token, both runs under the same flags."""
+    check_tokens(model.cfg, tokens)
+    check_targets(model.cfg, tokens[:, 1:])
     changed = run(model, tokens, interventions)
     clean = run(model, tokens, [], flags_of=interventions)
     return _cross_entropy(changed, tokens) - _cross_entropy(clean, tokens)
@@ -120,7 +124,12 @@ def clustered(values: np.ndarray, clusters: np.ndarray) -> Estimate:
 
 
 def cluster_sums(values: Float[np.ndarray, "quantity unit"], clusters: Int[np.ndarray, " unit"]) -> ClusterSums:
-    """Sums over the units of each cluster (a document)."""
+    """Sums over the units of each cluster (a document); raises ValueError unless there is one cluster a unit."""
+    if np.shape(values)[1:] != np.shape(clusters):
+        raise ValueError(
+            f"values of shape {list(np.shape(values))[1:]} and clusters of shape {list(np.shape(clusters))}: give each "
+            "value the number of its document, both as one list"
+        )
     documents, index = np.unique(np.asarray(clusters, dtype=np.int64), return_inverse=True)
     sums = np.stack([np.bincount(index, weights=row, minlength=len(documents)) for row in values])
     return ClusterSums(documents, sums, np.bincount(index, minlength=len(documents)).astype(np.float64))

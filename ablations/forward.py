@@ -140,6 +140,15 @@ def check_tokens(cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"
         )
 
 
+def check_targets(cfg: HookedTransformerConfig, targets: Int64[Tensor, "*any"]) -> None:
+    """Raises ValueError for tokens that the model reads but has no logit for, where they are to be predicted."""
+    if cfg.d_vocab_out < cfg.d_vocab and (targets >= cfg.d_vocab_out).any():
+        raise ValueError(
+            f"token {int(targets[targets >= cfg.d_vocab_out][0])} is to be predicted, and the model has logits for the "
+            f"first {cfg.d_vocab_out} of its {cfg.d_vocab} tokens only: take rows in which it is first or not at all"
+        )
+
+
 def embed(weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"]) -> Residual:
     """The residual stream before layer 0; raises ValueError for rows longer than the model's context, and for a model
     that does not run as these functions.

@@ -93,6 +93,7 @@ def mass(
     """The share of a path's harm (its positive effects) that falls on the tokens `where` (a mask)."""
     harm = np.clip(path, 0, None)
     total = harm.sum()
+    _check_mask(where, path)
     if total == 0:
         raise ValueError("the path has no positive effect on any token: its share is undefined")
     return _against_chance(lambda chosen: float(harm[chosen].sum() / total), where, groups, shuffles, seed)
@@ -101,8 +102,19 @@ def mass(
 def share(
     path: Float[np.ndarray, " token"], where: np.ndarray, documents: Int[np.ndarray, " token"]
 ) -> tuple[Estimate, Estimate]:
-    """Mean effect of the path on the tokens `where`, and on all others, each with its error clustered by document."""
+    """Mean effect of the path on the tokens `where` (a mask), and on all others, each with its error clustered by
+    document.
+    """
+    _check_mask(where, path)
     return clustered(path[where], documents[where]), clustered(path[~where], documents[~where])
+
+
+def _check_mask(where: np.ndarray, path: np.ndarray) -> None:
+    """Raises ValueError for what is not a mask of the path's tokens; numbers would be taken for places."""
+    if where.dtype != bool or where.shape != path.shape:
+        raise ValueError(
+            f"a mask of {where.dtype} {list(where.shape)} for effects {list(path.shape)}: give True or False for each"
+        )
 
 
 def _against_chance(measure, chosen: np.ndarray, groups: np.ndarray, shuffles: int, seed: int) -> Overlap:  # type: ignore[no-untyped-def]

@@ -31,7 +31,12 @@ class Pool(NamedTuple):
 
 
 def fixed(values: Values) -> Substitutes:
-    """The same on every row: one draw."""
+    """The same on every row: one draw. Values are [d_head] or [pos, d_head]; raises ValueError for others."""
+    wrong = next((value for value in values.values() if value.ndim > 2), None)
+    if wrong is not None:
+        raise ValueError(
+            f"a value of shape {list(wrong.shape)} is not the same on every row: give [d_head] or [pos, d_head]"
+        )
     return lambda rows: [values]
 
 
@@ -77,7 +82,9 @@ def pool(
     documents: Int[np.ndarray, "row pos"],
     rows_at_once: int = 16,
 ) -> Pool:
-    """Runs the model on the donors' rows and keeps their z."""
+    """Runs the model on the donors' rows and keeps their z; raises ValueError unless each token has its document."""
+    if tuple(np.shape(documents)) != tuple(tokens.shape):
+        raise ValueError(f"documents {list(np.shape(documents))} for tokens {list(tokens.shape)}: give one a token")
     with torch.no_grad():
         parts = [rerun.clean_run(weights, cfg, rows).z for rows in tokens.split(rows_at_once)]
     return Pool([torch.cat(layer) for layer in zip(*parts, strict=True)], np.asarray(documents))

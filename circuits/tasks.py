@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
-from ablations.forward import check_tokens
+from ablations.forward import check_targets, check_tokens
 
 
 class Task(NamedTuple):
@@ -47,6 +47,8 @@ def check_task(task: Task, cfg: HookedTransformerConfig) -> None:
         raise ValueError(f"{len(task.clean)} prompts, {answers}: give one of each for every prompt")
     for tokens in (task.clean, task.corrupted, task.right[:, None], task.wrong[:, None]):
         check_tokens(cfg, tokens)
+    for answers_of_one_kind in (task.right, task.wrong):
+        check_targets(cfg, answers_of_one_kind)
 
 
 def induction(rows: Int64[Tensor, "prompt period"], others: Int64[Tensor, " prompt"]) -> Task:

@@ -52,9 +52,11 @@ def sample(
     """
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
     check_inputs(weights, tokens, model.cfg)
+    loss.check(tokens, model.cfg)
     recorded = observables or {}
     for observable in recorded.values():
         check_inputs({}, observable.tokens, model.cfg)
+        observable.loss.check(observable.tokens, model.cfg)
     center, predict = restriction.flat(weights), predictor(model)
     attrs = described(weights, tokens, loss) | {"restriction": restriction.name, "path": "general"}
     recorder = Recorder(center, kernel, settings, seed, attrs, restriction.key_bias(model.cfg))
@@ -114,6 +116,8 @@ def sample_function(
         kernel    the sampler's module: llc.sgld, llc.rmsprop or llc.mala
         name      what the function is called in the trace; the noise depends on it
 
+    Raises ValueError for a center that is no vector, and for losses that are not one for each position.
+
     Example:
 
         >>> import numpy as np
@@ -130,6 +134,8 @@ def sample_function(
         >>> bool(abs(estimate.value - exact) < 4 * estimate.se)
         True
     """
+    if center.ndim != 1:
+        raise ValueError(f"a center of shape {list(center.shape)}: give the parameters as one vector, center.flatten()")
     attrs = {"restriction": name, "loss": name, "weights": fingerprint(center)}
     attrs["data"] = "none" if data is None else fingerprint(data)
     recorder = Recorder(center, kernel, settings, seed, attrs)
@@ -142,7 +148,7 @@ def sample_function(
             return with_gradient(lambda each: loss(each, batch), positions, gradient)
 
         with torch.no_grad():
-            center_loss = loss(center[None], batch).item()
+            center_loss = loss(center[None], batch).sum().item()
         recorder.draw(center_loss, evaluate)
     return recorder.trace()
 
@@ -165,6 +171,11 @@ def with_gradient(
     positions = positions.detach().requires_grad_(gradient)
     with torch.set_grad_enabled(gradient):
         values = loss(positions)
+    if values.shape != positions.shape[:1]:
+        raise ValueError(
+            f"the loss of positions {list(positions.shape)} has the shape {list(values.shape)}: give one number for "
+            "each position, [chain]"
+        )
     if not gradient:
         return values, torch.full_like(positions, math.nan)
     return values.detach(), torch.autograd.grad(values.sum(), positions)[0]

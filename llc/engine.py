@@ -86,6 +86,7 @@ def sample(
     loss = loss or next_token()
     parsed = [restrict.parse(text, weights, model.cfg) for text in restrictions]
     check_inputs(weights, tokens, model.cfg)
+    loss.check(tokens, model.cfg)
     first_row = tokens[:1].to(next(iter(weights.values())).device)
     by_rows = isinstance(loss.prepare(first_row, np.arange(1)), Targets | SoftTargets)
     whole_loss = "" if by_rows else f"the loss {loss.name}"

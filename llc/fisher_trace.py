@@ -25,6 +25,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
+from ablations.forward import check_targets
 from llc import restrict
 from llc.chains import check_inputs
 from llc.hessian_trace import Curvature, over_samples, parameters
@@ -59,6 +60,7 @@ def fisher_trace(
         raise ValueError(f"{len(tokens)} rows: give two or more, for an error")
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
     check_inputs(weights, tokens, model.cfg)
+    check_targets(model.cfg, tokens[:, 1:])
     parsed = [restrict.parse(text, weights, model.cfg) for text in restrictions]
     draws = generator(seed, "Fisher labels") if labels == "model" else None
     return over_samples(squared_gradients(model, tokens, parsed, draws), parsed)

@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
+from ablations.forward import check_targets
 from llc import restrict
 from llc.chains import check_inputs
 from llc.losses import Tokens, by_token
@@ -67,6 +68,7 @@ def hessian_trace(
         raise ValueError(f"{len(tokens)} rows in groups of {group}: give two whole groups or more, for an error")
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
     check_inputs(weights, tokens, model.cfg)
+    check_targets(model.cfg, tokens[:, 1:])
     parsed = [restrict.parse(text, weights, model.cfg) for text in restrictions]
     draws = generator(seed, "Hessian probes")
     by_group = []

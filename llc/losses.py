@@ -2,7 +2,7 @@
 
 A loss is a mean over a model's predictions [batch, predicted, d_vocab], of which entry [b, i] is the logits for
 tokens[b, i + 1]. What does not depend on the varied weights (a reference model's predictions) is prepared once for a
-minibatch.
+minibatch. Whether a loss fits the data set and the model is checked once, before anything is sampled.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,13 +14,19 @@ import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor
-from transformer_lens import HookedTransformer
+from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from ablations import forward
+from ablations.forward import check_targets, check_tokens
 
 Tokens = Int64[Tensor, "row pos"]
 Predictions = Float[Tensor, "batch predicted vocab"]
+Check = Callable[[Tokens, HookedTransformerConfig], None]  # (whole data set, the model's configuration)
 Predictor = Callable[[Mapping[str, Tensor], Tokens], Predictions]  # (weights, tokens) -> predictions
+
+
+def anything_fits(tokens: Tokens, cfg: HookedTransformerConfig) -> None:
+    """The check of a loss that fits every data set."""
 
 
 class Loss(NamedTuple):
@@ -32,6 +38,7 @@ class Loss(NamedTuple):
     name: str
     prepare: Callable[[Tokens, np.ndarray], Any]  # (minibatch, its row numbers in the data set) -> what `mean` needs
     mean: Callable[[Predictions, Any], Tensor]  # (predictions, what was prepared) -> the loss, a scalar
+    check: Check = anything_fits  # raises ValueError where the loss does not fit the data set or the model
 
 
 class Targets(NamedTuple):
@@ -50,23 +57,36 @@ class SoftTargets(NamedTuple):
 
 def next_token() -> Loss:
     """The mean cross-entropy of the next token in nats: the loss of a weight- or data-refined LLC."""
-    return Loss("next-token", lambda batch, rows: Targets(batch[:, 1:], None), cross_entropy)
+    return Loss("next-token", lambda batch, rows: Targets(batch[:, 1:], None), cross_entropy, _targets_fit)
 
 
 def weighted(weights: Float[Tensor, "row predicted"], name: str) -> Loss:
     """The next-token loss with weights for all predicted tokens of the data set: sum(weight * loss) / number of tokens.
 
-    weights[row, i] belongs to tokens[row, i + 1]. They are not normalised, so that weights of 1 give the plain loss and
-    a susceptibility's reweighting keeps its scale. The name must tell these weights from others. Raises ValueError for
-    weights that are not finite.
+    weights[row, i] belongs to tokens[row, i + 1], for every row of the data set that is sampled: one column less than
+    there are tokens in a row, for nothing predicts a row's first. No other shape is taken or broadcast. Weights are
+    not normalised, so that weights of 1 give the plain loss and a susceptibility's reweighting keeps its scale. The
+    name must tell these weights from others. Raises ValueError for weights that are not finite or not of two
+    dimensions, and, once it meets a data set, for weights that are not one for each of its predicted tokens.
     """
+    if weights.ndim != 2:
+        raise ValueError(f"per-token weights have the shape {list(weights.shape)}: give [row, predicted], one a token")
     if not torch.isfinite(weights).all():
         raise ValueError("per-token weights are not all finite: use 0 for tokens that should not count")
 
     def prepare(batch: Tokens, rows: np.ndarray) -> Targets:
         return Targets(batch[:, 1:], weights[rows])
 
-    return Loss(f"weighted {name}", prepare, cross_entropy)
+    def check(tokens: Tokens, cfg: HookedTransformerConfig) -> None:
+        predicted = [len(tokens), tokens.shape[1] - 1]
+        if list(weights.shape) != predicted:
+            raise ValueError(
+                f"per-token weights {list(weights.shape)} do not fit the predicted tokens {predicted} of the data "
+                f"{list(tokens.shape)}: weights[row, i] is that of tokens[row, i + 1], so leave out the first token's"
+            )
+        _targets_fit(tokens, cfg)
+
+    return Loss(f"weighted {name}", prepare, cross_entropy, check)
 
 
 def kl_to(reference: HookedTransformer, name: str = "reference") -> Loss:
@@ -80,6 +100,9 @@ def kl_to(reference: HookedTransformer, name: str = "reference") -> Loss:
 
         reference  any HookedTransformer with the same vocabulary; its weights are read now and stay as they are
         name       what the reference is called in traces and keys; it must tell this reference from others
+
+    Where it meets a data set and a model it raises ValueError for tokens that the reference cannot read, and for a
+    model with another number of logits.
 
     Example:
 
@@ -103,14 +126,35 @@ def kl_to(reference: HookedTransformer, name: str = "reference") -> Loss:
             probabilities = logs.exp()
             return SoftTargets(probabilities, -(probabilities * logs).sum(-1).mean())
 
-    return Loss(f"KL({name} || model)", prepare, kl_divergence)
+    def check(tokens: Tokens, cfg: HookedTransformerConfig) -> None:
+        check_tokens(reference.cfg, tokens)
+        if cfg.d_vocab_out != reference.cfg.d_vocab_out:
+            raise ValueError(
+                f"the reference {name!r} has {reference.cfg.d_vocab_out} logits, the model {cfg.d_vocab_out}: "
+                "compare models of one vocabulary"
+            )
+
+    return Loss(f"KL({name} || model)", prepare, kl_divergence, check)
 
 
 def function(name: str, value: Callable[[Predictions, Tokens], Tensor]) -> Loss:
     """Any other function as a loss: value(predictions, minibatch) is a scalar, low where the model does well, such as
-    minus a logit difference. The name must tell it from other losses.
+    minus a logit difference. The name must tell it from other losses. Raises ValueError, when it is first evaluated,
+    for a value that is no scalar.
     """
-    return Loss(name, lambda batch, rows: batch, value)
+
+    def mean(predictions: Predictions, batch: Tokens) -> Tensor:
+        result = value(predictions, batch)
+        if result.ndim:
+            raise ValueError(f"the loss {name!r} gives a value of shape {list(result.shape)}: give a scalar, its mean")
+        return result
+
+    return Loss(name, lambda batch, rows: batch, mean)
+
+
+def _targets_fit(tokens: Tokens, cfg: HookedTransformerConfig) -> None:
+    """Raises ValueError where a predicted token has no logit."""
+    check_targets(cfg, tokens[:, 1:])
 
 
 def cross_entropy(predictions: Predictions, targets: Targets) -> Tensor:
