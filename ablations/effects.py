@@ -14,6 +14,7 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
+from ablations import sums
 from ablations.forward import check_targets, check_tokens
 from ablations.heads import Interventions
 from ablations.not_measurable import NotMeasurable
@@ -40,7 +41,8 @@ def token_losses(
     """Cross-entropy of every next token (entry [b, i] is the loss on tokens[b, i + 1]) under the interventions.
 
     The model's flags and hooks are as before afterwards, also after an exception. Raises ValueError for a hook that the
-    model does not have and for a next token without a logit, and RuntimeError for a hook that did not fire.
+    model does not have, for interventions that contradict each other, and for a next token without a logit, and
+    RuntimeError for a hook that did not fire.
     """
     check_tokens(model.cfg, tokens)
     check_targets(model.cfg, tokens[:, 1:])
@@ -66,7 +68,8 @@ def run(
 ) -> Float[Tensor, "batch pos d_vocab"]:
     """Logits under the interventions; flags_of: run under the flags that these need, for a fair comparison.
 
-    Errors, and what is left untouched, as in `token_losses`.
+    A sum of interventions is a set of changes: its order does not matter (`sums`). Errors, and what is left
+    untouched, as in `token_losses`.
     """
     check_tokens(model.cfg, tokens)
     fired: set[int] = set()
@@ -83,10 +86,11 @@ def run(
         unknown = [name for name, _ in interventions if name not in model.hook_dict]
         if unknown:
             raise ValueError(f"the model has no hook {unknown[0]}: see model.hook_dict for those it has")
-        hooks = [(name, watched(number, function)) for number, (name, function) in enumerate(interventions)]
+        every = sums.as_hooks(model, interventions)
+        watching = [(name, watched(number, function)) for number, (name, function) in enumerate(every)]
         with torch.no_grad():
-            logits = model.run_with_hooks(tokens, return_type="logits", fwd_hooks=hooks)
-    silent = [name for number, (name, _) in enumerate(interventions) if number not in fired]
+            logits = model.run_with_hooks(tokens, return_type="logits", fwd_hooks=watching)
+    silent = [name for number, (name, _) in enumerate(every) if number not in fired]
     if silent:
         raise RuntimeError(f"hook {silent[0]} did not fire: the intervention changed nothing")
     return logits

@@ -1,11 +1,13 @@
 """Interventions that replace what heads say: zero, mean, resample.
 
-An intervention is a list of (hook name, function) pairs; two of them are combined with `+`. They work on any
-HookedTransformer and act on z, the head's output before W_O, so the layer's b_O always stays. `effects.token_losses`
-runs them and checks that every hook fired.
+An intervention is a list of (hook name, function) pairs; two of them are combined with `+`. A sum is a set of changes:
+its order does not matter, what is named twice is done once, and two different values for one head are refused
+(`sums`). They work on any HookedTransformer and act on z, the head's output before W_O, so the layer's b_O always
+stays. `effects.token_losses` runs them and checks that every hook fired.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,6 +24,22 @@ Interventions = list[tuple[str, Hook]]
 HeadValues = Mapping[Head, Tensor]  # z by head: [d_head], [pos, d_head] or [batch, pos, d_head]
 
 
+@dataclass(frozen=True, eq=False)
+class Replaced:
+    """One head whose z is set to a value, broadcast over batch and positions: a hook at the layer's z."""
+
+    head: Head
+    value: Float[Tensor, "*value"]
+
+    def __call__(self, z: Tensor, hook: object = None) -> Tensor:
+        index = self.head[1]
+        if not 0 <= index < z.shape[2]:
+            raise ValueError(f"no head {index} in a layer of {z.shape[2]}: heads are counted from 0")
+        z = z.clone()
+        z[:, :, index] = fitted(self.value, z[:, :, index], "z")
+        return z
+
+
 def zero(heads: Iterable[Head]) -> Interventions:
     """Removes what these heads write: z becomes 0, b_O stays."""
     return replace({head: torch.zeros(1) for head in heads})
@@ -29,7 +47,7 @@ def zero(heads: Iterable[Head]) -> Interventions:
 
 def replace(values: HeadValues) -> Interventions:
     """Sets z of each head to the given value, broadcast over batch and positions."""
-    return [(z_hook(head), _set_head(head[1], value)) for head, value in values.items()]
+    return [(z_hook(head), Replaced(head, value)) for head, value in values.items()]
 
 
 def mean(
@@ -99,18 +117,13 @@ def z_hook(head: Head) -> str:
     return f"blocks.{head[0]}.attn.hook_z"
 
 
-def _set_head(index: int, value: Tensor) -> Hook:
-    def hook(z: Tensor, hook: object = None) -> Tensor:
-        if not 0 <= index < z.shape[2]:
-            raise ValueError(f"no head {index} in a layer of {z.shape[2]}: heads are counted from 0")
-        z = z.clone()
-        try:
-            z[:, :, index] = value.to(z)
-        except RuntimeError:
-            raise ValueError(
-                f"a value of shape {list(value.shape)} does not fit z of shape {list(z[:, :, index].shape)}: "
-                "give [d_head], [pos, d_head] or [batch, pos, d_head]"
-            ) from None
-        return z
-
-    return hook
+def fitted(value: Tensor, like: Float[Tensor, "batch pos width"], what: str) -> Float[Tensor, "batch pos width"]:
+    """A substitute in the shape, type and device of what it stands in for; raises ValueError where it does not fit."""
+    try:
+        return value.to(like).expand_as(like)
+    except RuntimeError:
+        width = "d_head" if what == "z" else "d_model"
+        raise ValueError(
+            f"a value of shape {list(value.shape)} does not fit {what} of shape {list(like.shape)}: "
+            f"give [{width}], [pos, {width}] or [batch, pos, {width}]"
+        ) from None

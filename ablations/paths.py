@@ -8,15 +8,16 @@ those paths too to remove it), as does everything it tells other heads.
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from transformer_lens import HookedTransformer, HookedTransformerConfig
-from transformer_lens.hook_points import HookPoint
 
 from ablations.forward import Via
-from ablations.heads import Hook, Interventions, z_hook
+from ablations.heads import Interventions
 from ablations.names import Head, all_heads, check_head, head_name, parse_head
 
 VIAS: tuple[Via, ...] = ("q", "k", "v")
@@ -72,6 +73,8 @@ def check_path(path: Path, cfg: HookedTransformerConfig) -> Path:
         raise ValueError(f"no target {path.target!r}: it must be a head or {OUTPUT!r}")
     if not isinstance(path.source, str) and path.source[0] >= path.target[0]:
         raise ValueError(f"no path {path_name(path)}: the source must be in an earlier layer than the target")
+    if path.source == "b_O" and path.target[0] == 0:
+        raise ValueError(f"no path {path_name(path)}: no layer comes before layer 0, whose biases it could read")
     if path.via not in VIAS:
         raise ValueError(f"no input {path.via!r}: a head reads through q, k or v")
     return path
@@ -91,13 +94,28 @@ def named_sources(cfg: HookedTransformerConfig) -> tuple[str, ...]:
 def sources_of(target: Head | str, cfg: HookedTransformerConfig) -> list[Source]:
     """All paths' sources that a target reads: its residual stream, apart from what MLPs write."""
     layers = cfg.n_layers if isinstance(target, str) else target[0]
-    return [*named_sources(cfg), *(head for head in all_heads(cfg) if head[0] < layers)]
+    named = [source for source in named_sources(cfg) if layers > 0 or source != "b_O"]
+    return [*named, *(head for head in all_heads(cfg) if head[0] < layers)]
 
 
 def all_paths(cfg: HookedTransformerConfig) -> list[Path]:
     """Every direct path between heads: source by source, then target, then via."""
     heads = all_heads(cfg)
     return [Path(source, target, via) for source in heads for target in heads if source[0] < target[0] for via in VIAS]
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """One cut path as an intervention, which `sums` turns into hooks together with all that it is added to."""
+
+    path: Path
+    value: Float[Tensor, "*value"]  # what stands in for the source, for this path only
+    layer_norm: LayerNorm
+
+    def __call__(self, read: Tensor, hook: object = None) -> Tensor:
+        raise RuntimeError(
+            f"the cut of {path_name(self.path)} is no hook by itself: run it with effects.run or effects.token_losses"
+        )
 
 
 def cut(
@@ -109,72 +127,26 @@ def cut(
     """Interventions that cut a set of paths at once; run them with `effects.token_losses`.
 
     values: the z put in place of each source head's ([d_head], [pos, d_head] or [batch, pos, d_head]), and what is put
-    in place of the embedding (by "embed"), for these paths only; zero for what is not given.
+    in place of another source (by "embed", "pos_embed" or "b_O", with d_model in place of d_head), for these paths
+    only; zero for what is not given.
     """
     paths = [check_path(path, model.cfg) for path in dict.fromkeys(paths)]
     check_layer_norm(layer_norm)
     shared = model.cfg.n_key_value_heads not in (None, model.cfg.n_heads)
     if shared and (one := next((path for path in paths if path.via in ("k", "v")), None)):
         raise ValueError(f"{path_name(one)}: heads of this model share keys and values, cut paths through q")
-    missing: dict[Source, Tensor] = {}  # what each source writes, less what stands in for it; renewed by every run
-    hooks = [
-        _keep(source, (values or {}).get(source, torch.zeros(1)), model, missing)  # type: ignore[arg-type]
-        for source in dict.fromkeys(path.source for path in paths)
-        if source != "b_O"
+    given: dict[Source, Tensor] = dict((values or {}).items())
+    return [
+        (read_hook(path, model.cfg), Cut(path, given.get(path.source, torch.zeros(1)), layer_norm)) for path in paths
     ]
-    if layer_norm == "freeze" and model.cfg.normalization_type is not None:
-        layers = dict.fromkeys(_layer(path, model.cfg) for path in paths)
-        hooks += [hook for layer in layers for hook in _frozen_norm(layer, model.cfg)]
-    return hooks + [_subtract(path, model, missing) for path in paths]
 
 
-def _layer(path: Path, cfg: HookedTransformerConfig) -> int:
+def target_layer(path: Path, cfg: HookedTransformerConfig) -> int:
+    """The layer whose norm the target reads through; n_layers for the output, which reads through the final norm."""
     return cfg.n_layers if isinstance(path.target, str) else path.target[0]
 
 
-def _keep(source: Source, value: Tensor, model: HookedTransformer, missing: dict[Source, Tensor]) -> tuple[str, Hook]:
-    if isinstance(source, str):
-        return f"hook_{source}", lambda embedding, hook: missing.update({source: embedding - value.to(embedding)})
-    layer, head = source
-
-    def keep(z: Tensor, hook: HookPoint) -> None:
-        missing[source] = (z[:, :, head] - value.to(z)) @ model.blocks[layer].attn.W_O[head]
-
-    return z_hook(source), keep
-
-
-def _subtract(path: Path, model: HookedTransformer, missing: dict[Source, Tensor]) -> tuple[str, Hook]:
-    layer = _layer(path, model.cfg)
-
-    def lost() -> Tensor:
-        if path.source == "b_O":
-            return torch.stack([model.blocks[before].attn.b_O for before in range(layer)]).sum(0)
-        return missing[path.source]
-
-    if isinstance(path.target, str):
-        return f"blocks.{layer - 1}.hook_resid_post", lambda residual, hook: residual - lost()
-    head = path.target[1]
-
-    def hook(read: Tensor, hook: HookPoint) -> Tensor:
-        read = read.clone()
-        read[:, :, head] -= lost()
-        return read
-
-    return f"blocks.{layer}.hook_{path.via}_input", hook
-
-
-def _frozen_norm(layer: int, cfg: HookedTransformerConfig) -> Interventions:
-    last = layer == cfg.n_layers
-    uncut: list[Tensor] = []
-
-    def keep(residual: Tensor, hook: HookPoint) -> None:
-        centred = residual - residual.mean(-1, keepdim=True) if "LN" in str(cfg.normalization_type) else residual
-        scale = (centred.pow(2).mean(-1, keepdim=True) + cfg.eps).sqrt()
-        uncut[:] = [scale if last else scale.unsqueeze(2)]
-
-    def hook(scale: Tensor, hook: HookPoint) -> Tensor:
-        return uncut[0].expand_as(scale)
-
-    if last:
-        return [(f"blocks.{layer - 1}.hook_resid_post", keep), ("ln_final.hook_scale", hook)]
-    return [(f"blocks.{layer}.hook_resid_pre", keep), (f"blocks.{layer}.ln1.hook_scale", hook)]
+def read_hook(path: Path, cfg: HookedTransformerConfig) -> str:
+    """The hook at which a path's target reads the residual stream."""
+    layer = target_layer(path, cfg)
+    return f"blocks.{layer - 1}.hook_resid_post" if path.target == OUTPUT else f"blocks.{layer}.hook_{path.via}_input"

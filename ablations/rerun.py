@@ -72,7 +72,8 @@ def prepare(
 ) -> Run:
     """What `final_residual` needs of a text.
 
-    values: what is put in place of removed heads' and cut sources' z, or of the embedding where it is cut ("embed").
+    values: what is put in place of removed heads' and cut sources' z, or of another source where it is cut ("embed",
+    "pos_embed", "b_O"); zero for what is not given.
     """
     check_layer_norm(layer_norm)
     stand_in: dict[Source, Tensor] = dict(values.items())
@@ -164,14 +165,18 @@ def _written(run: Run, z: list[Tensor], sources: list[Source], layers: int) -> T
 
 def _of_source(run: Run, z: list[Tensor], source: Source, layers: int) -> Tensor:
     weights, tokens = run.weights, run.clean.tokens
-    if source == "embed":
-        embedding = F.embedding(tokens, weights["embed.W_E"])
-        return embedding - run.values[source] if source in run.values else embedding
-    if source == "pos_embed":
-        return weights["pos_embed.W_pos"][: tokens.shape[1]]
     if isinstance(source, str):
-        return torch.stack([weights[f"blocks.{layer}.attn.b_O"] for layer in range(layers)]).sum(0)
+        written = _of_named_source(weights, tokens, source, layers)
+        return written - run.values[source] if source in run.values else written
     layer, head = source
     own = z[layer][:, :, head]
     lost = own - run.values[source] if source in run.values else own
     return lost @ weights[f"blocks.{layer}.attn.W_O"][head]
+
+
+def _of_named_source(weights: Weights, tokens: Tensor, source: str, layers: int) -> Tensor:
+    if source == "embed":
+        return F.embedding(tokens, weights["embed.W_E"])
+    if source == "pos_embed":
+        return weights["pos_embed.W_pos"][: tokens.shape[1]]
+    return torch.stack([weights[f"blocks.{layer}.attn.b_O"] for layer in range(layers)]).sum(0)

@@ -212,6 +212,7 @@ def test_texts_that_cannot_be_run_are_refused(model) -> None:
         (Path((0, 0), (1, 1)), "no input None"),
         (Path((0, 0), OUTPUT, "k"), "no input 'k' of the output"),
         (Path((0, 0), "logits"), "no target 'logits'"),
+        (Path("b_O", (0, 1), "k"), "no layer comes before layer 0"),
         (Path("pos_embed", (1, 1), "k"), "no source 'pos_embed'"),  # a shortformer's positions are not in the stream
     ],
 )

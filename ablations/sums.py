@@ -1,0 +1,134 @@
+"""A sum of interventions as hooks: a set of changes, the same in whatever order it was added up.
+
+Heads are replaced first. A cut path then takes out of what its target reads what its source writes in that very run,
+after everything else that changes the source, less what stands in for it: of a head that is set to zero, nothing is
+left to cut. What is named twice is done once. Two different values for one head, or for one path, contradict each other
+and are refused. A head and a path from it may have different ones: this path's target reads the path's value, all
+others the head's.
+
+Functions of your own keep their place: those that stand before every intervention run before them, all others after.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from transformer_lens import HookedTransformer, HookedTransformerConfig
+from transformer_lens.hook_points import HookPoint
+
+from ablations.heads import Hook, Interventions, Replaced, fitted, z_hook
+from ablations.names import Head, head_name
+from ablations.paths import Cut, Path, Source, path_name, read_hook, target_layer
+
+Written = dict[Source, Tensor]  # what each source of a cut path writes (of a head: its z); renewed by every run
+
+
+def as_hooks(model: HookedTransformer, interventions: Interventions) -> list[tuple[str, Hook]]:
+    """Hooks that make all these changes at once.
+
+    Raises ValueError for two different values for one head or one path, and for cuts of which some recompute the norm
+    of a layer and others freeze it.
+    """
+    functions = [function for _, function in interventions]
+    replaced = _heads(function for function in functions if isinstance(function, Replaced))
+    cuts = _paths(function for function in functions if isinstance(function, Cut))
+    frozen = _frozen_layers(cuts.values(), model.cfg)
+    ours = [isinstance(function, Replaced | Cut) for function in functions]
+    first = ours.index(True) if any(ours) else len(ours)
+    after = [pair for pair, is_ours in list(zip(interventions, ours, strict=True))[first:] if not is_ours]
+
+    written: Written = {}
+    scales = {layer: _frozen_norm(layer, model.cfg) for layer in frozen}
+    final = scales.get(model.cfg.n_layers, ())  # kept before the output's cuts: at the same place
+    hooks: list[tuple[str, Hook]] = [*interventions[:first], *final]
+    hooks += [(z_hook(head), one) for head, one in replaced.items()]
+    hooks += [(read_hook(path, model.cfg), _subtraction(one, model, written)) for path, one in cuts.items()]
+    hooks += after
+    # Last at their places, so that they see what is there after everything that changes it.
+    hooks += [hook for layer, pair in scales.items() if layer < model.cfg.n_layers for hook in pair]
+    sources = dict.fromkeys(path.source for path in cuts if path.source != "b_O")
+    return hooks + [_reading(source, written) for source in sources]
+
+
+def _heads(named: Iterable[Replaced]) -> dict[Head, Replaced]:
+    distinct: dict[Head, Replaced] = {}
+    for one in named:
+        if not _same(distinct.setdefault(one.head, one).value, one.value):
+            raise ValueError(f"{head_name(one.head)} is replaced by two different values: keep one of them")
+    return distinct
+
+
+def _paths(named: Iterable[Cut]) -> dict[Path, Cut]:
+    distinct: dict[Path, Cut] = {}
+    for one in named:
+        if not _same(distinct.setdefault(one.path, one).value, one.value):
+            raise ValueError(f"{path_name(one.path)} is cut with two different values in its place: keep one of them")
+    return distinct
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether two substitutes are the same for every row and position."""
+    try:
+        return one is other or bool((one == other.to(one.device)).all())
+    except RuntimeError:  # of shapes that do not fit each other
+        return False
+
+
+def _frozen_layers(cuts: Iterable[Cut], cfg: HookedTransformerConfig) -> list[int]:
+    """The layers whose norm keeps its scale; there is none in a model without norms."""
+    ways: dict[int, str] = {}
+    for one in cuts if cfg.normalization_type is not None else ():
+        layer = target_layer(one.path, cfg)
+        if ways.setdefault(layer, one.layer_norm) != one.layer_norm:
+            norm = "final norm" if layer == cfg.n_layers else f"norm of layer {layer}"
+            raise ValueError(f"some cuts recompute the {norm}, others freeze it: give all of them one layer_norm")
+    return [layer for layer, way in ways.items() if way == "freeze"]
+
+
+def _reading(source: Source, written: Written) -> tuple[str, Hook]:
+    if isinstance(source, str):
+        return f"hook_{source}", lambda activation, hook: written.update({source: activation})
+    return z_hook(source), lambda z, hook: written.update({source: z[:, :, source[1]]})
+
+
+def _subtraction(one: Cut, model: HookedTransformer, written: Written) -> Hook:
+    source, target, _ = one.path
+
+    def lost(like: Tensor) -> Tensor:
+        if source == "b_O":
+            layers = range(target_layer(one.path, model.cfg))
+            total = torch.stack([model.blocks[before].attn.b_O for before in layers]).sum(0)
+            return total - fitted(one.value, like, "the biases")
+        if isinstance(source, str):
+            return written[source] - fitted(one.value, written[source], f"hook_{source}")
+        z = written[source]
+        return (z - fitted(one.value, z, "z")) @ model.blocks[source[0]].attn.W_O[source[1]]
+
+    if isinstance(target, str):
+        return lambda residual, hook: residual - lost(residual)
+    head = target[1]
+
+    def hook(read: Tensor, hook: HookPoint) -> Tensor:
+        read = read.clone()
+        read[:, :, head] -= lost(read[:, :, head])
+        return read
+
+    return hook
+
+
+def _frozen_norm(layer: int, cfg: HookedTransformerConfig) -> tuple[tuple[str, Hook], tuple[str, Hook]]:
+    """Keeps the scale that a norm has without the cuts, and uses it."""
+    last = layer == cfg.n_layers
+    uncut: list[Tensor] = []
+
+    def keep(residual: Tensor, hook: HookPoint) -> None:
+        centred = residual - residual.mean(-1, keepdim=True) if "LN" in str(cfg.normalization_type) else residual
+        scale = (centred.pow(2).mean(-1, keepdim=True) + cfg.eps).sqrt()
+        uncut[:] = [scale if last else scale.unsqueeze(2)]
+
+    def use(scale: Tensor, hook: HookPoint) -> Tensor:
+        return uncut[0].expand_as(scale)
+
+    if last:
+        return (f"blocks.{layer - 1}.hook_resid_post", keep), ("ln_final.hook_scale", use)
+    return (f"blocks.{layer}.hook_resid_pre", keep), (f"blocks.{layer}.ln1.hook_scale", use)
