@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from circuits import graph
+from circuits import graph, ways
 from experiments.figures import files
 from experiments.pages import circuit_page
 from experiments.plots import circuit as picture
@@ -23,14 +23,16 @@ from experiments.tasks.discovery import Discovered, frame
 def sentences(discovered: Discovered) -> list[str]:
     """What was found and how good a circuit it is, as plain text without full stops."""
     table, quality, random = discovered.table, discovered.quality, discovered.random
+    found = int(table.found.sum())
     return [
         f"task {discovered.task}, step {discovered.step}: logit difference {float(table.clean):.2f} on "
         f"{table.attrs['prompts']} clean prompts, {float(table.corrupted):.2f} on corrupted ones; right answers "
         f"{100 * float(table.accuracy):.0f}%",
-        f"{int(table.found.sum())} of {table.sizes['path']} paths pass a false-discovery rate of 5%. Faithfulness of "
-        f"these alone {quality.faithfulness:.2f}, of all others {quality.completeness:.2f}; of random circuits as "
-        f"large {_spread(random.faithfulness)}, of all paths but theirs {_spread(random.completeness)}; without one of "
-        f"its paths a random circuit loses {_spread(random.minimality)} ({len(random.faithfulness)} draws)",
+        f"{found} of {table.sizes['path']} paths pass a false-discovery rate of 5%: {_on_ways(discovered, found)}. "
+        f"Faithfulness of the {found} alone {quality.faithfulness:.2f}, of all others {quality.completeness:.2f}; of "
+        f"random circuits as large {_spread(random.faithfulness)}, of all paths but theirs "
+        f"{_spread(random.completeness)}; without one of its paths a random circuit loses "
+        f"{_spread(random.minimality)} ({len(random.faithfulness)} draws)",
         *_hurting(table),
         *([discovered.note] if discovered.note else []),
     ]
@@ -40,6 +42,13 @@ def _hurting(table: xr.Dataset) -> list[str]:
     """How many of the paths that were found work against the task; nothing where none does."""
     count = int((table.found & (table.effect > 0)).sum())
     return [f"{count} of these paths hurt: patching one raises the logit difference (dashed)"] if count else []
+
+
+def _on_ways(discovered: Discovered, found: int) -> str:
+    """How many of the found paths lie on a way from the embedding to the output."""
+    on_way = len(ways.on_a_way(discovered.graph))
+    lie = f"{on_way} lie on a way from the embedding to the output along paths that pass"
+    return lie + (f", {found - on_way} on none (dotted in pictures)" if on_way < found else "")
 
 
 def _spread(values: np.ndarray) -> str:
@@ -65,7 +74,7 @@ def as_text(discovered: Discovered, top: int) -> str:
     for row in frame(discovered).head(top).to_dict("records"):
         numbers = f"{row['effect']:>8.2f} ({row['se']:.2f}){row['eap_ig']:>9.2f}{row['faithfulness_lost']:>8.2f}"
         pair = "".join(f"{row[name]:>8.1f}" if pd.notna(row[name]) else " " * 8 for name in circuit_page.PAIR_COLUMNS)
-        lines.append(f"{row['path']:16}{numbers}{pair}{'' if row['found'] else '  not found'}".rstrip())
+        lines.append(f"{row['path']:16}{numbers}{pair}  {circuit_page.remark(row['found'], row['on_way'])}".rstrip())
     return "\n".join(lines)
 
 
@@ -78,7 +87,10 @@ def write(cells: Cells, discovered: Discovered, top: int, formed: dict[int, nx.D
     name, cfg = f"circuit_{discovered.task}_{discovered.step}", cells.run.model_config()
     title = f"{cells.run.name}, step {discovered.step}: paths that carry {discovered.task}"
     drawn = {name: picture.draw(discovered.graph, title)}
-    captions = {name: f"{title}. Width: effect of patching the path; all that were found, at most {picture.SHOWN}."}
+    captions = {
+        name: f"{title}. Width: effect of patching the path; all that were found, at most {picture.SHOWN}; "
+        "dotted: on no way from the embedding to the output along these."
+    }
     contents = {
         f"{name}.json": json.dumps(without_nan(graph.node_link(discovered.graph)), allow_nan=False),
         f"{name}_mib.json": json.dumps(without_nan(graph.mib(discovered.graph, cfg)), allow_nan=False),

@@ -29,11 +29,18 @@ def table(paths: pd.DataFrame, explanation: str) -> str:
             _number(path["eap_ig"], 2),
             _number(path["faithfulness_lost"], 2),
             *(_number(path[name], 1) for name in PAIR_COLUMNS),
-            "" if path["found"] else "not found",
+            remark(path["found"], path["on_way"]),
         ]
         for path in paths.to_dict("records")
     ]
     return f"{shell.table(COLUMNS, rows)}\n<p class=quiet>{shell.sentence(explanation)}</p>"
+
+
+def remark(found: bool, on_way: bool) -> str:
+    """What is to be said of a path beside its numbers; nothing of one that is part of a circuit from end to end."""
+    if not found:
+        return "not found"
+    return "" if on_way else "on no way from embed to output"
 
 
 def _number(value: float, digits: int) -> str:

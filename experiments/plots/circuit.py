@@ -1,4 +1,7 @@
-"""A circuit's graph: layers from the embedding up to the output, what was found in colour, everything else left out."""
+"""A circuit's graph: layers from the embedding up to the output, what was found in colour, everything else left out.
+
+What lies on no way from the embedding to the output along found paths is dotted; what hurts the task is dashed.
+"""
 
 import textwrap
 from collections.abc import Mapping
@@ -11,15 +14,22 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
 from circuits.graph import records
+from circuits.ways import on_a_way
 from experiments.plots import style
 from experiments.plots.circuit_layout import places, route
 
 COLORS = {**style.VIA_COLORS, "output": "#CC79A7"}
 NAMES = {**style.VIA_NAMES, "output": "to the output"}
-HURTS = (0, (1.5, 0.6))  # dashes of a path without which the task is done better
 WIDEST = 7.0  # points, of the largest effect
 SHOWN = 40  # paths: those with the largest effects
 NAMED = 32  # heads of a model that has so few are all named; of a larger one, those that take part
+MEANINGS = ("hurts the task", "on no way from embed to output")
+LINES = {  # of a path, by whether each of these is true of it
+    (False, False): "solid",
+    (True, False): (0, (3.0, 1.5)),
+    (False, True): (0, (1.0, 1.2)),
+    (True, True): (0, (3.0, 1.2, 1.0, 1.2)),
+}
 LARGEST = 14.0  # inches, of a side
 
 
@@ -55,14 +65,15 @@ def draw_formation(graphs: Mapping[str, nx.DiGraph], title: str) -> Figure:
 
 def _panel(axis: Axes, graph: nx.DiGraph, largest: float, typed: bool) -> None:
     at, paths, (columns, rows) = places(graph), _ranked(graph)[:SHOWN], _extent(graph)
+    apart = _apart(graph)
     used = {node for source, target, *_ in paths for node in (source, target)}
     for source, target, via, record in reversed(paths):
         share = abs(record["effect"]) / largest
         curve = route(at[source], at[target], via, [at[node] for node in used], columns)
         path = Path(curve, [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4])
         width, alpha = max(0.9, WIDEST * share), 0.5 + 0.45 * share
-        line = {"lw": width, "alpha": alpha, "ls": HURTS if record["effect"] > 0 else "-"}
-        axis.add_patch(PathPatch(path, fill=False, ec=COLORS[via], zorder=2 + share, **line))
+        line = LINES[record["effect"] > 0, (source, target, via) in apart]
+        axis.add_patch(PathPatch(path, fill=False, ec=COLORS[via], lw=width, ls=line, alpha=alpha, zorder=2 + share))
     few = len(at) - 2 <= NAMED
     size = style.FONT if typed else style.FONT - 2
     for node, (x, y) in at.items():
@@ -94,9 +105,21 @@ def _largest(graphs: list[nx.DiGraph]) -> float:
     return max((abs(record["effect"]) for graph in graphs for *_, record in _ranked(graph)), default=1.0)
 
 
+def _apart(graph: nx.DiGraph) -> set[tuple[str, str, str]]:
+    """The paths that are drawn, but lie on no way from the embedding to the output."""
+    return {path[:3] for path in _ranked(graph)[:SHOWN]} - on_a_way(graph)
+
+
 def _legend(figure: Figure, graphs: list[nx.DiGraph], largest: float) -> None:
     lines = [Line2D([], [], color=color, linewidth=3, label=NAMES[via]) for via, color in COLORS.items()]
     lines.append(Line2D([], [], color=style.QUIET, linewidth=WIDEST, label=f"effect {largest:.2f}"))
-    if any(record["effect"] > 0 for graph in graphs for *_, record in _ranked(graph)):
-        lines.append(Line2D([], [], color="black", linewidth=2, linestyle=HURTS, label="hurts the task"))
-    figure.legend(handles=lines, fontsize=style.FONT - 1, frameon=False, ncol=len(lines), loc="outside lower center")
+    drawn = set()
+    for graph in graphs:
+        apart = _apart(graph)
+        drawn |= {(record["effect"] > 0, (*ends,) in apart) for *ends, record in _ranked(graph)[:SHOWN]}
+    for kind, line in LINES.items():
+        if kind in drawn and any(kind):
+            label = " and ".join(text for text, applies in zip(MEANINGS, kind, strict=True) if applies)
+            lines.append(Line2D([], [], color=style.QUIET, linewidth=2, linestyle=line, label=label))
+    columns = 4 if len(lines) > 5 else len(lines)
+    figure.legend(handles=lines, fontsize=style.FONT - 1, frameon=False, ncol=columns, loc="outside lower center")

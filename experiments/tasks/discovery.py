@@ -12,7 +12,7 @@ import xarray as xr
 from ablations import forward
 from ablations.not_measurable import NotMeasurable
 from ablations.paths import OUTPUT, ends, parse_path
-from circuits import annotate, discover, graph
+from circuits import annotate, discover, graph, ways
 from circuits.discover import Circuit, RandomCircuits
 from experiments.heldout import ablation_pass, head_overlap
 from experiments.heldout.ablation_pass import AblationPass
@@ -88,10 +88,15 @@ def discover_circuit(cells: Cells, name: str, step: int, types: Mapping[str, str
 
 
 def frame(discovered: Discovered) -> pd.DataFrame:
-    """One row per path, largest effect first; NaN where a column says nothing about it."""
+    """One row per path, largest effect first; NaN where a column says nothing about it.
+
+    on_way: whether the path was found and lies on a way from the embedding to the output along found paths.
+    """
     columns = ["effect", "se", "p", "found", "eap_ig"]
     table = discovered.table[columns].to_dataframe()[columns].reset_index(names="path")
     paths = [parse_path(name) for name in table.path]
+    on_way = ways.on_a_way(discovered.graph)
+    table["on_way"] = [(*ends(path), path.via or OUTPUT) in on_way for path in paths]
     table["faithfulness_lost"] = [discovered.quality.minimality.get(path, np.nan) for path in paths]
     edges = [discovered.graph.edges[ends(path)] for path in paths]
     for name in OF_PATHS:

@@ -1,5 +1,6 @@
 """The graph holds what was measured, and others can read it."""
 
+import copy
 import json
 
 import networkx as nx
@@ -11,7 +12,7 @@ from transformer_lens import HookedTransformerConfig
 
 from ablations import forward, overlap
 from ablations.effects import Estimate
-from circuits import annotate, composition, discover, graph, planted, tasks
+from circuits import annotate, composition, discover, graph, planted, tasks, ways
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,24 @@ def test_a_networkx_user_can_go_on(measured) -> None:
     assert part.number_of_edges() < whole.number_of_edges() / 4
     back = nx.node_link_graph(json.loads(json.dumps(graph.node_link(whole))), edges="edges")
     assert nx.utils.graphs_equal(back, whole)
+
+
+def test_paths_with_no_way_in_or_no_way_out_are_on_no_way(measured) -> None:
+    _, _, whole = measured
+    whole = copy.deepcopy(whole)
+    circuit = {("embed", "L0H1", "v"), ("L0H1", "L1H2", "k"), ("L1H2", "output", "output")}
+    found = {(source, target, via) for source, target, via, record in graph.records(whole) if record["found"]}
+    assert ways.on_a_way(whole) == found == circuit
+    astray = (("L0H3", "L1H3", "v"), ("L0H1", "L1H0", "v"), ("L0H2", "L1H2", "q"), ("L0H0", "output", "output"))
+    for source, target, via in astray:  # none in and none out, none out, none in, none in to the output
+        whole.edges[source, target][via]["found"] = True
+    assert ways.on_a_way(whole) == circuit
+    assert graph.found_part(whole).number_of_edges() == 3 + 4  # control: all of them were found
+    whole.edges["embed", "L0H2"]["q"]["found"] = True  # a way in makes a way of it
+    assert ways.on_a_way(whole) == circuit | {("embed", "L0H2", "q"), ("L0H2", "L1H2", "q")}
+    for record in (whole.edges["embed", head][via] for head in ("L0H1", "L0H2") for via in "qkv"):
+        record["found"] = False
+    assert ways.on_a_way(whole) == set()
 
 
 def test_the_circuit_is_written_as_others_read_it(measured) -> None:

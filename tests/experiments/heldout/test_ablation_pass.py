@@ -149,6 +149,11 @@ def test_the_circuit_verb_writes_graph_table_and_picture(trained: Path, tmp_path
     assert lines[0].startswith("task induction, step 60: logit difference")
     table = pd.read_csv(tmp_path / "tables/circuit_induction_60.csv")
     assert len(table) == 8 * 3 + 4 * 4 * 3 + 9
+    assert (
+        f"{table.found.sum()} of {len(table)} paths pass a false-discovery rate of 5%: {table.on_way.sum()} lie"
+        in lines[1]
+    )
+    assert table.found[table.on_way].all()
     assert [line.split()[0] for line in lines[3:6]] == table.path[:3].tolist()
     read = nx.node_link_graph(json.loads((tmp_path / "circuit_induction_60.json").read_text()), edges="edges")
     assert read.number_of_nodes() == 10
