@@ -19,7 +19,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
-from ablations import forward, rerun
+from ablations import forward, padding, rerun
 from ablations.changes import Change, check_change, first_layer
 from ablations.forward import Weights, check_tokens
 from ablations.names import Head
@@ -38,8 +38,8 @@ class Block(NamedTuple):
     """Losses of some rows of a text, in nats; entry [row, i] is that of token i + 1."""
 
     rows: slice
-    clean: Float[Tensor, "row predicted"]
-    changed: Float[Tensor, "change row predicted"]  # mean over the draws of the substitutes
+    clean: Float[Tensor, "row predicted"]  # NaN for padding
+    changed: Float[Tensor, "change row predicted"]  # mean over the draws of the substitutes; NaN for padding
 
     @property
     def effect(self) -> Float[Tensor, "change row predicted"]:
@@ -68,8 +68,9 @@ def blocks(
 ) -> Iterator[Block]:
     """The losses under every change, block of rows by block of rows, so that memory does not grow with the text.
 
-    Clean and changed losses come from the same functions. Raises ValueError for an empty text, rows longer than the
-    context, and heads or paths that the model does not have.
+    Clean and changed losses come from the same functions. What padding is `ablations.padding` says; positions of
+    substitutes are those of the text alone. Raises ValueError for an empty text, rows longer than the context, and
+    heads or paths that the model does not have.
     """
     for change in changes:
         check_change(change, cfg)
@@ -79,10 +80,11 @@ def blocks(
         raise ValueError(f"rows_at_once={rows_at_once}: it must be at least 1")
     check_tokens(cfg, tokens)
     size = forward.rows_at_once(cfg, tokens.shape[1], rows_at_once)
+    padded = padding.marked(weights)
     with torch.no_grad():
         for start in range(0, len(tokens), size):
             rows = slice(start, min(start + size, len(tokens)))
-            clean = rerun.clean_run(weights, cfg, tokens[rows])
+            clean = rerun.clean_run(weights, cfg, padding.text_first(padded, tokens[rows]))
             runs = [rerun.prepare(weights, cfg, clean, values, layer_norm) for values in substitutes(rows)]
             shared = _shared(runs[0])
             writes: dict[Head, tuple[Tensor, Tensor]] = {}
@@ -91,7 +93,7 @@ def blocks(
             for run in runs:
                 for number, change in enumerate(changes):
                     changed[number] += _changed_losses(run, change, shared, writes).view(before.shape) / len(runs)
-            yield Block(rows, before, changed)
+            yield Block(rows, *(padding.as_given(padded, tokens[rows], losses) for losses in (before, changed)))
 
 
 def effects(

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
-from ablations import sums
+from ablations import padding, sums
 from ablations.forward import check_targets, check_tokens
 from ablations.heads import Interventions
 from ablations.not_measurable import NotMeasurable
@@ -38,7 +38,8 @@ class ClusterSums(NamedTuple):
 def token_losses(
     model: HookedTransformer, tokens: Int64[Tensor, "batch pos"], interventions: Interventions | None = None
 ) -> Float[Tensor, "batch predicted"]:
-    """Cross-entropy of every next token (entry [b, i] is the loss on tokens[b, i + 1]) under the interventions.
+    """Cross-entropy of every next token (entry [b, i] is the loss on tokens[b, i + 1]) under the interventions; NaN for
+    padding (`ablations.padding`).
 
     The model's flags and hooks are as before afterwards, also after an exception. Raises ValueError for a hook that the
     model does not have, for interventions that contradict each other, and for a next token without a logit, and
@@ -46,7 +47,7 @@ def token_losses(
     """
     check_tokens(model.cfg, tokens)
     check_targets(model.cfg, tokens[:, 1:])
-    return _cross_entropy(run(model, tokens, interventions or []), tokens)
+    return _cross_entropy(model, run(model, tokens, interventions or []), tokens)
 
 
 def token_effects(
@@ -57,7 +58,7 @@ def token_effects(
     check_targets(model.cfg, tokens[:, 1:])
     changed = run(model, tokens, interventions)
     clean = run(model, tokens, [], flags_of=interventions)
-    return _cross_entropy(changed, tokens) - _cross_entropy(clean, tokens)
+    return _cross_entropy(model, changed, tokens) - _cross_entropy(model, clean, tokens)
 
 
 def run(
@@ -112,9 +113,10 @@ def _flags(model: HookedTransformer, split: bool) -> Iterator[None]:
             model.set_use_split_qkv_input(before)
 
 
-def _cross_entropy(logits: Tensor, tokens: Tensor) -> Float[Tensor, "batch predicted"]:
-    targets = tokens[:, 1:].to(logits.device)
-    return F.cross_entropy(logits[:, :-1].flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
+def _cross_entropy(model: HookedTransformer, logits: Tensor, tokens: Tensor) -> Float[Tensor, "batch predicted"]:
+    targets, text = tokens[:, 1:].to(logits.device), padding.is_text(padding.padding_of(model), tokens)
+    losses = F.cross_entropy(logits[:, :-1].flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
+    return losses.masked_fill(~(text[:, 1:] & text[:, :-1]).to(logits.device), float("nan"))
 
 
 def clustered(values: np.ndarray, clusters: np.ndarray) -> Estimate:

@@ -16,7 +16,10 @@ from transformer_lens import HookedTransformer, HookedTransformerConfig
 from transformer_lens.utilities.architectures import POST_NORM_ARCHITECTURES
 
 from ablations import mlp
+from ablations import padding as pads
 from ablations.attend import block_attention
+from ablations.padding import check_unpadded as check_unpadded  # llc takes these two from here
+from ablations.padding import padding_of as padding_of
 from ablations.rotary import Rotary, turned
 
 Weights = Mapping[str, Tensor]
@@ -84,12 +87,14 @@ def check_supported(cfg: HookedTransformerConfig) -> None:
 
 
 def weights_of(model: HookedTransformer) -> dict[str, Tensor]:
-    """The model's parameters by name, detached, not copied, with the sines and cosines of rotary positions; raises
-    ValueError for one these functions cannot run.
+    """The model's parameters by name, detached, not copied, with the sines and cosines of rotary positions, and what
+    is padding where its tokenizer pads on the left; raises ValueError for one these functions cannot run.
     """
-    cfg = model.cfg
+    cfg, padding = model.cfg, padding_of(model)
     check_supported(cfg)
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    if padding is not None and padding.left:
+        weights |= pads.mark(padding)
     if cfg.positional_embedding_type == "rotary":
         table = model.blocks[0].attn.calculate_sin_cos_rotary(cfg.rotary_dim, cfg.n_ctx, cfg.rotary_base, cfg.dtype)
         weights[SIN], weights[COS] = (angles.to(weights["embed.W_E"].device) for angles in table)
@@ -150,11 +155,13 @@ def check_targets(cfg: HookedTransformerConfig, targets: Int64[Tensor, "*any"]) 
 
 
 def embed(weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"]) -> Residual:
-    """The residual stream before layer 0; raises ValueError for rows longer than the model's context, and for a model
-    that does not run as these functions.
+    """The residual stream before layer 0; raises ValueError for rows longer than the model's context or padded on the
+    left, and for a model that does not run as these functions.
     """
     check_supported(cfg)
     check_context(cfg, tokens)
+    if (padding := pads.marked(weights)) is not None and padding.left:
+        check_unpadded(padding, tokens, "these functions")
     if cfg.positional_embedding_type == "rotary" and SIN not in weights:
         raise ValueError(f"no {SIN} among the weights of a model with rotary positions: take them by weights_of(model)")
     residual = F.embedding(tokens, weights["embed.W_E"])

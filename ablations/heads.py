@@ -15,6 +15,7 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
+from ablations import padding
 from ablations.forward import check_tokens
 from ablations.names import Head, check_head
 from ablations.not_measurable import NotMeasurable
@@ -96,9 +97,19 @@ def other_rows(
 def mean_z(
     model: HookedTransformer, heads: Iterable[Head], reference: Int64[Tensor, "batch pos"], by_position: bool = False
 ) -> dict[Head, Tensor]:
-    """z of each head, averaged over the rows of a reference text: [d_head], or [pos, d_head] by position."""
-    dims = (0,) if by_position else (0, 1)
-    return {head: z.mean(dims) for head, z in head_z(model, heads, reference).items()}
+    """z of each head, averaged over the rows of a reference text: [d_head], or [pos, d_head] by position.
+
+    Padding (`ablations.padding`) is left out; positions are those of the text alone, NaN where no row has one.
+    """
+    padded = padding.padding_of(model)
+    rows = padding.text_first(padded, reference)
+    text = padding.moved_text(padded, reference)
+    every = head_z(model, heads, rows)
+    if bool(text.all()):
+        return {head: z.mean((0,) if by_position else (0, 1)) for head, z in every.items()}
+    sums = {head: torch.where(text[..., None].to(z.device), z, 0).sum(0) for head, z in every.items()}
+    counts = text.sum(0)[:, None]
+    return {head: z / counts.to(z.device) if by_position else z.sum(0) / int(counts.sum()) for head, z in sums.items()}
 
 
 def head_z(

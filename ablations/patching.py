@@ -14,7 +14,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
-from ablations import effects
+from ablations import effects, padding
 from ablations.heads import head_z
 from ablations.paths import LayerNorm, Path, check_path, cut
 
@@ -43,14 +43,17 @@ def path_patching(
     """Patches each set of paths by itself. Sources are heads.
 
     effect is metric(patched) - metric(the run that is patched). With a metric that is higher for the right answer,
-    paths that carry it have negative effects when noising and positive ones when denoising. Raises ValueError for
-    prompts of different shapes, and for paths that the model does not have.
+    paths that carry it have negative effects when noising and positive ones when denoising. Prompts may be padded on
+    the left, where the tokenizer does so and the metric reads the last position (`ablations.padding`); of prompts
+    padded on the right it must read their own last token. Raises ValueError for prompts of different shapes or lengths,
+    and for paths that the model does not have.
     """
     if clean.shape != corrupted.shape:
         raise ValueError(
             f"clean prompts {list(clean.shape)} and corrupted prompts {list(corrupted.shape)}: "
             "their positions must correspond, make both as many and as long"
         )
+    padding.check_alike(padding.padding_of(model), clean, corrupted)
     if direction not in ("noising", "denoising"):
         raise ValueError(f"direction={direction!r}: it is noising or denoising")
     paths = [check_path(path, model.cfg) for chosen in sets for path in chosen]

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
-from ablations import changed_losses, effects, forward, heads, paths, substitutes
+from ablations import changed_losses, effects, forward, heads, padding, paths, substitutes
 from ablations.changes import Change, change_name, check_change, parse_change
 from ablations.names import Head
 from ablations.paths import LayerNorm, check_layer_norm
@@ -26,7 +26,7 @@ class Ablated(NamedTuple):
     """What removing each part costs on every predicted token, in nats; entry [row, i] is that of token i + 1."""
 
     names: tuple[str, ...]  # of what was removed
-    effect: Float[Tensor, "change row predicted"]  # loss ablated - loss clean; positive: the part helps
+    effect: Float[Tensor, "change row predicted"]  # loss ablated - loss clean; positive: the part helps. NaN: padding
     clean: Float[Tensor, "row predicted"]
     way: str  # "functions" or "hooks", and why hooks were needed
 
@@ -47,11 +47,13 @@ def ablate(
 
     Arguments:
         model: a HookedTransformer; its weights, flags and hooks stay as they are.
-        tokens: the text; a row is one document's, its first token BOS where the model was trained so.
+        tokens: the text; a row is one document's, its first token BOS where the model was trained so. Rows may be
+            padded as the model's tokenizer pads; each is measured as if it stood alone (`ablations.padding`).
         what: "L1H4", "L0H1+L0H5" (both at once), "L0H5->L1H4.k" (a path), a `Change`, or several of these.
         method: what takes the place of a removed head's z, or of what a cut path carries: zero, its mean over
             `reference`, or its value on `draws` rows of `reference` (resample; effects are means over the draws).
-        reference: other text, for mean and resample (rows at least as long as those of `tokens` for resample).
+        reference: other text, for mean and resample (rows at least as long as those of `tokens`, and not padded, for
+            resample).
         seed: of the choice of rows for resample.
         layer_norm: of a cut path's target: recomputed (exact), or its scale frozen.
         way: "functions" and "hooks" ask for one of the two; "auto" takes functions wherever they can run the model.
@@ -74,10 +76,15 @@ def ablate(
     check_layer_norm(layer_norm)
     _check_reference(method, reference, tokens)
     if method == "resample" and reference is not None:
+        padding.check_unpadded(padding.padding_of(model), reference, "rows that donate their values")
         reference = reference[:, : tokens.shape[1]]  # values are taken from the same position
     reason = forward.unsupported(model.cfg) if way == "auto" else "asked for" if way == "hooks" else ""
     if reason:
-        effect, clean = _by_hooks(model, tokens, changes, method, reference, draws, seed, layer_norm)
+        padded = padding.padding_of(model)
+        _check_causal(model, padded, tokens)
+        rows = padding.text_first(padded, tokens)
+        both = _by_hooks(model, rows, changes, method, reference, draws, seed, layer_norm)
+        effect, clean = (padding.as_given(padded, tokens, losses) for losses in both)
     else:
         effect, clean = _by_functions(model, tokens, changes, method, reference, draws, seed, layer_norm)
     return Ablated(tuple(map(change_name, changes)), effect, clean, f"hooks: {reason}" if reason else "functions")
@@ -93,6 +100,11 @@ def _check_reference(method: str, reference: Tensor | None, tokens: Tensor) -> N
             f"reference rows of {reference.shape[1]} tokens are shorter than those of the text ({tokens.shape[1]}): "
             "give longer ones"
         )
+
+
+def _check_causal(model: HookedTransformer, padded: padding.Padding | None, tokens: Tensor) -> None:
+    if model.cfg.attention_dir != "causal":  # what stands after the text is seen
+        padding.check_unpadded(padded, tokens, "models with bidirectional attention")
 
 
 def _documents(tokens: Tensor, reference: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -111,7 +123,7 @@ def _by_functions(
     seed: int,
     layer_norm: LayerNorm,
 ) -> tuple[Tensor, Tensor]:
-    weights, cfg = forward.weights_of(model), model.cfg
+    weights, cfg = forward.weights_of(model) | padding.mark(padding.padding_of(model)), model.cfg
     if method == "zero" or reference is None:
         values = substitutes.zeros(cfg)
     elif method == "mean":

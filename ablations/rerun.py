@@ -28,6 +28,7 @@ class Clean(NamedTuple):
     tokens: Int64[Tensor, "batch pos"]
     residuals: list[Residual]  # before layer 0, ..., before layer n_layers - 1, final
     z: list[Float[Tensor, "batch pos head d_head"]]  # by layer
+    ends: Int64[Tensor, " batch"] | None = None  # where the answer to each prompt is asked for; None: at its last token
 
 
 class Run(NamedTuple):

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
-from ablations import rerun
+from ablations import padding, rerun
 from ablations.forward import Weights
 from ablations.heads import other_rows
 from ablations.names import Head, all_heads
@@ -63,15 +63,21 @@ def mean_z(
     by_position: bool = False,
     rows_at_once: int = 16,
 ) -> dict[Head, Tensor]:
-    """z of every head, averaged over a reference text: [d_head], or [pos, d_head] by position."""
+    """z of every head, averaged over a reference text: [d_head], or [pos, d_head] by position.
+
+    Padding (`ablations.padding`) is left out; positions are those of the text alone, NaN where no row has one.
+    """
     if len(reference) == 0:
         raise NotMeasurable("the reference text has no rows: a mean needs at least one")
-    totals: list[Tensor] = []
+    padded, totals = padding.marked(weights), list[Tensor]()
+    text = padding.moved_text(padded, reference)
     with torch.no_grad():
-        for rows in reference.split(rows_at_once):
-            sums = [z.sum(0) for z in rerun.clean_run(weights, cfg, rows).z]
+        for rows, own in zip(reference.split(rows_at_once), text.split(rows_at_once), strict=True):
+            run = rerun.clean_run(weights, cfg, padding.text_first(padded, rows))
+            sums = [torch.where(own[..., None, None].to(z.device), z, 0).sum(0) for z in run.z]
             totals = [a + b for a, b in zip(totals, sums, strict=True)] if totals else sums
-    means = [total / len(reference) if by_position else total.mean(0) / len(reference) for total in totals]
+    counts = text.sum(0)[:, None, None].to(totals[0].device)  # rows that have each position
+    means = [total / counts if by_position else total.mean(0) / counts.double().mean().item() for total in totals]
     return {(layer, head): means[layer][..., head, :] for layer, head in all_heads(cfg)}
 
 
@@ -82,9 +88,13 @@ def pool(
     documents: Int[np.ndarray, "row pos"],
     rows_at_once: int = 16,
 ) -> Pool:
-    """Runs the model on the donors' rows and keeps their z; raises ValueError unless each token has its document."""
+    """Runs the model on the donors' rows and keeps their z.
+
+    Raises ValueError unless each token has its document, and for padded rows.
+    """
     if tuple(np.shape(documents)) != tuple(tokens.shape):
         raise ValueError(f"documents {list(np.shape(documents))} for tokens {list(tokens.shape)}: give one a token")
+    padding.check_unpadded(padding.marked(weights), tokens, "rows that donate their values")
     with torch.no_grad():
         parts = [rerun.clean_run(weights, cfg, rows).z for rows in tokens.split(rows_at_once)]
     return Pool([torch.cat(layer) for layer in zip(*parts, strict=True)], np.asarray(documents))

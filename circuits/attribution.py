@@ -18,7 +18,7 @@ from ablations import forward, rerun
 from ablations.forward import Weights
 from ablations.paths import OUTPUT, Path
 from ablations.rotary import turned
-from circuits.discover_exact import both_runs, patched_run
+from circuits.discover_exact import at_ends, both_runs, patched_run
 from circuits.discover_paths import Effects, as_effects, check_paths
 from circuits.tasks import Metric, Task, logit_difference
 
@@ -53,7 +53,7 @@ def attribution(
     mean: Gradients = {}
     for step in range(1, steps + 1):
         embedded = start + step / steps * (end - start)
-        gradients = _gradients(weights, cfg, embedded, lambda logits: metric(task, logits.cpu()))
+        gradients = _gradients(weights, cfg, embedded, lambda logits: metric(task, at_ends(clean, logits).cpu()))
         mean = {name: mean.get(name, 0) + gradient / steps for name, gradient in gradients.items()}
     effect = torch.stack([_attributed(weights, path, mean, clean, corrupted, cfg) for path in paths])
     return as_effects(paths, effect, of_clean, of_corrupted, np.full(len(paths), np.nan))

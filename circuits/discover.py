@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float
 from scipy import stats
 from transformer_lens import HookedTransformer
 
-from ablations import forward
+from ablations import forward, padding
 from ablations.paths import Path
 from circuits import discover_hooks
 from circuits.attribution import IG_STEPS, attribution
@@ -66,7 +66,8 @@ def path_effects(
     Arguments:
 
         model   any HookedTransformer
-        task    clean and corrupted prompts, right and wrong answers (`circuits.tasks`)
+        task    clean and corrupted prompts, right and wrong answers (`circuits.tasks`); prompts may be padded as the
+                model's tokenizer pads, each is measured as if it stood alone (`ablations.padding`)
         paths   the paths to patch, each by itself; all `candidates` unless given
         metric  takes the task and the logits after the last token [prompt, 1, vocab] to a number by prompt
         way     "functions" re-runs only what follows a path and is many times faster; "hooks" takes a forward a path
@@ -96,7 +97,8 @@ def path_effects(
     reason = "asked for" if way == "hooks" else forward.unsupported(model.cfg)
     if reason and way != "functions":
         return discover_hooks.exact(model, task, chosen, metric)._replace(way=f"hooks: {reason}")
-    return exact(forward.weights_of(model), model.cfg, task, chosen, metric)._replace(way="functions")
+    weights = forward.weights_of(model) | padding.mark(padding.padding_of(model))
+    return exact(weights, model.cfg, task, chosen, metric)._replace(way="functions")
 
 
 def significant(p: Float[np.ndarray, " path"], rate: float = 0.05) -> Bool[np.ndarray, " path"]:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
-from ablations import forward, rerun
+from ablations import forward, padding, rerun
 from ablations.changes import Change
 from ablations.forward import Weights
 from ablations.names import all_heads
@@ -28,8 +28,9 @@ def exact(
 ) -> Effects:
     """Effects of patching one path after another, layer norms recomputed.
 
-    Raises ValueError for no paths, paths that the model does not have, prompts and answers that do not correspond, and
-    models that do not run as pure functions (`discover.path_effects` measures those by hooks).
+    Prompts may be padded on the left, as weights_of(model) says that its tokenizer does (`ablations.padding`). Raises
+    ValueError for no paths, paths that the model does not have, prompts and answers that do not correspond, and models
+    that do not run as pure functions (`discover.path_effects` measures those by hooks).
     """
     with torch.no_grad():
         run, clean, corrupted = patched_run(weights, cfg, task, metric)
@@ -53,18 +54,28 @@ def patched_run(
     values: dict[Source, Tensor] = {(layer, head): corrupted.z[layer][:, :, head] for layer, head in all_heads(cfg)}
     values["embed"] = F.embedding(corrupted.tokens, weights["embed.W_E"])
     of_clean, of_corrupted = (
-        metric(task, forward.unembed(weights, cfg, run.residuals[-1][:, -1:]).cpu()) for run in (clean, corrupted)
+        metric(task, forward.unembed(weights, cfg, at_ends(run, run.residuals[-1])).cpu()) for run in (clean, corrupted)
     )
     return rerun.prepare(weights, cfg, clean, values), of_clean, of_corrupted
 
 
 def both_runs(weights: Weights, cfg: HookedTransformerConfig, task: Task) -> tuple[rerun.Clean, rerun.Clean]:
-    """The runs on the clean and on the corrupted prompts, on the device of the weights."""
-    device = weights["embed.W_E"].device
-    clean, corrupted = (rerun.clean_run(weights, cfg, tokens.to(device)) for tokens in (task.clean, task.corrupted))
-    return clean, corrupted
+    """The runs on the clean and on the corrupted prompts, on the device of the weights, padding after the text."""
+    device, padded = weights["embed.W_E"].device, padding.marked(weights)
+    rows = (padding.text_first(padded, tokens).to(device) for tokens in (task.clean, task.corrupted))
+    clean, corrupted = (rerun.clean_run(weights, cfg, tokens) for tokens in rows)
+    if padded is None:
+        return clean, corrupted
+    padding.check_alike(padded, task.clean, task.corrupted)
+    ends = padding.lengths(padded, task.clean).to(device) - 1
+    return clean._replace(ends=ends), corrupted._replace(ends=ends)
+
+
+def at_ends(run: rerun.Clean, values: Float[Tensor, "prompt pos d"]) -> Float[Tensor, "prompt last d"]:
+    """What stands at the last token of each prompt."""
+    return values[:, -1:] if run.ends is None else values[torch.arange(len(values)), run.ends][:, None]
 
 
 def last_logits(run: rerun.Run, change: Change) -> Float[Tensor, "prompt last vocab"]:
     """Logits under a change, after the last token alone, which is where a task's answer is; on the CPU."""
-    return forward.unembed(run.weights, run.cfg, rerun.final_residual(run, change)[:, -1:]).cpu()
+    return forward.unembed(run.weights, run.cfg, at_ends(run.clean, rerun.final_residual(run, change))).cpu()

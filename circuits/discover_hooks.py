@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
-from ablations import effects
-from ablations.heads import head_z
+from ablations import effects, padding
+from ablations.heads import Interventions, head_z
 from ablations.paths import Path, Source, cut
 from circuits import answer_tests
 from circuits.discover_paths import Effects, as_effects, check_paths
@@ -28,15 +28,21 @@ def exact(model: HookedTransformer, task: Task, paths: Sequence[Path], metric: M
     """
     check_paths(paths, model.cfg)
     check_task(task, model.cfg)
+    padded = padding.padding_of(model)
+    padding.check_alike(padded, task.clean, task.corrupted)
     values = _values(model, task, [path.source for path in paths])
     cuts = [cut(model, [path], values) for path in paths]
     every = [hook for hooks in cuts for hook in hooks]
-    before = effects.run(model, task.clean, [], flags_of=every)[:, -1:].cpu()
-    clean = metric(task, before)
-    corrupted = metric(task, effects.run(model, task.corrupted, [], flags_of=every)[:, -1:].cpu())
+    prompts, ends = torch.arange(len(task.clean)), padding.ends(padded, task.clean)
+
+    def last_logits(tokens: Tensor, hooks: Interventions) -> Float[Tensor, "prompt last vocab"]:
+        return effects.run(model, tokens, hooks, flags_of=every)[prompts, ends][:, None].cpu()
+
+    before = last_logits(task.clean, [])
+    clean, corrupted = metric(task, before), metric(task, last_logits(task.corrupted, []))
     patched, p = [], np.empty(len(paths))
     for number, hooks in enumerate(cuts):
-        after = effects.run(model, task.clean, hooks, flags_of=every)[:, -1:].cpu()
+        after = last_logits(task.clean, hooks)
         patched.append(metric(task, after) - clean)
         p[number] = answer_tests.p_value(task, (after - before)[:, -1])
     return as_effects(paths, torch.stack(patched), clean, corrupted, p)

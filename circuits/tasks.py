@@ -12,7 +12,9 @@ from ablations.forward import check_targets, check_tokens
 
 
 class Task(NamedTuple):
-    """Prompts of one length, and for each the right answer after its last token and a wrong one."""
+    """Prompts of one length, padded to it where they are uneven (`ablations.padding`), and for each the right answer
+    after its last token and a wrong one.
+    """
 
     name: str
     clean: Int64[Tensor, "prompt pos"]

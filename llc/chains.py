@@ -15,10 +15,11 @@ from jaxtyping import Float
 from torch import Tensor
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
+from ablations import forward
 from ablations.forward import check_tokens
 from llc import sgld
 from llc.kernel import Evaluate, Kernel, PerChain, Positions
-from llc.losses import Loss, Predictor, Tokens, predictor
+from llc.losses import Loss, Predictor, SoftTargets, Targets, Tokens, predictor
 from llc.restrict import Restriction
 from llc.settings import Settings
 from llc.trace import Recorder, derived_seed, fingerprint
@@ -53,10 +54,12 @@ def sample(
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
     check_inputs(weights, tokens, model.cfg)
     loss.check(tokens, model.cfg)
+    check_unpadded(model, tokens, loss)
     recorded = observables or {}
     for observable in recorded.values():
         check_inputs({}, observable.tokens, model.cfg)
         observable.loss.check(observable.tokens, model.cfg)
+        check_unpadded(model, observable.tokens, observable.loss)
     center, predict = restriction.flat(weights), predictor(model)
     attrs = described(weights, tokens, loss) | {"restriction": restriction.name, "path": "general"}
     recorder = Recorder(center, kernel, settings, seed, attrs, restriction.key_bias(model.cfg))
@@ -201,6 +204,22 @@ def minibatches(num_rows: int, settings: Settings, seed: int, purpose: str = "")
     """Row numbers [draw, batch_size], drawn with replacement; the same for every restriction of one seed."""
     stream = derived_seed(seed, f"minibatches {purpose}".strip())
     return np.random.default_rng(stream).integers(num_rows, size=(settings.num_draws, settings.batch_size))
+
+
+def check_unpadded(model: HookedTransformer, tokens: Tokens, loss: Loss | None = None) -> None:
+    """Raises ValueError for padded rows, on which a mean over tokens counts what is no text (`ablations.padding`).
+
+    A loss with a weight for each token, or one of the user's own, may give padding after the text no weight; padding
+    before the text is refused for any.
+    """
+    padding = forward.padding_of(model)
+    if padding is None:
+        return
+    prepared = None if loss is None or padding.left else loss.prepare(tokens[:1].to(model.W_E.device), np.arange(1))
+    by_tokens = prepared is None or isinstance(prepared, SoftTargets)
+    if by_tokens or (isinstance(prepared, Targets) and prepared.weights is None):
+        remedy = "" if padding.left else "; or weight their tokens by 0 (losses.weighted)"
+        forward.check_unpadded(padding, tokens, "learning coefficients and gradients", remedy)
 
 
 def check_inputs(weights: Mapping[str, Tensor], tokens: Tokens, cfg: HookedTransformerConfig) -> None:

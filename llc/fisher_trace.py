@@ -27,7 +27,7 @@ from transformer_lens import HookedTransformer
 
 from ablations.forward import check_targets
 from llc import restrict
-from llc.chains import check_inputs
+from llc.chains import check_inputs, check_unpadded
 from llc.hessian_trace import Curvature, over_samples, parameters
 from llc.losses import Predictions, Tokens, by_token, predictor
 from llc.restrict import Restriction
@@ -61,6 +61,7 @@ def fisher_trace(
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
     check_inputs(weights, tokens, model.cfg)
     check_targets(model.cfg, tokens[:, 1:])
+    check_unpadded(model, tokens)
     parsed = [restrict.parse(text, weights, model.cfg) for text in restrictions]
     draws = generator(seed, "Fisher labels") if labels == "model" else None
     return over_samples(squared_gradients(model, tokens, parsed, draws), parsed)

@@ -24,7 +24,7 @@ from transformer_lens import HookedTransformer
 
 from ablations.forward import check_targets
 from llc import restrict
-from llc.chains import check_inputs
+from llc.chains import check_inputs, check_unpadded
 from llc.losses import Tokens, by_token
 from llc.restrict import Restriction
 from llc.trace import generator
@@ -69,6 +69,7 @@ def hessian_trace(
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
     check_inputs(weights, tokens, model.cfg)
     check_targets(model.cfg, tokens[:, 1:])
+    check_unpadded(model, tokens)
     parsed = [restrict.parse(text, weights, model.cfg) for text in restrictions]
     draws = generator(seed, "Hessian probes")
     by_group = []
