@@ -22,6 +22,7 @@ from transformer_lens import HookedTransformerConfig
 from ablations.names import all_heads, head_name, parse_head
 from ablations.paths import OUTPUT, VIAS, ends, parse_path, path_name
 from circuits.discover_paths import Effects
+from circuits.json_values import with_nan, without_nan
 
 _MIB_EDGE = re.compile(r"(input|a\d+\.h\d+)->(?:(logits)|(a\d+\.h\d+)<([qkv])>)")
 INPUTS = (*VIAS, OUTPUT)  # of targets: the names under which edges hold their records
@@ -123,8 +124,16 @@ def found_part(graph: nx.DiGraph) -> nx.DiGraph:
 
 
 def node_link(graph: nx.DiGraph) -> dict[str, Any]:
-    """The graph as networkx's node-link JSON, which `networkx.node_link_graph(..., edges="edges")` reads."""
-    return nx.node_link_data(graph, edges="edges")
+    """The graph as networkx's node-link JSON, which `networkx.node_link_graph(..., edges="edges")` reads.
+
+    A number that was not measured (NaN) is null there, and NaN again in what `from_node_link` reads.
+    """
+    return without_nan(nx.node_link_data(graph, edges="edges"))
+
+
+def from_node_link(record: Mapping[str, Any]) -> nx.DiGraph:
+    """The graph that `node_link` wrote."""
+    return nx.node_link_graph(with_nan(dict(record)), edges="edges")
 
 
 def formation_node_link(graphs: Mapping[int, nx.DiGraph]) -> dict[str, Any]:
@@ -134,7 +143,7 @@ def formation_node_link(graphs: Mapping[int, nx.DiGraph]) -> dict[str, Any]:
 
 def mib(graph: nx.DiGraph, cfg: HookedTransformerConfig) -> dict[str, Any]:
     """The graph as the JSON that EAP-IG's and the MIB benchmark's `Graph.from_json` read: "a0.h5->a1.h4<k>",
-    "input->a0.h5<v>", "a1.h4->logits"; the score of an edge is the size of its effect.
+    "input->a0.h5<v>", "a1.h4->logits"; the score of an edge is the size of its effect, null where it is NaN.
 
     Those graphs have an MLP in every layer. Ours have none: what is not named stays out of the graph, with score 0.
     """
@@ -146,14 +155,14 @@ def mib(graph: nx.DiGraph, cfg: HookedTransformerConfig) -> dict[str, Any]:
     nodes = {_mib_name(node): {"in_graph": node in connected} for node in graph.nodes}
     nodes["input"]["in_graph"] = nodes["logits"]["in_graph"] = True
     sizes = {"n_layers": cfg.n_layers, "n_heads": cfg.n_heads, "parallel_attn_mlp": False, "d_model": cfg.d_model}
-    return {"cfg": sizes, "nodes": nodes, "edges": edges}
+    return without_nan({"cfg": sizes, "nodes": nodes, "edges": edges})
 
 
 def from_mib(record: Mapping[str, Any]) -> nx.DiGraph:
-    """A circuit that EAP-IG, the MIB benchmark or `mib` wrote: effect is the score there, found is in_graph.
+    """A circuit that EAP-IG, the MIB benchmark or `mib` wrote: effect is the score there (null is NaN), found in_graph.
 
-    Edges of MLPs are left out where they have score 0 and are not in the graph; else ValueError, as for what is no such
-    record: graphs here hold heads alone.
+    Edges of MLPs are left out where they have score 0 or none and are not in the graph; else ValueError, as for what is
+    no such record: graphs here hold heads alone.
     """
     graph: nx.DiGraph = nx.DiGraph()
     try:
@@ -163,13 +172,13 @@ def from_mib(record: Mapping[str, Any]) -> nx.DiGraph:
             graph.add_node(head_name((layer, head)), layer=layer, head=head)
         graph.add_node(OUTPUT, layer=sizes["n_layers"])
         for name, about in edges.items():
-            found, score = bool(about["in_graph"]), float(about["score"] or 0.0)
+            found, score = bool(about["in_graph"]), float("nan" if about["score"] is None else about["score"])
             match = _MIB_EDGE.fullmatch(name)
             if match:
                 source, target = _from_mib_name(match[1]), _from_mib_name(match[2] or match[3])
                 graph.add_edge(source, target)
                 graph.edges[source, target][match[4] or OUTPUT] = {"effect": score, "found": found}
-            elif found or score:
+            elif found or not (score == 0 or np.isnan(score)):
                 raise ValueError(f"edge {name!r}: graphs here hold heads alone, take circuits without MLPs")
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a circuit as EAP-IG and MIB write it ({error!r}): cfg and edges are needed") from None

@@ -12,6 +12,7 @@ from experiments.claims.study import Study, pass_of_types
 from experiments.heldout import head_types
 from experiments.measurements.variants import middle_step
 from experiments.plots import style
+from experiments.plots.fonts import as_written
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.statistics.intervals import TWO_SIDED
@@ -123,5 +124,5 @@ def _by_head(axis: Axes, one: xr.Dataset, named: bool) -> None:
     axis.axvline(0, color=style.QUIET, linewidth=0.8, zorder=0)
     axis.set_yticks(rows, one.row.values if named else [""] * len(rows))
     axis.set_ylim(rows[-1] + 0.6, -0.6)
-    axis.set_title(one.said.item(), fontsize=style.FONT, parse_math=False)
+    axis.set_title(one.said.item(), fontsize=style.FONT, **as_written(one.said.item()))
     style.tidy(axis)

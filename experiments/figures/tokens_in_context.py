@@ -15,6 +15,7 @@ from experiments.claims.study import Study, pass_of_types
 from experiments.heldout import ablation_pass, head_types
 from experiments.measurements.variants import middle_step
 from experiments.plots import style
+from experiments.plots.fonts import as_written
 from experiments.plots.head_types import KIND_COLORS
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
@@ -85,16 +86,19 @@ def _kinds(axis: Axes, data: xr.Dataset, names: list[str]) -> None:
 
 def _texts(axis: Axes, at: xr.Dataset, names: list[str]) -> None:
     """The context ends where the token begins, at the same place in every line."""
-    looks: dict[str, Any] = {"family": "monospace", "fontsize": style.FONT - 2.4, "va": "center", "parse_math": False}
+    looks: dict[str, Any] = {"fontsize": style.FONT - 2.4, "va": "center"}
     marked = {"facecolor": "#FBE3D0", "edgecolor": style.COLORS[1], "linewidth": 0.6, "boxstyle": "square,pad=0.12"}
     for row in range(len(names)):
         for number in range(at.sizes["shown"]):
             one, height = at.isel(restriction=row, shown=number), row + (number - 0.5) * 0.42
             if not np.isfinite(float(one.effect)):
                 continue
-            axis.text(0.71, height, one.before.item(), ha="right", color="#444444", **looks)
-            axis.text(0.718, height, one.token.item(), ha="left", bbox=marked, **looks)
-            axis.text(1.0, height, f"{float(one.effect):+.1f}", ha="right", **looks)
+            for x, said, more in (
+                (0.71, one.before.item(), {"ha": "right", "color": "#444444"}),
+                (0.718, one.token.item(), {"ha": "left", "bbox": marked}),
+                (1.0, f"{float(one.effect):+.1f}", {"ha": "right"}),
+            ):
+                axis.text(x, height, said, **more, **looks, **as_written(said, "monospace"))
     axis.set_xlim(0, 1)
     axis.set_xticks([])
     axis.set_yticks([])

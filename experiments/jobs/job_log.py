@@ -18,7 +18,7 @@ from types import UnionType
 from typing import Literal
 
 from experiments.jobs.job import Job
-from experiments.storage.files import write_bytes
+from experiments.storage.files import as_json, write_bytes
 
 NAME, MANIFEST = "log.jsonl", "manifest.csv"
 State = Literal["missing", "done", "failed"]
@@ -95,7 +95,7 @@ class Log:
 
     def _tell(self, folder: Path, event: str, **parts: object) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        line = json.dumps({"event": event, "sweep": self._id, "time": round(time.time(), 3), **parts})
+        line = as_json({"event": event, "sweep": self._id, "time": round(time.time(), 3), **parts})
         with (folder / NAME).open("ab", buffering=0) as file:  # one write: lines of two sweeps do not mix
             file.write(line.encode() + b"\n")
 

@@ -1,6 +1,5 @@
 """A discovered circuit in words, as graph files, a table, pictures and a page; and how it formed."""
 
-import json
 from pathlib import Path
 
 import networkx as nx
@@ -15,7 +14,7 @@ from experiments.plots import circuit as picture
 from experiments.plots.render import svg
 from experiments.results.cells import Cells
 from experiments.runs.run import tokens_seen
-from experiments.storage.files import without_nan, write_bytes
+from experiments.storage.files import as_json, write_bytes
 from experiments.tasks import path_effects
 from experiments.tasks.discovery import Discovered, frame
 
@@ -92,13 +91,13 @@ def write(cells: Cells, discovered: Discovered, top: int, formed: dict[int, nx.D
         "dotted: on no way from the embedding to the output along these."
     }
     contents = {
-        f"{name}.json": json.dumps(without_nan(graph.node_link(discovered.graph)), allow_nan=False),
-        f"{name}_mib.json": json.dumps(without_nan(graph.mib(discovered.graph, cfg)), allow_nan=False),
+        f"{name}.json": as_json(graph.node_link(discovered.graph)),
+        f"{name}_mib.json": as_json(graph.mib(discovered.graph, cfg)),
         f"tables/{name}.csv": frame(discovered).to_csv(index=False, float_format="%.6g"),
     }
     if formed:
         over = f"circuit_{discovered.task}_formation"
-        contents[f"{over}.json"] = json.dumps(without_nan(graph.formation_node_link(formed)), allow_nan=False)
+        contents[f"{over}.json"] = as_json(graph.formation_node_link(formed))
         drawn[over] = picture.draw_formation(
             _labelled(cells, formed), f"{cells.run.name}: paths that carry {discovered.task}, as they form"
         )

@@ -17,6 +17,7 @@ from circuits.graph import records
 from circuits.ways import on_a_way
 from experiments.plots import style
 from experiments.plots.circuit_layout import places, route
+from experiments.plots.fonts import as_written
 
 COLORS = {**style.VIA_COLORS, "output": "#CC79A7"}
 NAMES = {**style.VIA_NAMES, "output": "to the output"}
@@ -40,7 +41,7 @@ def draw(graph: nx.DiGraph, title: str) -> Figure:
     axis = figure.subplots()
     largest = _largest([graph])
     _panel(axis, graph, largest, typed=True)
-    axis.set_title(title, fontsize=style.FONT + 1)
+    axis.set_title(title, fontsize=style.FONT + 1, **as_written(title))
     _legend(figure, [graph], largest)
     return figure
 
@@ -55,10 +56,10 @@ def draw_formation(graphs: Mapping[str, nx.DiGraph], title: str) -> Figure:
     largest = _largest(list(graphs.values()))
     for axis, (name, graph) in zip(axes, graphs.items(), strict=False):
         _panel(axis, graph, largest, typed=False)
-        axis.set_title(name, fontsize=style.FONT)
+        axis.set_title(name, fontsize=style.FONT, **as_written(name))
     for axis in axes[len(graphs) :]:
         axis.axis("off")
-    figure.suptitle(title, fontsize=style.FONT + 1)
+    figure.suptitle(title, fontsize=style.FONT + 1, **as_written(title))
     _legend(figure, list(graphs.values()), largest)
     return figure
 

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from circuits.classify import CURRENT_TOKEN, PREFIX_MATCHING, PREVIOUS_TOKEN
 from experiments.plots import style
+from experiments.plots.fonts import as_written
 from experiments.statistics.intervals import TWO_SIDED
 
 KIND_COLORS = dict(
@@ -48,7 +49,7 @@ def draw(table: xr.Dataset, title: str) -> Figure:
     below = {"fontsize": style.FONT - 1.5, "frameon": False, "loc": "upper center"}
     looks.legend(bbox_to_anchor=(0.5, -0.14), ncol=1, **below)
     kinds.legend(bbox_to_anchor=(0.5, -0.14), ncol=3, **below)
-    figure.suptitle(title, fontsize=style.FONT + 1)
+    figure.suptitle(title, fontsize=style.FONT + 1, **as_written(title))
     return figure
 
 

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-import math
 import os
 import time
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from circuits.json_values import without_nan
 
 TICK = 0.05  # seconds; the clock of a file system ticks every few milliseconds
 
@@ -72,8 +73,12 @@ def write_json(path: Path, value: object) -> None:
 
     NaN and infinities, which JSON does not have, become null: a number that was not measured.
     """
-    text = json.dumps(without_nan(value), indent=1, sort_keys=True, allow_nan=False)
-    write_bytes(path, (text + "\n").encode())
+    write_bytes(path, (as_json(value, indent=1, sort_keys=True) + "\n").encode())
+
+
+def as_json(value: object, *, indent: int | None = None, sort_keys: bool = False) -> str:
+    """The JSON text of a value, null for NaN and infinities: what every file of JSON is written with."""
+    return json.dumps(without_nan(value), indent=indent, sort_keys=sort_keys, allow_nan=False)
 
 
 def read_json(path: Path) -> Any:
@@ -85,12 +90,3 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except RecursionError:
         raise ValueError("it is nested too deeply to be JSON of ours") from None
-
-
-def without_nan(value: object) -> object:
-    """JSON values with None for every number that is not finite."""
-    if isinstance(value, dict):
-        return {key: without_nan(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

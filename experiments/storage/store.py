@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from circuits.json_values import with_nan
 from experiments.storage import tensorfile
+from experiments.storage.files import as_json
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +68,7 @@ def read(results: Path, key: Mapping) -> xr.Dataset | None:
         return None
     try:
         arrays, metadata = tensorfile.read(path)
-        if metadata.get("key") != json.loads(json.dumps(dict(key))):
+        if metadata.get("key") != json.loads(as_json(dict(key))):
             raise tensorfile.DamagedFile(f"{path.name} holds another cell")
         return _dataset(arrays, metadata)
     except tensorfile.DamagedFile as error:
@@ -107,4 +109,4 @@ def _dataset(arrays: dict[str, np.ndarray], metadata: dict) -> xr.Dataset:
     for name, entry in metadata["variables"].items():
         values = np.array(entry["text"]).reshape(entry["shape"]) if "text" in entry else arrays[name]
         (coords if entry["coordinate"] else data)[name] = (entry["dims"], values)
-    return xr.Dataset(data, coords, metadata["attrs"])
+    return xr.Dataset(data, coords, with_nan(metadata["attrs"]))

@@ -12,7 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from experiments.storage.files import write_bytes
+from experiments.storage.files import as_json, write_bytes
 
 HEADER = "devcircuits"
 
@@ -23,7 +23,7 @@ class DamagedFile(ValueError):
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping) -> None:
     """Writes named arrays, and metadata of JSON values, so that a reader sees the whole file or none."""
-    text = json.dumps(metadata, sort_keys=True)
+    text = as_json(dict(metadata), sort_keys=True)
     contiguous = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in sorted(arrays.items())}
     # one entry only: safetensors writes several in no fixed order, and the same values are to be the same bytes
     header = json.dumps({"metadata": text, "sha256": _checksum(contiguous, text)})
