@@ -5,6 +5,7 @@ What lies on no way from the embedding to the output along found paths is dotted
 
 import textwrap
 from collections.abc import Mapping
+from typing import Any
 
 import networkx as nx
 from matplotlib.axes import Axes
@@ -25,7 +26,7 @@ WIDEST = 7.0  # points, of the largest effect
 SHOWN = 40  # paths: those with the largest effects
 NAMED = 32  # heads of a model that has so few are all named; of a larger one, those that take part
 MEANINGS = ("hurts the task", "on no way from embed to output")
-LINES = {  # of a path, by whether each of these is true of it
+LINES: dict[tuple[bool, bool], Any] = {  # of a path, by whether each of these is true of it
     (False, False): "solid",
     (True, False): (0, (3.0, 1.5)),
     (False, True): (0, (1.0, 1.2)),
