@@ -43,13 +43,13 @@ def scored(
     Raises ValueError for rows that are too short, effects that are not finite or not one for each predicted token, and
     documents or positions that are not one for each token.
     """
+    if tokens.shape[1] <= BEFORE:
+        raise ValueError(f"rows of {tokens.shape[1]} tokens: a scored token has {BEFORE} before it, use longer rows")
     rows, length = tokens.shape
     shapes = {"effects": (effects, [rows, length - 1]), "documents": (documents, [rows, length])}
     for name, (array, wanted) in (shapes | {"positions": (positions, [rows, length])}).items():
         if list(array.shape) != wanted:
             raise ValueError(f"{name} {list(array.shape)} for tokens {[rows, length]}: give {wanted}")
-    if tokens.shape[1] <= BEFORE:
-        raise ValueError(f"rows of {tokens.shape[1]} tokens: a scored token has {BEFORE} before it, use longer rows")
     if not np.isfinite(effects).all():
         raise ValueError("an effect is not finite: the model or the substitute is broken")
     row, pos = np.nonzero(tokens[:, BEFORE:] != bos)
