@@ -24,7 +24,8 @@ def with_composition(graph: nx.DiGraph, weights: Weights, cfg: HookedTransformer
     """Records between heads gain `composition`, the score less 1 / sqrt(d_model), and `composition_z`.
 
     Both are against the same two matrices turned against each other at random. Its squared score has mean 1 / d_model
-    and a standard deviation of that pair's (`composition.spectral_baseline`): z is (score^2 - mean) / sd.
+    and a standard deviation of that pair's (`composition.spectral_baseline`): z is (score^2 - mean) / sd, and 0 where
+    chance leaves nothing open (sd 0), as for a head that writes nothing.
     """
     annotated = copy.deepcopy(graph)
     scores = composition.composition(weights, cfg)
@@ -34,7 +35,7 @@ def with_composition(graph: nx.DiGraph, weights: Weights, cfg: HookedTransformer
             continue
         at = (*parse_head(source), *parse_head(target), composition.VIAS.index(via))
         record["composition"] = float(scores[at] - mean.sqrt())
-        record["composition_z"] = float((scores[at] ** 2 - mean) / sd[at])
+        record["composition_z"] = float((scores[at] ** 2 - mean) / sd[at]) if sd[at] > 0 else 0.0
     return annotated
 
 

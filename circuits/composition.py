@@ -3,14 +3,19 @@
     Q: |W_OV1 W_QK2|_F / (|W_OV1|_F |W_QK2|_F)    K: the same with W_QK2^T    V: the same with W_OV2
 
 in the row-vector convention W_OV = W_V W_O, W_QK = W_Q W_K^T (Elhage et al. 2021). No d_model x d_model product is
-formed: |A M B|_F^2 = tr(A^T A M B B^T M^T) with d_head x d_head factors. What a head reads is layer-normed, so its
-input weights are folded with ln1 (its gain, and the removal of the mean) unless "raw" is asked for.
+formed: with the triangular factors of W_V = Q_V R_V and of what is on the other side, |W_V M W^T|_F = |R_V M R^T|_F.
+What a head reads is layer-normed, so its input weights are folded with ln1 (its gain, and the removal of the mean)
+unless "raw" is asked for.
+
+Zero over zero: a head that writes nothing (W_OV = 0) or does not depend on what it reads (W_QK = 0, W_OV = 0) composes
+with nothing, score 0. What is 0 up to rounding is 0: a singular value below the largest times max(rows, columns) times
+the type's spacing, as in `numpy.linalg.matrix_rank`. NaN means that there is no such path, and nothing else.
 
 Baselines: the same score of Gaussian matrices of the same shapes (`random_baseline`), and of the same two matrices
 turned against each other at random (`spectral_baseline`), whose squared score has mean 1 / d_model whatever they are.
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -19,8 +24,9 @@ from transformer_lens import HookedTransformerConfig
 
 from ablations.forward import Weights, head_weights
 from ablations.not_measurable import NotMeasurable
-
-VIAS = ("q", "k", "v")
+from circuits.subspaces import VIAS as VIAS
+from circuits.subspaces import Processing, folded, tolerance
+from circuits.subspaces import principal_cosines as principal_cosines
 
 
 class Baseline(NamedTuple):
@@ -30,8 +36,24 @@ class Baseline(NamedTuple):
     sd: float
 
 
+class Writes(NamedTuple):
+    """What heads write: W_OV = W_V W_O in factors."""
+
+    factor: Float[Tensor, "*head rank d_head"]  # R of W_V = Q R
+    W_O: Float[Tensor, "*head d_head d_model"]
+    norm: Float[Tensor, "*head"]  # |W_OV|, 0 where that is rounding
+
+
+class Reads(NamedTuple):
+    """What heads read through one input: the product of `weight` with the transpose of another matrix."""
+
+    weight: Float[Tensor, "*head d_model d_head"]
+    factor: Float[Tensor, "*head rank d_head"]  # R of the other matrix
+    norm: Float[Tensor, "*head"]  # of the product, 0 where that is rounding
+
+
 def composition(
-    weights: Weights, cfg: HookedTransformerConfig, processing: Literal["folded", "raw"] = "folded"
+    weights: Weights, cfg: HookedTransformerConfig, processing: Processing = "folded"
 ) -> Float[Tensor, "source_layer source target_layer target via"]:
     """Composition scores of every pair of heads, through q, k and v; NaN where the source is not in an earlier layer.
 
@@ -41,8 +63,9 @@ def composition(
         cfg         the model's configuration
         processing  "folded" reads through ln1's gain and without the mean, "raw" takes the weights as they are
 
-    Scores are between 0 and 1 and have no unit. Held against `random_baseline` or `spectral_baseline` they say
-    something, alone they do not. All are NaN in a model of one layer, which has no pairs.
+    Scores are between 0 and 1 and have no unit; 0 where a head writes nothing, or reads nothing. Held against
+    `random_baseline` or `spectral_baseline` they say something, alone they do not. All are NaN in a model of one layer,
+    which has no pairs.
 
     Example:
 
@@ -56,13 +79,11 @@ def composition(
         0.1
     """
     scores = torch.full((cfg.n_layers, cfg.n_heads, cfg.n_layers, cfg.n_heads, 3), float("nan"))
+    writes, reads = zip(*(_layer(weights, cfg, layer, processing) for layer in range(cfg.n_layers)), strict=True)
     for target in range(1, cfg.n_layers):
-        reads = head_weights(weights, target)
-        q, k, v = (folded(weights, cfg, target, w, processing) for w in (reads.W_Q, reads.W_K, reads.W_V))
         for source in range(target):
-            own = head_weights(weights, source)
-            inputs = ((q, k), (k, q), (v, reads.W_O.transpose(1, 2)))
-            columns = [_pairs(folded(weights, cfg, source, own.W_V, processing), own.W_O, *pair) for pair in inputs]
+            every_source = Writes(*(field[:, None] for field in writes[source]))
+            columns = [_scores(every_source, Reads(*(field[None] for field in read))) for read in reads[target]]
             scores[source, :, target] = torch.stack(columns, -1)
     return scores
 
@@ -71,53 +92,34 @@ def random_baseline(cfg: HookedTransformerConfig, draws: int = 256, seed: int = 
     """Mean and standard deviation of the score of Gaussian matrices of this model's shapes, over independent draws."""
     generator = torch.Generator().manual_seed(seed)
     w_v, w_o, read, other = (torch.randn(draws, cfg.d_model, cfg.d_head, generator=generator) for _ in range(4))
-    scores = _scores(w_v, w_o.transpose(1, 2), read, other)
+    scores = _scores(_writes(w_v, w_o.transpose(1, 2)), _reads(read, other))
     return Baseline(scores.mean().item(), scores.std().item())
 
 
 def spectral_baseline(
-    weights: Weights, cfg: HookedTransformerConfig, processing: Literal["folded", "raw"] = "folded"
+    weights: Weights, cfg: HookedTransformerConfig, processing: Processing = "folded"
 ) -> tuple[Float[Tensor, ""], Float[Tensor, "source_layer source target_layer target via"]]:
     """Mean (of every pair) and standard deviation (of each) of the squared score when the two matrices are turned
     against each other by a rotation R drawn uniformly from O(d), d = d_model; their singular values stay.
 
     With P = A^T A and Q = B B^T, |A R B|^2 = tr(P R Q R^T) has mean tr P tr Q / d and variance 2 tr(P_0^2) tr(Q_0^2) /
     ((d - 1)(d + 2)), P_0 and Q_0 the traceless parts: the traceless symmetric matrices are irreducible under O(d).
+    The standard deviation is 0 where no turn changes the score: where a head writes or reads nothing (the mean is 0
+    then, too), or all of the stream alike.
     """
     d = cfg.d_model
     sd = torch.full((cfg.n_layers, cfg.n_heads, cfg.n_layers, cfg.n_heads, 3), float("nan"))
-    spread = []  # tr(P_0^2) / tr(P)^2 of what heads write, and of their q, k and v readings
-    for layer in range(cfg.n_layers):
-        heads = head_weights(weights, layer)
-        q, k, v, own = (
-            folded(weights, cfg, layer, w, processing) for w in (heads.W_Q, heads.W_K, heads.W_V, heads.W_V)
-        )
-        w_o = heads.W_O.transpose(1, 2)
-        spread.append([_spread(*pair, d) for pair in ((w_o, own), (q, k), (k, q), (v, w_o))])
+    writes, reads = zip(*(_layer(weights, cfg, layer, processing) for layer in range(cfg.n_layers)), strict=True)
+    written = [_spread(own.factor @ own.W_O, own.norm, d) for own in writes]
+    read = [
+        torch.stack([_spread(_triangular(one.weight) @ one.factor.mT, one.norm, d) for one in inputs], -1)
+        for inputs in reads
+    ]  # by layer [head, via]
     for target in range(1, cfg.n_layers):
-        reads = torch.stack(spread[target][1:], -1)  # [target, via]
         for source in range(target):
-            sd[source, :, target] = (2 * spread[source][0][:, None, None] * reads / ((d - 1) * (d + 2))).sqrt()
+            spread = written[source][:, None, None] * read[target]
+            sd[source, :, target] = (2 * spread / ((d - 1) * (d + 2))).sqrt()
     return torch.tensor(1 / d), sd
-
-
-def principal_cosines(
-    weights: Weights, cfg: HookedTransformerConfig
-) -> Float[Tensor, "source_layer source target_layer target via d_head"]:
-    """Cosines of the principal angles between the subspace a head writes to (rows of W_O) and those that later heads
-    read from (columns of W_Q, W_K, W_V as ln1 folds them), largest first; NaN where the source is not earlier.
-    """
-    shape = (cfg.n_layers, cfg.n_heads, cfg.n_layers, cfg.n_heads, len(VIAS), cfg.d_head)
-    cosines = torch.full(shape, float("nan"), dtype=weights["embed.W_E"].dtype)
-    for target in range(1, cfg.n_layers):
-        heads = head_weights(weights, target)
-        reads = [_basis(folded(weights, cfg, target, w, "folded")) for w in (heads.W_Q, heads.W_K, heads.W_V)]
-        for source in range(target):
-            written = _basis(head_weights(weights, source).W_O.transpose(1, 2))
-            for via, read in enumerate(reads):
-                overlaps = written.transpose(1, 2)[:, None] @ read[None]
-                cosines[source, :, target, :, via] = torch.linalg.svdvals(overlaps).clamp(max=1)
-    return cosines
 
 
 def position_composition(weights: Weights, cfg: HookedTransformerConfig) -> Float[Tensor, "layer head side"]:
@@ -133,54 +135,56 @@ def position_composition(weights: Weights, cfg: HookedTransformerConfig) -> Floa
     places, scores = weights["pos_embed.W_pos"], torch.empty(cfg.n_layers, cfg.n_heads, 2)
     for layer in range(cfg.n_layers):
         heads = head_weights(weights, layer)
-        for side, (read, other) in enumerate(((heads.W_Q, heads.W_K), (heads.W_K, heads.W_Q))):
-            outer = other.transpose(1, 2) @ other
-            composed = _trace((places @ read).transpose(1, 2) @ (places @ read), outer)
-            whole = places.pow(2).sum() * _trace(read.transpose(1, 2) @ read, outer)
-            scores[layer, :, side] = (composed / whole).sqrt()
+        for side, (weight, other) in enumerate(((heads.W_Q, heads.W_K), (heads.W_K, heads.W_Q))):
+            read = _reads(weight, other)
+            whole = places.norm() * read.norm
+            composed = _product_norm(places @ read.weight, read.factor.mT)
+            scores[layer, :, side] = torch.where(whole > 0, composed / whole, 0.0)
     return scores
 
 
-def _spread(outer: Tensor, inner: Tensor, d: int) -> Float[Tensor, " head"]:
-    """tr(P_0^2) / tr(P)^2 of P = outer inner^T inner outer^T, from d_head x d_head factors."""
-    gram = outer.transpose(1, 2) @ outer @ (inner.transpose(1, 2) @ inner)
-    trace = gram.diagonal(dim1=-2, dim2=-1).sum(-1)
-    return _trace(gram.transpose(1, 2), gram) / trace**2 - 1 / d
+def _layer(
+    weights: Weights, cfg: HookedTransformerConfig, layer: int, processing: Processing
+) -> tuple[Writes, tuple[Reads, Reads, Reads]]:
+    """What the heads of a layer write, and what they read through q, k and v."""
+    heads = head_weights(weights, layer)
+    q, k, v = (folded(weights, cfg, layer, w, processing) for w in (heads.W_Q, heads.W_K, heads.W_V))
+    return _writes(v, heads.W_O), (_reads(q, k), _reads(k, q), _reads(v, heads.W_O.mT))
 
 
-def _basis(columns: Float[Tensor, "head d_model d_head"]) -> Float[Tensor, "head d_model d_head"]:
-    """An orthonormal basis of the columns' span."""
-    return torch.linalg.qr(columns).Q
+def _writes(w_v: Tensor, w_o: Tensor) -> Writes:
+    """From W_V [*head, d_model, d_head] and W_O [*head, d_head, d_model]."""
+    factor = _triangular(w_v)
+    return Writes(factor, w_o, _product_norm(factor, w_o))
 
 
-def _pairs(w_v: Tensor, w_o: Tensor, read: Tensor, other: Tensor) -> Float[Tensor, "source target"]:
-    """`_scores` of every source with every target."""
-    return _scores(w_v[:, None], w_o[:, None], read[None], other[None])
+def _reads(weight: Tensor, other: Tensor) -> Reads:
+    """From two matrices [*head, d_model, d_head], of which the product weight other^T matters."""
+    factor = _triangular(other)
+    return Reads(weight, factor, _product_norm(_triangular(weight), factor.mT))
 
 
-def _scores(w_v: Tensor, w_o: Tensor, read: Tensor, other: Tensor) -> Tensor:
-    """|W_V W_O R S^T| / (|W_V W_O| |R S^T|) over leading axes; w_v, w_o^T, read, other [..., d_model, d_head]."""
-    middle = w_o @ read
-    values, outer = w_v.transpose(-1, -2) @ w_v, other.transpose(-1, -2) @ other
-    composed = _trace(values @ middle, middle @ outer)
-    written = _trace(values, w_o @ w_o.transpose(-1, -2))
-    inputs = _trace(read.transpose(-1, -2) @ read, outer)
-    return (composed / (written * inputs)).sqrt()
+def _scores(writes: Writes, reads: Reads) -> Tensor:
+    """|W_OV weight other^T| / (|W_OV| |weight other^T|) over leading axes; 0 where either of these is 0."""
+    composed = torch.linalg.matrix_norm(writes.factor @ (writes.W_O @ reads.weight) @ reads.factor.mT)
+    whole = writes.norm * reads.norm
+    return torch.where(whole > 0, composed / whole, 0.0)
 
 
-def _trace(a: Tensor, b: Tensor) -> Tensor:
-    """tr(A^T B)."""
-    return (a * b).sum((-1, -2))
+def _spread(product: Float[Tensor, "head row column"], norm: Float[Tensor, " head"], d: int) -> Float[Tensor, " head"]:
+    """tr(P_0^2) / tr(P)^2 of P = product product^T; norm: the product's, 0 where it is rounding."""
+    of_norm_1 = product / torch.where(norm > 0, norm, 1.0)[:, None, None]
+    square = torch.linalg.matrix_norm(of_norm_1 @ of_norm_1.mT) ** 2
+    spread = torch.where(norm > 0, square - 1 / d, 0.0)
+    return torch.where(spread > d * torch.finfo(spread.dtype).eps, spread, 0.0)
 
 
-def folded(
-    weights: Weights, cfg: HookedTransformerConfig, layer: int, read: Tensor, processing: Literal["folded", "raw"]
-) -> Tensor:
-    """Input weights [head, d_model, d_head] as they act on the residual stream: after ln1's gain, without the mean
-    (which an RMS norm leaves in).
-    """
-    if processing == "raw" or cfg.normalization_type is None:
-        return read
-    gain = weights.get(f"blocks.{layer}.ln1.w")
-    scaled = read if gain is None else read * gain[:, None]
-    return scaled if "RMS" in cfg.normalization_type else scaled - scaled.mean(-2, keepdim=True)
+def _triangular(weight: Float[Tensor, "*head d_model d_head"]) -> Float[Tensor, "*head rank d_head"]:
+    """R of weight = Q R: all of it that a norm of its products depends on."""
+    return torch.linalg.qr(weight, mode="r").R
+
+
+def _product_norm(left: Tensor, right: Tensor) -> Tensor:
+    """|left right| (Frobenius); 0 where it is no more than the rounding of its factors."""
+    product, one, other = (torch.linalg.matrix_norm(each) for each in (left @ right, left, right))
+    return torch.where(product > tolerance(left, right) * one * other, product, 0.0)

@@ -15,6 +15,7 @@ def copying(
     weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"]
 ) -> Float[Tensor, "batch layer head"]:
     """How much of what a head raises is what it attends to: 1 for all of it, -1 for none; tokens distinct in a row.
+    It is -1 for a head that raises no token of the row, too.
 
     What a head writes at a query goes through the unembedding; the mean logit is subtracted, and what is negative is
     set to 0. Of the tokens of the row, with a the raised logits of the attended-to ones and t those of all, summed over

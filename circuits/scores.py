@@ -108,7 +108,7 @@ def over_rows(
 
 def ov_copying(weights: Weights, cfg: HookedTransformerConfig) -> Float[Tensor, "layer head"]:
     """Sum of the eigenvalues of W_E W_OV W_U, from token to logit, over the sum of their sizes (Elhage et al. 2021): 1
-    for a head that raises what it reads, -1 for one that lowers it.
+    for a head that raises what it reads, -1 for one that lowers it, 0 for one that writes nothing.
 
     Weights as they act: ln1 folded into W_V, ln_final into W_U, logits centred. The d_head eigenvalues that are not 0
     are those of W_O W_U W_E W_V.
@@ -119,7 +119,8 @@ def ov_copying(weights: Weights, cfg: HookedTransformerConfig) -> Float[Tensor, 
         heads = head_weights(weights, layer)
         W_V = folded(weights, cfg, layer, heads.W_V, "folded")
         values = torch.linalg.eigvals((heads.W_O @ to_logits @ W_V).double())
-        by_layer.append(values.sum(-1).real / values.abs().sum(-1))
+        sizes = values.abs().sum(-1)
+        by_layer.append(torch.where(sizes > 0, values.sum(-1).real / sizes, 0.0))
     return torch.stack(by_layer).to(to_logits.dtype)
 
 

@@ -21,8 +21,6 @@ from ablations.names import head_name
 from ablations.not_measurable import NotMeasurable
 from llc.trace import generator
 
-RANK = 1e-7  # a singular value below this part of the largest counts as 0
-
 Square = Float[Tensor, "head d_head d_head"]
 
 
@@ -116,7 +114,10 @@ def _balancing(
     """
     for side in (left, right):
         values = torch.linalg.svdvals(side.double())
-        if (lacking := (values[:, -1] <= RANK * values[:, 0]).nonzero()).numel():
+        rounding = (
+            max(side.shape[1:]) * torch.finfo(side.dtype).eps
+        )  # of the largest, as numpy.linalg.matrix_rank has it
+        if (lacking := (values[:, -1] <= rounding * values[:, 0]).nonzero()).numel():
             head = head_name((layer, int(lacking[0])))
             raise NotMeasurable(f"{names} of {head} are not both of full rank: no gauge balances it, use random_gauge")
     root = _power(_gram(left.double()), 0.5)

@@ -29,4 +29,4 @@ def measure(inputs: Inputs, step: int, cells: Cells) -> xr.Dataset:
     return xr.Dataset(data, {"source": names, "target": names, "via": list(VIAS)}, {"processing": "folded"})
 
 
-COMPOSITION = Kind("composition", (6,), measure, splits=(), seconds=0.2)
+COMPOSITION = Kind("composition", (7,), measure, splits=(), seconds=0.2)
