@@ -1,12 +1,16 @@
 """Does what was done to a model change its answers, and not just its logits?"""
 
+import math
+
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from scipy import stats
 from torch import Tensor
 
 from circuits.tasks import Task
+
+ROWS_AT_ONCE = 16  # of answers, in the arithmetic of double precision
 
 
 def p_value(task: Task, change: Float[Tensor, "prompt vocab"]) -> float:
@@ -15,7 +19,11 @@ def p_value(task: Task, change: Float[Tensor, "prompt vocab"]) -> float:
     Either test alone finds what is not there: a small effect of noise on every prompt with these answers is the same
     way on all; and where answers are tokens whose logits move more than others', right and wrong swapped at random
     still differ more than other tokens do. Both must hold, so p is the larger of the two (Berger 1982).
+
+    Raises ValueError unless there is a change for each of the task's prompts.
     """
+    if len(change) != len(task.right):
+        raise ValueError(f"changes of {len(change)} prompts, the task has {len(task.right)}: give one of each prompt")
     prompts = torch.arange(len(change))
     difference = (change[prompts, task.right] - change[prompts, task.wrong]).double().numpy()
     if np.ptp(difference) == 0:
@@ -30,19 +38,30 @@ def relabelling_p(task: Task, change: Float[Tensor, "prompt vocab"]) -> float:
     are not independent, and a random path does have small effects on every pair of tokens; under the null both are as
     they are. With A[t, v] the change of logit v, summed over prompts whose right answer is t and subtracted over those
     whose wrong answer is t, the statistic is the trace of A; its mean and variance over permutations are Hoeffding's
-    (1951). Two-sided, by Student's t with as many degrees of freedom as there are other tokens.
+    (1951). Two-sided, by Student's t with as many degrees of freedom as there are other tokens. Only the rows of A that
+    belong to answers are held.
     """
-    by_answer = change.new_zeros(change.shape[1], change.shape[1])
-    by_answer.index_add_(0, task.right, change).index_add_(0, task.wrong, -change)
-    return _trace_p_value(by_answer.double().numpy())
+    tokens, places = torch.unique(torch.cat([task.right, task.wrong]), return_inverse=True)
+    right, wrong = places.split(len(change))
+    by_answer = change.new_zeros(len(tokens), change.shape[1])
+    by_answer.index_add_(0, right, change).index_add_(0, wrong, -change)
+    return _trace_p_value(by_answer, tokens)
 
 
-def _trace_p_value(change: Float[np.ndarray, "answer vocab"]) -> float:
-    """Two-sided p of the trace of a square matrix under permutations of its columns."""
-    rows, columns = change.mean(1, keepdims=True), change.mean(0, keepdims=True)
-    centred = change - rows - columns + change.mean()
-    sd = float(np.sqrt((centred**2).sum() / (len(change) - 1)))
-    if sd < 1e-9 * max(1.0, float(np.abs(change).max())):
+def _trace_p_value(change: Float[Tensor, "answer vocab"], tokens: Int64[Tensor, " answer"]) -> float:
+    """Two-sided p of the trace of a square matrix under permutations of its columns.
+
+    change: its rows that are not 0, which are those of `tokens`. With r and c the means of rows and columns and g that
+    of all, the variance is sum_tv (A_tv - r_t - c_v + g)^2 / (V - 1), and each row of zeros adds sum_v (c_v - g)^2.
+    """
+    vocabulary = change.shape[1]
+    rows, columns = change.mean(1, dtype=torch.float64), change.sum(0, dtype=torch.float64) / vocabulary
+    centred = columns - columns.mean()
+    squares = (vocabulary - len(tokens)) * float(centred @ centred)
+    for some, means in zip(change.split(ROWS_AT_ONCE), rows.split(ROWS_AT_ONCE), strict=True):
+        squares += float((some.double() - means[:, None] - centred).square().sum())
+    sd = math.sqrt(squares / (vocabulary - 1))
+    if sd < 1e-9 * max(1.0, float(change.abs().max())):
         return 1.0  # the same for all tokens: nothing is carried
-    z = (np.trace(change) - rows.sum()) / sd
-    return float(2 * stats.t.sf(abs(z), len(change) - 1))
+    z = float(change[torch.arange(len(tokens)), tokens].sum(dtype=torch.float64) - rows.sum()) / sd
+    return float(2 * stats.t.sf(abs(z), vocabulary - 1))
