@@ -25,7 +25,7 @@ VERSIONS: dict[str, tuple[int, ...]] = {
     "brackets": (6,),
     "circuit": (6,),
     "closers": (6,),
-    "composition": (6,),
+    "composition": (7,),
     "curvature": (6, 2),
     "full": (6, 2),
     "induction_cuts": (6,),
