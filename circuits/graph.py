@@ -133,7 +133,7 @@ def node_link(graph: nx.DiGraph) -> dict[str, Any]:
 
 def from_node_link(record: Mapping[str, Any]) -> nx.DiGraph:
     """The graph that `node_link` wrote."""
-    return nx.node_link_graph(with_nan(dict(record)), edges="edges")
+    return nx.DiGraph(nx.node_link_graph(with_nan(dict(record)), edges="edges"))
 
 
 def formation_node_link(graphs: Mapping[int, nx.DiGraph]) -> dict[str, Any]:
