@@ -337,9 +337,16 @@ def last_residual(
     return after_layer(weights, cfg, layer, residual[:, -1:], z)
 
 
-def unembed(weights: Weights, cfg: HookedTransformerConfig, residual: Tensor) -> Tensor:
-    """Logits of a final residual stream [..., d_model], over the vocabulary [..., d_vocab]."""
-    return normalize(weights, cfg, "ln_final", residual) @ weights["unembed.W_U"] + weights["unembed.b_U"]
+def unembed(weights: Weights, cfg: HookedTransformerConfig, residual: Tensor, like: Tensor | None = None) -> Tensor:
+    """Logits of a final residual stream [..., d_model], over the vocabulary [..., d_vocab].
+
+    like: another final stream, whose scale the norm takes in place of its own.
+    """
+    if like is None:
+        normalized = normalize(weights, cfg, "ln_final", residual)
+    else:
+        normalized = normalize_as(weights, cfg, "ln_final", residual, like)
+    return normalized @ weights["unembed.W_U"] + weights["unembed.b_U"]
 
 
 def logits(

@@ -24,7 +24,7 @@ from scipy import stats
 from transformer_lens import HookedTransformer
 
 from ablations import forward, padding
-from ablations.paths import Path
+from ablations.paths import LayerNorm, Path, check_layer_norm
 from circuits import discover_hooks
 from circuits.attribution import IG_STEPS, attribution
 from circuits.circuit_quality import Circuit, RandomCircuits, evaluate, random_circuits
@@ -60,6 +60,7 @@ def path_effects(
     *,
     metric: Metric = logit_difference,
     way: Way = "auto",
+    layer_norm: LayerNorm = "recompute",
 ) -> Effects:
     """Exact effects of paths on a task, measured in the way that the model allows.
 
@@ -72,6 +73,8 @@ def path_effects(
         metric  takes the task and the logits after the last token [prompt, 1, vocab] to a number by prompt
         way     "functions" re-runs only what follows a path and is many times faster; "hooks" takes a forward a path
                 and any model; "auto" takes functions where the model runs as these
+        layer_norm  of a path's target: recomputed, which is the path's effect; or its scale frozen, which is the part
+                of the effect that the target reads (`circuits.scale_part`)
 
     The result holds effect [path, prompt] in the metric's units (logits, of the logit difference), negative where a
     path carries the task; the metric of both runs; p by path, for `significant`; and `way`: "functions", or "hooks: "
@@ -93,12 +96,13 @@ def path_effects(
     """
     if way not in get_args(Way):
         raise ValueError(f"way={way!r}: choose from {get_args(Way)}")
+    check_layer_norm(layer_norm)
     chosen = candidates(model.cfg) if paths is None else paths
     reason = "asked for" if way == "hooks" else forward.unsupported(model.cfg)
     if reason and way != "functions":
-        return discover_hooks.exact(model, task, chosen, metric)._replace(way=f"hooks: {reason}")
+        return discover_hooks.exact(model, task, chosen, metric, layer_norm)._replace(way=f"hooks: {reason}")
     weights = forward.weights_of(model) | padding.mark(padding.padding_of(model))
-    return exact(weights, model.cfg, task, chosen, metric)._replace(way="functions")
+    return exact(weights, model.cfg, task, chosen, metric, layer_norm)._replace(way="functions")
 
 
 def significant(p: Float[np.ndarray, " path"], rate: float = 0.05) -> Bool[np.ndarray, " path"]:

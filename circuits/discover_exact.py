@@ -13,7 +13,7 @@ from ablations import forward, padding, rerun
 from ablations.changes import Change
 from ablations.forward import Weights
 from ablations.names import all_heads
-from ablations.paths import Path, Source
+from ablations.paths import LayerNorm, Path, Source
 from circuits import answer_tests
 from circuits.discover_paths import Effects, as_effects, check_paths
 from circuits.tasks import Metric, Task, check_task, logit_difference
@@ -25,15 +25,16 @@ def exact(
     task: Task,
     paths: Sequence[Path],
     metric: Metric = logit_difference,
+    layer_norm: LayerNorm = "recompute",
 ) -> Effects:
-    """Effects of patching one path after another, layer norms recomputed.
+    """Effects of patching one path after another, the target's layer norm recomputed or its scale frozen.
 
     Prompts may be padded on the left, as weights_of(model) says that its tokenizer does (`ablations.padding`). Raises
     ValueError for no paths, paths that the model does not have, prompts and answers that do not correspond, and models
     that do not run as pure functions (`discover.path_effects` measures those by hooks).
     """
     with torch.no_grad():
-        run, clean, corrupted = patched_run(weights, cfg, task, metric)
+        run, clean, corrupted = patched_run(weights, cfg, task, metric, layer_norm)
         check_paths(paths, cfg)
         before, patched, p = last_logits(run, Change()), [], np.empty(len(paths))
         for number, path in enumerate(paths):
@@ -44,7 +45,7 @@ def exact(
 
 
 def patched_run(
-    weights: Weights, cfg: HookedTransformerConfig, task: Task, metric: Metric
+    weights: Weights, cfg: HookedTransformerConfig, task: Task, metric: Metric, layer_norm: LayerNorm = "recompute"
 ) -> tuple[rerun.Run, Float[Tensor, " prompt"], Float[Tensor, " prompt"]]:
     """The clean run, in which cut sources carry what they write on the corrupted prompts; and the metric of the clean
     and of the corrupted run.
@@ -56,7 +57,7 @@ def patched_run(
     of_clean, of_corrupted = (
         metric(task, forward.unembed(weights, cfg, at_ends(run, run.residuals[-1])).cpu()) for run in (clean, corrupted)
     )
-    return rerun.prepare(weights, cfg, clean, values), of_clean, of_corrupted
+    return rerun.prepare(weights, cfg, clean, values, layer_norm), of_clean, of_corrupted
 
 
 def both_runs(weights: Weights, cfg: HookedTransformerConfig, task: Task) -> tuple[rerun.Clean, rerun.Clean]:
@@ -78,4 +79,5 @@ def at_ends(run: rerun.Clean, values: Float[Tensor, "prompt pos d"]) -> Float[Te
 
 def last_logits(run: rerun.Run, change: Change) -> Float[Tensor, "prompt last vocab"]:
     """Logits under a change, after the last token alone, which is where a task's answer is; on the CPU."""
-    return forward.unembed(run.weights, run.cfg, at_ends(run.clean, rerun.final_residual(run, change))).cpu()
+    stream, scaled_as = (at_ends(run.clean, whole) for whole in rerun.final_streams(run, change))
+    return forward.unembed(run.weights, run.cfg, stream, None if run.layer_norm == "recompute" else scaled_as).cpu()

@@ -14,14 +14,20 @@ from transformer_lens import HookedTransformer
 
 from ablations import effects, padding
 from ablations.heads import Interventions, head_z
-from ablations.paths import Path, Source, cut
+from ablations.paths import LayerNorm, Path, Source, cut
 from circuits import answer_tests
 from circuits.discover_paths import Effects, as_effects, check_paths
 from circuits.tasks import Metric, Task, check_task, logit_difference
 
 
-def exact(model: HookedTransformer, task: Task, paths: Sequence[Path], metric: Metric = logit_difference) -> Effects:
-    """Effects of patching one path after another, layer norms recomputed, as `discover_exact.exact` measures them.
+def exact(
+    model: HookedTransformer,
+    task: Task,
+    paths: Sequence[Path],
+    metric: Metric = logit_difference,
+    layer_norm: LayerNorm = "recompute",
+) -> Effects:
+    """Effects of patching one path after another, as `discover_exact.exact` measures them.
 
     Raises ValueError for no paths, paths that the model does not have, sources other than heads and "embed", and
     prompts and answers that do not correspond.
@@ -31,7 +37,7 @@ def exact(model: HookedTransformer, task: Task, paths: Sequence[Path], metric: M
     padded = padding.padding_of(model)
     padding.check_alike(padded, task.clean, task.corrupted)
     values = _values(model, task, [path.source for path in paths])
-    cuts = [cut(model, [path], values) for path in paths]
+    cuts = [cut(model, [path], values, layer_norm) for path in paths]
     every = [hook for hooks in cuts for hook in hooks]
     prompts, ends = torch.arange(len(task.clean)), padding.ends(padded, task.clean)
 

@@ -2,7 +2,8 @@
 
 Nodes are "embed", heads and "output"; an edge holds one record for each input of its target ("q", "k", "v", or "output"
 for the output): effect (mean over prompts, in the metric's units; negative: the path carries the task), se (over
-prompts), p, found. What `circuits.annotate` adds stands in the same places. Networkx algorithms work on it as it is.
+prompts), p, found, and the parts of the effect where the table has them (`circuits.scale_part`). What
+`circuits.annotate` adds stands in the same places. Networkx algorithms work on it as it is.
 
 Graphs are made from a table (an xarray Dataset) of effect, se, p, found [path] and clean, corrupted (scalars; the mean
 metric of the clean and of the corrupted prompts), in which all may have a dimension `step` before.
@@ -21,6 +22,7 @@ from transformer_lens import HookedTransformerConfig
 
 from ablations.names import all_heads, head_name, parse_head
 from ablations.paths import OUTPUT, VIAS, ends, parse_path, path_name
+from circuits import scale_part
 from circuits.discover_paths import Effects
 from circuits.json_values import with_nan, without_nan
 
@@ -87,11 +89,15 @@ def from_table(cfg: HookedTransformerConfig, measured: xr.Dataset) -> nx.DiGraph
     for layer, head in all_heads(cfg):
         graph.add_node(head_name((layer, head)), layer=layer, head=head)
     graph.add_node(OUTPUT, layer=cfg.n_layers)
-    columns = {name: measured[name].values.tolist() for name in ("effect", "se", "p", "found")}
+    parts = [name for name in scale_part.COLUMNS if name in measured]
+    columns = {name: measured[name].values.tolist() for name in ("effect", "se", "p", "found", *parts)}
     for number, name in enumerate(measured.path.values.tolist()):
         path = parse_path(name)
         graph.add_edge(*ends(path))
-        graph.edges[ends(path)][path.via or OUTPUT] = {column: values[number] for column, values in columns.items()}
+        about = {column: values[number] for column, values in columns.items()}
+        graph.edges[ends(path)][path.via or OUTPUT] = {
+            column: value for column, value in about.items() if column not in parts or value == value
+        }
     return graph
 
 

@@ -21,11 +21,10 @@ from experiments.runs.run import Run
 from experiments.tasks.bracket_effects import BRACKET_EFFECTS
 from experiments.tasks.closer_odds import CLOSER_ODDS
 from experiments.tasks.induction_cuts import INDUCTION_CUTS
-from experiments.tasks.path_effects import PATH_EFFECTS
 from experiments.tasks.task_prompts import SKIPGRAM_PROMPTS, TASK_PROMPTS
 from llc.settings import Settings
 
-VERSIONS = {"multigrams": 2, "token_kinds": 2, "path_effects": 2}  # of kinds that had their own; others: [6, 2]
+VERSIONS = {"multigrams": 2, "token_kinds": 2}  # of kinds that had their own; others: [6, 2]
 MEASURED = {kind.name: kind for kind in (*MAIN_JOB, FULL_LLC, CURVATURE)}
 PASSES = {
     "types": HEAD_TYPES,
@@ -33,10 +32,9 @@ PASSES = {
     "affected_kinds": AFFECTED_KINDS,
     "affected": INDUCTION_TOKENS,
 }
-OTHERS = {
+OTHERS = {  # but effects of paths, whose parts were not measured then
     "brackets": BRACKET_EFFECTS,
     "closers": CLOSER_ODDS,
-    "path_effects": PATH_EFFECTS,
     "token_kinds": LABELLED_TOKENS,
     "multigrams": TEXT_MULTIGRAMS,
 }

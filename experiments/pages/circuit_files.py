@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from circuits import graph, ways
+from circuits import graph, scale_part, ways
 from experiments.figures import files
 from experiments.pages import circuit_page
 from experiments.plots import circuit as picture
@@ -44,10 +44,14 @@ def _hurting(table: xr.Dataset) -> list[str]:
 
 
 def _on_ways(discovered: Discovered, found: int) -> str:
-    """How many of the found paths lie on a way from the embedding to the output."""
+    """How many of the found paths lie on a way from the embedding to the output, and how many are not read."""
     on_way = len(ways.on_a_way(discovered.graph))
     lie = f"{on_way} lie on a way from the embedding to the output along paths that pass"
-    return lie + (f", {found - on_way} on none (dotted in pictures)" if on_way < found else "")
+    lie += f", {found - on_way} on none (dash-dotted in pictures)" if on_way < found else ""
+    scaled = sum(scale_part.through_scale(record) for *_, record in graph.records(discovered.graph) if record["found"])
+    return lie + (
+        f"; of {scaled} less than a tenth is read, they act through a norm's scale (dotted)" if scaled else ""
+    )
 
 
 def _spread(values: np.ndarray) -> str:
@@ -61,7 +65,8 @@ def explanation(discovered: Discovered, error: str) -> str:
     no_overlap = " (the overlap of affected tokens is not measured: there is no text for it)"
     return (
         f"effect of patching one path (what its source writes on the corrupted prompt), with {error} over prompts, "
-        "negative where the path carries the task; EAP-IG's estimate of it; faithfulness that the circuit loses "
+        "negative where the path carries the task; for found paths the part of it that the target reads, and the part "
+        "that goes through its layer norm's scale; EAP-IG's estimate of it; faithfulness that the circuit loses "
         "without the path; for paths between heads, their "
         "composition score in standard deviations above chance" + (overlap if discovered.text_tokens else no_overlap)
     )
@@ -71,9 +76,10 @@ def as_text(discovered: Discovered, top: int) -> str:
     """The sentences and the `top` strongest paths, for a terminal."""
     lines = [*sentences(discovered), explanation(discovered, "its standard error")]
     for row in frame(discovered).head(top).to_dict("records"):
-        numbers = f"{row['effect']:>8.2f} ({row['se']:.2f}){row['eap_ig']:>9.2f}{row['faithfulness_lost']:>8.2f}"
+        parts = "".join(f"{row[name]:>8.2f}" if pd.notna(row[name]) else " " * 8 for name in ("read", "scale"))
+        numbers = f"{row['effect']:>8.2f} ({row['se']:.2f}){parts}{row['eap_ig']:>9.2f}{row['faithfulness_lost']:>8.2f}"
         pair = "".join(f"{row[name]:>8.1f}" if pd.notna(row[name]) else " " * 8 for name in circuit_page.PAIR_COLUMNS)
-        lines.append(f"{row['path']:16}{numbers}{pair}  {circuit_page.remark(row['found'], row['on_way'])}".rstrip())
+        lines.append(f"{row['path']:16}{numbers}{pair}  {circuit_page.remark(row)}".rstrip())
     return "\n".join(lines)
 
 
@@ -88,7 +94,8 @@ def write(cells: Cells, discovered: Discovered, top: int, formed: dict[int, nx.D
     drawn = {name: picture.draw(discovered.graph, title)}
     captions = {
         name: f"{title}. Width: effect of patching the path; all that were found, at most {picture.SHOWN}; "
-        "dotted: on no way from the embedding to the output along these."
+        "dashed: hurts the task; dotted: through a norm's scale, less than a tenth is read; dash-dotted: on no way "
+        "from the embedding to the output along these."
     }
     contents = {
         f"{name}.json": as_json(graph.node_link(discovered.graph)),

@@ -1,14 +1,27 @@
 """A discovered circuit as a self-contained page: what was found, the graph, the strongest paths, how to do it again."""
 
 import html
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
+from circuits.scale_part import through_scale
 from experiments.pages import shell
 from experiments.statistics.intervals import plus_minus
 
 PAIR_COLUMNS = ("composition_z", "overlap_z")
-COLUMNS = ("path", "effect (95% interval)", "EAP-IG", "faithfulness lost", "composition z", "overlap z", "")
+COLUMNS = (
+    "path",
+    "effect (95% interval)",
+    "read",
+    "through scale",
+    "EAP-IG",
+    "faithfulness lost",
+    "composition z",
+    "overlap z",
+    "",
+)
 
 
 def page(title: str, lead: list[str], figures: list[tuple[str, str]], strongest: str, command: str) -> str:
@@ -26,21 +39,26 @@ def table(paths: pd.DataFrame, explanation: str) -> str:
         [
             html.escape(path["path"]),
             plus_minus(path["effect"], path["se"], 2),
+            _number(path["read"], 2),
+            _number(path["scale"], 2),
             _number(path["eap_ig"], 2),
             _number(path["faithfulness_lost"], 2),
             *(_number(path[name], 1) for name in PAIR_COLUMNS),
-            remark(path["found"], path["on_way"]),
+            remark(path),
         ]
         for path in paths.to_dict("records")
     ]
     return f"{shell.table(COLUMNS, rows)}\n<p class=quiet>{shell.sentence(explanation)}</p>"
 
 
-def remark(found: bool, on_way: bool) -> str:
-    """What is to be said of a path beside its numbers; nothing of one that is part of a circuit from end to end."""
-    if not found:
+def remark(path: Mapping[Any, Any]) -> str:
+    """What is to be said of a path beside its numbers; nothing of one that is read, and on a way from end to end."""
+    if not path["found"]:
         return "not found"
-    return "" if on_way else "on no way from embed to output"
+    remarks = ["through the norm's scale"] * through_scale(path) + ["on no way from embed to output"] * (
+        not path["on_way"]
+    )
+    return ", ".join(remarks)
 
 
 def _number(value: float, digits: int) -> str:

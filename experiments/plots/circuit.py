@@ -1,6 +1,7 @@
 """A circuit's graph: layers from the embedding up to the output, what was found in colour, everything else left out.
 
-What lies on no way from the embedding to the output along found paths is dotted; what hurts the task is dashed.
+Paths that are drawn otherwise: those that hurt the task, those that act through the scale of a layer norm and are not
+read, and those that lie on no way from the embedding to the output along found paths.
 """
 
 import textwrap
@@ -15,6 +16,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
 from circuits.graph import records
+from circuits.scale_part import through_scale
 from circuits.ways import on_a_way
 from experiments.plots import style
 from experiments.plots.circuit_layout import places, route
@@ -25,12 +27,10 @@ NAMES = {**style.VIA_NAMES, "output": "to the output"}
 WIDEST = 7.0  # points, of the largest effect
 SHOWN = 40  # paths: those with the largest effects
 NAMED = 32  # heads of a model that has so few are all named; of a larger one, those that take part
-MEANINGS = ("hurts the task", "on no way from embed to output")
-LINES: dict[tuple[bool, bool], Any] = {  # of a path, by whether each of these is true of it
-    (False, False): "solid",
-    (True, False): (0, (3.0, 1.5)),
-    (False, True): (0, (1.0, 1.2)),
-    (True, True): (0, (3.0, 1.2, 1.0, 1.2)),
+LINES: dict[str, Any] = {  # of paths that are drawn otherwise, by what they are; the first that holds
+    "hurts the task": (0, (3.0, 1.5)),
+    "through the norm's scale": (0, (0.6, 1.0)),
+    "on no way from embed to output": (0, (3.0, 1.2, 1.0, 1.2)),
 }
 LARGEST = 14.0  # inches, of a side
 
@@ -43,7 +43,7 @@ def draw(graph: nx.DiGraph, title: str) -> Figure:
     largest = _largest([graph])
     _panel(axis, graph, largest, typed=True)
     axis.set_title(title, fontsize=style.FONT + 1, **as_written(title))
-    _legend(figure, [graph], largest)
+    _legend(figure, largest, set(_apart(graph).values()))
     return figure
 
 
@@ -61,7 +61,7 @@ def draw_formation(graphs: Mapping[str, nx.DiGraph], title: str) -> Figure:
     for axis in axes[len(graphs) :]:
         axis.axis("off")
     figure.suptitle(title, fontsize=style.FONT + 1, **as_written(title))
-    _legend(figure, list(graphs.values()), largest)
+    _legend(figure, largest, {remark for graph in graphs.values() for remark in _apart(graph).values()})
     return figure
 
 
@@ -74,7 +74,7 @@ def _panel(axis: Axes, graph: nx.DiGraph, largest: float, typed: bool) -> None:
         curve = route(at[source], at[target], via, [at[node] for node in used], columns)
         path = Path(curve, [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4])
         width, alpha = max(0.9, WIDEST * share), 0.5 + 0.45 * share
-        line = LINES[record["effect"] > 0, (source, target, via) in apart]
+        line = LINES[apart[source, target, via]] if (source, target, via) in apart else "solid"
         axis.add_patch(PathPatch(path, fill=False, ec=COLORS[via], lw=width, ls=line, alpha=alpha, zorder=2 + share))
     few = len(at) - 2 <= NAMED
     size = style.FONT if typed else style.FONT - 2
@@ -107,21 +107,21 @@ def _largest(graphs: list[nx.DiGraph]) -> float:
     return max((abs(record["effect"]) for graph in graphs for *_, record in _ranked(graph)), default=1.0)
 
 
-def _apart(graph: nx.DiGraph) -> set[tuple[str, str, str]]:
-    """The paths that are drawn, but lie on no way from the embedding to the output."""
-    return {path[:3] for path in _ranked(graph)[:SHOWN]} - on_a_way(graph)
+def _apart(graph: nx.DiGraph) -> dict[tuple[str, str, str], str]:
+    """The paths that are drawn otherwise than others, and the name of their lines: the first of `LINES` that holds."""
+    on_way, apart = on_a_way(graph), {}
+    for source, target, via, record in _ranked(graph)[:SHOWN]:
+        astray = (source, target, via) not in on_way
+        holds = (record["effect"] > 0, through_scale(record), astray)
+        if any(holds):
+            apart[source, target, via] = [*LINES][holds.index(True)]
+    return apart
 
 
-def _legend(figure: Figure, graphs: list[nx.DiGraph], largest: float) -> None:
+def _legend(figure: Figure, largest: float, apart: set[str]) -> None:
     lines = [Line2D([], [], color=color, linewidth=3, label=NAMES[via]) for via, color in COLORS.items()]
     lines.append(Line2D([], [], color=style.QUIET, linewidth=WIDEST, label=f"effect {largest:.2f}"))
-    drawn = set()
-    for graph in graphs:
-        apart = _apart(graph)
-        drawn |= {(record["effect"] > 0, (*ends,) in apart) for *ends, record in _ranked(graph)[:SHOWN]}
-    for kind, line in LINES.items():
-        if kind in drawn and any(kind):
-            label = " and ".join(text for text, applies in zip(MEANINGS, kind, strict=True) if applies)
-            lines.append(Line2D([], [], color=style.QUIET, linewidth=2, linestyle=line, label=label))
-    columns = 4 if len(lines) > 5 else len(lines)
+    for name in (name for name in LINES if name in apart):
+        lines.append(Line2D([], [], color=style.QUIET, linewidth=2, linestyle=LINES[name], label=name))
+    columns = 5 if len(lines) < 6 else 4
     figure.legend(handles=lines, fontsize=style.FONT - 1, frameon=False, ncol=columns, loc="outside lower center")

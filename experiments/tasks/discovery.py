@@ -12,7 +12,7 @@ import xarray as xr
 from ablations import forward
 from ablations.not_measurable import NotMeasurable
 from ablations.paths import OUTPUT, ends, parse_path
-from circuits import annotate, discover, graph, ways
+from circuits import annotate, discover, graph, scale_part, ways
 from circuits.discover import Circuit, RandomCircuits
 from experiments.heldout import ablation_pass, head_overlap
 from experiments.heldout.ablation_pass import AblationPass
@@ -90,9 +90,10 @@ def discover_circuit(cells: Cells, name: str, step: int, types: Mapping[str, str
 def frame(discovered: Discovered) -> pd.DataFrame:
     """One row per path, largest effect first; NaN where a column says nothing about it.
 
-    on_way: whether the path was found and lies on a way from the embedding to the output along found paths.
+    on_way: whether the path was found and lies on a way from the embedding to the output along found paths; read,
+    scale: the parts of the effect that the target reads and that goes through its norm's scale, of found paths.
     """
-    columns = ["effect", "se", "p", "found", "eap_ig"]
+    columns = ["effect", "se", *scale_part.COLUMNS, "p", "found", "eap_ig"]
     table = discovered.table[columns].to_dataframe()[columns].reset_index(names="path")
     paths = [parse_path(name) for name in table.path]
     on_way = ways.on_a_way(discovered.graph)

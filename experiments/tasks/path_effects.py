@@ -6,7 +6,7 @@ import torch
 import xarray as xr
 
 from ablations import forward
-from circuits import discover, graph
+from circuits import discover, graph, scale_part
 from circuits.tasks import Task, accuracy
 from experiments.jobs.job import Job
 from experiments.results.cells import Cells
@@ -26,10 +26,12 @@ def formation_steps(cells: Cells) -> list[int]:
 
 
 def table(cells: Cells, task: str, steps: Sequence[int]) -> xr.Dataset:
-    """effect, se, p, found [step, path], clean, corrupted, accuracy [step]; computed here where they are missing.
+    """effect, se, p, found, read, read_se, scale, scale_se [step, path], clean, corrupted, accuracy [step]; computed
+    here where they are missing.
 
     Effects are in the task's units (logit difference), their errors over prompts; found: at a false-discovery rate of
-    5%, by step; accuracy: share of right answers.
+    5%, by step; read, scale: parts of the effects of paths that were found (`circuits.scale_part`), NaN for others;
+    accuracy: share of right answers.
     """
     parameters = _parameters(cells, task)
     parts = [cells.get(PATH_EFFECTS, step, **parameters) for step in steps]
@@ -44,13 +46,17 @@ def missing(cells: Cells, task: str, steps: Sequence[int]) -> list[Job]:
 
 
 def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str) -> xr.Dataset:
-    """effect, se, p, found [path], clean, corrupted and accuracy, on the prompts with this fingerprint."""
+    """What `table` has of one step, on the prompts with this fingerprint."""
     model, asked = inputs.model(step), task_prompts.task(task, cells)
     assert _fingerprint(asked) == prompts
-    effects = discover.exact(forward.weights_of(model), model.cfg, asked, discover.candidates(model.cfg))
+    weights, cfg = forward.weights_of(model), model.cfg
+    effects = discover.exact(weights, cfg, asked, discover.candidates(cfg))
+    found = discover.significant(effects.p)
+    passed = [path for path, at in zip(effects.paths, found, strict=True) if at]
+    frozen = discover.exact(weights, cfg, asked, passed, layer_norm="freeze") if passed else None
     with torch.no_grad():
         right = accuracy(asked, model(asked.clean))
-    return graph.table(effects, discover.significant(effects.p)).assign(accuracy=right)
+    return scale_part.with_parts(graph.table(effects, found), effects, frozen).assign(accuracy=right)
 
 
 def _parameters(cells: Cells, task: str) -> dict:
@@ -73,7 +79,7 @@ def label(inputs: Inputs, parameters: Parameters) -> str:
 
 PATH_EFFECTS = Kind(
     "path_effects",
-    (6, 2),
+    (6, 3),
     measure,
     splits=(),
     seconds=seconds,

@@ -154,6 +154,8 @@ def test_the_circuit_verb_writes_graph_table_and_picture(trained: Path, tmp_path
         in lines[1]
     )
     assert table.found[table.on_way].all()
+    assert (table[["read", "scale"]].notna().all(axis=1) == table.found).all()
+    assert (table.read + table.scale)[table.found].to_numpy() == pytest.approx(table.effect[table.found], rel=1e-4)
     assert [line.split()[0] for line in lines[3:6]] == table.path[:3].tolist()
     read = nx.node_link_graph(json.loads((tmp_path / "circuit_induction_60.json").read_text()), edges="edges")
     assert read.number_of_nodes() == 10

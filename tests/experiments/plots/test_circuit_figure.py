@@ -63,23 +63,25 @@ def test_names_do_not_overlap_at_either_size(layers: int, heads: int, count: int
     assert texts_that_overlap(crowded) != []  # negative control: one word of 30 letters cannot be broken
 
 
-def drawn_as(figure: Figure, *, hurts: bool | None = None, apart: bool | None = None) -> int:
-    """How many paths are drawn with the line of what hurts the task, or of what lies on no way through the model."""
+HURTS, SCALED, ASTRAY = circuit.LINES
+
+
+def drawn_as(figure: Figure, name: str) -> int:
+    """How many paths are drawn with the line of this name."""
     patches = [patch for axis in figure.axes for patch in axis.patches if isinstance(patch, PathPatch)]
-    lines = [line for kind, line in circuit.LINES.items() if hurts in (None, kind[0]) and apart in (None, kind[1])]
-    return sum(patch.get_linestyle() in lines for patch in patches)
+    return sum(patch.get_linestyle() == circuit.LINES[name] for patch in patches)
 
 
 def test_paths_that_hurt_are_dashed_and_the_legend_says_so() -> None:
     whole = made_up(2, 8, 24)
     count = sum(record["found"] and record["effect"] > 0 for *_, record in graph.records(whole))
     figure = circuit.draw(whole, "a title")
-    assert 0 < count < 24 and drawn_as(figure, hurts=True) == count
+    assert 0 < count < 24 and drawn_as(figure, HURTS) == count
     assert any("hurts the task" in text.get_text() for text in figure.legends[0].get_texts())
     for *_, record in graph.records(whole):
         record["effect"] = -abs(record["effect"])
     without = circuit.draw(whole, "a title")  # negative control
-    assert drawn_as(without, hurts=True) == 0
+    assert drawn_as(without, HURTS) == 0
     assert not any("hurts the task" in text.get_text() for text in without.legends[0].get_texts())
 
 
@@ -104,18 +106,25 @@ def test_what_is_on_no_way_is_drawn_apart_and_said() -> None:
             ("L0H1", "L1H2", "k"),
             ("L1H2", "output", "output"),
         }
+        record["effect"] = -abs(record["effect"])
     figure = circuit.draw(whole, "a title")
     entries = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert drawn_as(figure, apart=True) == 0 and not any(
+    assert drawn_as(figure, ASTRAY) == 0 and not any(
         "no way" in entry for entry in entries
     )  # control: all of it is on one
     for ends in (("L0H3", "L1H3"), ("L0H1", "L1H0")):  # with no way in and no way out, and with no way out
         whole.edges[ends]["v"]["found"] = True
     figure = circuit.draw(whole, "a title")
-    assert drawn_as(figure, apart=True) == 2
+    assert drawn_as(figure, ASTRAY) == 2
     assert any("on no way" in text.get_text() for text in figure.legends[0].get_texts())
     assert texts_that_overlap(figure) == []
-    assert drawn_as(circuit.draw_formation({"1": whole, "2": made_up(2, 4, 0)}, "formed"), apart=True) == 2
+    assert drawn_as(circuit.draw_formation({"1": whole, "2": made_up(2, 4, 0)}, "formed"), ASTRAY) == 2
+    for source, target, via, record in graph.records(whole):  # one path of the circuit is not read
+        record["read"] = record["effect"] * (0.05 if (source, target, via) == ("embed", "L0H1", "v") else 0.9)
+    figure = circuit.draw(whole, "a title")
+    assert drawn_as(figure, ASTRAY) == 2 and drawn_as(figure, SCALED) == 1
+    assert "through the norm's scale" in [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts_that_overlap(figure) == []
 
 
 def test_paths_go_around_other_nodes() -> None:
