@@ -1,20 +1,20 @@
 """The documents of a corpus, by its name, each in the train or in the held-out split.
 
 Names: "python" (code and prose), "python:code", "python:prose", "cpp" (PyTorch's headers), "text:PATH" (a .txt, .jsonl
-or .parquet file, or a folder of them), "hf:NAME" (a Hugging Face data set with a column "text"), "synthetic" or
-"synthetic:trigrams=16,seed=1" (a language whose patterns are known, with any fields of `synthetic_language.Language`).
+or .parquet file, the first two also .gz, or a folder of them), "text:PATH,separator=<|endoftext|>" (the same, with this
+text, or any other, between the documents of a file), "hf:NAME" (a Hugging Face data set with a column "text"),
+"synthetic" or "synthetic:trigrams=16,seed=1" (a language whose patterns are known, with any fields of
+`synthetic_language.Language`).
 """
 
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
-import pandas
-
-from experiments.corpora import cpp_headers, python_sources, synthetic_language, synthetic_text
+from experiments.corpora import cpp_headers, python_sources, synthetic_language, synthetic_text, text_files
 from experiments.corpora.cache import built, digest
 from experiments.corpora.python_sources import Document
 from experiments.storage.files import stamp
@@ -22,7 +22,8 @@ from experiments.storage.files import stamp
 log = logging.getLogger(__name__)
 
 BUILD = 3  # raised by hand when the documents or the rows change
-TEXT_SUFFIXES = (".txt", ".jsonl", ".parquet")
+TEXT_BUILD = 1  # the same, for what is read of text:PATH alone
+SEPARATOR = ",separator="  # in the name of a corpus text:PATH, before what stands between documents
 
 
 def texts(name: str, split: str) -> Iterator[str]:
@@ -59,9 +60,10 @@ def folder_of(name: str) -> Path:
         key = digest(str(BUILD), python_sources.versions()["torch"])
         return built(f"cpp-{key}", lambda folder: _write_documents(folder, *cpp_headers.documents()))
     if base == "text" and rest:
-        files = _text_files(Path(rest))
-        key = digest(str(BUILD), *(repr(stamp(file)) for file in files))
-        return built(f"text-{key}", lambda folder: _write_documents(folder, *_read_texts(files, rest)))
+        path, _, separator = rest.partition(SEPARATOR)
+        files = _text_files(Path(path))
+        key = digest(str(BUILD), str(TEXT_BUILD), separator, *(repr(stamp(file)) for file in files))
+        return built(f"text-{key}", lambda folder: _write_documents(folder, *_read_texts(files, path, separator)))
     if base == "hf" and rest:
         local = sorted(file for file in Path(rest).rglob("*") if file.is_file())  # of a local folder
         key = digest(str(BUILD), rest, *(repr(stamp(file)) for file in local))
@@ -96,25 +98,36 @@ def _text_files(path: Path) -> list[Path]:
         )
     if path.is_file():
         return [path]
-    files = sorted(file for file in path.rglob("*") if file.suffix in TEXT_SUFFIXES and file.is_file())
+    files = sorted(file for file in path.rglob("*") if text_files.is_text(file) and file.is_file())
     if not files:
-        raise ValueError(f"corpus text:{path}: the folder holds no {', '.join(TEXT_SUFFIXES)} file")
+        raise ValueError(f"corpus text:{path}: the folder holds no {', '.join(text_files.SUFFIXES)} file")
     return files
 
 
-def _read_texts(files: list[Path], name: str) -> tuple[list[Document], int]:
-    """Every text of the files; one in ten, by the hash of its content, is held out. Unreadable files are counted."""
-    documents, skipped = [], 0
+def _read_texts(files: list[Path], name: str, separator: str = "") -> tuple[list[Document], int]:
+    """Every text of the files; one in ten, by the hash of its content, is held out. Unreadable files are counted.
+
+    A file in which no record can be read is unreadable; of others, the records that cannot are left out and counted.
+    """
+    documents, unreadable, left_out = [], 0, 0
     for file in files:
         try:
-            for text in _file_texts(file):
-                documents.append(_split_by_content(text))
-        except (OSError, ValueError, KeyError, TypeError):
-            log.warning("skipped %s: not readable as %s with a text field", file.name, file.suffix or "text")
-            skipped += 1
+            found = text_files.read(file, separator)
+        except (OSError, ValueError, KeyError) as error:
+            log.warning("skipped %s: not readable as %s (%s)", file.name, text_files.suffix_of(file), first_line(error))
+            unreadable += 1
+            continue
+        if found.skipped:
+            log.warning("%s: %d records left out, the first: %s", file.name, found.skipped, found.reason)
+        unreadable += bool(found.skipped and not found.documents)
+        left_out += found.skipped
+        documents += [_split_by_content(text) for text in found.documents]
     if not documents:
-        raise ValueError(f"corpus text:{name}: no text in {len(files)} files, {skipped} of them unreadable")
-    return documents, skipped
+        raise ValueError(
+            f"corpus text:{name}: no text in {len(files)} files, {unreadable} of them unreadable, "
+            f"{left_out} records left out: give text in UTF-8, or JSON lines or parquet with a field text"
+        )
+    return documents, unreadable
 
 
 def _hub_documents(name: str) -> list[Document]:
@@ -129,7 +142,19 @@ def _hub_documents(name: str) -> list[Document]:
         raise ValueError(f"corpus hf:{name}: {first_line(error)}{remedy}") from None
     if "text" not in rows.column_names:
         raise ValueError(f"corpus hf:{name} has the columns {', '.join(rows.column_names)}: a column text is needed")
-    return [_split_by_content(row["text"]) for row in rows if row["text"]]
+    documents, left_out = [], 0
+    for row in rows:
+        try:
+            text = text_files.checked(row["text"])
+        except (TypeError, ValueError):
+            left_out += 1
+            continue
+        documents += [_split_by_content(text)] if text else []
+    if left_out:
+        log.warning("hf:%s: %d of %d records hold no text and were left out", name, left_out, len(rows))
+    if not documents:
+        raise ValueError(f"corpus hf:{name}: none of its {len(rows)} records holds text: give another data set")
+    return documents
 
 
 def _split_by_content(text: str) -> Document:
@@ -142,25 +167,3 @@ def _split_by_content(text: str) -> Document:
 def first_line(error: Exception) -> str:
     """The first line of an error's message; the name of its type where it has none."""
     return (str(error) or type(error).__name__).strip().splitlines()[0]
-
-
-def _file_texts(file: Path) -> list[str]:
-    """The documents of a file: paragraphs separated by two blank lines in .txt, else each record's field "text".
-
-    Records whose text is empty or null are left out.
-    """
-    if file.suffix == ".parquet":
-        return _as_texts(pandas.read_parquet(file, columns=["text"])["text"].dropna())
-    content = file.read_text(encoding="utf-8-sig")  # programs of Windows write a byte order mark
-    if file.suffix == ".jsonl":
-        # JSON strings may hold separators that `splitlines` breaks at, such as U+2028
-        return _as_texts(json.loads(line)["text"] for line in content.split("\n") if line.strip())
-    return [text.strip("\n") + "\n" for text in content.split("\n\n\n") if text.strip()]
-
-
-def _as_texts(records: Iterable) -> list[str]:
-    """The records that are not empty; raises TypeError for one that is no text."""
-    filled = [record for record in records if record]
-    if wrong := next((record for record in filled if not isinstance(record, str)), None):
-        raise TypeError(f"{wrong!r} is no text")
-    return filled
