@@ -1,10 +1,21 @@
 """Heads by name: (1, 3) <-> "L1H3". Nothing else parses heads."""
 
 import re
-
-from transformer_lens import HookedTransformerConfig
+from typing import Protocol, runtime_checkable
 
 Head = tuple[int, int]  # (layer, head)
+
+
+@runtime_checkable
+class Shape(Protocol):
+    """How many heads a model has: its HookedTransformerConfig, or what is known of it without TransformerLens."""
+
+    @property
+    def n_layers(self) -> int: ...
+
+    @property
+    def n_heads(self) -> int: ...
+
 
 _FORMS = re.compile(r"(?:l|a)?(\d+)(?:\.?h|:|\.)(\d+)", re.IGNORECASE)
 
@@ -22,7 +33,7 @@ def parse_head(text: str) -> Head:
     return int(match[1]), int(match[2])
 
 
-def check_head(head: Head, cfg: HookedTransformerConfig) -> Head:
+def check_head(head: Head, cfg: Shape) -> Head:
     """The head itself; raises ValueError when the model does not have it."""
     layer, index = head
     if not (0 <= layer < cfg.n_layers and 0 <= index < cfg.n_heads):
@@ -32,6 +43,6 @@ def check_head(head: Head, cfg: HookedTransformerConfig) -> Head:
     return head
 
 
-def all_heads(cfg: HookedTransformerConfig) -> list[Head]:
+def all_heads(cfg: Shape) -> list[Head]:
     """Every head, layer by layer."""
     return [(layer, head) for layer in range(cfg.n_layers) for head in range(cfg.n_heads)]

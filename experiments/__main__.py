@@ -9,6 +9,8 @@ import warnings
 from concurrent.futures import BrokenExecutor
 from importlib import import_module
 
+from experiments.cli import refusals
+from experiments.jobs import progress
 from experiments.jobs.bugs import is_about_input, is_bug
 from experiments.jobs.job import JobsFailed
 
@@ -47,7 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     try:
-        parsed.run_verb(parsed)
+        refusals.check_flags(parsed)
+        with progress.command(parsed.verb):
+            parsed.run_verb(parsed)
     except ValueError as error:
         if not is_about_input(error):  # a bug, not a word on the input: it keeps its traceback
             raise
@@ -63,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
         for bug in [each for each in error.errors if is_bug(each)][:1]:
             traceback.print_exception(bug)
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 2 if all(is_about_input(each) or isinstance(each, OSError) for each in error.errors) else 1
     except KeyboardInterrupt:
         print("\ninterrupted; what is finished is kept, the same command goes on from there", file=sys.stderr)
         return 130

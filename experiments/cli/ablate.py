@@ -16,6 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    from experiments.cli import refusals
+
+    refusals.check_changes(arguments.run, arguments.what)
+
     from ablations.changes import change_name, check_change, parse_change
     from experiments import runs
     from experiments.cli.opening import chosen_step, open_cells, pass_over_text

@@ -21,6 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    from experiments.cli import refusals
+
+    refusals.check_changes(arguments.run, [arguments.what])
+    if arguments.top < 1:
+        raise ValueError(f"--top {arguments.top}: a list holds at least one token")
+
     from ablations.changes import change_name, check_change, parse_change, reader
     from experiments import runs
     from experiments.cli.opening import chosen_step, open_cells, pass_over_text
@@ -29,8 +35,6 @@ def run(arguments: argparse.Namespace) -> None:
     from experiments.pages import affected_files
 
     opened = runs.open_run(arguments.run)
-    if arguments.top < 1:
-        raise ValueError(f"--top {arguments.top}: a list holds at least one token")
     change = check_change(parse_change(arguments.what), opened.model_config())
     reader(change)
     name, others = change_name(change), path_overlap.ends_of(change)

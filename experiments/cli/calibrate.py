@@ -23,6 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    from experiments.cli import refusals
+
+    refusals.check_heads(arguments.run, arguments.heads)
+
     from ablations.names import check_head, head_name, parse_head
     from experiments import runs
     from experiments.cli.opening import chosen_step, open_cells, open_executor

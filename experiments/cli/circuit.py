@@ -26,17 +26,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from dataclasses import replace
 
+    from experiments.cli import refusals
+
+    refusals.check_task(arguments.task)
+    if arguments.top < 1:
+        raise ValueError(f"--top {arguments.top}: at least one path is printed")
+
     from experiments import runs
     from experiments.cli.opening import chosen_step, open_cells, open_executor
     from experiments.heldout import head_types
     from experiments.pages import circuit_files
-    from experiments.tasks import bracket_effects, discovery, path_effects, task_prompts
+    from experiments.tasks import bracket_effects, discovery, path_effects
 
     opened = runs.open_run(arguments.run)
-    if arguments.top < 1:
-        raise ValueError(f"--top {arguments.top}: at least one path is printed")
-    if arguments.task not in task_prompts.TASKS:
-        raise ValueError(f"unknown task {arguments.task!r}: choose one of {', '.join(task_prompts.TASKS)}")
     step = chosen_step(opened, arguments)
     cells = replace(open_cells(arguments), committed=True)  # what is known of the bundled runs' heads
     steps = path_effects.formation_steps(cells) if arguments.formation else []

@@ -19,6 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    for folder in arguments.folder:
+        if not any((folder / "cells").glob("*.safetensors")):
+            raise ValueError(f"{folder}: it holds no cells; give the results folder of a run")
+
     import torch
     from tqdm.auto import tqdm
 
@@ -26,8 +30,6 @@ def run(arguments: argparse.Namespace) -> None:
     checked: set[tuple[str, str]] = set()
     for folder in arguments.folder:
         files = sorted((folder / "cells").glob("*.safetensors"))
-        if not files:
-            raise ValueError(f"{folder}: it holds no cells; give the results folder of a run")
         count = 0
         for file in tqdm(files, desc=str(folder), unit="cell"):
             count += _convert(folder, file, checked, not arguments.unchecked)

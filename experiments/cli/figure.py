@@ -16,6 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from experiments import figures
+
+    figures.check(arguments.name)
     from experiments.cli.arguments import DEFAULT_RUN
     from experiments.cli.opening import compute, open_executor, open_study
     from experiments.figures import files

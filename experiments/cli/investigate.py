@@ -18,6 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    from experiments.cli import refusals
+
+    refusals.check_heads(arguments.run, [arguments.head])
+
     from experiments.cli.opening import check_out, open_executor
     from experiments.investigate.investigation import Investigation
 

@@ -20,6 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    if arguments.top < 1:
+        raise ValueError(f"--top {arguments.top}: at least one path is printed")
+
     from experiments import runs
     from experiments.cli.opening import chosen_step, open_cells, pass_over_text
     from experiments.figures import files
@@ -28,8 +31,6 @@ def run(arguments: argparse.Namespace) -> None:
     from experiments.plots import path_map
 
     opened = runs.open_run(arguments.run)
-    if arguments.top < 1:
-        raise ValueError(f"--top {arguments.top}: at least one path is printed")
     step = chosen_step(opened, arguments)
     what = path_map.every_path(opened.model_config())
     asked = AblationPass(what, step, 0, arguments.method, arguments.layer_norm)

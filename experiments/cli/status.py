@@ -34,7 +34,8 @@ def run(arguments: argparse.Namespace) -> None:
                 print(f"  failed: {entry.name}: {entry.error}")
             elif arguments.jobs and entry.state == "missing":
                 print(f"  missing: {entry.name}")
-        print(f"  every job, its seconds and its memory: {job_log.write_manifest(folder)}")
+        if (manifest := folder / job_log.MANIFEST).is_file():  # written by sweeps; this verb writes nothing
+            print(f"  every job, its seconds and its memory, when a sweep last began or ended: {manifest}")
 
 
 def _line(sweep: "Sweep", entries: "dict[str, Entry]") -> str:
@@ -42,15 +43,11 @@ def _line(sweep: "Sweep", entries: "dict[str, Entry]") -> str:
     import time
 
     from experiments.jobs import job_log
+    from experiments.jobs.progress import clock
 
-    states = [entries[name].state for name in sweep.jobs]
+    states = [entries[name].state for name in sweep.jobs if name in entries]
     count = ", ".join(f"{states.count(state)} {state}" for state in ("done", "missing", "failed") if state in states)
     state = f"running (process {sweep.pid} on {sweep.host})" if sweep.running else "over" if sweep.over else "stopped"
-    left = job_log.seconds_left(sweep, entries, time.time() if sweep.running else sweep.last)
-    time_left = f", {_clock(left)} left" if left and "missing" in states else ""
+    left = job_log.seconds_left(sweep, time.time() if sweep.running else sweep.last)
+    time_left = f", about {clock(left)} left" if "missing" in states else ""
     return f"{sweep.description}, {state}: {count} of {len(states)} jobs{time_left}"
-
-
-def _clock(seconds: float) -> str:
-    hours, rest = divmod(round(seconds), 3600)
-    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60:02d}:{rest % 60:02d}"

@@ -22,21 +22,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from dataclasses import replace
 
+    from experiments.cli import refusals
+
+    refusals.check_preset(arguments.preset)
+    for n_layers in arguments.layers or ():
+        if n_layers < 1:
+            raise ValueError(f"--layers {n_layers}: a model has at least one layer")
+
     import torch
 
-    from experiments.cli.opening import check_out
     from experiments.runs import presets, train
 
     preset = presets.get(arguments.preset)
-    check_out(arguments.out)
     if arguments.corpus:
         preset = replace(preset, corpus=arguments.corpus)
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: PyTorch sees no GPU here; use --device cpu")
     for n_layers in arguments.layers or (2, 1):
-        if n_layers < 1:
-            raise ValueError(f"--layers {n_layers}: a model has at least one layer")
         folder = arguments.out / train.run_name(preset, arguments.seed, n_layers)
         recorded = train.recorded(folder)
         # the bits of a matrix product depend on the number of threads, so a run keeps the one it began with

@@ -23,8 +23,13 @@ MORE = (
 )
 
 
-def get(name: str) -> ModuleType:
-    """The figure of this name; raises ValueError for an unknown one."""
+def check(name: str) -> None:
+    """Raises ValueError for the name of no figure; loads none."""
     if name not in (*FIGURES, *MORE):
         raise ValueError(f"unknown figure {name!r}: choose one of {', '.join((*FIGURES, *MORE))}")
+
+
+def get(name: str) -> ModuleType:
+    """The figure of this name; raises ValueError for an unknown one."""
+    check(name)
     return import_module(f"experiments.figures.{name.replace('-', '_')}")

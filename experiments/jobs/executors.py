@@ -30,6 +30,8 @@ PATIENCE = "10s"  # for a Dask scheduler to answer
 class Here(Executor):
     """Runs jobs in this process, at once."""
 
+    workers = 1
+
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
         future: Future = Future()
         try:
@@ -37,6 +39,11 @@ class Here(Executor):
         except Exception as error:
             future.set_exception(error)
         return future
+
+
+def workers_of(executor: Executor) -> int:
+    """How many jobs an executor does side by side; 0 where it does not say, as a cluster whose workers come and go."""
+    return getattr(executor, "workers", 0) or getattr(executor, "_max_workers", 0)  # of the standard library's own
 
 
 @dataclass(eq=False)
@@ -58,7 +65,7 @@ class Pool(Executor):
         than one worker."""
         if workers < 1:
             raise ValueError(f"workers={workers}: at least one is needed")
-        self._workers, self._devices = min(workers, len(devices) or workers), devices
+        self.workers, self._devices = min(workers, len(devices) or workers), devices
         self._lock = threading.RLock()
         self._waiting: deque[_Call] = deque()
         self._flying: list[_Call] = []
@@ -100,7 +107,7 @@ class Pool(Executor):
 
     def _has_room(self, call: _Call) -> bool:
         alone = call.deaths == DEATHS - 1 or any(one.deaths == DEATHS - 1 for one in self._flying)
-        return len(self._flying) < (1 if alone else self._workers)
+        return len(self._flying) < (1 if alone else self.workers)
 
     def _living(self) -> ProcessPoolExecutor:
         if self._processes is None:
@@ -108,7 +115,7 @@ class Pool(Executor):
             devices = context.SimpleQueue()
             for name in self._devices:
                 devices.put(name)
-            self._processes = ProcessPoolExecutor(self._workers, context, _start_worker, (devices,))
+            self._processes = ProcessPoolExecutor(self.workers, context, _start_worker, (devices,))
         return self._processes
 
     def _landed(self, call: _Call, processes: ProcessPoolExecutor, inner: Future) -> None:

@@ -10,9 +10,10 @@ class Job(NamedTuple):
 
     function: Callable[..., None]
     arguments: tuple[Any, ...]
-    seconds: float  # rough cost, for the progress bar
+    seconds: float  # rough cost on one core, for the progress bar
     name: str  # for a person to read, one in its folder
     parts: tuple["Job", ...] = ()  # to be done instead where it runs out of memory
+    kind: str = ""  # jobs of one kind take longer or shorter than their `seconds` in the same way
 
     @property
     def folder(self) -> Path:

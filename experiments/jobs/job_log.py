@@ -17,6 +17,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Literal
 
+from experiments.jobs import estimate
+from experiments.jobs.estimate import Timed
 from experiments.jobs.job import Job
 from experiments.storage.files import as_json, write_bytes
 
@@ -28,9 +30,13 @@ _PARTS: dict[str, dict[str, type | UnionType]] = {
     "sweep": {"description": str, "host": str, "pid": int, "jobs": list},
     "done": {"job": str},
     "failed": {"job": str},
+    "split": {"job": str, "parts": list},
     "end": {},
 }
-_MORE: dict[str, type | UnionType] = {"took": NUMBER | None, "peak_mb": NUMBER | None, "error": str}
+_MORE: dict[str, type | UnionType] = {
+    **{"took": NUMBER | None, "peak_mb": NUMBER | None, "error": str},
+    **{"workers": int, "folders": list},
+}
 
 
 @dataclass
@@ -38,7 +44,8 @@ class Entry:
     """A job, and what became of it when it was last tried."""
 
     name: str
-    expected: float  # seconds
+    expected: float  # seconds, as its kind declares them
+    kind: str = ""
     state: State = "missing"
     took: float | None = None  # seconds
     peak_mb: float | None = None
@@ -53,6 +60,9 @@ class Sweep:
     began: float  # seconds since the epoch
     host: str
     pid: int
+    id: str = ""
+    workers: int = 0  # 0 where it is not known
+    folders: list[str] = field(default_factory=list)  # all that it writes into; each has a log of its own jobs
     jobs: list[str] = field(default_factory=list)
     last: float = 0.0
     over: bool = False
@@ -66,15 +76,16 @@ class Sweep:
 class Log:
     """The log of one sweep, in the folders of its jobs."""
 
-    def __init__(self, tasks: Sequence[Job], description: str) -> None:
+    def __init__(self, tasks: Sequence[Job], description: str, workers: int = 0) -> None:
         self._id = uuid.uuid4().hex[:12]
         by_folder: dict[Path, list[Job]] = {}
         for task in tasks:
             by_folder.setdefault(task.folder, []).append(task)
         self._folders = list(by_folder)
         for folder, jobs in by_folder.items():
-            told = {"description": description, "host": socket.gethostname(), "pid": os.getpid()}
-            self._tell(folder, "sweep", **told, jobs=[[job.name, round(job.seconds, 1)] for job in jobs])
+            told = {"description": description, "host": socket.gethostname(), "pid": os.getpid(), "workers": workers}
+            every = [str(other.absolute()) for other in by_folder]
+            self._tell(folder, "sweep", **told, folders=every, jobs=[_declared(job) for job in jobs])
 
     def done(self, task: Job, took: float, peak_mb: float) -> None:
         """Seconds and the most memory of its process."""
@@ -84,6 +95,10 @@ class Log:
         """The error in a line, and the traceback of a bug."""
         more = {"traceback": traceback} if traceback else {}
         self._tell(task.folder, "failed", job=task.name, error=error, **more)
+
+    def split(self, task: Job) -> None:
+        """Its parts are done in its place."""
+        self._tell(task.folder, "split", job=task.name, parts=[_declared(part) for part in task.parts])
 
     def end(self) -> None:
         for folder in self._folders:
@@ -100,10 +115,14 @@ class Log:
             file.write(line.encode() + b"\n")
 
 
+def _declared(job: Job) -> list:
+    return [job.name, round(job.seconds, 3), job.kind]
+
+
 @contextmanager
-def writing(tasks: Sequence[Job], description: str) -> Iterator[Log]:
-    """The log of a sweep that begins, and ends with the block."""
-    log = Log(tasks, description)
+def writing(tasks: Sequence[Job], description: str, workers: int = 0) -> Iterator[Log]:
+    """The log of a sweep that begins, and ends with the block. workers: 0 where it is not known."""
+    log = Log(tasks, description, workers)
     log.write_manifests()
     try:
         yield log
@@ -118,21 +137,37 @@ def read(folder: Path) -> tuple[dict[str, Entry], list[Sweep]]:
     sweeps: dict[str, Sweep] = {}
     for event in _events(folder / NAME):
         if event["event"] == "sweep":
-            sweep = Sweep(event["description"], event["time"], event["host"], event["pid"])
+            sweep = _begun(event, str(folder.absolute()))
             sweeps[event["sweep"]] = sweep
-            for name, expected in event["jobs"]:
-                entries[name] = Entry(name, expected)
-                sweep.jobs.append(name)
+            _declare(event["jobs"], entries, sweep)
         elif event["sweep"] not in sweeps:
             continue
         elif event["event"] == "end":
             sweeps[event["sweep"]].over = True
+        elif event["event"] == "split":
+            entries.pop(event["job"], None)
+            sweep = sweeps[event["sweep"]]
+            sweep.jobs = [name for name in sweep.jobs if name != event["job"]]
+            _declare(event["parts"], entries, sweep)
         else:
-            expected = entries[event["job"]].expected if event["job"] in entries else 0.0
-            told = (event["event"], event.get("took"), event.get("peak_mb"), event.get("error", ""))
-            entries[event["job"]] = Entry(event["job"], expected, *told)
+            entry = entries.get(event["job"], Entry(event["job"], 0.0))
+            became = (event["event"], event.get("took"), event.get("peak_mb"), event.get("error", ""))
+            entries[event["job"]] = Entry(entry.name, entry.expected, entry.kind, *became)
         sweeps[event["sweep"]].last = event["time"]
     return entries, list(sweeps.values())
+
+
+def _begun(event: dict, own: str) -> Sweep:
+    """The sweep of an event, in the folder `own`; older logs say neither workers nor folders, and folders are moved."""
+    folders = event.get("folders", [])
+    told = (event["description"], event["time"], event["host"], event["pid"], event["sweep"])
+    return Sweep(*told, event.get("workers", 0), folders if own in folders else [own])
+
+
+def _declare(jobs: Sequence[Sequence], entries: dict[str, Entry], sweep: Sweep) -> None:
+    for name, expected, *kind in jobs:  # older logs do not name kinds
+        entries[name] = Entry(name, float(expected), *kind)
+        sweep.jobs.append(name)
 
 
 def latest(sweeps: Sequence[Sweep]) -> list[Sweep]:
@@ -140,12 +175,19 @@ def latest(sweeps: Sequence[Sweep]) -> list[Sweep]:
     return [sweep for sweep in sweeps if sweep.running] or list(sweeps[-1:])
 
 
-def seconds_left(sweep: Sweep, entries: dict[str, Entry], now: float) -> float | None:
-    """Seconds that the sweep still needs at the pace so far; None before the first job is done."""
-    of_it = [entries[name] for name in sweep.jobs]
-    done = sum(entry.expected for entry in of_it if entry.state != "missing")
-    left = sum(entry.expected for entry in of_it if entry.state == "missing")
-    return (now - sweep.began) * left / done if done else None
+def seconds_left(sweep: Sweep, now: float) -> float:
+    """Seconds that the sweep still needs in all its folders, at this moment of the clock: as its own bar says."""
+    timed, last = [], sweep.began
+    for folder in sweep.folders:
+        entries, sweeps = read(Path(folder))
+        for part in [other for other in sweeps if other.id == sweep.id]:
+            timed += [_timed(entries[name]) for name in part.jobs if name in entries]
+            last = max(last, part.last)
+    return estimate.seconds_left(timed, elapsed=now - sweep.began, since=max(0.0, now - last), workers=sweep.workers)
+
+
+def _timed(entry: Entry) -> Timed:
+    return Timed(entry.kind, entry.expected, entry.state != "missing", entry.took)
 
 
 def write_manifest(folder: Path) -> Path:
@@ -178,10 +220,17 @@ def _is_whole(event: object) -> bool:
         return False
     parts = {"sweep": str, "time": NUMBER, **_PARTS[event["event"]]}
     parts |= {name: kind for name, kind in _MORE.items() if name in event}
-    return all(name in event and isinstance(event[name], kind) for name, kind in parts.items()) and all(
-        isinstance(job, list) and len(job) == 2 and isinstance(job[0], str) and isinstance(job[1], NUMBER)
-        for job in event.get("jobs", ())
-    )
+    if not all(name in event and isinstance(event[name], kind) for name, kind in parts.items()):
+        return False
+    return all(map(_is_declaration, [*event.get("jobs", ()), *event.get("parts", ())]))
+
+
+def _is_declaration(job: object) -> bool:
+    """Whether this is what `_declared` gives; older logs do not name the kind."""
+    if not isinstance(job, list) or len(job) not in (2, 3):
+        return False
+    types = (str, NUMBER, str)[: len(job)]
+    return all(isinstance(part, kind) for part, kind in zip(job, types, strict=True))
 
 
 def _exists(pid: int) -> bool:

@@ -7,8 +7,6 @@ import sys
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
-from llc.minibatch import short_of_memory
-
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _UNIT = 1e6 if sys.platform == "darwin" else 1e3  # of ru_maxrss, in MB
 
@@ -29,6 +27,8 @@ def forget_peak() -> None:
 
 def ran_out(error: BaseException) -> bool:
     """Whether an error says that memory ran out; a worker that died is taken for one that was killed for it."""
+    from llc.minibatch import short_of_memory  # here, since PyTorch comes with it: the command line asks without it
+
     died = isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker"  # Dask's, which may not be there
     return died or isinstance(error, MemoryError) or short_of_memory(error)
 

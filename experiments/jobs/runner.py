@@ -9,16 +9,14 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
-from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any
 
 import torch
-from tqdm.auto import tqdm
 
-from experiments.jobs import job_log, memory
+from experiments.jobs import job_log, memory, progress
 from experiments.jobs.bugs import as_told, is_about_input, is_bug
-from experiments.jobs.executors import Here
+from experiments.jobs.executors import Here, workers_of
 from experiments.jobs.job import Job, JobsFailed
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # what would lose the work of every other job too
@@ -31,8 +29,9 @@ def run(jobs: Sequence[Job], executor: Executor, description: str) -> None:
     At the end, JobsFailed names the failed ones, which the same call tries again; the ValueError itself is raised
     where one and the same was the answer to every job.
     """
-    with _progress(jobs, description) as advance, job_log.writing(jobs, description) as log:
-        failed = list(_failures(jobs, executor, log, advance))
+    workers = workers_of(executor)
+    with progress.stage(jobs, description, workers) as stage, job_log.writing(jobs, description, workers) as log:
+        failed = list(_failures(jobs, executor, log, stage))
     if not failed:
         return
     first, error = failed[0]
@@ -51,7 +50,7 @@ def run_here(jobs: Sequence[Job], description: str) -> None:
 
 
 def _failures(
-    jobs: Sequence[Job], executor: Executor, log: job_log.Log, advance: Callable[[Job], None]
+    jobs: Sequence[Job], executor: Executor, log: job_log.Log, stage: progress.Stage
 ) -> Iterator[tuple[Job, BaseException]]:
     """Runs all jobs, and yields those that fail, with the error."""
     ended: SimpleQueue[Future] = SimpleQueue()
@@ -66,18 +65,23 @@ def _failures(
         future = ended.get()
         job = running.pop(future)
         try:
-            log.done(job, *future.result())
+            took, peak_mb = future.result()
         except (Exception, CancelledError) as error:
             if job.parts and memory.ran_out(error):
                 waiting.extend(job.parts)
+                log.split(job)
+                stage.split(job)
                 continue
             log.failed(job, _line(error), "".join(traceback.format_exception(error)) if is_bug(error) else "")
             if isinstance(error, CancelledError):
                 raise BrokenExecutor("the scheduler is gone: what is finished is kept, run the same again") from None
             if isinstance(error, OSError) and error.errno in DISK:
                 raise
+            stage.over(job)
             yield job, error
-        advance(job)
+        else:
+            log.done(job, took, peak_mb)
+            stage.over(job, took)
 
 
 def work(function: Callable[..., None], arguments: tuple[Any, ...]) -> tuple[float, float]:
@@ -101,19 +105,3 @@ def work(function: Callable[..., None], arguments: tuple[Any, ...]) -> tuple[flo
 def _line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return text if isinstance(error, ValueError | OSError) and text else f"{type(error).__name__}: {text}"
-
-
-@contextmanager
-def _progress(jobs: Sequence[Job], description: str) -> Iterator[Callable[[Job], None]]:
-    """A bar in seconds of work; what it yields is called with every job that is done."""
-    layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} so far, {remaining} left{postfix}"
-    total, done = sum(job.seconds for job in jobs), 0
-    with tqdm(total=total, desc=description, bar_format=layout, smoothing=0, disable=not jobs) as bar:
-
-        def advance(job: Job) -> None:
-            nonlocal done
-            done += 1
-            bar.set_postfix_str(f"{done} of {len(jobs)} jobs", refresh=False)
-            bar.update(min(job.seconds, total - bar.n))  # sums of floats may pass the total
-
-        yield advance

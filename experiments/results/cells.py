@@ -161,7 +161,8 @@ class Cells:
             else ()
         )
         name, seconds = kind.describe(self.inputs, step, parameters), kind.cost(self.inputs, parameters)
-        return Job(work, (self.folder, self.run.folder, self.plan, kind, step, dict(parameters)), seconds, name, parts)
+        arguments = (self.folder, self.run.folder, self.plan, kind, step, dict(parameters))
+        return Job(work, arguments, seconds, name, parts, kind.name)
 
 
 def work(results: Path, run_folder: Path, plan: Plan, kind: Kind, step: int | None, parameters: Parameters) -> None:

@@ -5,7 +5,6 @@
 The bundled runs (`zoo/`) have the same layout; their files are float16 and are loaded as float32.
 """
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,11 +22,10 @@ from experiments import corpora
 from experiments.corpora.cache import digest
 from experiments.corpora.documents import first_line
 from experiments.corpora.tokenizer import misfit
-from experiments.runs import config_fields, state_dicts
+from experiments.runs import config_fields, places, state_dicts
+from experiments.runs.places import ZOO as ZOO
 from experiments.storage import files, tensorfile
 from experiments.storage.files import write_bytes
-
-ZOO = Path(__file__).parents[1] / "zoo"
 
 
 @dataclass(frozen=True)
@@ -45,8 +43,7 @@ class Run:
     @cached_property
     def steps(self) -> list[int]:
         """The steps that have a checkpoint, in order."""
-        matches = (re.fullmatch(r"step_(\d{7,})\.safetensors", file.name) for file in self.folder.iterdir())
-        return sorted(int(match[1]) for match in matches if match)
+        return places.steps_in(self.folder)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -98,10 +95,7 @@ class Run:
 
     def check_step(self, step: int) -> None:
         """Raises ValueError when there is no checkpoint at this step."""
-        if step not in self.steps:
-            raise ValueError(
-                f"run {self.name} has no checkpoint at step {step}: choose one of {', '.join(map(str, self.steps))}"
-            )
+        places.check_step(self.name, self.steps, step)
 
     def arrays(self, step: int) -> dict[str, np.ndarray]:
         """The checkpoint's parameters in float32; raises ValueError for a missing, damaged or ill-shaped one."""
@@ -150,15 +144,7 @@ class Run:
 
 def open_run(reference: str | Path) -> Run:
     """A run by its folder, its name in runs/, or its name in the bundled zoo; raises ValueError when there is none."""
-    for folder in (Path(reference), Path("runs") / reference, ZOO / reference):
-        if (folder / "config.json").is_file():
-            break
-    else:
-        bundled = ", ".join(sorted(f.parent.name for f in ZOO.glob("*/config.json")))
-        raise ValueError(
-            f"no run {str(reference)!r}: "
-            f"give a folder with a config.json, a name in runs/, or a bundled one ({bundled})"
-        )
+    folder = places.folder_of(reference)
     try:
         config = files.read_json(folder / "config.json")
         config_fields.check(config)

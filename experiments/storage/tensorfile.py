@@ -37,10 +37,10 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
             header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise DamagedFile(f"{path.name} is not a whole safetensors file ({error}): delete it or restore it") from None
+        raise DamagedFile(f"{path} is not a whole safetensors file ({error}): delete it or restore it") from None
     text = header.get("metadata") if isinstance(header, dict) else None
     if not isinstance(text, str) or header.get("sha256") != _checksum(arrays, text):
-        raise DamagedFile(f"{path.name} does not match its checksum: delete it or restore it")
+        raise DamagedFile(f"{path} does not match its checksum: delete it or restore it")
     return arrays, json.loads(text)
 
 

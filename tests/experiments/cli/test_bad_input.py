@@ -333,6 +333,26 @@ def test_other_verbs_on_a_damaged_checkpoint(verb: str, broken: Path, capsys) ->
     assert not Path("results").exists()
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["figure", "compositions"],
+        *(
+            pytest.param(arguments, marks=pytest.mark.slow)
+            for arguments in (["reproduce"], ["sweep"], ["claims"], ["investigate", "L1H0", "--tokens", "2000"])
+        ),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_one_damaged_checkpoint_among_many(arguments: list[str], broken: Path, capsys) -> None:
+    path = runs.checkpoint_path(broken, 0)
+    path.write_bytes(path.read_bytes()[:-100])
+    before = state(broken)
+    refused(capsys, f"{path} is not a whole", *arguments, "--run", str(broken), "--out", "results", "--workers", "1")
+    assert state(broken) == before
+    assert list(Path("results/cells").glob("*.safetensors")), "the others are measured"
+
+
 def test_a_tokenizer_with_another_vocabulary(broken: Path, corpus_file: Path, capsys) -> None:
     (broken / "tokenizer.json").write_text(train_tokenizer(f"text:{corpus_file}", 300).to_str())
     refused(capsys, "the tokenizer has 300 tokens", *ABLATE, "--run", str(broken), "--out", "results")

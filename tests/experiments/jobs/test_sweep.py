@@ -164,15 +164,15 @@ def test_a_full_disk_stops_the_sweep_at_once(tmp_path: Path) -> None:
 
 def test_status_tells_what_another_process_does(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     work = jobs(tmp_path, 4)
-    log = job_log.Log(work, "sampling")
-    log.done(work[3], 2.0, 100.0)
+    log = job_log.Log(work, "sampling", workers=1)
+    log.done(work[3], 400.0, 100.0)
     log.failed(work[2], "ValueError: what went wrong")
     with (tmp_path / job_log.NAME).open("a") as file:
         file.write('{"event": "done", "swe')  # a process that was killed in the middle of a line
     assert main(["status", str(tmp_path), "--jobs"]) == 0
     said = capsys.readouterr().out
     assert f"sampling, running (process {os.getpid()} on " in said
-    assert "1 done, 2 missing, 1 failed of 4 jobs, 00:00 left" in said
+    assert "1 done, 2 missing, 1 failed of 4 jobs, about 05:00 left" in said
     assert "failed: a2: ValueError: what went wrong" in said and "missing: a0" in said
     assert main(["status", str(tmp_path / "nowhere")]) == 2
 
@@ -206,12 +206,12 @@ def test_damaged_lines_of_the_log_are_left_out(tmp_path: Path, capsys: pytest.Ca
 
 def test_time_left_is_at_the_pace_so_far(tmp_path: Path) -> None:
     work = jobs(tmp_path, 4)  # of 1, 2, 3 and 4 seconds
-    log = job_log.Log(work, "sampling")
-    entries, (one,) = job_log.read(tmp_path)
-    assert job_log.seconds_left(one, entries, one.began + 10) is None
+    log = job_log.Log(work, "sampling", workers=1)
+    (one,) = job_log.read(tmp_path)[1]
+    assert job_log.seconds_left(one, one.began) == pytest.approx(10)
     log.done(work[3], 8.0, 1.0)
-    entries, (one,) = job_log.read(tmp_path)
-    assert job_log.seconds_left(one, entries, one.began + 8) == pytest.approx(12)
+    (one,) = job_log.read(tmp_path)[1]
+    assert job_log.seconds_left(one, one.last) == pytest.approx(12)
 
 
 def test_a_stopped_sweep_is_told_from_a_running_one(tmp_path: Path) -> None:

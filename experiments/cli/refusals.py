@@ -1,0 +1,78 @@
+"""What can be refused before anything heavy is loaded: from the flags, names, and the run's folder and config.json.
+
+Each check says what the module would say that is loaded later, and raises ValueError. What only the models or the text
+can tell is refused there.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from ablations.names import check_head, parse_head
+from experiments.cli.names import PRESETS, TASKS
+from experiments.cli.opening import check_out
+from experiments.runs import places
+
+
+def check_flags(arguments: argparse.Namespace) -> None:
+    """The flags that several verbs have, where this verb has them: --out, --workers, --seed, --run, --step."""
+    check_out(getattr(arguments, "out", None))
+    if not getattr(arguments, "scheduler", None) and (workers := getattr(arguments, "workers", 1)) < 1:
+        raise ValueError(f"workers={workers}: at least one is needed")
+    if (seed := getattr(arguments, "seed", 0)) < 0:
+        raise ValueError(f"seed={seed}: it must not be negative")
+    named = getattr(arguments, "run", None) or []
+    folders = [places.folder_of(run) for run in ([named] if isinstance(named, str) else named)]
+    check_once([Path(run).name for run in named] if not isinstance(named, str) else [])
+    if (step := getattr(arguments, "step", None)) is not None:
+        for folder in folders:
+            places.check_step(folder.name, places.steps_in(folder), step)
+
+
+def check_once(names: Sequence[str]) -> None:
+    """Runs that are looked at together."""
+    if twice := next((name for number, name in enumerate(names) if name in names[:number]), ""):
+        raise ValueError(f"--run {twice} twice: a run counts once, name others or leave it out")
+
+
+def check_task(name: str) -> None:
+    """The name of a task."""
+    if name not in TASKS:
+        raise ValueError(f"unknown task {name!r}: choose one of {', '.join(TASKS)}")
+
+
+def check_preset(name: str) -> None:
+    """The name of a preset."""
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
+
+
+def check_heads(run: str, heads: Sequence[str]) -> None:
+    """Heads by name, against the run's config.json."""
+    shape = places.shape_of(places.folder_of(run))
+    for text in heads:
+        head = parse_head(text)
+        if shape is not None:
+            check_head(head, shape)
+
+
+def check_changes(run: str, changes: Sequence[str]) -> None:
+    """Heads, sets of heads and the heads at the ends of paths; what else a path may be is told when it is parsed."""
+    parts = [part.strip() for text in changes for part in text.split("+")]
+    check_heads(run, [part for part in parts if "->" not in part])
+    ends = [end for part in parts if "->" in part for end in _ends(part)]
+    check_heads(run, [end for end in ends if _is_head(end)])
+
+
+def _ends(path: str) -> tuple[str, str]:
+    """Source and target, without the input that the target reads it by."""
+    source, _, target = path.partition("->")
+    return source.strip(), target.strip().rsplit(".", 1)[0]
+
+
+def _is_head(text: str) -> bool:
+    try:
+        parse_head(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,49 @@
+"""Where runs are, and what can be read of one without PyTorch, so that a wrong name is refused at once."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+ZOO = Path(__file__).parents[1] / "zoo"
+
+
+class Shape(NamedTuple):
+    """How many heads a run's models have."""
+
+    n_layers: int
+    n_heads: int  # in a layer
+
+
+def folder_of(reference: str | Path) -> Path:
+    """A run's folder by itself, by its name in runs/ or in the bundled zoo; raises ValueError when there is none."""
+    for folder in (Path(reference), Path("runs") / reference, ZOO / reference):
+        if (folder / "config.json").is_file():
+            return folder
+    bundled = ", ".join(sorted(f.parent.name for f in ZOO.glob("*/config.json")))
+    raise ValueError(
+        f"no run {str(reference)!r}: give a folder with a config.json, a name in runs/, or a bundled one ({bundled})"
+    )
+
+
+def steps_in(folder: Path) -> list[int]:
+    """The steps that have a checkpoint in a run's folder, in order."""
+    matches = (re.fullmatch(r"step_(\d{7,})\.safetensors", file.name) for file in folder.iterdir())
+    return sorted(int(match[1]) for match in matches if match)
+
+
+def check_step(name: str, steps: Sequence[int], step: int) -> None:
+    """Raises ValueError when a run of this name has no checkpoint at this step."""
+    if step not in steps:
+        raise ValueError(f"run {name} has no checkpoint at step {step}: choose one of {', '.join(map(str, steps))}")
+
+
+def shape_of(folder: Path) -> Shape | None:
+    """What the configuration says of the model's heads; None where it does not: `open_run` says why."""
+    try:
+        model = json.loads((folder / "config.json").read_text())["model"]
+        shape = Shape(model["n_layers"], model["n_heads"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return shape if all(isinstance(count, int) and count > 0 for count in shape) else None
