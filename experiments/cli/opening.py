@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from experiments.cli.arguments import BUNDLED
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from concurrent.futures import Executor
     from contextlib import AbstractContextManager
 
@@ -54,6 +54,13 @@ def check_out(folder: Path | None) -> None:
         raise ValueError(f"--out {folder}: {file} is a file; give a folder")
 
 
+def check_once(runs: "Sequence[str]") -> None:
+    """Raises ValueError where one of the runs that are looked at together is named twice."""
+    names = [Path(run).name for run in runs]
+    if twice := next((name for number, name in enumerate(names) if name in names[:number]), ""):
+        raise ValueError(f"--run {twice} twice: a run counts once, name others or leave it out")
+
+
 def chosen_step(run: "Run", arguments: argparse.Namespace) -> int:
     """The checkpoint that --step names, by default the last; raises ValueError for a missing or damaged one."""
     from experiments.runs.models import model_at
@@ -70,9 +77,7 @@ def open_study(arguments: argparse.Namespace) -> "Study":
     from experiments.claims.study import Study
 
     named = arguments.run or BUNDLED
-    names = [Path(run).name for run in named]
-    if twice := next((name for number, name in enumerate(names) if name in names[:number]), ""):
-        raise ValueError(f"--run {twice} twice: a run counts once, name others or leave it out")
+    check_once(named)
     out = [arguments.out / Path(run).name if arguments.out and len(named) > 1 else arguments.out for run in named]
     places = zip(named, out, strict=True)
     opened = [open_cells(argparse.Namespace(**vars(arguments) | {"run": run, "out": place})) for run, place in places]

@@ -6,11 +6,10 @@ can tell is refused there.
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from ablations.names import check_head, parse_head
 from experiments.cli.names import PRESETS, TASKS
-from experiments.cli.opening import check_out
+from experiments.cli.opening import check_once, check_out
 from experiments.runs import places
 
 
@@ -22,17 +21,12 @@ def check_flags(arguments: argparse.Namespace) -> None:
     if (seed := getattr(arguments, "seed", 0)) < 0:
         raise ValueError(f"seed={seed}: it must not be negative")
     named = getattr(arguments, "run", None) or []
-    folders = [places.folder_of(run) for run in ([named] if isinstance(named, str) else named)]
-    check_once([Path(run).name for run in named] if not isinstance(named, str) else [])
+    named = [named] if isinstance(named, str) else named
+    folders = [places.folder_of(run) for run in named]
+    check_once(named)
     if (step := getattr(arguments, "step", None)) is not None:
         for folder in folders:
             places.check_step(folder.name, places.steps_in(folder), step)
-
-
-def check_once(names: Sequence[str]) -> None:
-    """Runs that are looked at together."""
-    if twice := next((name for number, name in enumerate(names) if name in names[:number]), ""):
-        raise ValueError(f"--run {twice} twice: a run counts once, name others or leave it out")
 
 
 def check_task(name: str) -> None:
