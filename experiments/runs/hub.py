@@ -157,7 +157,8 @@ def _numbered(name: str, files: Iterable[str]) -> dict[int, str]:
     Raises ValueError where there are none, two of one step, or names that leave open which number the step is.
     """
     places = {
-        prefix: [f for f in files if re.fullmatch(prefix + r"[^/]*\d\.(pth|pt|safetensors)", f)] for prefix in PLACES
+        prefix: [f for f in files if re.fullmatch(prefix + r"[^/]*\d[kKmMbB]?\.(pth|pt|safetensors)", f)]
+        for prefix in PLACES
     }
     chosen = next((names for names in places.values() if names), [])
     if not chosen:
