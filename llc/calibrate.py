@@ -16,6 +16,7 @@ import numpy as np
 import xarray as xr
 
 from llc.diagnose import PLATEAU, health
+from llc.intervals import with_half_widths
 from llc.settings import Settings
 
 DIMS = ("lr", "localization", "nbeta")
@@ -85,10 +86,12 @@ def sweep(sample: Callable[[Settings], xr.Dataset], settings: list[Settings]) ->
 def table(settings: list[Settings], records: list[xr.Dataset]) -> xr.Dataset:
     """Tabulates the health records of a grid's settings: their scalars [lr, localization, nbeta], and
 
+    half_width         half the width of the 95% interval of value
     control            nbeta times the loss rise at nbeta 0
     slope, slope_se    d log lambda / d log nbeta from the next smaller nbeta; NaN at the smallest
     """
     places = [{dim: [getattr(setting, dim)] for dim in DIMS} for setting in settings]
+    records = [with_half_widths(record) for record in records]
     scalars = [record[[name for name, values in record.data_vars.items() if values.ndim == 0]] for record in records]
     parts = [record.drop_attrs().expand_dims(place) for record, place in zip(scalars, places, strict=True)]
     joined = xr.combine_by_coords(parts, combine_attrs="drop")

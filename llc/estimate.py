@@ -1,9 +1,10 @@
-"""The learning coefficient of a trace, with its Monte Carlo standard error.
+"""The learning coefficient of a trace, with its Monte Carlo standard error and its 95% interval.
 
     lambda = nbeta * mean over draws and chains of [L_batch(w_t) - L_batch(w*)]
 
 Chains share minibatches, so their errors are correlated: the standard error is that of the mean of the chain-averaged
-series, never sd / sqrt(number of draws) and never sd / sqrt(total ESS).
+series, never sd / sqrt(number of draws) and never sd / sqrt(total ESS). The standard error is itself uncertain where
+the effective draws are few; the interval (intervals.py) knows how few they are, value +- 1.96 se does not.
 """
 
 import numpy as np
@@ -11,6 +12,7 @@ import xarray as xr
 from arviz_stats.base import array_stats
 from jaxtyping import Float
 
+from llc import intervals
 from llc.settings import Settings, from_json
 
 VERSION = 2  # raised by hand when the numbers change
@@ -35,6 +37,9 @@ def learning_coefficient(trace: xr.Dataset, *, drop_bad_chains: bool = False) ->
         ess, rhat                effective draws of all chains together; split R-hat, NaN for one chain
         bad_chains               how many chains diverged
 
+        interval, rise_interval, unpaired_interval [bound], chain_interval [chain, bound]
+                                 their 95% intervals (bound: "low", "high"), which `intervals` computes
+
     Example:
 
         >>> import torch
@@ -47,6 +52,8 @@ def learning_coefficient(trace: xr.Dataset, *, drop_bad_chains: bool = False) ->
         >>> estimate = learning_coefficient(trace)
         >>> estimate.chain_value.sizes, estimate.bad_chains.item()
         (Frozen({'chain': 2}), 0)
+        >>> bool(estimate.interval[0] < estimate.value < estimate.interval[1])
+        True
         >>> bool(estimate.unpaired_se > estimate.se)  # pairing removes the noise of the minibatches
         True
     """
@@ -67,7 +74,15 @@ def learning_coefficient(trace: xr.Dataset, *, drop_bad_chains: bool = False) ->
     }
     for name in ("value", "se"):
         data[f"chain_{name}"] = ("chain", np.array([estimate[name] for estimate in by_chain]))
-    return xr.Dataset(data, attrs=trace.attrs | {"version": VERSION})
+    data |= _intervals(estimates, by_chain, settings)
+    return xr.Dataset(data, {"bound": list(intervals.BOUNDS)}, trace.attrs | {"version": VERSION})
+
+
+def half_width(series: Float[np.ndarray, "chain draw"], settings: Settings) -> float:
+    """Half the width of the 95% interval of the mean of kept draws, such as the differences of two heads' rises."""
+    errors = np.array([mean_error(chain[None]) for chain in series])
+    degrees = intervals.degrees(_effective(series), len(series), settings)
+    return float(intervals.half_width(intervals.combined(mean_error(series), errors), degrees))
 
 
 def rises(trace: xr.Dataset) -> Float[np.ndarray, "chain draw"]:
@@ -95,12 +110,35 @@ def _reduce(series: Float[np.ndarray, "chain draw"], settings: Settings) -> dict
         "se": settings.nbeta * error,
         "rise": rise,
         "rise_se": error,
-        "ess": number(array_stats.ess(kept, method="mean", chain_axis=0, draw_axis=1)),
+        "ess": _effective(kept),
         "rhat": number(array_stats.rhat(kept, method="split", chain_axis=0, draw_axis=1)) if several else float("nan"),
         "value_all_draws": settings.nbeta * float(series.mean()),
         "unpaired": float("nan"),
         "unpaired_se": float("nan"),
     }
+
+
+def _intervals(estimates: dict[str, float], by_chain: list[dict[str, float]], settings: Settings) -> dict[str, tuple]:
+    """The intervals of an estimate and of its chains."""
+    values, errors = (np.array([own[name] for own in by_chain]) for name in ("value", "rise_se"))
+    chains = max(1, int(np.isfinite(errors).sum()))
+    degrees = intervals.degrees(estimates["ess"], chains, settings)
+    # in nats, so that nbeta 0 has an interval too
+    half = intervals.half_width(intervals.combined(estimates["rise_se"], errors), degrees)
+    alone = settings.nbeta * intervals.half_width(errors, degrees)
+    # the other minibatches' mean loss rests on the draws of the burn-in
+    apart = intervals.half_width(estimates["unpaired_se"], min(degrees, max(1.0, settings.num_burnin - 1.0)))
+    return {
+        "interval": ("bound", intervals.ends(estimates["value"], settings.nbeta * half)),
+        "rise_interval": ("bound", intervals.ends(estimates["rise"], half)),
+        "unpaired_interval": ("bound", intervals.ends(estimates["unpaired"], apart)),
+        "chain_interval": (("chain", "bound"), intervals.ends(values, alone)),
+    }
+
+
+def _effective(series: Float[np.ndarray, "chain draw"]) -> float:
+    """Effective draws of all chains together."""
+    return number(array_stats.ess(series, method="mean", chain_axis=0, draw_axis=1))
 
 
 def _nothing() -> dict[str, float]:

@@ -16,6 +16,8 @@ from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
+from experiments.statistics.intervals import TWO_SIDED
+from llc.intervals import half_widths, noise_half_widths
 
 TITLE = "Other measures"
 CAPTION = (
@@ -44,12 +46,17 @@ def prepare(cells: Cells, executor: Executor) -> None:
 
 
 def compute(cells: Cells) -> xr.Dataset:
-    """Each measure and its `_se` [step, restriction]; the norm has no error."""
+    """Each measure and half its 95% interval (`_half`) [step, restriction]; the norm has none."""
     rllc, curvature = in_way(cells, MAIN).table(RLLC), Study((cells,)).curvature(cells)
     effects = cells.table(ABLATIONS).sel({"method": "mean", "step": rllc.step})
-    data = {"rllc": rllc.value, "rllc_se": rllc.se, "noise": rllc.noise_value, "noise_se": rllc.noise_se}
-    data |= {name: curvature[name] for name in ("hessian", "hessian_se", "fisher", "fisher_se", "weight_norm")}
-    data |= {"ablation": effects.effect, "ablation_se": effects.effect_se}
+    data = {"rllc": rllc.value, "rllc_half": half_widths(rllc)}
+    data |= {"noise": rllc.noise_value, "noise_half": noise_half_widths(rllc), "weight_norm": curvature.weight_norm}
+    for name, measured, error in (
+        ("hessian", curvature.hessian, curvature.hessian_se),
+        ("fisher", curvature.fisher, curvature.fisher_se),
+        ("ablation", effects.effect, effects.effect_se),
+    ):
+        data |= {name: measured, f"{name}_half": TWO_SIDED * error}
     plain = {
         name: (("step", "restriction"), values.transpose("step", "restriction").values) for name, values in data.items()
     }
@@ -65,8 +72,8 @@ def draw(data: xr.Dataset) -> Figure:
     for row, layer in zip(figure.subplots(len(layers), len(MEASURES), squeeze=False), layers, strict=True):
         part = data.isel(restriction=(data.layer == layer).values.nonzero()[0])
         for axis, (name, label) in zip(row, MEASURES.items(), strict=True):
-            error = part[f"{name}_se"] if f"{name}_se" in part else xr.zeros_like(part[name])
-            style.head_curves(axis, part[name], error, data.tokens.values, data.attrs)
+            half = part[f"{name}_half"] if f"{name}_half" in part else xr.zeros_like(part[name])
+            style.head_bars(axis, part[name], half, data.tokens.values, data.attrs)
             style.token_axis(axis, data.tokens.values)
             axis.set_title(label, fontsize=style.FONT)
             axis.get_legend().remove()

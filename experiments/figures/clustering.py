@@ -19,7 +19,7 @@ from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import Run, tokens_seen
-from experiments.statistics.intervals import TWO_SIDED
+from llc.intervals import with_half_widths
 
 TITLE = "Clusters of learning coefficients and types of heads"
 CAPTION = (
@@ -47,8 +47,8 @@ def prepare(cells: Cells, executor: Executor) -> None:
 
 
 def compute(cells: Cells) -> xr.Dataset:
-    """value, se [step, restriction] and type, cluster [restriction] of the active heads; index, p [method, scaling],
-    NaN where no layer has two types with two heads.
+    """value, se, half_width [step, restriction] and type, cluster [restriction] of the active heads; index, p [method,
+    scaling], NaN where no layer has two types with two heads.
     """
     study = Study((cells,))
     return of_groups(differentiation.groups(study, cells), study.rllc(cells), cells.run)
@@ -62,7 +62,7 @@ def of_groups(groups: list[Group], rllc: xr.Dataset, run: Run) -> xr.Dataset:
             f"all heads of {run.name} are inactive: there are no curves to cluster, use a later checkpoint"
         )
     names = [name for group in groups for name in group.names]
-    data = rllc[["value", "se"]].sel(restriction=names).transpose("step", "restriction")
+    data = with_half_widths(rllc)[["value", "se", "half_width"]].sel(restriction=names).transpose("step", "restriction")
     clusters = [differentiation.clusters(group) for group in groups]
     data["cluster"] = ("restriction", np.concatenate(clusters))
     data["type"] = ("restriction", np.concatenate([group.types for group in groups]))
@@ -99,7 +99,7 @@ def _curves(axis: Axes, part: xr.Dataset) -> None:
         axis.errorbar(
             tokens,
             head.value,
-            TWO_SIDED * head.se,
+            head.half_width,
             color=style.COLORS[cluster % len(style.COLORS)],
             linestyle=LINES[within[cluster] % len(LINES)],
             linewidth=1.3,
@@ -111,7 +111,7 @@ def _curves(axis: Axes, part: xr.Dataset) -> None:
         )
         within[cluster] += 1
     style.token_axis(axis, tokens)
-    axis.set_ylim(bottom=min(0.0, float((part.value - 2 * part.se).min())))
+    axis.set_ylim(bottom=min(0.0, float((part.value - part.half_width).min())))
     below: dict = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncol": 2, "handlelength": 3.2}
     axis.legend(fontsize=style.FONT - 2, frameon=False, **below)
 

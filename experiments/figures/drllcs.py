@@ -13,7 +13,7 @@ from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
-from experiments.statistics.intervals import TWO_SIDED
+from llc.intervals import with_half_widths
 
 TITLE = "The whole model on other texts"
 CAPTION = (
@@ -32,10 +32,11 @@ def prepare(cells: Cells, executor: Executor) -> None:
 
 
 def compute(cells: Cells) -> xr.Dataset:
-    """value, se [data, step]."""
+    """value, se and half_width (of the 95% interval) [data, step]."""
     plans = texts(cells.plan)
-    tables = [replace(cells, plan=plan).table(FULL_LLC)[["value", "se"]] for plan in plans.values()]
-    table = xr.concat(tables, "data", join="outer").assign_coords(data=list(plans))
+    tables = [with_half_widths(replace(cells, plan=plan).table(FULL_LLC)) for plan in plans.values()]
+    shown = [table[["value", "se", "half_width"]] for table in tables]
+    table = xr.concat(shown, "data", join="outer").assign_coords(data=list(plans))
     tokens = tokens_seen(cells.run, table.step.values)
     return table.assign_coords(tokens=("step", tokens)).assign_attrs(settings=cells.plan.llc.name)
 
@@ -48,7 +49,7 @@ def draw(data: xr.Dataset) -> Figure:
         axis.errorbar(
             part.tokens,
             part.value,
-            TWO_SIDED * part.se,
+            part.half_width,
             color=color,
             marker="o",
             markersize=3,

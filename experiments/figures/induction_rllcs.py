@@ -14,6 +14,7 @@ from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
+from llc.intervals import with_half_widths
 
 TITLE = "On the training text and on code"
 CAPTION = (
@@ -32,12 +33,13 @@ def prepare(cells: Cells, executor: Executor) -> None:
 
 
 def compute(cells: Cells) -> xr.Dataset:
-    """value, se [data, step, restriction] of the last layer: data is "training", "code", and their "ratio"."""
-    training, code = (in_way(cells, way).table(RLLC)[["value", "se"]] for way in (MAIN, CODE))
+    """value, se, half_width [data, step, restriction] of the last layer: data is "training", "code", their "ratio"."""
+    tables = [with_half_widths(in_way(cells, way).table(RLLC)) for way in (MAIN, CODE)]
+    training, code = (table[["value", "se", "half_width"]] for table in tables)
     training = training.sel(step=code.step)
-    relative = np.hypot(code.se / code.value, training.se / training.value)
     ratio = xr.Dataset({"value": code.value / training.value})
-    ratio["se"] = abs(ratio.value) * relative
+    for error in ("se", "half_width"):
+        ratio[error] = abs(ratio.value) * np.hypot(code[error] / code.value, training[error] / training.value)
     table = xr.concat([training, code, ratio], "data").assign_coords(data=["training", "code", "ratio"])
     last = table.isel(restriction=(table.layer == table.layer.max()).values.nonzero()[0])
     return last.assign_coords(tokens=("step", tokens_seen(cells.run, last.step.values))).assign_attrs(
@@ -51,7 +53,7 @@ def draw(data: xr.Dataset) -> Figure:
     for axis, (name, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
         part = data.sel(data=name)
         shown = part if name != "ratio" else part.isel(step=(part.tokens > 0).values.nonzero()[0])
-        style.head_curves(axis, shown.value, shown.se, shown.tokens.values, data.attrs)
+        style.head_bars(axis, shown.value, shown.half_width, shown.tokens.values, data.attrs)
         style.token_axis(axis, data.tokens.values)
         axis.set_title(f"{title}, layer {int(data.layer[0])}", fontsize=style.FONT + 1)
         unit = "ratio of rLLCs" if name == "ratio" else f"rLLC of the head ({data.attrs['settings']} settings)"

@@ -18,7 +18,7 @@ from experiments.measurements.variants import MAIN, middle_step
 from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
-from experiments.statistics.intervals import TWO_SIDED
+from llc.intervals import half_widths
 
 TITLE = "Memorisation"
 CAPTION = (
@@ -43,9 +43,13 @@ def prepare(cells: Cells, executor: Executor) -> None:
 
 
 def compute(cells: Cells) -> xr.Dataset:
-    """`final_heads.heads` of the run [unit], with rarefied and n_grams [when, unit] at mid-training and the end."""
+    """`final_heads.heads` of the run [unit], with half_width (of the rLLC's 95% interval); rarefied and n_grams [when,
+    unit] are at mid-training and the end.
+    """
     study = Study((cells,))
     end = final_heads.heads(study, cells)
+    last = study.rllc(cells).isel(step=-1).sel(restriction=end.name.values)
+    end["half_width"] = ("unit", half_widths(last).values)
     tables = [study.types(cells, middle_step(cells.run)), study.types(cells)]
     for count, values in (("rarefied", [t.rarefied for t in tables]), ("n_grams", [_n_grams(t) for t in tables])):
         end[count] = (("when", "unit"), np.stack([part.values.astype(float) for part in values]))
@@ -86,7 +90,7 @@ def _panel(axis: Axes, part: xr.Dataset, count: str) -> None:
         x, y = float(head[count]), float(head.rllc)
         face = color if kind == "multigram" else "white"
         look: dict = {"marker": MARKERS[kind], "markerfacecolor": face, "markersize": 6, "elinewidth": 0.9}
-        axis.errorbar(x, y, TWO_SIDED * float(head.se), color=color, linestyle="none", **look)
+        axis.errorbar(x, y, float(head.half_width), color=color, linestyle="none", **look)
     _lines(axis, memorisation.multigram(part, count), count)
     axis.text(0.03, 0.97, _statistic(part, count), transform=axis.transAxes, va="top", fontsize=style.FONT - 1.5)
     low, high = axis.get_ylim()

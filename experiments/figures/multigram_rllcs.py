@@ -2,7 +2,6 @@
 
 from concurrent.futures import Executor
 
-import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,7 +14,7 @@ from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
-from experiments.statistics.intervals import TWO_SIDED
+from llc.intervals import with_half_widths
 
 TITLE = "Relative to the one-layer model"
 CAPTION = (
@@ -34,10 +33,10 @@ def prepare(cells: Cells, executor: Executor) -> None:
 
 
 def compute(cells: Cells) -> xr.Dataset:
-    """value, se [loss, step, restriction]: loss is "training" (next token) and "one-layer"."""
-    relative = in_way(cells, RELATIVE).table(RLLC)[["value", "se"]]
-    training = in_way(cells, MAIN).table(RLLC)[["value", "se"]].sel(step=relative.step)
-    table = xr.concat([training, relative], "loss").assign_coords(loss=[MAIN, RELATIVE])
+    """value, se, half_width [loss, step, restriction]: loss is "training" (next token) and "one-layer"."""
+    tables = [with_half_widths(in_way(cells, way).table(RLLC)) for way in (MAIN, RELATIVE)]
+    training, relative = (table[["value", "se", "half_width"]] for table in tables)
+    table = xr.concat([training.sel(step=relative.step), relative], "loss").assign_coords(loss=[MAIN, RELATIVE])
     return table.assign_coords(tokens=("step", tokens_seen(cells.run, table.step.values))).assign_attrs(
         cells.table(INDUCTION_HEADS).attrs, settings=cells.plan.llc.name
     )
@@ -52,7 +51,7 @@ def draw(data: xr.Dataset) -> Figure:
         part = data.isel(restriction=(data.layer == layer).values.nonzero()[0])
         for axis, (loss, title) in zip(row, titles.items(), strict=True):
             at = part.sel(loss=loss)
-            style.head_curves(axis, at.value, at.se, data.tokens.values, data.attrs)
+            style.head_bars(axis, at.value, at.half_width, data.tokens.values, data.attrs)
             _mean(axis, at)
             style.token_axis(axis, data.tokens.values)
             axis.set_title(f"Layer {layer}, {title}", fontsize=style.FONT + 1)
@@ -62,7 +61,6 @@ def draw(data: xr.Dataset) -> Figure:
 
 
 def _mean(axis: Axes, at: xr.Dataset) -> None:
-    """Heads share minibatches: the mean of their errors bounds the error of their mean."""
-    mean, bound = at.value.mean("restriction"), at.se.mean("restriction")
-    error = TWO_SIDED * np.asarray(bound)
+    """Heads share minibatches: the mean of their intervals bounds the interval of their mean."""
+    mean, error = at.value.mean("restriction"), at.half_width.mean("restriction")
     axis.errorbar(at.tokens, mean, error, color="black", linewidth=2.6, marker="s", markersize=4, label="mean")

@@ -18,6 +18,7 @@ from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
 from experiments.statistics.intervals import TWO_SIDED
+from llc import intervals
 
 TITLE = "Regime and gauge"
 CAPTION = (
@@ -47,17 +48,25 @@ def prepare(cells: Cells, executor: Executor) -> None:
 
 
 def compute(cells: Cells) -> xr.Dataset:
-    """kappa, virial [step, restriction]; noise_rank, hessian_rank [step, layer]; final, final_se [way, restriction]."""
+    """kappa, virial [step, restriction]; noise_rank, hessian_rank [step, layer]; final [way, restriction],
+    each with the half width of its 95% interval (`_half`).
+    """
     rllc, curvature = in_way(cells, MAIN).table(RLLC), Study((cells,)).curvature(cells)
     layers = sorted(set(rllc.layer.values.tolist()))
     data: dict = {
-        name: (("step", "restriction"), rllc[name].values) for name in ("kappa", "kappa_se", "virial", "virial_se")
+        name: (("step", "restriction"), values.values)
+        for name, values in {
+            "kappa": rllc.kappa,
+            "kappa_half": TWO_SIDED * rllc.kappa_se,  # the error of few checks is widened already (diagnose.py)
+            "virial": rllc.virial,
+            "virial_half": intervals.half_width(rllc.virial_se, intervals.degrees_of(rllc)),
+        }.items()
     }
     for name, other in (("noise_rank", rllc.noise_value), ("hessian_rank", curvature.hessian)):
         data[name] = (("step", "of_layer"), _ranks(rllc, other, layers))
-    last = [in_way(cells, way).table(RLLC).isel(step=-1) for way in WAYS]
-    data |= {f"final{end}": (("way", "restriction"), np.stack([one[f"{name}"].values for one in last]))
-             for end, name in (("", "value"), ("_se", "se"))}  # fmt: skip
+    last = [intervals.with_half_widths(in_way(cells, way).table(RLLC).isel(step=-1)) for way in WAYS]
+    for name, of in (("final", "value"), ("final_half", "half_width")):
+        data[name] = (("way", "restriction"), np.stack([one[of].values for one in last]))
     coords = {"step": rllc.step, "restriction": rllc.restriction, "layer": rllc.layer, "of_layer": layers}
     return xr.Dataset(data, coords | {"way": list(WAYS.values())}, cells.table(INDUCTION_HEADS).attrs).assign_coords(
         tokens=("step", tokens_seen(cells.run, rllc.step.values))
@@ -102,7 +111,7 @@ def _of_heads(axis: Axes, data: xr.Dataset, name: str) -> None:
             axis.errorbar(
                 data.tokens,
                 at[name],
-                TWO_SIDED * at[f"{name}_se"],
+                at[f"{name}_half"],
                 color=style.COLORS[layer],
                 lw=0.8,
                 elinewidth=0.5,
@@ -119,7 +128,7 @@ def _gauges(axis: Axes, part: xr.Dataset, layer: int) -> None:
         axis.errorbar(
             np.arange(part.sizes["way"]) + 0.02 * number,
             at.final / mean,
-            TWO_SIDED * at.final_se / abs(mean),
+            at.final_half / abs(mean),
             color=style.COLORS[number % len(style.COLORS)],
             lw=2.2 if role else 1.1,
             marker="o",

@@ -9,6 +9,7 @@ from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
+from llc.intervals import with_half_widths
 
 TITLE = "Learning coefficients of the heads"
 CAPTION = (
@@ -20,8 +21,8 @@ NEEDS: tuple[Kind, ...] = (RLLC, INDUCTION_HEADS)  # kinds of cells
 
 
 def compute(cells: Cells) -> xr.Dataset:
-    """value and se [step, restriction], with the circuit's heads in attrs."""
-    rllc = cells.table(RLLC)[["value", "se"]]
+    """value, se and half_width (of the 95% interval) [step, restriction], with the circuit's heads in attrs."""
+    rllc = with_half_widths(cells.table(RLLC))[["value", "se", "half_width"]]
     return rllc.assign_coords(tokens=("step", tokens_seen(cells.run, rllc.step.values))).assign_attrs(
         cells.table(INDUCTION_HEADS).attrs, settings=cells.plan.llc.name, reference=cells.plan.reference
     )
@@ -32,9 +33,9 @@ def draw(data: xr.Dataset) -> Figure:
     figure = style.new_figure(4.6 * len(layers), 3.8)
     for axis, layer in zip(figure.subplots(1, len(layers), squeeze=False)[0], layers, strict=True):
         part = data.isel(restriction=(data.layer.values == layer).nonzero()[0])
-        style.head_curves(axis, part.value, part.se, data.tokens.values, data.attrs)
+        style.head_bars(axis, part.value, part.half_width, data.tokens.values, data.attrs)
         style.token_axis(axis, data.tokens.values)
-        axis.set_ylim(bottom=min(0.0, float((part.value - 2 * part.se).min())))
+        axis.set_ylim(bottom=min(0.0, float((part.value - part.half_width).min())))
         axis.set_title(f"Layer {layer}", fontsize=style.FONT + 1)
         against = ", against the one-layer model" if data.attrs["reference"] else ""
         axis.set_ylabel(f"rLLC of the head ({data.attrs['settings']} settings{against})", fontsize=style.FONT)

@@ -11,7 +11,7 @@ from experiments.measurements.rllc import RLLC
 from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
-from experiments.statistics.intervals import TWO_SIDED
+from llc.intervals import with_half_widths
 
 TITLE = "Can the chains be trusted?"
 CAPTION = (
@@ -26,9 +26,9 @@ WORDS = {"trust": style.COLORS[2], "caution": style.COLORS[4], "do not trust": s
 
 def compute(cells: Cells) -> xr.Dataset:
     """rise [restriction, chain, draw] times nbeta, with the estimates and diagnostics [restriction]."""
-    last = replace(cells, committed=False).table(RLLC).isel(step=-1)
+    last = with_half_widths(replace(cells, committed=False).table(RLLC)).isel(step=-1)
     rise = cells.plan.llc.nbeta * (last.trace_loss - last.trace_center_loss)
-    kept = ["value", "se", "virial", "kappa", "rhat", "verdict", "advice"]
+    kept = ["value", "se", "half_width", "virial", "kappa", "rhat", "verdict", "advice"]
     attrs = {"num_burnin": cells.plan.llc.num_burnin, "settings": cells.plan.llc.name}
     return last[kept].assign(rise=rise).assign_attrs(attrs)
 
@@ -60,9 +60,9 @@ def _panel(axis: Axes, head: xr.Dataset, burnin: int) -> None:
     for number, series in enumerate(head.rise.values):
         axis.plot(draws[: burnin + 1], series[: burnin + 1], color=style.QUIET, linewidth=0.7)
         axis.plot(draws[burnin:], series[burnin:], color=style.COLORS[(0, 5, 3, 4)[number % 4]], linewidth=0.9)
-    value, error = float(head.value), TWO_SIDED * float(head.se)
+    value, half = float(head.value), float(head.half_width)
     axis.plot([burnin, draws[-1]], [value, value], color="black", linewidth=1.2)
-    axis.fill_between([burnin, draws[-1]], value - error, value + error, color="black", alpha=0.15, linewidth=0)
+    axis.fill_between([burnin, draws[-1]], value - half, value + half, color="black", alpha=0.15, linewidth=0)
     verdict = str(head.verdict.values)
     axis.set_title(f"{head.restriction.values}: {verdict}", fontsize=style.FONT, color=WORDS[verdict], loc="left")
     words = f"virial {float(head.virial):.2f}, kappa {float(head.kappa):.2f}"

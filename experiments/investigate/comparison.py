@@ -18,9 +18,9 @@ from experiments.heldout.path_overlap import SHARE
 from experiments.investigate.head_card import HeadCard
 from experiments.measurements.rllc import RLLC
 from experiments.pages import shell
-from experiments.statistics.intervals import plus_minus
-from llc import settings
-from llc.estimate import mean_error, rises
+from experiments.statistics.intervals import TWO_SIDED, give_or_take
+from llc import intervals, settings
+from llc.estimate import half_width, mean_error, rises
 
 NAMES = {
     "effect": "loss rise under mean ablation, nats per token",
@@ -28,6 +28,7 @@ NAMES = {
     **ATTENTION,
 }
 UNKNOWN = Estimate(float("nan"), float("nan"))
+PARTS = ("first", "second", "difference")
 
 
 class Row(NamedTuple):
@@ -36,6 +37,7 @@ class Row(NamedTuple):
     first: Estimate
     second: Estimate
     difference: Estimate = UNKNOWN
+    half_widths: tuple[float, ...] = ()  # of their 95% intervals, where these are not 1.96 standard errors
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class Comparison:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row for each measure: first, second and their difference, each with its standard error (`_se`).
+        """One row for each measure: first, second and their difference, each with its standard error (`_se`) and half
+        the width of its 95% interval (`_half`).
 
         Differences are paired: of the loss without the head by document, of rLLCs draw by draw on the same minibatches
         (within a layer alone). What the run or its text does not allow is left out.
@@ -57,8 +60,8 @@ class Comparison:
         for measure, measured in ({"effect": self._effect, "rllc": self._rllc} | looks).items():
             with suppress(NotMeasurable):
                 rows[measure] = measured()
-        columns = [f"{part}{end}" for part in Row._fields for end in ("", "_se")]
-        flat = {measure: [number for estimate in row for number in estimate] for measure, row in rows.items()}
+        columns = [f"{part}{end}" for part in PARTS for end in ("", "_se", "_half")]
+        flat = {measure: _numbers(row) for measure, row in rows.items()}
         return pd.DataFrame.from_dict(flat, orient="index", columns=columns).rename_axis("measure")
 
     @cached_property
@@ -85,14 +88,19 @@ class Comparison:
         step, rllcs = self.first.snapshot.step, [self.first.rllc, self.second.rllc]
         if step not in rllcs[0].step.values:
             raise NotMeasurable(f"learning coefficients are not sampled at step {step}")
-        return Row(*(Estimate(float(one.value.sel(step=step)), float(one.se.sel(step=step))) for one in rllcs))
+        at = [one.sel(step=step) for one in rllcs]
+        first, second = (Estimate(float(one.value), float(one.se)) for one in at)
+        half = tuple(float(intervals.half_widths(one)) for one in at)
+        return Row(first, second, half_widths=(*half, float("nan")))
 
     def _rllc_paired(self) -> Row:
         """The draws of both are on the same minibatches."""
         traces = [one.rename(trace_loss="loss", trace_center_loss="center_loss") for one in self._traced()]
         how = settings.from_json(traces[0].attrs["settings"])
         first, second = (how.nbeta * rises(trace)[:, how.num_burnin :] for trace in traces)
-        return Row(*(Estimate(float(one.mean()), mean_error(one)) for one in (first, second, first - second)))
+        series = (first, second, first - second)
+        one, other, apart = (Estimate(float(draws.mean()), mean_error(draws)) for draws in series)
+        return Row(one, other, apart, tuple(half_width(draws, how) for draws in series))
 
     def _traced(self) -> list[xr.Dataset]:
         """The traces of both heads (of one layer), whose draws the committed sweep does not keep."""
@@ -113,7 +121,7 @@ class Comparison:
         names = self.first.head, self.second.head
         rows = [["type", *(_type(card) for card in (self.first, self.second)), ""]]
         for measure, row in self.table.iterrows():
-            parts = [plus_minus(row[part], row[f"{part}_se"]) for part in Row._fields]
+            parts = [give_or_take(row[part], row[f"{part}_half"]) for part in PARTS]
             rows.append([html.escape(NAMES[str(measure)]), *parts])
         rows.append(["strongest composition", *(_strongest(card) for card in (self.first, self.second)), ""])
         table = shell.table(("", *names, "difference"), rows, loose=True)
@@ -137,6 +145,14 @@ class Comparison:
         return (
             f"Comparison({self.first.head}, {self.second.head} of {self.first.snapshot.title}; .table has the numbers)"
         )
+
+
+def _numbers(row: Row) -> list[float]:
+    """Each estimate, its standard error and half the width of its interval, in turn."""
+    estimates = (row.first, row.second, row.difference)
+    half_widths = row.half_widths or tuple(TWO_SIDED * estimate.se for estimate in estimates)
+    pairs = zip(estimates, half_widths, strict=True)
+    return [number for estimate, half in pairs for number in (estimate.value, estimate.se, half)]
 
 
 def _type(card: HeadCard) -> str:

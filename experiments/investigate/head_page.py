@@ -18,8 +18,8 @@ from experiments.plots.head_types import KIND_COLORS
 from experiments.plots.style import VIA_NAMES
 from experiments.runs.learning_rate import decay_note
 from experiments.runs.run import tokens_seen
-from experiments.statistics.intervals import plus_minus
-from llc import settings
+from experiments.statistics.intervals import give_or_take, plus_minus
+from llc import intervals, settings
 
 STRONG = 3.0  # standard deviations above the baseline at which a composition is named
 _RULES = """
@@ -105,7 +105,7 @@ def _rllc(measures: HeadMeasures) -> str:
     layer, own, step = measures.layer_rllc, measures.rllc, measures.snapshot.step
     how = settings.from_json(layer.attrs["settings"])
     seen = layer.assign_coords(tokens=("step", tokens_seen(measures.snapshot.cells.run, layer.step.values)))
-    drawn = head_curve.draw(seen[["value", "se"]], measures.head, step, how.name)
+    drawn = head_curve.draw(intervals.with_half_widths(seen)[["value", "half_width"]], measures.head, step, how.name)
     alt = f"rLLC of {measures.head} over training, with 95% intervals, and of the other heads of layer {measures.layer}"
     explained = (
         f"<p class=quiet>Blue: {measures.head} with 95% intervals; ringed: this checkpoint; grey: the other heads of "
@@ -134,9 +134,10 @@ def _verdict(own: xr.Dataset, step: int) -> str:
     }
     advice = [f"<p class=quiet>{html.escape(line)}</p>" for line in at.advice.item().splitlines()]
     regime = f"kappa {plus_minus(float(at.kappa), float(at.kappa_se), 2)}: {at.regime.item()}"
-    noise = plus_minus(float(at.noise_value), float(at.noise_se), 2)
+    noise = give_or_take(float(at.noise_value), float(intervals.noise_half_widths(at)), 2)
+    value = give_or_take(float(at.value), float(intervals.half_widths(at)), 2)
     return (
-        f"<p>At this checkpoint <b>{plus_minus(float(at.value), float(at.se), 2)}</b>; {words[at.verdict.item()]}.</p>"
+        f"<p>At this checkpoint <b>{value}</b>; {words[at.verdict.item()]}.</p>"
         + "".join(advice)
         + f"<p>{html.escape(regime)} (plain noise of the same size gives {noise}).</p>"
     )

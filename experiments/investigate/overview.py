@@ -9,7 +9,8 @@ from experiments.heldout.head_types import ATTENTION
 from experiments.investigate.snapshot import Snapshot
 from experiments.measurements.rllc import RLLC
 from experiments.pages import shell
-from experiments.statistics.intervals import plus_minus
+from experiments.statistics.intervals import give_or_take, plus_minus
+from llc.intervals import with_half_widths
 
 COLUMNS = ("head", "type", "loss rise", "rLLC", "previous token", "current token", "prefix matching", "learned")
 TYPES = ("type", "effect", "effect_se", *(f"{score}{end}" for score in ATTENTION for end in ("", "_se")))
@@ -17,11 +18,12 @@ TYPES = ("type", "effect", "effect_se", *(f"{score}{end}" for score in ATTENTION
 
 def frame(snapshot: Snapshot) -> pd.DataFrame:
     """One row for each head: type, effect (nats per token), attention scores, learned (multigrams), rllc, verdict; with
-    standard errors; NaN for what this run does not allow to measure.
+    standard errors, and half the width of the rLLC's 95% interval (rllc_half); NaN for what this run does not allow to
+    measure.
     """
     parts = [part for part in (_types(snapshot), _rllc(snapshot)) if isinstance(part, pd.DataFrame)]
     joined = pd.concat([pd.DataFrame(index=pd.Index(snapshot.heads, name="head")), *parts], axis=1)
-    return joined.reindex(columns=[*TYPES, "learned", "rllc", "rllc_se", "verdict"])
+    return joined.reindex(columns=[*TYPES, "learned", "rllc", "rllc_se", "rllc_half", "verdict"])
 
 
 def overview(snapshot: Snapshot) -> str:
@@ -31,7 +33,7 @@ def overview(snapshot: Snapshot) -> str:
     heads = frame(snapshot)
     for name, at in heads.iterrows():
         row = [f"<b>{name}</b>", html.escape(_text(at["type"])), _number(at, "effect", 3)]
-        row += [_number(at, "rllc", 2) + _doubt(_text(at["verdict"]))]
+        row += [give_or_take(at["rllc"], at["rllc_half"], 2) + _doubt(_text(at["verdict"]))]
         row += [f"{at[score]:.2f}" if pd.notna(at[score]) else "" for score in ATTENTION]
         rows.append([*row, f"{at['learned']:.0f}" if pd.notna(at["learned"]) else ""])
     missing = [reason for reason in (types, rllc) if isinstance(reason, str)]
@@ -71,11 +73,12 @@ def _rllc(snapshot: Snapshot) -> pd.DataFrame | str:
         return f"learning coefficients at step {snapshot.step}, they are at {sampled}"
     try:
         snapshot.compute(snapshot.missing_rllcs(range(snapshot.cfg.n_layers), [snapshot.step]), "learning coefficients")
-        rllc = snapshot.rllc().sel(step=snapshot.step)[["value", "se", "verdict"]]
+        rllc = with_half_widths(snapshot.rllc().sel(step=snapshot.step))
     except NotMeasurable as error:
         return str(error)
-    table = rllc.drop_vars(["layer", "head", "step"]).to_dataframe()
-    return table.rename(columns={"value": "rllc", "se": "rllc_se"}).rename_axis("head")
+    table = rllc[["value", "se", "half_width", "verdict"]].drop_vars(["layer", "head", "step"]).to_dataframe()
+    names = {"value": "rllc", "se": "rllc_se", "half_width": "rllc_half"}
+    return table.rename(columns=names).rename_axis("head")
 
 
 def _number(at: pd.Series, name: str, digits: int) -> str:

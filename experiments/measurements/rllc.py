@@ -29,10 +29,14 @@ def measure(inputs: Inputs, step: int, cells: Cells, restrictions: list[str]) ->
         seed=inputs.plan.seed,
         loss=sampling_loss(inputs, step),
     )
-    return {
-        name: health(traces[name]).merge(traces[name].rename({v: f"trace_{v}" for v in traces[name].data_vars}))
-        for name in restrictions
-    }
+    return {name: _kept(traces[name]) for name in restrictions}
+
+
+def _kept(trace: xr.Dataset) -> xr.Dataset:
+    """The health record and the trace, without intervals: `llc.intervals` computes them from the rest where they are
+    shown, for what was measured before there were any too.
+    """
+    return health(trace).drop_dims("bound").merge(trace.rename({name: f"trace_{name}" for name in trace.data_vars}))
 
 
 def sampling_loss(inputs: Inputs, step: int) -> losses.Loss:

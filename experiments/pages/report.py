@@ -18,6 +18,7 @@ from experiments.results.cells import Cells
 from experiments.runs.learning_rate import decay_note
 from experiments.statistics.intervals import TWO_SIDED, plus_minus
 from experiments.storage.files import write_bytes
+from llc.intervals import half_widths
 
 
 def write_report(cells: Cells, names: list[str], note: str) -> Path:
@@ -152,7 +153,7 @@ def _interval(measured: xr.Dataset, name: str, digits: int = 2) -> str:
 def _how(cells: Cells) -> str:
     llc = cells.plan.llc
     rllc = cells.table(RLLC)
-    relative = (rllc.se / rllc.value).values
+    relative = (half_widths(rllc) / rllc.value).values
     trusted, estimates = int((rllc.verdict == "trust").sum()), rllc.verdict.size
     of_noise = float((rllc.value / rllc.temperature / rllc.noise_value).median())
     return (
@@ -161,8 +162,9 @@ def _how(cells: Cells) -> str:
         f"{llc.name} settings (lr {llc.lr:g}, localization {llc.localization:g}, nbeta {llc.nbeta:g}, "
         f"batch {llc.batch_size}, {llc.num_chains} chains of {llc.num_draws} draws, the first {llc.num_burnin} "
         "discarded); every loss is paired with the "
-        "loss of the unperturbed weights on the same minibatch, and errors are those of the chain-averaged series. "
-        f"Median standard error {100 * float(xr.DataArray(relative).median()):.1f}% of the value; "
+        "loss of the unperturbed weights on the same minibatch, and intervals are those of the chain-averaged series, "
+        "by a quantile that knows how few its effective draws are. "
+        f"Median half width of a 95% interval {100 * float(xr.DataArray(relative).median()):.1f}% of the value; "
         f"{int(rllc.bad_chains.sum())} chains diverged; the health record trusts {trusted} of {estimates} estimates. "
         f"Median kappa {float(rllc.kappa.median()):.2f}, and the median value is {of_noise:.2f} of what plain noise "
         "gives: at these settings an rLLC is a sensitivity to noise, in proportion to nbeta and dependent on the scale "

@@ -15,6 +15,7 @@ from experiments.measurements.rllc import RLLC
 from experiments.measurements.scores import SCORES
 from experiments.results.cells import Cells
 from experiments.storage.files import write_bytes, write_json
+from llc.intervals import half_widths
 
 UNITS = {
     "loss": "nats per token, held-out text",
@@ -28,6 +29,7 @@ UNITS = {
     "rllc": "nbeta times the mean loss rise, dimensionless; null at checkpoints where it was not sampled",
     "effect": "copy gain removed by cutting the path, nats per token, repeated random tokens; positive: the path helps",
     "se": "one standard error",
+    "interval": "lower and upper end of the 95% interval",
 }
 
 
@@ -113,6 +115,8 @@ def _checkpoint(cells: Cells, tables: dict[str, xr.Dataset], step: int) -> dict:
 def _rllc(at: xr.Dataset) -> dict:
     numbers = ("value", "se", "ess", "rhat", "value_all_draws", "virial", "temperature", "kappa", "noise_value")
     values: dict = {name: _number(at[name]) for name in numbers}
+    half = half_widths(at)
+    values["interval"] = [_number(at.value - half), _number(at.value + half)]
     words = {name: str(at[name].values) for name in ("verdict", "regime")}
     return values | words | {"bad_chains": int(at.bad_chains)}
 

@@ -6,7 +6,6 @@ from matplotlib.figure import Figure
 from ablations.names import head_name
 from experiments.measurements.calibration import Calibration
 from experiments.plots import style
-from experiments.statistics.intervals import TWO_SIDED
 
 CAPTION = (
     "rLLC against nbeta, one panel a localization, one colour a step size; bars are 95% intervals. Grey: nbeta times "
@@ -43,7 +42,7 @@ def draw(calibration: Calibration) -> Figure:
 
 def _curve(axis, part, color: str, marker: str, label: str) -> None:
     positive = part.sel(nbeta=part.value.values > 0)
-    axis.errorbar(positive.nbeta, positive.value, TWO_SIDED * positive.se, color=color, linewidth=1.3, label=label)
+    axis.errorbar(positive.nbeta, positive.value, positive.half_width, color=color, linewidth=1.3, label=label)
     for trusted in (True, False):
         some = positive.sel(nbeta=(positive.verdict.values != "do not trust") == trusted)
         face = color if trusted else "white"

@@ -5,11 +5,12 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from experiments.plots import style
-from experiments.statistics.intervals import TWO_SIDED
 
 
 def draw(rllc: xr.Dataset, head: str, step: int, settings: str) -> Figure:
-    """rllc: value, se [step, restriction] of a layer, with `tokens` (millions) along `step`; step: marked."""
+    """rllc: value, half_width (of the 95% interval) [step, restriction] of a layer, with `tokens` (millions) along
+    `step`; step: marked.
+    """
     figure = style.new_figure(5.6, 3.1)
     axis = figure.subplots()
     tokens = rllc.tokens.values
@@ -18,7 +19,7 @@ def draw(rllc: xr.Dataset, head: str, step: int, settings: str) -> Figure:
         if name != head:
             axis.plot(tokens, rllc.value.sel(restriction=name), color=style.QUIET, linewidth=1.0, marker=marker)
     own = rllc.sel(restriction=head)
-    bars = TWO_SIDED * own.se
+    bars = own.half_width
     blue = style.COLORS[0]
     axis.errorbar(tokens, own.value, bars, color=blue, label=head, marker="o", ms=4, lw=2.2, elinewidth=1, capsize=2)
     axis.plot(
@@ -38,7 +39,7 @@ def draw(rllc: xr.Dataset, head: str, step: int, settings: str) -> Figure:
         style.tidy(axis)
     else:
         style.token_axis(axis, tokens)
-    axis.set_ylim(bottom=min(0.0, float(np.nanmin(rllc.value - TWO_SIDED * rllc.se))))
+    axis.set_ylim(bottom=min(0.0, float(np.nanmin(rllc.value - rllc.half_width))))
     axis.set_ylabel(f"rLLC ({settings} settings)", fontsize=style.FONT)
     axis.legend(fontsize=style.FONT - 1, frameon=False, loc="upper left")
     return figure

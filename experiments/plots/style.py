@@ -50,14 +50,21 @@ def role(name: str, attrs: dict) -> str:
 
 
 def head_curves(axis: Axes, values: xr.DataArray, errors: xr.DataArray, tokens: np.ndarray, attrs: dict) -> None:
-    """One curve per head with 95% intervals; heads of the circuit are thick and named by their role."""
+    """One curve per head; `errors` are standard errors, drawn as 95% intervals of 1.96 of them. See `head_bars`."""
+    head_bars(axis, values, TWO_SIDED * errors, tokens, attrs)
+
+
+def head_bars(axis: Axes, values: xr.DataArray, half_widths: xr.DataArray, tokens: np.ndarray, attrs: dict) -> None:
+    """One curve per head with 95% intervals of these half widths; heads of the circuit are thick and named by their
+    role.
+    """
     for number, name in enumerate(values.restriction.values.tolist()):
         part = role(name, attrs)
         at = {"restriction": number}
         axis.errorbar(
             tokens,
             values.isel(at),
-            TWO_SIDED * errors.isel(at),
+            half_widths.isel(at),
             color=COLORS[number % len(COLORS)],
             linewidth=2.2 if part else 1.1,
             marker="o" if part else None,

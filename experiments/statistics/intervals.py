@@ -32,3 +32,10 @@ def bracketed(value: float, se: float, digits: int = 2) -> str:
 def from_to(interval: tuple[float, float] | None) -> str:
     """The ends of an interval with three significant digits, as in "0.106 to 0.145"."""
     return "" if interval is None or any(map(math.isnan, interval)) else f"{interval[0]:.3g} to {interval[1]:.3g}"
+
+
+def give_or_take(value: float, half_width: float, digits: int = 3) -> str:
+    """An estimate and half the width of its interval, where that is known (`llc.intervals`), as in "12.5 ± 1.0"."""
+    if math.isnan(value):
+        return ""
+    return f"{value:.{digits}f}" if math.isnan(half_width) else f"{value:.{digits}f} ± {half_width:.{digits}f}"

@@ -22,6 +22,7 @@ from experiments.results import plan
 from experiments.results.cells import Cells
 from experiments.statistics import bootstrap, clusters, prediction
 from experiments.statistics import partial as adjusted
+from llc.settings import QUICK
 
 STEPS = np.array([0, 200, 800, 3600, 8400, 28000])
 KINDS = np.array(["current-token", "multigram", "multigram", "multigram", "induction", "induction"])
@@ -262,7 +263,12 @@ class PlantedStudy(Study):
         layers = ("restriction", [int(name[1]) for name in NAMES])
         dims = ("step", "restriction")
         data = {"value": (dims, curves), "se": (dims, 0.1 + 0 * curves), "noise_value": (dims, 0 * curves)}
-        return xr.Dataset(data, {"step": STEPS, "restriction": NAMES, "layer": layers})
+        data |= {
+            "ess": (dims, 80 + 0 * curves),
+            "chain_se": ((*dims, "chain"), 0.1 + 0 * np.stack([curves, curves], 2)),
+        }
+        coords = {"step": STEPS, "restriction": NAMES, "layer": layers}
+        return xr.Dataset(data, coords, {"settings": QUICK.to_json()})
 
     def types(self, cells: Cells, step: int | None = None) -> xr.Dataset:
         generator = np.random.default_rng(len(cells.run.name))

@@ -344,7 +344,7 @@ def test_stages_stand_in_their_figure() -> None:
             for end in ("", "_se")
         }
         | {name: (("step", "n"), np.tile(one[:, None], 3)) for name in ("ngram_score", "ngram_score_se")}
-        | {"llc": ("llc_step", one[:5]), "llc_se": ("llc_step", one[:5])}
+        | {"llc": ("llc_step", one[:5]), "llc_half": ("llc_step", one[:5])}
         | {"onset": (("score", "end"), np.array([[50, 0, 100], [900, 800, 1600], [3000, 2600, 3600], [np.nan] * 3]))}
         | {"critical": (("point", "end"), np.array([[3000.0, 2600, 3600]]))},
         {"step": STEPS, "tokens": ("step", STEPS / 250), "n": [2, 3, 4], "restriction": heads, "llc_step": STEPS[:5]}
