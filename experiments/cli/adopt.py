@@ -30,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tokens-per-step", type=int, help="batch size times context in training (default: what is known of SOURCE)"
     )
+    parser.add_argument(
+        "--code-share", type=float, default=0.3, help="of the rows, for the corpus python (default: %(default)s)"
+    )
     parser.add_argument("--n-ctx", type=int, help="a shorter context to measure in (default: the model's)")
     parser.add_argument("--bos", help="token that rows start with (default: what the tokenizer says, or <|endoftext|>)")
     parser.add_argument("--tokenizer", help="a folder, or a name on the hub (default: what comes with SOURCE)")
@@ -40,9 +43,13 @@ def run(arguments: argparse.Namespace) -> None:
 
     from experiments.cli.opening import check_out
     from experiments.corpora.tokenizer import pretrained
-    from experiments.runs import adopt, hub
+    from experiments.runs import adopt, first_losses, hub
 
     check_out(arguments.out)
+    if arguments.tokens_per_step is not None and arguments.tokens_per_step < 1:
+        raise ValueError(f"tokens_per_step={arguments.tokens_per_step}: it must be at least 1")
+    if not 0 < arguments.code_share < 1:
+        raise ValueError(f"--code-share {arguments.code_share}: it must be above 0 and below 1")
     available = hub.checkpoints(arguments.source)
     tokens_per_step = available.tokens_per_step if arguments.tokens_per_step is None else arguments.tokens_per_step
     if tokens_per_step is None:
@@ -63,8 +70,11 @@ def run(arguments: argparse.Namespace) -> None:
             tokens_per_step=tokens_per_step,
             n_ctx=arguments.n_ctx,
             bos=arguments.bos,
+            code_share=arguments.code_share,
         )
     print(f"wrote {len(written.steps)} checkpoints in {written.folder}")
+    last = written.steps[-1]
+    print(first_losses.sentence(first_losses.measure(written, last), last))
 
 
 def _loaded(available: "Checkpoints", steps: list[int]) -> "Generator[tuple[int, HookedTransformer], None, None]":

@@ -27,7 +27,7 @@ ALWAYS = (
     *("n_layers", "d_model", "n_ctx", "d_head", "n_heads", "d_vocab", "attn_only", "act_fn", "eps", "attn_scale"),
     *("normalization_type", "positional_embedding_type"),
 )
-CODE_SHARE = 0.3  # of the rows, for corpus "python"
+CODE_SHARE = 0.3  # of the rows, for corpus "python", where nothing else is said
 CLOSE = 1e-4  # of the largest logit: what is written must run as what was given, up to rounding
 
 
@@ -40,6 +40,7 @@ def adopt(
     tokens_per_step: int,
     n_ctx: int | None = None,
     bos: str | None = None,
+    code_share: float = CODE_SHARE,
 ) -> runs.Run:
     """Writes models of one architecture, by training step, as a run in a new folder; the models stay as they are.
 
@@ -48,7 +49,8 @@ def adopt(
     tokenizer: a `tokenizers.Tokenizer` or a fast tokenizer of transformers; bos: the token that rows of text start
     with (default: what the tokenizer says, or <|endoftext|>). corpus: what the run is measured and sampled on, best
     the text it was trained on. tokens_per_step: batch size times context in training, the unit of figures' axes.
-    n_ctx: a shorter context to measure in; positions after it are left out. Raises ValueError, and leaves nothing
+    n_ctx: a shorter context to measure in; positions after it are left out. code_share: of the rows, for corpus
+    "python". Raises ValueError, and leaves nothing
     behind, for what cannot be a run.
     """
     folder = Path(folder)
@@ -56,11 +58,13 @@ def adopt(
         raise ValueError(f"{folder} is there already: give a new folder, or remove it")
     if tokens_per_step < 1:
         raise ValueError(f"tokens_per_step={tokens_per_step}: it must be at least 1")
+    if not 0 < code_share < 1:
+        raise ValueError(f"code_share={code_share}: it must be above 0 and below 1")
     pairs = iter(checkpoints.items() if isinstance(checkpoints, Mapping) else checkpoints)
     first = next(pairs, None)
     if first is None:
         raise ValueError("no checkpoints: give at least one model and its step")
-    config = _config(first[1].cfg, n_ctx, corpus, tokens_per_step)
+    config = _config(first[1].cfg, n_ctx, corpus, tokens_per_step, code_share)
     own = padded(plain(tokenizer, bos), config["model"]["d_vocab"])
     config["corpus"]["fingerprint"] = _fingerprints(config, own)
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
@@ -93,7 +97,9 @@ def content_name(model: HookedTransformer, tokenizer: Any, corpus: str) -> str:
     return f"model-{store.fingerprint(config=config, text=text, **weights)[:8]}"
 
 
-def _config(cfg: HookedTransformerConfig, n_ctx: int | None, corpus: str, tokens_per_step: int) -> dict:
+def _config(
+    cfg: HookedTransformerConfig, n_ctx: int | None, corpus: str, tokens_per_step: int, code_share: float = CODE_SHARE
+) -> dict:
     """The content of config.json without fingerprints of text; raises ValueError for a model that no run can have."""
     if reason := forward.unsupported(cfg):
         raise ValueError(f"a run of such models cannot be measured: {reason}; llc and ablations take them themselves")
@@ -101,7 +107,7 @@ def _config(cfg: HookedTransformerConfig, n_ctx: int | None, corpus: str, tokens
     if n_ctx is not None and not 2 <= n_ctx <= cfg.n_ctx:
         raise ValueError(f"n_ctx={n_ctx}: it must be at least 2 and at most the model's {cfg.n_ctx}")
     model["n_ctx"] = n_ctx or cfg.n_ctx
-    preset = {"name": "adopted", "corpus": corpus, "code_share": CODE_SHARE, "n_ctx": model["n_ctx"]}
+    preset = {"name": "adopted", "corpus": corpus, "code_share": code_share, "n_ctx": model["n_ctx"]}
     return {
         "schema": 1,
         "preset": preset | {"batch_size": None, "tokens_per_step": tokens_per_step},
@@ -132,7 +138,7 @@ def _fingerprints(config: dict, tokenizer: Tokenizer) -> dict[str, str]:
     preset = config["preset"]
     return {
         split: corpora.load(
-            preset["corpus"], tokenizer=tokenizer, n_ctx=preset["n_ctx"], split=split, code_share=CODE_SHARE
+            preset["corpus"], tokenizer=tokenizer, n_ctx=preset["n_ctx"], split=split, code_share=preset["code_share"]
         ).fingerprint
         for split in ("train", "test")
     }

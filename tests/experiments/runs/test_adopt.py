@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from experiments import corpora, runs
 from experiments.__main__ import main
 from experiments.corpora.tokenizer import BOS
+from experiments.runs import first_losses
 from experiments.runs.adopt import adopt
 from experiments.storage import tensorfile
 from tests.conftest import make_model, only_once
@@ -280,3 +281,56 @@ def test_results_are_those_of_the_run_that_was_adopted(
     values = [[tensorfile.read(file)[0] for _, file in side] for side in cells]
     key = [sorted(tuple(sorted((n, a.tobytes()) for n, a in arrays.items())) for arrays in side) for side in values]
     assert key[0] == key[1]
+
+
+def test_the_share_of_code_is_kept(given: dict) -> None:
+    with pytest.raises(ValueError, match=r"code_share=1\.5: it must be above 0 and below 1"):
+        adopt(**given, code_share=1.5)
+    assert adopt(**given, code_share=0.6).config["preset"]["code_share"] == 0.6
+    other = adopt(**given | {"folder": given["folder"].with_name("other")})
+    assert other.config["preset"]["code_share"] == 0.3
+
+
+def test_losses_beside_those_of_token_frequencies(given: dict) -> None:
+    run = adopt(**given)
+    model, rows, train = run.model(30), run.corpus("test"), run.corpus("train")
+    losses = first_losses.measure(run, 30)
+    shown = rows.batch(slice(0, first_losses.TOKENS // 64))
+    assert losses.tokens == shown[:, 1:].numel()
+    with torch.no_grad():
+        assert losses.model == pytest.approx(float(model(shown, return_type="loss")), rel=1e-4)
+    counts = torch.bincount(train.batch(slice(None))[:, 1:].ravel(), minlength=400) + 1.0
+    assert losses.unigram == pytest.approx(float(-(counts / counts.sum()).log()[shown[:, 1:]].mean()), rel=1e-6)
+    assert losses.unigram < losses.model  # it was never trained, and that is said
+    assert "predicts no better than these: unless it is untrained, its positions" in first_losses.sentence(losses, 30)
+    good = first_losses.sentence(losses._replace(model=1.234, unigram=5.678), 30)  # negative control
+    assert good == f"step 30: loss 1.23 nats per token on {losses.tokens} tokens of held-out text; 5.68 by the " + (
+        "frequencies of tokens alone"
+    )
+
+
+def test_the_verb_asks_before_the_work_and_tells_the_loss(
+    source: Path, words_file: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.chdir(source.parent)
+    where = ["og", "--out", "runs/mine", "--corpus", f"text:{words_file}"]
+    with monkeypatch.context() as patch:
+        patch.setattr("experiments.runs.hub.checkpoints", lambda *_: pytest.fail("the work has begun"))
+        for wrong, message in (
+            (["--tokens-per-step", "0"], "tokens_per_step=0"),
+            (["--code-share", "0"], "--code-sha"),
+        ):
+            assert main(["adopt", *where, *wrong]) == 2
+            assert message in capsys.readouterr().err
+    said = {"positional_embedding_type": "shortformer"}
+    (source / "config.json").write_text(json.dumps(said))
+    with monkeypatch.context() as patch:
+        patch.setattr("experiments.runs.state_dicts.read", lambda *_: pytest.fail("the work has begun"))
+        patch.setattr("experiments.corpora.load", lambda *_, **__: pytest.fail("the work has begun"))
+        assert main(["adopt", *where]) == 2
+        assert "give --tokens-per-step" in capsys.readouterr().err
+    assert main(["adopt", *where, "--tokens-per-step", "4096", "--code-share", "0.4"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "wrote 2 checkpoints in runs/mine" and lines[1].startswith("step 60: loss ")
+    assert "by the frequencies of tokens alone" in lines[1]
+    assert runs.open_run("mine").config["preset"]["code_share"] == 0.4
