@@ -339,7 +339,7 @@ def test_other_verbs_on_a_damaged_checkpoint(verb: str, broken: Path, capsys) ->
         ["figure", "compositions"],
         *(
             pytest.param(arguments, marks=pytest.mark.slow)
-            for arguments in (["reproduce"], ["sweep"], ["claims"], ["investigate", "L1H0", "--tokens", "2000"])
+            for arguments in (["reproduce"], ["investigate", "L1H0", "--tokens", "2000"])
         ),
     ],
     ids=lambda arguments: arguments[0],
