@@ -92,7 +92,7 @@ def weights_of(model: HookedTransformer) -> dict[str, Tensor]:
     """
     cfg, padding = model.cfg, padding_of(model)
     check_supported(cfg)
-    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    weights = {name: parameter.detach() for name, parameter in model.named_parameters(remove_duplicate=False)}
     if padding is not None and padding.left:
         weights |= pads.mark(padding)
     if cfg.positional_embedding_type == "rotary":

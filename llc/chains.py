@@ -17,7 +17,7 @@ from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from ablations import forward
 from ablations.forward import check_tokens
-from llc import sgld
+from llc import sgld, tied
 from llc.kernel import Evaluate, Kernel, PerChain, Positions
 from llc.losses import Loss, Predictor, SoftTargets, Targets, Tokens, predictor
 from llc.restrict import Restriction
@@ -51,7 +51,7 @@ def sample(
     matter. The result depends on the arguments alone: minibatches on the seed, noise on seed, restriction and chain.
     Raises ValueError for data or weights that cannot be sampled.
     """
-    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    weights = tied.weights_of(model)
     check_inputs(weights, tokens, model.cfg)
     loss.check(tokens, model.cfg)
     check_unpadded(model, tokens, loss)

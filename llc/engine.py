@@ -14,7 +14,7 @@ import xarray as xr
 from transformer_lens import HookedTransformer
 
 from ablations import forward
-from llc import chains, head_loss, restrict, sgld
+from llc import chains, head_loss, restrict, sgld, tied
 from llc.chains import batches, check_inputs, check_unpadded, described
 from llc.kernel import Kernel
 from llc.losses import Loss, SoftTargets, Targets, Tokens, next_token
@@ -48,6 +48,7 @@ def sample(
         model         any HookedTransformer
         tokens        the data set, int64 [row, pos]; minibatches are rows of it, drawn with replacement
         restrictions  what varies: "full", "embed", "unembed", "L0", "L1H4", a parameter's name, unions ("L0H1+unembed")
+                      (a matrix with two places, as a tied embedding or a block used twice, varies in both)
         settings      lr, nbeta, localization, batch size, chains and draws, such as QUICK
         seed          an integer; it decides the minibatches, and with restriction and chain the noise
         loss          what chains sample with, in nats; `losses.next_token()` unless given
@@ -82,7 +83,7 @@ def sample(
         )
     if memory is not None and memory < 1:
         raise ValueError(f"memory={memory}: bytes must be positive; leave it out for what suits the machine")
-    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    weights = tied.weights_of(model)
     loss = loss or next_token()
     parsed = [restrict.parse(text, weights, model.cfg) for text in restrictions]
     check_inputs(weights, tokens, model.cfg)
@@ -137,6 +138,7 @@ def _general_because(model: HookedTransformer, restriction: Restriction, whole_l
     if path == "general":
         return "asked for"
     reason = forward.unsupported(model.cfg) or ("" if restriction.head else "not a single head")
+    reason = reason or ("its parameters are those of another part of the model, too" if restriction.ties else "")
     reason = reason or (f"{whole_loss} needs all predictions at once" if whole_loss else "")
     if reason and path == "fast":
         raise ValueError(f"{restriction.name} cannot take the fast path: {reason}; leave the choice to path='auto'")

@@ -26,7 +26,7 @@ from torch import Tensor
 from transformer_lens import HookedTransformer
 
 from ablations.forward import check_targets
-from llc import restrict
+from llc import restrict, tied
 from llc.chains import check_inputs, check_unpadded
 from llc.hessian_trace import Curvature, over_samples, parameters
 from llc.losses import Predictions, Tokens, by_token, predictor
@@ -58,7 +58,7 @@ def fisher_trace(
     """
     if len(tokens) < 2:
         raise ValueError(f"{len(tokens)} rows: give two or more, for an error")
-    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    weights = tied.weights_of(model)
     check_inputs(weights, tokens, model.cfg)
     check_targets(model.cfg, tokens[:, 1:])
     check_unpadded(model, tokens)
@@ -75,12 +75,12 @@ def squared_gradients(
 
     Rows are run one by one, for a row of the context's length is work enough for a core.
     """
-    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    weights = tied.weights_of(model)
     varied = {name: weights[name].detach().requires_grad_() for name in parameters(restrictions)}
-    predict, squares = predictor(model), []
+    predict, own_ties, squares = predictor(model), tied.ties(weights), []
     for row in tokens.to(next(iter(weights.values())).device).split(1):
         with torch.enable_grad():
-            predictions = predict(weights | varied, row)
+            predictions = predict(tied.followed(weights | varied, own_ties), row)
             targets = row[:, 1:] if draws is None else drawn(predictions, draws)
             loss = F.cross_entropy(by_token(predictions), targets.flatten())
             gradient = torch.autograd.grad(loss, list(varied.values()), materialize_grads=True)

@@ -8,7 +8,6 @@ So with any invertible A and B [d_head, d_head]
 is the same head. A learning coefficient is another one there, for the localization measures distances in these weights.
 """
 
-import copy
 import math
 
 import torch
@@ -19,6 +18,7 @@ from transformer_lens import HookedTransformer
 
 from ablations.names import head_name
 from ablations.not_measurable import NotMeasurable
+from llc import tied
 from llc.trace import generator
 
 Square = Float[Tensor, "head d_head d_head"]
@@ -36,7 +36,8 @@ def balanced(model: HookedTransformer) -> HookedTransformer:
         model  a HookedTransformer; it stays as it is
 
     Raises NotMeasurable for a model with shared keys and values, rotary positions or normalised queries and keys, in
-    which W_Q and W_K cannot be rescaled, and for a head without full rank, which no gauge balances.
+    which W_Q and W_K cannot be rescaled, for one in which two heads or layers have the same weights in memory, and for
+    a head without full rank, which no gauge balances. A tied embedding stays tied.
 
     Example:
 
@@ -87,13 +88,16 @@ def _copy(model: HookedTransformer) -> HookedTransformer:
         "shared keys and values": cfg.n_key_value_heads is not None,
         "rotary positions": cfg.positional_embedding_type == "rotary",
         "normalised queries and keys": getattr(cfg, "use_qk_norm", False),
+        "attention weights that two parts share": any(
+            ".attn." in tie.name or ".attn." in tie.owner for tie in tied.ties(tied.weights_of(model))
+        ),
     }
     reason = next((reason for reason, holds in checks.items() if holds), "")
     if reason:
         raise NotMeasurable(
             f"heads cannot be rescaled one by one in a model with {reason}: leave its weights as they are"
         )
-    return copy.deepcopy(model)
+    return tied.copied(model)
 
 
 def _attention_weights(model: HookedTransformer, layer: int) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ from torch import Tensor
 from transformer_lens import HookedTransformer
 
 from ablations.forward import check_targets
-from llc import restrict
+from llc import restrict, tied
 from llc.chains import check_inputs, check_unpadded
 from llc.losses import Tokens, by_token
 from llc.restrict import Restriction
@@ -66,7 +66,7 @@ def hessian_trace(
         raise ValueError(f"group={group}, probes={probes}: both must be at least 1")
     if len(tokens) < 2 * group or len(tokens) % group:
         raise ValueError(f"{len(tokens)} rows in groups of {group}: give two whole groups or more, for an error")
-    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    weights = tied.weights_of(model)
     check_inputs(weights, tokens, model.cfg)
     check_targets(model.cfg, tokens[:, 1:])
     check_unpadded(model, tokens)
@@ -96,11 +96,11 @@ def hessian_product(model: HookedTransformer, tokens: Tokens, direction: Mapping
 
     It runs the model's own forward, for the attention of `losses.predictor` has a first derivative only.
     """
-    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    weights = tied.weights_of(model)
     varied = {name: weights[name].detach().requires_grad_() for name in direction}
     tokens = tokens.to(next(iter(weights.values())).device)
     with torch.enable_grad():
-        predictions = torch.func.functional_call(model, weights | varied, (tokens,))[:, :-1]
+        predictions = tied.run(model, tied.followed(weights | varied, tied.ties(weights)), tokens)[:, :-1]
         loss = F.cross_entropy(by_token(predictions), tokens[:, 1:].flatten())
         gradient = torch.autograd.grad(loss, list(varied.values()), create_graph=True, materialize_grads=True)
         along = torch.stack([(g * v).sum() for g, v in zip(gradient, direction.values(), strict=True)]).sum()

@@ -18,6 +18,7 @@ from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from ablations import forward
 from ablations.forward import check_targets, check_tokens
+from llc import tied
 
 Tokens = Int64[Tensor, "row pos"]
 Predictions = Float[Tensor, "batch predicted vocab"]
@@ -117,7 +118,7 @@ def kl_to(reference: HookedTransformer, name: str = "reference") -> Loss:
         >>> trace.attrs["loss"], bool((trace.center_loss > 0).all())
         ('KL(one layer || model)', True)
     """
-    weights = {key: parameter.detach() for key, parameter in reference.named_parameters()}
+    weights = tied.weights_of(reference)
     predict = predictor(reference)
 
     def prepare(batch: Tokens, rows: np.ndarray) -> SoftTargets:
@@ -178,13 +179,14 @@ def by_token(predictions: Predictions) -> Float[Tensor, "token vocab"]:
 def predictor(model: HookedTransformer) -> Predictor:
     """The model's predictions as a function of its weights and tokens, for any HookedTransformer.
 
-    Attention-only models run as pure functions of their weights, others through `torch.func.functional_call`.
+    Attention-only models run as pure functions of their weights, others by their own forward (`tied.run`). Weights are
+    by all their names, as `tied.weights_of` gives them.
     """
     cfg = model.cfg
     if forward.unsupported(cfg) or not cfg.attn_only or cfg.positional_embedding_type == "rotary":
 
         def general(weights: Mapping[str, Tensor], tokens: Tokens) -> Predictions:
-            return torch.func.functional_call(model, dict(weights), (tokens,))[:, :-1]
+            return tied.run(model, weights, tokens)[:, :-1]
 
         return general
 

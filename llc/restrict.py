@@ -2,6 +2,8 @@
 ("L0H1+L1H6").
 
 A head is its slices of W_Q, W_K, W_V, W_O, b_Q, b_K, b_V; b_O belongs to no head. A layer is all of its heads.
+Parameters are told apart by their memory: one of two names (a tied embedding, a block that is used twice) is selected
+once, counts once, and moves under both names (tied.py).
 A restriction shows what it selects: `print(restriction)`, or its table in a notebook.
 """
 
@@ -19,8 +21,10 @@ from transformer_lens import HookedTransformerConfig
 from ablations.forward import HeadWeights
 from ablations.names import Head, check_head, head_name, parse_head
 from ablations.not_measurable import NotMeasurable
+from llc.tied import Tie, followed, ties
 
 Weights = Mapping[str, Tensor]
+Part = tuple[str, int | None]  # a parameter's name, and the number of a head in it (None: all of it)
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,9 @@ class Restriction:
     """A subset of a model's parameters, as a flat vector and back."""
 
     name: str
-    parts: tuple[tuple[str, int | None], ...]  # parameter, and the head within it (None: the whole parameter)
+    parts: tuple[Part, ...]  # parameter, and the head within it (None: the whole parameter)
     shapes: tuple[tuple[int, ...], ...]  # of each part
+    ties: tuple[Tie, ...] = ()  # other names of what is selected
 
     @property
     def sizes(self) -> list[int]:
@@ -57,29 +62,32 @@ class Restriction:
         return f"<b>{self.name}</b>: {self.dimension:,} parameters<table>{header}{rows}</table>"
 
     def _labels(self) -> list[str]:
-        return [name if head is None else f"{name}[{head}]" for name, head in self.parts]
+        other: dict[str, list[str]] = {}
+        for tie in self.ties:
+            other.setdefault(tie.owner, []).append(tie.name + (" transposed" if tie.transposed else ""))
+        names = [" = ".join([name, *other.get(name, [])]) for name, _ in self.parts]
+        return [name if head is None else f"{name}[{head}]" for name, (_, head) in zip(names, self.parts, strict=True)]
 
     def key_bias(self, cfg: HookedTransformerConfig) -> Int64[Tensor, " bias"] | None:
-        """Where in the vector key biases are, in models whose attention they cannot change; None where there are none.
-
-        Without rotary positions a key bias adds the same to every score of a query, which the softmax removes. So its
-        draws must be N(w*, 1 / localization) (diagnose.py).
+        """Where in the vector key biases are, in models whose attention they cannot change (`key_biases_are_free`);
+        None where there are none. Their draws must be N(w*, 1 / localization) (diagnose.py).
         """
-        free = cfg.positional_embedding_type in ("standard", "shortformer") and cfg.n_key_value_heads is None
         starts = np.cumsum([0, *self.sizes])
         places = [
             torch.arange(start, start + size)
             for (name, _), start, size in zip(self.parts, starts.tolist(), self.sizes, strict=False)
             if name.endswith("attn.b_K")
         ]
-        return torch.cat(places) if free and places else None
+        return torch.cat(places) if places and key_biases_are_free(cfg) else None
 
     def flat(self, weights: Weights) -> Float[Tensor, " dim"]:
         """The selected parameters as one vector [dim], a copy."""
         return torch.cat([_part(weights, part).reshape(-1) for part in self.parts])
 
     def put(self, weights: Weights, flat: Float[Tensor, " dim"]) -> dict[str, Tensor]:
-        """All weights with the selected ones replaced by `flat`, differentiably; the given weights stay as they are."""
+        """All weights with the selected ones replaced by `flat`, under all their names, differentiably; the given
+        weights stay as they are.
+        """
         replaced = dict(weights)
         for (name, head), shape, part in zip(self.parts, self.shapes, flat.split(self.sizes), strict=True):
             values = part.view(shape)
@@ -88,7 +96,19 @@ class Restriction:
             else:
                 index = torch.tensor([head], device=values.device)
                 replaced[name] = replaced[name].index_copy(0, index, values[None])
-        return replaced
+        return followed(replaced, self.ties)
+
+
+def key_biases_are_free(cfg: HookedTransformerConfig) -> bool:
+    """Whether the loss of a model cannot depend on its key biases, by its configuration.
+
+    A key bias adds the same to all scores of a query, which a softmax removes. Not so where keys are turned with their
+    positions, normed or clipped before the product, where scores are capped after it, and where a sink that no key
+    bias moves stands in the softmax. Grouped keys have biases of other names, and are left out.
+    """
+    moved = cfg.attn_scores_soft_cap > 0 or cfg.use_qk_norm or cfg.clip_qkv is not None or cfg.use_attention_sinks
+    by_sums = cfg.positional_embedding_type in ("standard", "shortformer")
+    return by_sums and cfg.n_key_value_heads is None and not moved
 
 
 def parse(text: str, weights: Weights, cfg: HookedTransformerConfig) -> Restriction:
@@ -98,7 +118,8 @@ def parse(text: str, weights: Weights, cfg: HookedTransformerConfig) -> Restrict
 
         text     "full", "embed", "unembed", "L0" (all heads of a layer), "L1H3" or "1:3" (a head), the name of a
                  parameter, or a union of these with +
-        weights  the model's parameters by name, as in `dict(model.named_parameters())`
+        weights  the model's parameters by name, as in `dict(model.named_parameters())`; where a block is used for two
+                 layers by all their names, as `llc.tied.weights_of(model)` gives them
         cfg      the model's configuration
 
     Raises ValueError for a restriction that is unknown or selects a parameter twice, and NotMeasurable for a head that
@@ -125,15 +146,26 @@ def parse(text: str, weights: Weights, cfg: HookedTransformerConfig) -> Restrict
         ('L0H1+unembed', torch.Size([608]))
     """
     terms = sorted((_term(term.strip(), weights, cfg) for term in text.split("+")), key=lambda term: term[0])
-    parts = [part for _, parts_of_term in terms for part in parts_of_term]
+    every = ties(weights)
+    parts = [part for _, parts_of_term in terms for part in _owned(parts_of_term, every)]
     whole = {name for name, head in parts if head is None}
     if len(set(parts)) < len(parts) or any(name in whole for name, head in parts if head is not None):
-        raise ValueError(f"restriction {text!r} selects a parameter twice: name each part once")
+        raise ValueError(
+            f"restriction {text!r} selects a parameter twice: name each part once"
+            + "".join(f"; {tie.name} is {tie.owner}" for tie in every[:1])
+        )
     shapes = tuple(tuple(_part(weights, part).shape) for part in parts)
-    return Restriction("+".join(name for name, _ in terms), tuple(parts), shapes)
+    own = tuple(tie for tie in every if tie.owner in {name for name, _ in parts})
+    return Restriction("+".join(name for name, _ in terms), tuple(parts), shapes, own)
 
 
-def _term(term: str, weights: Weights, cfg: HookedTransformerConfig) -> tuple[str, list[tuple[str, int | None]]]:
+def _owned(parts: list[Part], every: tuple[Tie, ...]) -> list[Part]:
+    """The parts of one term by the names of their memory's owners, each once."""
+    owners = {tie.name: tie.owner for tie in every}
+    return list(dict.fromkeys((owners.get(name, name), head) for name, head in parts))
+
+
+def _term(term: str, weights: Weights, cfg: HookedTransformerConfig) -> tuple[str, list[Part]]:
     """The canonical name of one term, and the parts that it selects."""
     if term == "full":
         return term, [(name, None) for name in weights]
@@ -144,6 +176,7 @@ def _term(term: str, weights: Weights, cfg: HookedTransformerConfig) -> tuple[st
     if (layer := re.fullmatch(r"[lL](\d+)", term)) and int(layer[1]) < cfg.n_layers:
         # grouped keys and values have names of their own (_W_K)
         names = [f"blocks.{int(layer[1])}.attn.{x}{name}" for name in HeadWeights._fields for x in ("", "_")]
+        _check_named(term, int(layer[1]), weights)
         return f"L{int(layer[1])}", [(name, None) for name in names if name in weights]
     try:
         layer_number, number = check_head(parse_head(term), cfg)
@@ -152,12 +185,22 @@ def _term(term: str, weights: Weights, cfg: HookedTransformerConfig) -> tuple[st
             f"unknown restriction {term!r} ({error}): "
             "use full, embed, unembed, L0, L1H3, a parameter's name, or a union with +"
         ) from None
-    parts: list[tuple[str, int | None]] = [(f"blocks.{layer_number}.attn.{n}", number) for n in HeadWeights._fields]
+    _check_named(term, layer_number, weights)
+    parts: list[Part] = [(f"blocks.{layer_number}.attn.{n}", number) for n in HeadWeights._fields]
     if any(name not in weights for name, _ in parts):
         raise NotMeasurable(f"{term}: heads of this model share keys and values: restrict to a layer or to parameters")
     return head_name((layer_number, number)), parts
 
 
-def _part(weights: Weights, part: tuple[str, int | None]) -> Tensor:
+def _check_named(term: str, layer: int, weights: Weights) -> None:
+    """Raises NotMeasurable where the weights have no names for a layer's heads."""
+    if not any(name.startswith(f"blocks.{layer}.attn.") for name in weights):
+        raise NotMeasurable(
+            f"{term}: the weights have none of layer {layer}, whose block stands for another layer, too: give them by "
+            "all their names, llc.tied.weights_of(model)"
+        )
+
+
+def _part(weights: Weights, part: Part) -> Tensor:
     name, head = part
     return weights[name] if head is None else weights[name][head]

@@ -22,6 +22,7 @@ from experiments.corpora.tokenizer import misfit, padded, plain
 from experiments.runs import state_dicts
 from experiments.storage import store, tensorfile
 from experiments.storage.files import write_bytes, write_json
+from llc import tied
 
 ALWAYS = (
     *("n_layers", "d_model", "n_ctx", "d_head", "n_heads", "d_vocab", "attn_only", "act_fn", "eps", "attn_scale"),
@@ -155,6 +156,11 @@ def _write(folder: Path, step: int, model: HookedTransformer, expected: dict) ->
                 f"step {step}: {name} is {own.get(name)}, not {expected.get(name)}: a run's models differ in weights "
                 "alone"
             )
+    if shared := tied.ties(tied.weights_of(model)):
+        raise ValueError(
+            f"step {step}: {shared[0].name} and {shared[0].owner} are one parameter, and a run keeps each apart: give "
+            "a model in which it is a copy, torch.nn.Parameter(weight.clone()), or sample this one by llc.sample"
+        )
     weights = {name: parameter.detach().cpu().float() for name, parameter in model.named_parameters()}
     if "pos_embed.W_pos" in weights:
         weights["pos_embed.W_pos"] = weights["pos_embed.W_pos"][: expected["n_ctx"]]

@@ -140,6 +140,12 @@ def spoiled(value: float) -> HookedTransformer:
     return model
 
 
+def with_tied_ends() -> HookedTransformer:
+    model = model_at(1)
+    model.unembed.W_U.data = model.embed.W_E.data.T
+    return model
+
+
 def hooked() -> HookedTransformer:
     model = model_at(1)
     model.add_perma_hook("blocks.0.hook_resid_post", lambda residual, hook: 2 * residual)
@@ -167,6 +173,7 @@ BAD: dict[str, tuple[Callable[[dict], dict], str]] = {
     "a step twice": (lambda given: {"checkpoints": [(1, model_at(1)), (1, model_at(2))]}, "step 1: steps are whole"),
     "a step below 0": (lambda given: {"checkpoints": {-1: model_at(1)}}, "step -1: steps are whole numbers from 0"),
     "more in it": (lambda given: {"checkpoints": {1: hooked()}}, "the run would not predict what the model does"),
+    "tied": (lambda given: {"checkpoints": {1: with_tied_ends()}}, "unembed.W_U and embed.W_E are one parameter"),
     "vocabulary": (lambda given: {"checkpoints": {1: model_at(1, d_vocab=405)}}, "has 400 tokens, the model 405"),
     "tokenizer": (lambda given: {"tokenizer": "gpt2"}, "str is no Tokenizer"),
     "corpus": (lambda given: {"corpus": "nonsense"}, "unknown corpus 'nonsense'"),
