@@ -50,5 +50,5 @@ def run(arguments: argparse.Namespace) -> None:
     if others:
         lead += path_overlap.sentences(cells, asked, name, others)
     print(affected_files.as_text(lists, lead))
-    for path in affected_files.write(cells, name, lists, lead):
+    for path in affected_files.write(cells, asked, name, lists, lead):
         print(f"wrote {path}")

@@ -38,6 +38,4 @@ def run(arguments: argparse.Namespace) -> None:
         )
         card = investigation[arguments.head]
         card = card.on(arguments.text) if arguments.text else card
-        last = investigation.step == investigation.run.steps[-1]
-        name = card.head if last else f"{card.head}_{investigation.step}"
-        print(f"wrote {card.save(investigation.snapshot.cells.folder / 'heads' / f'{name}.html')}")
+        print(f"wrote {card.save()}")

@@ -8,13 +8,17 @@ from matplotlib.figure import Figure
 from experiments import figures
 from experiments.plots import render
 from experiments.results.cells import Cells
+from experiments.results.file_names import flags, variant
 from experiments.storage.files import write_bytes
 
 
 def write_figure(cells: Cells, name: str) -> list[Path]:
-    """Computes and draws one of the paper's figures; returns its SVG and its PNG file."""
+    """Computes and draws one of the paper's figures; returns its SVG and its PNG file.
+
+    The name ends with what in the plan is no default (`file_names.variant`).
+    """
     module = figures.get(name)
-    return write_drawn(cells, name, module.draw(module.compute(cells)))
+    return write_drawn(cells, name + variant(cells.run, cells.plan), module.draw(module.compute(cells)))
 
 
 def write_drawn(cells: Cells, name: str, figure: Figure) -> list[Path]:
@@ -26,7 +30,11 @@ def write_drawn(cells: Cells, name: str, figure: Figure) -> list[Path]:
 
 
 def write_table_and_figure(cells: Cells, name: str, dataset: xr.Dataset, figure: Figure) -> list[Path]:
-    """Writes a dataset as tables/NAME.csv and its figure as `write_drawn` does; returns all three paths."""
+    """Writes a dataset as tables/NAME.csv and its figure as `write_drawn` does; returns all three paths.
+
+    The name ends with what in the plan is no default (`file_names.variant`).
+    """
+    name += variant(cells.run, cells.plan)
     table = cells.folder / "tables" / f"{name}.csv"
     write_bytes(table, dataset.to_dataframe().reset_index().to_csv(index=False).encode())
     return [table, *write_drawn(cells, name, figure)]
@@ -34,4 +42,4 @@ def write_table_and_figure(cells: Cells, name: str, dataset: xr.Dataset, figure:
 
 def figure_command(cells: Cells, name: str) -> str:
     """The command line that makes the figure of this run again."""
-    return f"python -m experiments figure {name} --run {cells.run.name}"
+    return f"python -m experiments figure {name} {flags(cells.run, cells.plan)}"

@@ -6,6 +6,7 @@ from pathlib import Path
 from experiments.investigate import head_page
 from experiments.investigate.head_measures import HeadMeasures
 from experiments.pages import shell
+from experiments.results.file_names import of_text, variant
 from experiments.storage.files import write_bytes
 
 
@@ -13,14 +14,26 @@ from experiments.storage.files import write_bytes
 class HeadCard(HeadMeasures):
     """One head. It shows itself in a notebook; `save` writes the same as a page."""
 
+    @property
+    def file_name(self) -> str:
+        """What the card is called in a results folder, without suffix: "L1H4", "L1H4_4800_cpp_seed1", ..."""
+        cells, step = self.snapshot.cells, self.snapshot.step
+        at = "" if step == cells.run.steps[-1] else f"_{step}"
+        return f"{self.head}{at}{variant(cells.run, cells.plan)}{of_text(self.text)}"
+
     def on(self, text: str) -> "HeadCard":
         """The same card with the attention on this text; raises ValueError for an empty one."""
         if not text:
             raise ValueError("the text is empty: give some to look at")
         return replace(self, text=text)
 
-    def save(self, path: str | Path) -> Path:
-        """Writes the card as one page that needs nothing else; returns its path."""
+    def save(self, path: str | Path | None = None) -> Path:
+        """Writes the card as one page that needs nothing else; returns its path.
+
+        path: default heads/NAME.html in the results folder, where the command line writes it too. The name says the
+        head, and the checkpoint, corpus, seed and text where they are no default.
+        """
+        path = self.snapshot.cells.folder / "heads" / f"{self.file_name}.html" if path is None else path
         page = shell.page(f"{self.head} of {self.snapshot.title}", head_page.card(self))
         write_bytes(Path(path), page.encode())
         return Path(path)

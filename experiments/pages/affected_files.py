@@ -11,6 +11,7 @@ from experiments.heldout.ablation_pass import DRAWS, SIGNS, AblationPass
 from experiments.heldout.affected_tokens import Context
 from experiments.pages import affected_page
 from experiments.results.cells import Cells
+from experiments.results.file_names import variant
 from experiments.statistics.intervals import plus_minus
 from experiments.storage.files import write_bytes
 
@@ -54,9 +55,21 @@ def as_text(lists: dict[int, list[Context]], lead: list[str]) -> str:
     return "\n".join(lines)
 
 
-def write(cells: Cells, change: str, lists: dict[int, list[Context]], lead: list[str]) -> list[Path]:
-    """Writes tables/affected_NAME.csv and affected_NAME.html; returns both paths."""
-    name = change.replace("->", "-")
+def write(
+    cells: Cells, asked: AblationPass, change: str, lists: dict[int, list[Context]], lead: list[str]
+) -> list[Path]:
+    """Writes tables/affected_NAME.csv and affected_NAME.html; returns both paths.
+
+    The names end with the step unless it is the last, with the method of ablation and of layer norm, and with what in
+    the plan is no default (`file_names.variant`).
+    """
+    others = {
+        f"_{asked.step}": asked.step != cells.run.steps[-1],
+        f"_{asked.method}": asked.method != "resample",
+        f"_{asked.layer_norm}": asked.layer_norm != "recompute",
+    }
+    name = change.replace("->", "-") + "".join(part for part, is_other in others.items() if is_other)
+    name += variant(cells.run, cells.plan)
     frames = [affected_tokens.frame(contexts).assign(sign=sign) for sign, contexts in lists.items()]
     table = cells.folder / "tables" / f"affected_{name}.csv"
     write_bytes(table, pd.concat(frames).to_csv(index=False, float_format="%.6g").encode())

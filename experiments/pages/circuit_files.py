@@ -13,6 +13,7 @@ from experiments.pages import circuit_page
 from experiments.plots import circuit as picture
 from experiments.plots.render import svg
 from experiments.results.cells import Cells
+from experiments.results.file_names import flags, variant
 from experiments.runs.run import tokens_seen
 from experiments.storage.files import as_json, write_bytes
 from experiments.tasks import path_effects
@@ -87,9 +88,11 @@ def write(cells: Cells, discovered: Discovered, top: int, formed: dict[int, nx.D
     """Writes circuit_TASK_STEP as graph (node-link and MIB JSON), table (CSV), picture (SVG and PNG) and page (HTML)
     with the `top` paths; returns all paths of files.
 
-    formed: graphs by step, for circuit_TASK_formation (node-link JSON and picture), which the page then shows too.
+    The names end with what in the plan is no default (`file_names.variant`). formed: graphs by step, for
+    circuit_TASK_formation (node-link JSON and picture), which the page then shows too.
     """
-    name, cfg = f"circuit_{discovered.task}_{discovered.step}", cells.run.model_config()
+    own, cfg = variant(cells.run, cells.plan), cells.run.model_config()
+    name = f"circuit_{discovered.task}_{discovered.step}{own}"
     title = f"{cells.run.name}, step {discovered.step}: paths that carry {discovered.task}"
     drawn = {name: picture.draw(discovered.graph, title)}
     captions = {
@@ -103,7 +106,7 @@ def write(cells: Cells, discovered: Discovered, top: int, formed: dict[int, nx.D
         f"tables/{name}.csv": frame(discovered).to_csv(index=False, float_format="%.6g"),
     }
     if formed:
-        over = f"circuit_{discovered.task}_formation"
+        over = f"circuit_{discovered.task}_formation{own}"
         contents[f"{over}.json"] = as_json(graph.formation_node_link(formed))
         drawn[over] = picture.draw_formation(
             _labelled(cells, formed), f"{cells.run.name}: paths that carry {discovered.task}, as they form"
@@ -134,7 +137,8 @@ def command(cells: Cells, discovered: Discovered, formed: bool) -> str:
     """The command line that makes the circuit's files again."""
     flag = " --formation" if formed else ""
     return (
-        f"python -m experiments circuit --task {discovered.task} --run {cells.run.name} --step {discovered.step}{flag}"
+        f"python -m experiments circuit --task {discovered.task} {flags(cells.run, cells.plan)} "
+        f"--step {discovered.step}{flag}"
     )
 
 

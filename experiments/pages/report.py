@@ -16,6 +16,8 @@ from experiments.pages import affected_page, report_tokens, shell
 from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.runs.learning_rate import decay_note
+from experiments.results.file_names import variant
+from experiments.runs.run import tokens_seen
 from experiments.statistics.intervals import TWO_SIDED, plus_minus
 from experiments.storage.files import write_bytes
 from llc.intervals import half_widths
@@ -34,7 +36,7 @@ def write_report(cells: Cells, names: list[str], note: str) -> Path:
             _how(cells),
         ]
     )
-    path = cells.folder / "report.html"
+    path = cells.folder / f"report{variant(cells.run, cells.plan)}.html"
     write_bytes(path, shell.page(title, shell.fragment(body, affected_page.RULES)).encode())
     return path
 

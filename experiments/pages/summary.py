@@ -14,6 +14,7 @@ from experiments.measurements.paths import PATHS
 from experiments.measurements.rllc import RLLC
 from experiments.measurements.scores import SCORES
 from experiments.results.cells import Cells
+from experiments.results.file_names import variant
 from experiments.storage.files import write_bytes, write_json
 from llc.intervals import half_widths
 
@@ -52,7 +53,7 @@ def summary(cells: Cells) -> dict:
 
 def write_summary(cells: Cells) -> Path:
     """Writes summary.json; returns its path."""
-    path = cells.folder / "summary.json"
+    path = cells.folder / f"summary{variant(cells.run, cells.plan)}.json"
     write_json(path, summary(cells))
     return path
 
@@ -71,12 +72,12 @@ def write_tables(cells: Cells) -> list[Path]:
             frame = table[names].to_dataframe().reset_index().dropna(subset=names, how="all")
             others = [dim for dim in dims if dim != "step"]
             name = f"{kind.name}_by_{'_'.join(others)}" if len(groups) > 1 and others else kind.name
-            path = cells.folder / "tables" / f"{name}.csv"
+            path = cells.folder / "tables" / f"{name}{variant(cells.run, cells.plan)}.csv"
             write_bytes(path, frame.to_csv(index=False, float_format="%.9g").encode())
             written.append(path)
     with contextlib.suppress(NotMeasurable):  # where the text does not allow it
         frame = induction_tokens.table(cells).drop_vars(["mean", "mean_se"]).to_dataframe().reset_index()
-        written.append(cells.folder / "tables" / "affected.csv")
+        written.append(cells.folder / "tables" / f"affected{variant(cells.run, cells.plan)}.csv")
         write_bytes(written[-1], frame.to_csv(index=False, float_format="%.9g").encode())
     return written
 

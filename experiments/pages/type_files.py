@@ -13,6 +13,7 @@ from experiments.heldout.head_types import ATTENTION, RAREFIED_TO
 from experiments.heldout.text_multigrams import as_patterns, describe
 from experiments.plots import head_types as picture
 from experiments.results.cells import Cells
+from experiments.results.file_names import variant
 from experiments.statistics.intervals import plus_minus
 from experiments.storage.files import write_bytes
 
@@ -80,14 +81,18 @@ def as_text(cells: Cells, table: xr.Dataset, step: int) -> str:
 
 
 def write(cells: Cells, table: xr.Dataset, step: int) -> list[Path]:
-    """Writes tables/types_STEP.csv, tables/multigrams_STEP.csv and figures/types_STEP; returns all paths."""
-    tables = {f"types_{step}": frame(table), f"multigrams_{step}": multigrams(cells, table)}
+    """Writes tables/types_STEP.csv, tables/multigrams_STEP.csv and figures/types_STEP; returns all paths.
+
+    The names end with what in the plan is no default (`file_names.variant`).
+    """
+    end = f"{step}{variant(cells.run, cells.plan)}"
+    tables = {f"types_{end}": frame(table), f"multigrams_{end}": multigrams(cells, table)}
     written = []
     for name, content in tables.items():
         written.append(cells.folder / "tables" / f"{name}.csv")
         write_bytes(written[-1], content.to_csv(index=False, float_format="%.6g").encode())
     title = f"{cells.run.name}, step {step}: what each head is, on {table.attrs['tokens']} held-out tokens"
-    return [*written, *files.write_drawn(cells, f"types_{step}", picture.draw(table, title))]
+    return [*written, *files.write_drawn(cells, f"types_{end}", picture.draw(table, title))]
 
 
 def _shares(values: np.ndarray) -> str:

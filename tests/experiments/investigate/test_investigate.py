@@ -223,6 +223,12 @@ def test_the_verb(inv: Investigation, page: str, trained: Path, monkeypatch, cap
     assert main(["investigate", "1:2", *asked]) == 0
     assert capsys.readouterr().out == f"wrote {out / 'heads/L1H2.html'}\n"
     assert page in (out / "heads/L1H2.html").read_text()
+    written = {file: file.read_bytes() for file in (out / "heads").iterdir()}
+    other = inv["L1H2"].on("for x in range(3): print(x)")
+    assert main(["investigate", "1:2", *asked, "--text", other.text]) == 0
+    assert capsys.readouterr().out == f"wrote {out / 'heads' / other.file_name}.html\n"
+    assert {file: file.read_bytes() for file in written} == written  # the card on other text has a name of its own
+    assert other.save() == out / "heads" / f"{other.file_name}.html"  # in Python the same
     for wrong in (["L9H9"], ["L1H2", "--step", "7"], ["L1H2", "--step", "-1"]):
         assert main(["investigate", *wrong, *asked]) == 2
         captured = capsys.readouterr()
