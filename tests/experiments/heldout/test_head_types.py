@@ -18,6 +18,7 @@ from experiments.heldout.text_multigrams import TEXT_MULTIGRAMS
 from experiments.pages import type_files
 from experiments.plots import head_types as picture
 from experiments.results.cells import Cells
+from experiments.results.file_names import variant
 from experiments.results.plan import default_plan
 
 TOKENS = 1500
@@ -81,7 +82,11 @@ def test_the_verb_writes_what_it_says_in_the_same_bits(
     assert main([*asked, "--workers", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
     written = [Path(line.removeprefix("wrote ")) for line in lines if line.startswith("wrote ")]
-    assert {path.name for path in written} == {"types_60.csv", "multigrams_60.csv", "types_60.svg", "types_60.png"}
+    own = cells_of(trained, out, code_file)
+    end = f"60{variant(own.run, own.plan)}"  # the text is not the one that the run was trained on
+    assert {path.name for path in written} == {
+        *(f"types_{end}.csv", f"multigrams_{end}.csv", f"types_{end}.svg", f"types_{end}.png")
+    }
     before = {path: path.read_bytes() for path in written}
     cells = {path: path.stat().st_mtime_ns for path in (out / "cells").iterdir()}
     assert main([*asked, "--workers", "2"]) == 0  # nothing is repeated
@@ -95,12 +100,12 @@ def test_the_verb_writes_what_it_says_in_the_same_bits(
     for path in (here.folder / "cells").iterdir():
         assert path.read_bytes() == (out / "cells" / path.name).read_bytes(), path.name
 
-    table = pd.read_csv(out / "tables/types_60.csv")
+    table = pd.read_csv(out / f"tables/types_{end}.csv")
     assert table["head"].tolist() == [f"L{layer}H{head}" for layer in range(2) for head in range(4)]
     assert table.drop(columns="learned, rarefied").notna().all(axis=None)
     assert set(table.type) <= set(classify.TYPES)
     assert [line.split()[:2] for line in lines if line.startswith("L")] == table[["head", "type"]].to_numpy().tolist()
-    assert list(pd.read_csv(out / "tables/multigrams_60.csv").columns) == list(type_files.COLUMNS)
+    assert list(pd.read_csv(out / f"tables/multigrams_{end}.csv").columns) == list(type_files.COLUMNS)
     shares = table[[name for name in table if name.startswith("affected ")]].to_numpy()
     assert ((shares >= 0) & (shares <= 1)).all()
     assert (shares.sum(1) >= 1 - 1e-6).all(), "a token may be of several kinds, and is of none or more"
