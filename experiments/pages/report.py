@@ -15,9 +15,8 @@ from experiments.measurements.scores import SCORES
 from experiments.pages import affected_page, report_tokens, shell
 from experiments.plots import style
 from experiments.results.cells import Cells
-from experiments.runs.learning_rate import decay_note
 from experiments.results.file_names import variant
-from experiments.runs.run import tokens_seen
+from experiments.runs.learning_rate import decay_note
 from experiments.statistics.intervals import TWO_SIDED, plus_minus
 from experiments.storage.files import write_bytes
 from llc.intervals import half_widths
