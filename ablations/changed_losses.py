@@ -25,6 +25,7 @@ from ablations.forward import Weights, check_tokens
 from ablations.names import Head
 from ablations.paths import OUTPUT, LayerNorm
 from ablations.rerun import Run
+from ablations.running import as_in_workers
 from ablations.substitutes import Substitutes
 
 # Cost of each sequence from its token losses [batch, predicted]: what an intervention that removes a helpful part
@@ -96,6 +97,7 @@ def blocks(
             yield Block(rows, *(padding.as_given(padded, tokens[rows], losses) for losses in (before, changed)))
 
 
+@as_in_workers()
 def effects(
     weights: Weights,
     cfg: HookedTransformerConfig,

@@ -18,6 +18,8 @@ from ablations import padding, sums
 from ablations.forward import check_targets, check_tokens
 from ablations.heads import Interventions
 from ablations.not_measurable import NotMeasurable
+from ablations.prompts import Prompts, as_tokens
+from ablations.running import as_in_workers
 
 
 class Estimate(NamedTuple):
@@ -35,8 +37,9 @@ class ClusterSums(NamedTuple):
     counts: Float[np.ndarray, " document"]
 
 
+@as_in_workers()
 def token_losses(
-    model: HookedTransformer, tokens: Int64[Tensor, "batch pos"], interventions: Interventions | None = None
+    model: HookedTransformer, tokens: Prompts, interventions: Interventions | None = None
 ) -> Float[Tensor, "batch predicted"]:
     """Cross-entropy of every next token (entry [b, i] is the loss on tokens[b, i + 1]) under the interventions; NaN for
     padding (`ablations.padding`).
@@ -45,15 +48,18 @@ def token_losses(
     model does not have, for interventions that contradict each other, and for a next token without a logit, and
     RuntimeError for a hook that did not fire.
     """
+    tokens = as_tokens(model, tokens)
     check_tokens(model.cfg, tokens)
     check_targets(model.cfg, tokens[:, 1:])
     return _cross_entropy(model, run(model, tokens, interventions or []), tokens)
 
 
+@as_in_workers()
 def token_effects(
-    model: HookedTransformer, tokens: Int64[Tensor, "batch pos"], interventions: Interventions
+    model: HookedTransformer, tokens: Prompts, interventions: Interventions
 ) -> Float[Tensor, "batch predicted"]:
     """Loss with the interventions minus loss without, of every next token, both runs under the same flags."""
+    tokens = as_tokens(model, tokens)
     check_tokens(model.cfg, tokens)
     check_targets(model.cfg, tokens[:, 1:])
     changed = run(model, tokens, interventions)
@@ -63,7 +69,7 @@ def token_effects(
 
 def run(
     model: HookedTransformer,
-    tokens: Int64[Tensor, "batch pos"],
+    tokens: Prompts,
     interventions: Interventions,
     flags_of: Interventions | None = None,
 ) -> Float[Tensor, "batch pos d_vocab"]:
@@ -72,6 +78,7 @@ def run(
     A sum of interventions is a set of changes: its order does not matter (`sums`). Errors, and what is left
     untouched, as in `token_losses`.
     """
+    tokens = as_tokens(model, tokens)
     check_tokens(model.cfg, tokens)
     fired: set[int] = set()
 

@@ -18,8 +18,6 @@ from transformer_lens.utilities.architectures import POST_NORM_ARCHITECTURES
 from ablations import mlp
 from ablations import padding as pads
 from ablations.attend import block_attention
-from ablations.padding import check_unpadded as check_unpadded  # llc takes these two from here
-from ablations.padding import padding_of as padding_of
 from ablations.rotary import Rotary, turned
 
 Weights = Mapping[str, Tensor]
@@ -86,17 +84,35 @@ def check_supported(cfg: HookedTransformerConfig) -> None:
         )
 
 
+def parameters_of(model: HookedTransformer) -> dict[str, Tensor]:
+    """The model's parameters by all their names (those of a block that two layers use, by both), detached; not copied,
+    but those of a model that was made in inference mode, which have no gradients.
+    """
+    own = {id(parameter): _with_gradients(parameter.detach()) for parameter in model.parameters()}
+    return {name: own[id(parameter)] for name, parameter in model.named_parameters(remove_duplicate=False)}
+
+
+def buffers_of(model: HookedTransformer) -> dict[str, Tensor]:
+    """What the model holds beside its parameters, by name; copied as in `parameters_of`."""
+    return {name: _with_gradients(buffer) for name, buffer in model.named_buffers()}
+
+
+def _with_gradients(tensor: Tensor) -> Tensor:
+    return tensor.clone() if tensor.is_inference() else tensor
+
+
 def weights_of(model: HookedTransformer) -> dict[str, Tensor]:
     """The model's parameters by name, detached, not copied, with the sines and cosines of rotary positions, and what
     is padding where its tokenizer pads on the left; raises ValueError for one these functions cannot run.
     """
-    cfg, padding = model.cfg, padding_of(model)
+    cfg, padding = model.cfg, pads.padding_of(model)
     check_supported(cfg)
-    weights = {name: parameter.detach() for name, parameter in model.named_parameters(remove_duplicate=False)}
+    weights = parameters_of(model)
     if padding is not None and padding.left:
         weights |= pads.mark(padding)
     if cfg.positional_embedding_type == "rotary":
-        table = model.blocks[0].attn.calculate_sin_cos_rotary(cfg.rotary_dim, cfg.n_ctx, cfg.rotary_base, cfg.dtype)
+        dtype = weights["embed.W_E"].dtype  # model.float() leaves the configuration's as it was
+        table = model.blocks[0].attn.calculate_sin_cos_rotary(cfg.rotary_dim, cfg.n_ctx, cfg.rotary_base, dtype)
         weights[SIN], weights[COS] = (angles.to(weights["embed.W_E"].device) for angles in table)
     return weights
 
@@ -161,7 +177,7 @@ def embed(weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tensor, 
     check_supported(cfg)
     check_context(cfg, tokens)
     if (padding := pads.marked(weights)) is not None and padding.left:
-        check_unpadded(padding, tokens, "these functions")
+        pads.check_unpadded(padding, tokens, "these functions")
     if cfg.positional_embedding_type == "rotary" and SIN not in weights:
         raise ValueError(f"no {SIN} among the weights of a model with rotary positions: take them by weights_of(model)")
     residual = F.embedding(tokens, weights["embed.W_E"])

@@ -8,6 +8,7 @@ stays. `effects.token_losses` runs them and checks that every hook fired.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,12 +18,15 @@ from transformer_lens import HookedTransformer
 
 from ablations import padding
 from ablations.forward import check_tokens
-from ablations.names import Head, check_head
+from ablations.names import Head, as_head, as_heads, check_head
 from ablations.not_measurable import NotMeasurable
+from ablations.prompts import Prompts, as_tokens
+from ablations.running import as_in_workers
 
 Hook = Callable[..., Tensor | None]
 Interventions = list[tuple[str, Hook]]
-HeadValues = Mapping[Head, Tensor]  # z by head: [d_head], [pos, d_head] or [batch, pos, d_head]
+Heads = str | Iterable[Any]  # one or several, by name or as (layer, number)
+HeadValues = Mapping[Head, Tensor] | Mapping[str, Tensor]  # z by head: [d_head], [pos, d_head] or [batch, pos, d_head]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,27 +45,27 @@ class Replaced:
         return z
 
 
-def zero(heads: Iterable[Head]) -> Interventions:
-    """Removes what these heads write: z becomes 0, b_O stays."""
-    return replace({head: torch.zeros(1) for head in heads})
+def zero(heads: Heads) -> Interventions:
+    """Removes what these heads write: z becomes 0, b_O stays. heads: "L1H4", (1, 4), or several of these."""
+    return replace({head: torch.zeros(1) for head in as_heads(heads)})
 
 
 def replace(values: HeadValues) -> Interventions:
     """Sets z of each head to the given value, broadcast over batch and positions."""
-    return [(z_hook(head), Replaced(head, value)) for head, value in values.items()]
+    return [(z_hook(as_head(head)), Replaced(as_head(head), value)) for head, value in values.items()]
 
 
 def mean(
     model: HookedTransformer,
-    heads: Iterable[Head],
-    reference: Int64[Tensor, "batch pos"],
+    heads: Heads,
+    reference: Prompts,
     by_position: bool = False,
 ) -> Interventions:
     """Sets z of each head to its mean over a reference text, over all tokens or at each position by itself."""
     return replace(mean_z(model, heads, reference, by_position))
 
 
-def resample(model: HookedTransformer, heads: Iterable[Head], donors: Int64[Tensor, "batch pos"]) -> Interventions:
+def resample(model: HookedTransformer, heads: Heads, donors: Prompts) -> Interventions:
     """Sets z of each head to its value on another text, row by row: `donors` has the shape of the text it is run on.
 
     `other_rows` draws rows of other documents.
@@ -94,14 +98,13 @@ def other_rows(
     return chosen
 
 
-def mean_z(
-    model: HookedTransformer, heads: Iterable[Head], reference: Int64[Tensor, "batch pos"], by_position: bool = False
-) -> dict[Head, Tensor]:
+@as_in_workers()
+def mean_z(model: HookedTransformer, heads: Heads, reference: Prompts, by_position: bool = False) -> dict[Head, Tensor]:
     """z of each head, averaged over the rows of a reference text: [d_head], or [pos, d_head] by position.
 
     Padding (`ablations.padding`) is left out; positions are those of the text alone, NaN where no row has one.
     """
-    padded = padding.padding_of(model)
+    padded, reference = padding.padding_of(model), as_tokens(model, reference)
     rows = padding.text_first(padded, reference)
     text = padding.moved_text(padded, reference)
     every = head_z(model, heads, rows)
@@ -112,16 +115,15 @@ def mean_z(
     return {head: z / counts.to(z.device) if by_position else z.sum(0) / int(counts.sum()) for head, z in sums.items()}
 
 
-def head_z(
-    model: HookedTransformer, heads: Iterable[Head], tokens: Int64[Tensor, "batch pos"]
-) -> dict[Head, Float[Tensor, "batch pos d_head"]]:
+@as_in_workers()
+def head_z(model: HookedTransformer, heads: Heads, tokens: Prompts) -> dict[Head, Float[Tensor, "batch pos d_head"]]:
     """z of each head on a text."""
-    heads = [check_head(head, model.cfg) for head in heads]
+    asked, tokens = [check_head(head, model.cfg) for head in as_heads(heads)], as_tokens(model, tokens)
     check_tokens(model.cfg, tokens)
-    names = {z_hook(head) for head in heads}
+    names = {z_hook(head) for head in asked}
     with torch.no_grad():
         _, cache = model.run_with_cache(tokens, return_type=None, names_filter=lambda name: name in names)
-    return {head: cache[z_hook(head)][:, :, head[1]] for head in heads}
+    return {head: cache[z_hook(head)][:, :, head[1]] for head in asked}
 
 
 def z_hook(head: Head) -> str:

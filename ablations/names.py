@@ -1,7 +1,9 @@
 """Heads by name: (1, 3) <-> "L1H3". Nothing else parses heads."""
 
+import operator
 import re
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable
+from typing import Any, Protocol, SupportsIndex, runtime_checkable
 
 Head = tuple[int, int]  # (layer, head)
 
@@ -33,9 +35,30 @@ def parse_head(text: str) -> Head:
     return int(match[1]), int(match[2])
 
 
-def check_head(head: Head, cfg: Shape) -> Head:
-    """The head itself; raises ValueError when the model does not have it."""
-    layer, index = head
+def as_head(head: Any) -> Head:
+    """A head as a value, from its name or from layer and number, of Python, NumPy or torch; raises ValueError."""
+    if isinstance(head, str):
+        return parse_head(head)
+    try:
+        layer, number = map(operator.index, head)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{head!r} is not a head: give its name (L1H4), or layer and number (1, 4)") from None
+    return layer, number
+
+
+def as_heads(heads: Any) -> list[Head]:
+    """Several heads, or one, as values: "L1H4", (1, 4), ["L1H4", (0, 2)], or a table of numbers [head, 2].
+
+    Raises ValueError as `as_head` does.
+    """
+    several: list[Any] = list(heads) if isinstance(heads, Iterable) and not isinstance(heads, str) else [heads]
+    pair = len(several) == 2 and all(isinstance(one, SupportsIndex) and not getattr(one, "ndim", 0) for one in several)
+    return [as_head((several[0], several[1]))] if pair else [as_head(one) for one in several]
+
+
+def check_head(head: Any, cfg: Shape) -> Head:
+    """The head as a value; raises ValueError for what is none, and when the model does not have it."""
+    layer, index = head = as_head(head)
     if not (0 <= layer < cfg.n_layers and 0 <= index < cfg.n_heads):
         raise ValueError(
             f"no head {head_name(head)}: the model has layers 0 to {cfg.n_layers - 1} and heads 0 to {cfg.n_heads - 1}"

@@ -16,7 +16,8 @@ from transformer_lens import HookedTransformer
 
 from ablations import effects, padding
 from ablations.heads import head_z
-from ablations.paths import LayerNorm, Path, check_path, cut
+from ablations.paths import LayerNorm, Path, as_paths, check_path, cut
+from ablations.running import as_in_workers
 
 Metric = Callable[[Float[Tensor, "prompt pos d_vocab"]], Tensor]  # of logits: a number, or one for each prompt
 
@@ -30,17 +31,18 @@ class Patched(NamedTuple):
     effect: Tensor  # [set, ...]: patched - clean when noising, patched - corrupted when denoising
 
 
+@as_in_workers()
 def path_patching(
     model: HookedTransformer,
     clean: Int64[Tensor, "prompt pos"],
     corrupted: Int64[Tensor, "corrupted_prompt corrupted_pos"],
-    sets: Sequence[Sequence[Path]],
+    sets: Sequence[str | Sequence[str | Path]],
     metric: Metric,
     *,
     direction: Literal["noising", "denoising"] = "noising",
     layer_norm: LayerNorm = "recompute",
 ) -> Patched:
-    """Patches each set of paths by itself. Sources are heads.
+    """Patches each set of paths by itself, given by their names or as values. Sources are heads.
 
     effect is metric(patched) - metric(the run that is patched). With a metric that is higher for the right answer,
     paths that carry it have negative effects when noising and positive ones when denoising. Prompts may be padded on
@@ -56,12 +58,13 @@ def path_patching(
     padding.check_alike(padding.padding_of(model), clean, corrupted)
     if direction not in ("noising", "denoising"):
         raise ValueError(f"direction={direction!r}: it is noising or denoising")
-    paths = [check_path(path, model.cfg) for chosen in sets for path in chosen]
+    parsed = [as_paths(chosen) for chosen in sets]
+    paths = [check_path(path, model.cfg) for chosen in parsed for path in chosen]
     if named := [path.source for path in paths if isinstance(path.source, str)]:
         raise ValueError(f"source {named[0]!r} is no head: patch paths from heads")
     base, other = (clean, corrupted) if direction == "noising" else (corrupted, clean)
     values = head_z(model, {path.source for path in paths}, other)  # type: ignore[misc]
-    cuts = [cut(model, chosen, values, layer_norm) for chosen in sets]
+    cuts = [cut(model, chosen, values, layer_norm) for chosen in parsed]
     every = [hook for hooks in cuts for hook in hooks]
     of_clean, of_corrupted = (metric(effects.run(model, tokens, [], flags_of=every)) for tokens in (clean, corrupted))
     patched = torch.stack([metric(effects.run(model, base, hooks, flags_of=every)) for hooks in cuts])

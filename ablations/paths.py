@@ -9,7 +9,7 @@ those paths too to remove it), as does everything it tells other heads.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float
@@ -56,6 +56,14 @@ def parse_path(text: str) -> Path:
     if match[3] is None:
         return Path(source, OUTPUT)
     return Path(source, parse_head(match[2]), match[3].lower())  # type: ignore[arg-type]
+
+
+def as_paths(paths: Any) -> list[Path]:
+    """Several paths, or one, as values, from their names or themselves; raises ValueError for anything else."""
+    several = [paths] if isinstance(paths, str | Path) else list(paths)
+    if odd := next((one for one in several if not isinstance(one, str | Path)), None):
+        raise ValueError(f"{odd!r} is not a path: write it as L0H5->L1H4.k, or give what parse_path makes of it")
+    return [parse_path(one) if isinstance(one, str) else one for one in several]
 
 
 def check_path(path: Path, cfg: HookedTransformerConfig) -> Path:
@@ -120,7 +128,7 @@ class Cut:
 
 def cut(
     model: HookedTransformer,
-    paths: Iterable[Path],
+    paths: str | Path | Iterable[str | Path],
     values: Mapping[Source, Tensor] | Mapping[Head, Tensor] | None = None,
     layer_norm: LayerNorm = "recompute",
 ) -> Interventions:
@@ -130,14 +138,14 @@ def cut(
     in place of another source (by "embed", "pos_embed" or "b_O", with d_model in place of d_head), for these paths
     only; zero for what is not given.
     """
-    paths = [check_path(path, model.cfg) for path in dict.fromkeys(paths)]
+    asked = [check_path(path, model.cfg) for path in dict.fromkeys(as_paths(paths))]
     check_layer_norm(layer_norm)
     shared = model.cfg.n_key_value_heads not in (None, model.cfg.n_heads)
-    if shared and (one := next((path for path in paths if path.via in ("k", "v")), None)):
+    if shared and (one := next((path for path in asked if path.via in ("k", "v")), None)):
         raise ValueError(f"{path_name(one)}: heads of this model share keys and values, cut paths through q")
-    given: dict[Source, Tensor] = dict((values or {}).items())
+    given: dict[Source, Tensor] = dict((values or {}).items())  # type: ignore[arg-type]
     return [
-        (read_hook(path, model.cfg), Cut(path, given.get(path.source, torch.zeros(1)), layer_norm)) for path in paths
+        (read_hook(path, model.cfg), Cut(path, given.get(path.source, torch.zeros(1)), layer_norm)) for path in asked
     ]
 
 

@@ -4,12 +4,13 @@ The pure functions (`changed_losses`) run where the model allows it, hooks (`hea
 HookedTransformer, with the same numbers up to rounding; which, and why, is said in the result.
 """
 
+import operator
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, SupportsIndex
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
@@ -17,6 +18,8 @@ from ablations import changed_losses, effects, forward, heads, padding, paths, s
 from ablations.changes import Change, change_name, check_change, parse_change
 from ablations.names import Head
 from ablations.paths import LayerNorm, check_layer_norm
+from ablations.prompts import Prompts, as_tokens
+from ablations.running import as_in_workers
 
 Method = Literal["zero", "mean", "resample"]
 Way = Literal["auto", "functions", "hooks"]
@@ -31,15 +34,16 @@ class Ablated(NamedTuple):
     way: str  # "functions" or "hooks", and why hooks were needed
 
 
+@as_in_workers()
 def ablate(
     model: HookedTransformer,
-    tokens: Int64[Tensor, "row pos"],
+    tokens: Prompts,
     what: str | Change | Iterable[str | Change],
     *,
     method: Method = "mean",
-    reference: Int64[Tensor, "donor length"] | None = None,
-    draws: int = 1,
-    seed: int = 0,
+    reference: Prompts | None = None,
+    draws: SupportsIndex = 1,
+    seed: SupportsIndex = 0,
     layer_norm: LayerNorm = "recompute",
     way: Way = "auto",
 ) -> Ablated:
@@ -47,8 +51,9 @@ def ablate(
 
     Arguments:
         model: a HookedTransformer; its weights, flags and hooks stay as they are.
-        tokens: the text; a row is one document's, its first token BOS where the model was trained so. Rows may be
-            padded as the model's tokenizer pads; each is measured as if it stood alone (`ablations.padding`).
+        tokens: the text, as strings where the model has a tokenizer; a row is one document's, its first token BOS where
+            the model was trained so. Rows may be padded as the model's tokenizer pads; each is measured as if it stood
+            alone (`ablations.padding`).
         what: "L1H4", "L0H1+L0H5" (both at once), "L0H5->L1H4.k" (a path), a `Change`, or several of these.
         method: what takes the place of a removed head's z, or of what a cut path carries: zero, its mean over
             `reference`, or its value on `draws` rows of `reference` (resample; effects are means over the draws).
@@ -71,6 +76,8 @@ def ablate(
         >>> removed.effect.shape, removed.way
         (torch.Size([2, 4, 11]), 'functions')
     """
+    tokens, reference = as_tokens(model, tokens), None if reference is None else as_tokens(model, reference)
+    draws, seed = operator.index(draws), operator.index(seed)
     several = [what] if isinstance(what, str | Change) else list(what)
     changes = [check_change(parse_change(one) if isinstance(one, str) else one, model.cfg) for one in several]
     check_layer_norm(layer_norm)

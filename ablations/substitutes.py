@@ -18,6 +18,7 @@ from ablations.forward import Weights
 from ablations.heads import other_rows
 from ablations.names import Head, all_heads
 from ablations.not_measurable import NotMeasurable
+from ablations.running import as_in_workers
 
 Values = Mapping[Head, Tensor]
 Substitutes = Callable[[slice], list[Values]]
@@ -56,6 +57,7 @@ def means(
     return fixed(mean_z(weights, cfg, reference, by_position, rows_at_once))
 
 
+@as_in_workers()
 def mean_z(
     weights: Weights,
     cfg: HookedTransformerConfig,
@@ -81,6 +83,7 @@ def mean_z(
     return {(layer, head): means[layer][..., head, :] for layer, head in all_heads(cfg)}
 
 
+@as_in_workers()
 def pool(
     weights: Weights,
     cfg: HookedTransformerConfig,

@@ -18,6 +18,7 @@ from ablations import forward, rerun
 from ablations.forward import Weights
 from ablations.paths import OUTPUT, Path
 from ablations.rotary import turned
+from ablations.running import as_in_workers
 from circuits.discover_exact import at_ends, both_runs, patched_run
 from circuits.discover_paths import Effects, as_effects, check_paths
 from circuits.tasks import Metric, Task, logit_difference
@@ -29,6 +30,7 @@ IG_STEPS = 5
 Gradients = dict[tuple[int, str], Tensor]
 
 
+@as_in_workers()
 def attribution(
     weights: Weights,
     cfg: HookedTransformerConfig,

@@ -12,7 +12,8 @@ from transformer_lens import HookedTransformerConfig
 from ablations.changes import Change
 from ablations.forward import Weights
 from ablations.not_measurable import NotMeasurable
-from ablations.paths import Path
+from ablations.paths import Path, as_paths
+from ablations.running import as_in_workers
 from circuits.discover_exact import last_logits, patched_run
 from circuits.discover_paths import candidates
 from circuits.tasks import Metric, Task, logit_difference
@@ -38,11 +39,12 @@ class RandomCircuits(NamedTuple):
     minimality: Float[np.ndarray, " draw"]
 
 
+@as_in_workers()
 def evaluate(
     weights: Weights,
     cfg: HookedTransformerConfig,
     task: Task,
-    circuit: Sequence[Path],
+    circuit: Sequence[str | Path],
     metric: Metric = logit_difference,
 ) -> Circuit:
     """Faithfulness, completeness and minimality of a set of paths, among all `candidates`, on mean metrics.
@@ -50,7 +52,7 @@ def evaluate(
     Raises ValueError for a path that the model does not have, and NotMeasurable where patching everything changes
     nothing (there is no task to do) or the metric is not a number.
     """
-    every = candidates(cfg)
+    every, circuit = candidates(cfg), as_paths(circuit)
     if unknown := set(circuit) - set(every):
         raise ValueError(f"{next(iter(unknown))} is not a path of this model")
     share = _share_kept(weights, cfg, task, metric)
@@ -60,6 +62,7 @@ def evaluate(
     return Circuit(faithful, share(circuit), minimality)
 
 
+@as_in_workers()
 def random_circuits(
     weights: Weights,
     cfg: HookedTransformerConfig,

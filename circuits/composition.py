@@ -24,8 +24,9 @@ from transformer_lens import HookedTransformerConfig
 
 from ablations.forward import Weights, head_weights
 from ablations.not_measurable import NotMeasurable
+from ablations.running import as_in_workers
 from circuits.subspaces import VIAS as VIAS
-from circuits.subspaces import Processing, folded, tolerance
+from circuits.subspaces import Processing, exact, folded, tolerance
 from circuits.subspaces import principal_cosines as principal_cosines
 
 
@@ -52,6 +53,7 @@ class Reads(NamedTuple):
     norm: Float[Tensor, "*head"]  # of the product, 0 where that is rounding
 
 
+@as_in_workers()
 def composition(
     weights: Weights, cfg: HookedTransformerConfig, processing: Processing = "folded"
 ) -> Float[Tensor, "source_layer source target_layer target via"]:
@@ -88,6 +90,7 @@ def composition(
     return scores
 
 
+@as_in_workers()
 def random_baseline(cfg: HookedTransformerConfig, draws: int = 256, seed: int = 0) -> Baseline:
     """Mean and standard deviation of the score of Gaussian matrices of this model's shapes, over independent draws."""
     generator = torch.Generator().manual_seed(seed)
@@ -96,6 +99,7 @@ def random_baseline(cfg: HookedTransformerConfig, draws: int = 256, seed: int = 
     return Baseline(scores.mean().item(), scores.std().item())
 
 
+@as_in_workers()
 def spectral_baseline(
     weights: Weights, cfg: HookedTransformerConfig, processing: Processing = "folded"
 ) -> tuple[Float[Tensor, ""], Float[Tensor, "source_layer source target_layer target via"]]:
@@ -122,6 +126,7 @@ def spectral_baseline(
     return torch.tensor(1 / d), sd
 
 
+@as_in_workers()
 def position_composition(weights: Weights, cfg: HookedTransformerConfig) -> Float[Tensor, "layer head side"]:
     """How much queries (side 0) and keys (1) read of a shortformer's positions: |W_pos M| / (|W_pos| |M|), M = W_QK or
     its transpose, the same score as between heads. Positions are added after ln1, so nothing is folded.
@@ -132,11 +137,11 @@ def position_composition(weights: Weights, cfg: HookedTransformerConfig) -> Floa
         raise NotMeasurable(
             f"positions are {cfg.positional_embedding_type!r}: only a shortformer's are apart from the stream"
         )
-    places, scores = weights["pos_embed.W_pos"], torch.empty(cfg.n_layers, cfg.n_heads, 2)
+    places, scores = exact(weights["pos_embed.W_pos"]), torch.empty(cfg.n_layers, cfg.n_heads, 2)
     for layer in range(cfg.n_layers):
         heads = head_weights(weights, layer)
         for side, (weight, other) in enumerate(((heads.W_Q, heads.W_K), (heads.W_K, heads.W_Q))):
-            read = _reads(weight, other)
+            read = _reads(exact(weight), exact(other))
             whole = places.norm() * read.norm
             composed = _product_norm(places @ read.weight, read.factor.mT)
             scores[layer, :, side] = torch.where(whole > 0, composed / whole, 0.0)
@@ -148,8 +153,9 @@ def _layer(
 ) -> tuple[Writes, tuple[Reads, Reads, Reads]]:
     """What the heads of a layer write, and what they read through q, k and v."""
     heads = head_weights(weights, layer)
-    q, k, v = (folded(weights, cfg, layer, w, processing) for w in (heads.W_Q, heads.W_K, heads.W_V))
-    return _writes(v, heads.W_O), (_reads(q, k), _reads(k, q), _reads(v, heads.W_O.mT))
+    q, k, v = (exact(folded(weights, cfg, layer, w, processing)) for w in (heads.W_Q, heads.W_K, heads.W_V))
+    w_o = exact(heads.W_O)
+    return _writes(v, w_o), (_reads(q, k), _reads(k, q), _reads(v, w_o.mT))
 
 
 def _writes(w_v: Tensor, w_o: Tensor) -> Writes:

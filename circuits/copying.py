@@ -8,9 +8,11 @@ from transformer_lens import HookedTransformerConfig
 
 from ablations import forward, rerun
 from ablations.forward import Weights
+from ablations.running import as_in_workers
 from circuits.scores import direct_unembedding
 
 
+@as_in_workers()
 def copying(
     weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"]
 ) -> Float[Tensor, "batch layer head"]:

@@ -24,7 +24,8 @@ from scipy import stats
 from transformer_lens import HookedTransformer
 
 from ablations import forward, padding
-from ablations.paths import LayerNorm, Path, check_layer_norm
+from ablations.paths import LayerNorm, Path, as_paths, check_layer_norm
+from ablations.running import as_in_workers
 from circuits import discover_hooks
 from circuits.attribution import IG_STEPS, attribution
 from circuits.circuit_quality import Circuit, RandomCircuits, evaluate, random_circuits
@@ -53,10 +54,11 @@ __all__ = [
 Way = Literal["auto", "functions", "hooks"]
 
 
+@as_in_workers()
 def path_effects(
     model: HookedTransformer,
     task: Task,
-    paths: Sequence[Path] | None = None,
+    paths: str | Sequence[str | Path] | None = None,
     *,
     metric: Metric = logit_difference,
     way: Way = "auto",
@@ -69,7 +71,7 @@ def path_effects(
         model   any HookedTransformer
         task    clean and corrupted prompts, right and wrong answers (`circuits.tasks`); prompts may be padded as the
                 model's tokenizer pads, each is measured as if it stood alone (`ablations.padding`)
-        paths   the paths to patch, each by itself; all `candidates` unless given
+        paths   the paths to patch, each by itself, by name or as values; all `candidates` unless given
         metric  takes the task and the logits after the last token [prompt, 1, vocab] to a number by prompt
         way     "functions" re-runs only what follows a path and is many times faster; "hooks" takes a forward a path
                 and any model; "auto" takes functions where the model runs as these
@@ -97,7 +99,7 @@ def path_effects(
     if way not in get_args(Way):
         raise ValueError(f"way={way!r}: choose from {get_args(Way)}")
     check_layer_norm(layer_norm)
-    chosen = candidates(model.cfg) if paths is None else paths
+    chosen = candidates(model.cfg) if paths is None else as_paths(paths)
     reason = "asked for" if way == "hooks" else forward.unsupported(model.cfg)
     if reason and way != "functions":
         return discover_hooks.exact(model, task, chosen, metric, layer_norm)._replace(way=f"hooks: {reason}")

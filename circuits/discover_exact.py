@@ -14,11 +14,13 @@ from ablations.changes import Change
 from ablations.forward import Weights
 from ablations.names import all_heads
 from ablations.paths import LayerNorm, Path, Source
+from ablations.running import as_in_workers
 from circuits import answer_tests
 from circuits.discover_paths import Effects, as_effects, check_paths
 from circuits.tasks import Metric, Task, check_task, logit_difference
 
 
+@as_in_workers()
 def exact(
     weights: Weights,
     cfg: HookedTransformerConfig,

@@ -15,11 +15,13 @@ from transformer_lens import HookedTransformer
 from ablations import effects, padding
 from ablations.heads import Interventions, head_z
 from ablations.paths import LayerNorm, Path, Source, cut
+from ablations.running import as_in_workers
 from circuits import answer_tests
 from circuits.discover_paths import Effects, as_effects, check_paths
 from circuits.tasks import Metric, Task, check_task, logit_difference
 
 
+@as_in_workers()
 def exact(
     model: HookedTransformer,
     task: Task,

@@ -27,6 +27,7 @@ from transformer_lens import HookedTransformerConfig
 from ablations import forward, rerun
 from ablations.forward import Weights, head_weights
 from ablations.not_measurable import NotMeasurable
+from ablations.running import as_in_workers
 from circuits.composition import folded
 
 Patterns = Float[Tensor, "batch head query key"]
@@ -52,7 +53,7 @@ def prefix_matching(patterns: Patterns, period: int) -> Scores:
     length = patterns.shape[-1]
     if length < 2 * period:
         raise ValueError(f"{length} positions hold no second copy of period {period}: use at least {2 * period}")
-    total = torch.zeros(patterns.shape[:2])
+    total = patterns.new_zeros(patterns.shape[:2])
     for distance in range(period, length, period):
         total = total + patterns.diagonal(offset=1 - distance, dim1=-2, dim2=-1)[..., 1 : length - distance + 1].sum(-1)
     return total / (length - period)
@@ -79,6 +80,7 @@ def attention_to(patterns: Patterns, keys: Bool[Tensor, "batch query key"]) -> S
     return total / keys.any(-1).sum(-1).clamp(min=1)[:, None]
 
 
+@as_in_workers()
 def over_rows(
     weights: Weights,
     cfg: HookedTransformerConfig,
@@ -106,6 +108,7 @@ def over_rows(
     return torch.cat(losses), {name: torch.cat(scored) for name, scored in parts.items()}
 
 
+@as_in_workers()
 def ov_copying(weights: Weights, cfg: HookedTransformerConfig) -> Float[Tensor, "layer head"]:
     """Sum of the eigenvalues of W_E W_OV W_U, from token to logit, over the sum of their sizes (Elhage et al. 2021): 1
     for a head that raises what it reads, -1 for one that lowers it, 0 for one that writes nothing.
@@ -128,8 +131,8 @@ def direct_unembedding(weights: Weights, cfg: HookedTransformerConfig) -> Float[
     """The unembedding as it acts on what a head writes: ln_final folded, its scale apart, and logits centred."""
     unembedding = weights["unembed.W_U"]
     if cfg.normalization_type is not None:
-        gain = weights.get("ln_final.w", torch.ones(cfg.d_model))
-        unembedding = gain[:, None] * unembedding
+        gain = weights.get("ln_final.w")
+        unembedding = unembedding if gain is None else gain[:, None] * unembedding
         unembedding = unembedding if "RMS" in cfg.normalization_type else unembedding - unembedding.mean(0)
     return unembedding - unembedding.mean(1, keepdim=True)
 

@@ -12,11 +12,13 @@ from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
 from ablations.forward import Weights, head_weights
+from ablations.running import as_in_workers
 
 VIAS = ("q", "k", "v")
 Processing = Literal["folded", "raw"]
 
 
+@as_in_workers()
 def principal_cosines(
     weights: Weights, cfg: HookedTransformerConfig
 ) -> Float[Tensor, "source_layer source target_layer target via d_head"]:
@@ -30,9 +32,9 @@ def principal_cosines(
     cosines = torch.full(shape, float("nan"), dtype=weights["embed.W_E"].dtype)
     for target in range(1, cfg.n_layers):
         heads = head_weights(weights, target)
-        reads = [_basis(folded(weights, cfg, target, w, "folded")) for w in (heads.W_Q, heads.W_K, heads.W_V)]
+        reads = [_basis(exact(folded(weights, cfg, target, w, "folded"))) for w in (heads.W_Q, heads.W_K, heads.W_V)]
         for source in range(target):
-            written = _basis(head_weights(weights, source).W_O.transpose(1, 2))
+            written = _basis(exact(head_weights(weights, source).W_O).transpose(1, 2))
             for via, read in enumerate(reads):
                 overlaps = written.transpose(1, 2)[:, None] @ read[None]
                 cosines[source, :, target, :, via] = torch.linalg.svdvals(overlaps).clamp(max=1)
@@ -52,6 +54,11 @@ def folded(weights: Weights, cfg: HookedTransformerConfig, layer: int, read: Ten
     centred = scaled - scaled.mean(-2, keepdim=True)
     rounding = tolerance(scaled) * scaled.norm(dim=-2, keepdim=True)
     return torch.where(centred.norm(dim=-2, keepdim=True) > rounding, centred, 0.0)  # a constant column reads nothing
+
+
+def exact(matrices: Tensor) -> Tensor:
+    """The same in single precision at least: there are no decompositions in half."""
+    return matrices if matrices.dtype in (torch.float32, torch.float64) else matrices.float()
 
 
 def tolerance(*matrices: Tensor) -> float:

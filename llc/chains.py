@@ -15,9 +15,10 @@ from jaxtyping import Float
 from torch import Tensor
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
-from ablations import forward
+from ablations import forward, padding
 from ablations.forward import check_tokens
-from llc import sgld, tied
+from ablations.running import as_in_workers, check_precision
+from llc import sgld
 from llc.kernel import Evaluate, Kernel, PerChain, Positions
 from llc.losses import Loss, Predictor, SoftTargets, Targets, Tokens, predictor
 from llc.restrict import Restriction
@@ -32,6 +33,7 @@ class Observable(NamedTuple):
     tokens: Tokens
 
 
+@as_in_workers()
 def sample(
     model: HookedTransformer,
     tokens: Tokens,
@@ -51,7 +53,7 @@ def sample(
     matter. The result depends on the arguments alone: minibatches on the seed, noise on seed, restriction and chain.
     Raises ValueError for data or weights that cannot be sampled.
     """
-    weights = tied.weights_of(model)
+    weights = forward.parameters_of(model)
     check_inputs(weights, tokens, model.cfg)
     loss.check(tokens, model.cfg)
     check_unpadded(model, tokens, loss)
@@ -96,6 +98,7 @@ def _rises(
     return torch.stack([observable.loss.mean(predict(own, batch), prepared) - start for own in moved])
 
 
+@as_in_workers()
 def sample_function(
     loss: Callable[[Positions, Tensor | None], PerChain],
     center: Float[Tensor, " dim"],
@@ -212,25 +215,27 @@ def check_unpadded(model: HookedTransformer, tokens: Tokens, loss: Loss | None =
     A loss with a weight for each token, or one of the user's own, may give padding after the text no weight; padding
     before the text is refused for any.
     """
-    padding = forward.padding_of(model)
-    if padding is None:
+    padded = padding.padding_of(model)
+    if padded is None:
         return
-    prepared = None if loss is None or padding.left else loss.prepare(tokens[:1].to(model.W_E.device), np.arange(1))
+    prepared = None if loss is None or padded.left else loss.prepare(tokens[:1].to(model.W_E.device), np.arange(1))
     by_tokens = prepared is None or isinstance(prepared, SoftTargets)
     if by_tokens or (isinstance(prepared, Targets) and prepared.weights is None):
-        remedy = "" if padding.left else "; or weight their tokens by 0 (losses.weighted)"
-        forward.check_unpadded(padding, tokens, "learning coefficients and gradients", remedy)
+        remedy = "" if padded.left else "; or weight their tokens by 0 (losses.weighted)"
+        padding.check_unpadded(padded, tokens, "learning coefficients and gradients", remedy)
 
 
 def check_inputs(weights: Mapping[str, Tensor], tokens: Tokens, cfg: HookedTransformerConfig) -> None:
     """Raises ValueError for an empty data set, rows that are too short or longer than the context, a token outside the
-    vocabulary, or weights that are not finite.
+    vocabulary, or weights that are not finite or in half precision.
     """
     if len(tokens) == 0:
         raise ValueError("the data set has no rows: an LLC needs at least one")
     check_tokens(cfg, tokens)
     if tokens.shape[1] < 2:
         raise ValueError(f"rows of {tokens.shape[1]} tokens: a loss needs two or more, give longer ones")
+    for weight in weights.values():
+        check_precision(weight.dtype, "chains and gradients")
     bad = next((name for name, weight in weights.items() if not torch.isfinite(weight).all()), None)
     if bad is not None:
         raise ValueError(f"weight {bad} is not finite: the checkpoint is damaged or its training diverged")

@@ -5,16 +5,18 @@ On the fast path the chains of a head advance together, and the heads of a layer
 weights on each minibatch, in pieces that fit the cache (minibatch.py, head_loss.py). The general path is chains.py.
 """
 
+import operator
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Literal, get_args
+from typing import Literal, SupportsIndex, get_args
 
 import numpy as np
 import xarray as xr
 from transformer_lens import HookedTransformer
 
 from ablations import forward
-from llc import chains, head_loss, restrict, sgld, tied
+from ablations.running import as_in_workers
+from llc import chains, head_loss, restrict, sgld
 from llc.chains import batches, check_inputs, check_unpadded, described
 from llc.kernel import Kernel
 from llc.losses import Loss, SoftTargets, Targets, Tokens, next_token
@@ -27,13 +29,14 @@ Path = Literal["auto", "fast", "general"]
 Precision = Literal["fp32", "bf16"]
 
 
+@as_in_workers()
 def sample(
     model: HookedTransformer,
     tokens: Tokens,
-    restrictions: Iterable[str],
+    restrictions: str | Iterable[str],
     *,
     settings: Settings,
-    seed: int,
+    seed: SupportsIndex,
     loss: Loss | None = None,
     kernel: Kernel = sgld,
     path: Path = "auto",
@@ -47,8 +50,9 @@ def sample(
 
         model         any HookedTransformer
         tokens        the data set, int64 [row, pos]; minibatches are rows of it, drawn with replacement
-        restrictions  what varies: "full", "embed", "unembed", "L0", "L1H4", a parameter's name, unions ("L0H1+unembed")
-                      (a matrix with two places, as a tied embedding or a block used twice, varies in both)
+        restrictions  what varies, one or several: "full", "embed", "unembed", "L0", "L1H4", a parameter's name, unions
+                      ("L0H1+unembed"; a matrix with two places, as a tied embedding or a block used twice, varies in
+                      both)
         settings      lr, nbeta, localization, batch size, chains and draws, such as QUICK
         seed          an integer; it decides the minibatches, and with restriction and chain the noise
         loss          what chains sample with, in nats; `losses.next_token()` unless given
@@ -83,9 +87,9 @@ def sample(
         )
     if memory is not None and memory < 1:
         raise ValueError(f"memory={memory}: bytes must be positive; leave it out for what suits the machine")
-    weights = tied.weights_of(model)
-    loss = loss or next_token()
-    parsed = [restrict.parse(text, weights, model.cfg) for text in restrictions]
+    weights = forward.parameters_of(model)
+    loss, seed = loss or next_token(), operator.index(seed)
+    parsed = restrict.parse_all(restrictions, weights, model.cfg)
     check_inputs(weights, tokens, model.cfg)
     loss.check(tokens, model.cfg)
     check_unpadded(model, tokens, loss)

@@ -25,7 +25,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
+from ablations import forward
 from ablations.forward import check_targets
+from ablations.running import as_in_workers
 from llc import restrict, tied
 from llc.chains import check_inputs, check_unpadded
 from llc.hessian_trace import Curvature, over_samples, parameters
@@ -36,10 +38,11 @@ from llc.trace import generator
 Labels = Literal["model", "data"]
 
 
+@as_in_workers()
 def fisher_trace(
     model: HookedTransformer,
     tokens: Tokens,
-    restrictions: Iterable[str],
+    restrictions: str | Iterable[str],
     *,
     seed: int,
     labels: Labels = "model",
@@ -58,15 +61,16 @@ def fisher_trace(
     """
     if len(tokens) < 2:
         raise ValueError(f"{len(tokens)} rows: give two or more, for an error")
-    weights = tied.weights_of(model)
+    weights = forward.parameters_of(model)
     check_inputs(weights, tokens, model.cfg)
     check_targets(model.cfg, tokens[:, 1:])
     check_unpadded(model, tokens)
-    parsed = [restrict.parse(text, weights, model.cfg) for text in restrictions]
+    parsed = restrict.parse_all(restrictions, weights, model.cfg)
     draws = generator(seed, "Fisher labels") if labels == "model" else None
     return over_samples(squared_gradients(model, tokens, parsed, draws), parsed)
 
 
+@as_in_workers()
 def squared_gradients(
     model: HookedTransformer, tokens: Tokens, restrictions: Sequence[Restriction], draws: torch.Generator | None
 ) -> Float[np.ndarray, "row restriction"]:
@@ -75,7 +79,7 @@ def squared_gradients(
 
     Rows are run one by one, for a row of the context's length is work enough for a core.
     """
-    weights = tied.weights_of(model)
+    weights = forward.parameters_of(model)
     varied = {name: weights[name].detach().requires_grad_() for name in parameters(restrictions)}
     predict, own_ties, squares = predictor(model), tied.ties(weights), []
     for row in tokens.to(next(iter(weights.values())).device).split(1):

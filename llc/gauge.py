@@ -16,14 +16,17 @@ from jaxtyping import Float
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
+from ablations import forward
 from ablations.names import head_name
 from ablations.not_measurable import NotMeasurable
+from ablations.running import as_in_workers
 from llc import tied
 from llc.trace import generator
 
 Square = Float[Tensor, "head d_head d_head"]
 
 
+@as_in_workers()
 def balanced(model: HookedTransformer) -> HookedTransformer:
     """Gives a copy with W_Q^T W_Q = W_K^T W_K and W_V^T W_V = W_O W_O^T for every head: equal singular values.
 
@@ -64,6 +67,7 @@ def balanced(model: HookedTransformer) -> HookedTransformer:
     return changed
 
 
+@as_in_workers()
 def random_gauge(model: HookedTransformer, seed: int, spread: float = 2.0) -> HookedTransformer:
     """Gives a copy with W_Q, b_Q times s, W_K, b_K over s, W_V, b_V times t, W_O over t, other s and t for each head.
 
@@ -89,7 +93,7 @@ def _copy(model: HookedTransformer) -> HookedTransformer:
         "rotary positions": cfg.positional_embedding_type == "rotary",
         "normalised queries and keys": getattr(cfg, "use_qk_norm", False),
         "attention weights that two parts share": any(
-            ".attn." in tie.name or ".attn." in tie.owner for tie in tied.ties(tied.weights_of(model))
+            ".attn." in tie.name or ".attn." in tie.owner for tie in tied.ties(forward.parameters_of(model))
         ),
     }
     reason = next((reason for reason, holds in checks.items() if holds), "")

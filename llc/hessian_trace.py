@@ -22,7 +22,9 @@ from jaxtyping import Float
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
+from ablations import forward
 from ablations.forward import check_targets
+from ablations.running import as_in_workers
 from llc import restrict, tied
 from llc.chains import check_inputs, check_unpadded
 from llc.losses import Tokens, by_token
@@ -37,10 +39,11 @@ class Curvature(NamedTuple):
     se: float
 
 
+@as_in_workers()
 def hessian_trace(
     model: HookedTransformer,
     tokens: Tokens,
-    restrictions: Iterable[str],
+    restrictions: str | Iterable[str],
     *,
     seed: int,
     group: int = 1,
@@ -66,11 +69,11 @@ def hessian_trace(
         raise ValueError(f"group={group}, probes={probes}: both must be at least 1")
     if len(tokens) < 2 * group or len(tokens) % group:
         raise ValueError(f"{len(tokens)} rows in groups of {group}: give two whole groups or more, for an error")
-    weights = tied.weights_of(model)
+    weights = forward.parameters_of(model)
     check_inputs(weights, tokens, model.cfg)
     check_targets(model.cfg, tokens[:, 1:])
     check_unpadded(model, tokens)
-    parsed = [restrict.parse(text, weights, model.cfg) for text in restrictions]
+    parsed = restrict.parse_all(restrictions, weights, model.cfg)
     draws = generator(seed, "Hessian probes")
     by_group = []
     for rows in tokens.split(group):
@@ -91,14 +94,15 @@ def probed(
     return np.array([restriction.flat(products).sum().item() for restriction in restrictions])
 
 
+@as_in_workers()
 def hessian_product(model: HookedTransformer, tokens: Tokens, direction: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """H v by differentiating twice, where H is the Hessian over the parameters that `direction` v names.
 
     It runs the model's own forward, for the attention of `losses.predictor` has a first derivative only.
     """
-    weights = tied.weights_of(model)
+    weights = forward.parameters_of(model)
     varied = {name: weights[name].detach().requires_grad_() for name in direction}
-    tokens = tokens.to(next(iter(weights.values())).device)
+    tokens = tokens.to(next(iter(weights.values())).device).clone()
     with torch.enable_grad():
         predictions = tied.run(model, tied.followed(weights | varied, tied.ties(weights)), tokens)[:, :-1]
         loss = F.cross_entropy(by_token(predictions), tokens[:, 1:].flatten())

@@ -118,7 +118,7 @@ def kl_to(reference: HookedTransformer, name: str = "reference") -> Loss:
         >>> trace.attrs["loss"], bool((trace.center_loss > 0).all())
         ('KL(one layer || model)', True)
     """
-    weights = tied.weights_of(reference)
+    weights = forward.parameters_of(reference)
     predict = predictor(reference)
 
     def prepare(batch: Tokens, rows: np.ndarray) -> SoftTargets:
@@ -180,7 +180,7 @@ def predictor(model: HookedTransformer) -> Predictor:
     """The model's predictions as a function of its weights and tokens, for any HookedTransformer.
 
     Attention-only models run as pure functions of their weights, others by their own forward (`tied.run`). Weights are
-    by all their names, as `tied.weights_of` gives them.
+    by all their names, as `ablations.forward.parameters_of` gives them.
     """
     cfg = model.cfg
     if forward.unsupported(cfg) or not cfg.attn_only or cfg.positional_embedding_type == "rotary":

@@ -13,11 +13,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ablations.running import as_in_workers
 from llc.settings import Settings
 
 Function = Callable[[Tensor, Tensor | None], Tensor]  # as in chains.sample_function, without data: (positions, None)
 
 
+@as_in_workers()
 def posterior(loss: Function, center: Float[Tensor, " dim"], settings: Settings, half_width: float) -> float:
     """nbeta E[L(w) - L(w*)] under exp(-nbeta L - (localization / 2) |w - w*|^2), on a square around w* = center.
 
@@ -40,6 +42,7 @@ def _posterior(loss: Function, center: Tensor, settings: Settings, half_width: f
     return float(settings.nbeta * (rise * weight).sum() / weight.sum())
 
 
+@as_in_workers()
 def stationary(loss: Function, center: Float[Tensor, " dim"], settings: Settings, half_width: float) -> float:
     """nbeta E[L(w) - L(w*)] under the stationary law of SGLD with this lr, full gradients: the step's bias included.
 

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -119,7 +120,7 @@ def parse(text: str, weights: Weights, cfg: HookedTransformerConfig) -> Restrict
         text     "full", "embed", "unembed", "L0" (all heads of a layer), "L1H3" or "1:3" (a head), the name of a
                  parameter, or a union of these with +
         weights  the model's parameters by name, as in `dict(model.named_parameters())`; where a block is used for two
-                 layers by all their names, as `llc.tied.weights_of(model)` gives them
+                 layers by all their names, as `ablations.forward.parameters_of(model)` gives them
         cfg      the model's configuration
 
     Raises ValueError for a restriction that is unknown or selects a parameter twice, and NotMeasurable for a head that
@@ -157,6 +158,14 @@ def parse(text: str, weights: Weights, cfg: HookedTransformerConfig) -> Restrict
     shapes = tuple(tuple(_part(weights, part).shape) for part in parts)
     own = tuple(tie for tie in every if tie.owner in {name for name, _ in parts})
     return Restriction("+".join(name for name, _ in terms), tuple(parts), shapes, own)
+
+
+def parse_all(restrictions: Any, weights: Weights, cfg: HookedTransformerConfig) -> list[Restriction]:
+    """Reads several restrictions, or one; raises ValueError as `parse` does, and for what is no text."""
+    several = [restrictions] if isinstance(restrictions, str) else list(restrictions)
+    if odd := [one for one in several if not isinstance(one, str)]:
+        raise ValueError(f"restriction {odd[0]!r} is no text: name it, such as L1H4, L0 or full")
+    return [parse(text, weights, cfg) for text in several]
 
 
 def _owned(parts: list[Part], every: tuple[Tie, ...]) -> list[Part]:
@@ -197,7 +206,7 @@ def _check_named(term: str, layer: int, weights: Weights) -> None:
     if not any(name.startswith(f"blocks.{layer}.attn.") for name in weights):
         raise NotMeasurable(
             f"{term}: the weights have none of layer {layer}, whose block stands for another layer, too: give them by "
-            "all their names, llc.tied.weights_of(model)"
+            "all their names, ablations.forward.parameters_of(model)"
         )
 
 

@@ -2,7 +2,10 @@
 
 import json
 import math
+import operator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,10 @@ class Settings:
     num_burnin: int  # draws discarded by the headline value
 
     def __post_init__(self) -> None:
+        for field in ("lr", "nbeta", "localization"):
+            object.__setattr__(self, field, self._number(field, float))  # NumPy's and torch's numbers are taken, too
+        for field in ("batch_size", "num_chains", "num_draws", "num_burnin"):
+            object.__setattr__(self, field, self._number(field, operator.index))
         for field in ("lr", "batch_size", "num_chains"):
             if not 0 < getattr(self, field) < math.inf:
                 raise ValueError(f"{field}={getattr(self, field)}: it must be positive and finite")
@@ -33,6 +40,14 @@ class Settings:
                 f"num_draws={self.num_draws} with num_burnin={self.num_burnin}: "
                 "at least 4 draws must remain; draw more or discard fewer"
             )
+
+    def _number(self, field: str, read: Callable[[Any], Any]) -> Any:
+        value = getattr(self, field)
+        try:
+            return read(value)
+        except (TypeError, ValueError, RuntimeError):
+            kind = "a number" if read is float else "a whole number"
+            raise ValueError(f"{field}={value!r}: it must be {kind}") from None
 
     def to_json(self) -> str:
         """The settings as JSON, which `from_json` reads and a trace carries."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
+from ablations import forward
 from ablations.not_measurable import NotMeasurable
 
 
@@ -26,11 +27,6 @@ class Tie(NamedTuple):
     def of(self, value: Tensor) -> Tensor:
         """What this name stands for where the owner has the value."""
         return value.T if self.transposed else value
-
-
-def weights_of(model: HookedTransformer) -> dict[str, Tensor]:
-    """The model's parameters by all their names, detached, not copied."""
-    return {name: parameter.detach() for name, parameter in model.named_parameters(remove_duplicate=False)}
 
 
 def ties(weights: Mapping[str, Tensor]) -> tuple[Tie, ...]:
@@ -65,7 +61,7 @@ def copied(model: HookedTransformer) -> HookedTransformer:
     """A copy of the model in which the same parameters are one: `copy.deepcopy` gives each memory of its own."""
     changed = copy.deepcopy(model)
     parameters = dict(changed.named_parameters(remove_duplicate=False))
-    for tie in ties(weights_of(model)):
+    for tie in ties(forward.parameters_of(model)):
         parameters[tie.name].data = tie.of(parameters[tie.owner].data)
     return changed
 
@@ -77,7 +73,7 @@ def run(model: HookedTransformer, weights: Mapping[str, Tensor], tokens: Tensor)
     """
     places = [f"{prefix}.{name}".lstrip(".") for prefix, module in model.named_modules() for name in module._parameters]
     own = {name: weights[name] for name in places if name in weights}
-    logits: Tensor = torch.func.functional_call(model, own, (tokens,), tie_weights=False)
+    logits: Tensor = torch.func.functional_call(model, forward.buffers_of(model) | own, (tokens,), tie_weights=False)
     return logits
 
 

@@ -8,7 +8,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ALLOWED = {
     "ablations": set(),
-    "llc": {"ablations.forward", "ablations.names", "ablations.not_measurable"},
+    "llc": {
+        *("ablations.forward", "ablations.names", "ablations.not_measurable"),
+        *("ablations.padding", "ablations.running"),
+    },
     "circuits": {"ablations"},
     "experiments": {"ablations", "llc", "circuits"},
 }

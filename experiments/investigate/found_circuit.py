@@ -8,8 +8,9 @@ import networkx as nx
 import pandas as pd
 
 from ablations.not_measurable import NotMeasurable
+from ablations.running import as_in_workers
 from experiments.heldout import head_types
-from experiments.investigate.snapshot import Snapshot, one_thread
+from experiments.investigate.snapshot import Snapshot
 from experiments.pages import circuit_files, circuit_page, shell
 from experiments.plots import circuit as picture
 from experiments.tasks import discovery, task_prompts
@@ -36,7 +37,7 @@ class FoundCircuit:
     def found(self) -> Discovered:
         """All that discovery gives; raises NotMeasurable where the text has no prompts for the task."""
         cells, step = self.snapshot.cells, self.snapshot.step
-        with one_thread():
+        with as_in_workers():
             with self.snapshot.executor(float("inf")) as executor:
                 discovery.compute(cells, self.task, step, [], executor)
             return discovery.discover_circuit(cells, self.task, step, head_types.labels(cells, step))

@@ -9,12 +9,13 @@ import xarray as xr
 
 from ablations.names import parse_head
 from ablations.not_measurable import NotMeasurable
+from ablations.running import as_in_workers
 from experiments.heldout import ablation_pass, affected_tokens
 from experiments.heldout.ablation_pass import AblationPass
 from experiments.heldout.affected_tokens import Context
 from experiments.investigate import head_pairs, text_attention
 from experiments.investigate.attention_grid import TextAttention
-from experiments.investigate.snapshot import Snapshot, one_thread
+from experiments.investigate.snapshot import Snapshot
 from experiments.jobs.job import Job
 from experiments.measurements.composition import COMPOSITION
 from experiments.measurements.paths import PATHS
@@ -80,7 +81,7 @@ class HeadMeasures:
 
     def _listed(self, sign: int) -> list[Context]:
         self.snapshot.compute(self._missing_affected(), f"tokens that {self.head} matters for")
-        with one_thread():
+        with as_in_workers():
             ablation = self.affected_pass
             hits = ablation_pass.hits(self.snapshot.cells, ablation, self.head, sign, TOP)
             return affected_tokens.contexts(self.snapshot.cells.inputs, ablation, self.head, hits)
@@ -93,7 +94,7 @@ class HeadMeasures:
     @cached_property
     def attention(self) -> TextAttention:
         """What the head attends to from each token of the text, and what removing it costs there."""
-        with one_thread():
+        with as_in_workers():
             if self.text:
                 return text_attention.on_text(self.snapshot, self.head, self.text)
             return text_attention.where_it_matters(self.snapshot, self.head, self.contexts)

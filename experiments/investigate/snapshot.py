@@ -1,7 +1,7 @@
 """A run at one of its checkpoints, as cards, tables and comparisons look at it: what they share, and who computes it.
 
-What is missing is computed when it is asked for, on one torch thread: as in the workers, so that a cell has the same
-bits wherever it is made.
+What is missing is computed when it is asked for, as in the workers (`as_in_workers`), so that a cell has the same bits
+wherever it is made.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 import xarray as xr
 from transformer_lens import HookedTransformerConfig
 
@@ -18,6 +17,7 @@ from ablations import forward
 from ablations.forward import Weights
 from ablations.names import all_heads, head_name
 from ablations.not_measurable import NotMeasurable
+from ablations.running import as_in_workers
 from experiments.heldout import ablation_pass, head_overlap, head_types
 from experiments.heldout.ablation_pass import AblationPass
 from experiments.jobs import executors, runner
@@ -62,7 +62,7 @@ class Snapshot:
         if not jobs:
             return
         seconds = sum(job.seconds for job in jobs)
-        with one_thread(), self.executor(seconds) as executor, suppress(NotMeasurable), _first_reason():
+        with as_in_workers(), self.executor(seconds) as executor, suppress(NotMeasurable), _first_reason():
             runner.run(jobs, executor, f"{self.cells.run.name}: {what}")
 
     def executor(self, seconds: float) -> AbstractContextManager[Executor]:
@@ -79,7 +79,7 @@ class Snapshot:
         stored = head_types.known(self.cells, ablation)
         if stored is not None:
             return stored
-        with one_thread():
+        with as_in_workers():
             with self.executor(float("inf")) as executor, _first_reason():
                 head_types.compute(self.cells, ablation, executor)
             return head_types.table(self.cells, ablation)
@@ -123,14 +123,3 @@ def _first_reason() -> Iterator[None]:
         if all(isinstance(error, NotMeasurable) for error in failed.errors):
             raise failed.errors[0] from None
         raise
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Measurements run on one thread; what the caller does afterwards has as many as before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -19,6 +19,7 @@ import xarray as xr
 
 from ablations.names import parse_head
 from ablations.not_measurable import NotMeasurable
+from ablations.running import as_in_workers
 from experiments import runs
 from experiments.jobs.job import Job
 from experiments.results import committed
@@ -60,6 +61,7 @@ class Cells:
         stored = store.read(self.folder, parts)
         return committed.read(parts) if stored is None and self.committed and kind.keeps else stored
 
+    @as_in_workers()
     def get(self, kind: Kind, step: int | None = None, **parameters: Any) -> xr.Dataset:
         """One cell, measured here where it is missing; raises NotMeasurable where the run or its text forbids it."""
         stored = self.read(kind, step, **parameters)
@@ -70,6 +72,7 @@ class Cells:
         assert measured is not None
         return measured
 
+    @as_in_workers()
     def measure(self, kind: Kind, step: int | None, parameters: Parameters) -> None:
         """Measures and stores a cell, or those of several restrictions, but for what is there by now."""
         if not kind.groups:
@@ -102,8 +105,9 @@ class Cells:
                     jobs += [job for parameters in groups for job in self.missing(kind, step, **parameters)]
         return jobs
 
+    @as_in_workers()
     def table(self, kind: Kind) -> xr.Dataset:
-        """All cells of a kind, along `step`; measured here, with this process's threads, where they are missing."""
+        """All cells of a kind, along `step`; measured here, as in the workers, where they are missing."""
         whole = self._committed_table(kind)
         if whole is not None:
             return whole

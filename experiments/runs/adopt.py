@@ -156,7 +156,7 @@ def _write(folder: Path, step: int, model: HookedTransformer, expected: dict) ->
                 f"step {step}: {name} is {own.get(name)}, not {expected.get(name)}: a run's models differ in weights "
                 "alone"
             )
-    if shared := tied.ties(tied.weights_of(model)):
+    if shared := tied.ties(forward.parameters_of(model)):
         raise ValueError(
             f"step {step}: {shared[0].name} and {shared[0].owner} are one parameter, and a run keeps each apart: give "
             "a model in which it is a copy, torch.nn.Parameter(weight.clone()), or sample this one by llc.sample"

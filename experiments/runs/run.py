@@ -22,7 +22,7 @@ from experiments import corpora
 from experiments.corpora.cache import digest
 from experiments.corpora.documents import first_line
 from experiments.corpora.tokenizer import misfit
-from experiments.runs import config_fields, places, state_dicts
+from experiments.runs import config_fields, model_tokenizer, places, state_dicts
 from experiments.runs.places import ZOO as ZOO
 from experiments.storage import files, tensorfile
 from experiments.storage.files import write_bytes
@@ -108,9 +108,16 @@ class Run:
         return {name: array.astype(np.float32) for name, array in stored.items()}
 
     def model(self, step: int) -> HookedTransformer:
-        """The model at this step, in eval mode, weights as trained (nothing folded)."""
+        """The model at this step, in eval mode, weights as trained (nothing folded), with the run's tokenizer where
+        that can be read.
+        """
         weights = {name: torch.from_numpy(array) for name, array in self.arrays(step).items()}
-        return state_dicts.built(self.model_config(), weights, f"run {self.name}, step {step}")
+        model = state_dicts.built(self.model_config(), weights, f"run {self.name}, step {step}")
+        try:
+            tokenizer = self.tokenizer
+        except ValueError:  # missing, damaged or of another size: who asks for `tokenizer` is told
+            return model
+        return model_tokenizer.attach(model, tokenizer)
 
     def corpus(self, split: str, name: str | None = None) -> corpora.Corpus:
         """The text that the run was trained on, or another corpus, in rows of its tokenizer and context.

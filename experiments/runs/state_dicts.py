@@ -14,6 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
+from ablations.running import as_in_workers
+
 SUFFIXES = (".pth", ".pt", ".safetensors")
 MARK = "embed.W_E"  # every TransformerLens model has it
 BUFFERS = (".mask", ".IGNORE", ".rotary_sin", ".rotary_cos")  # made anew with the model
@@ -120,6 +122,7 @@ def _example(name: str) -> str:
     return values.get(name, '"standard" or "shortformer"')
 
 
+@as_in_workers()
 def built(config: HookedTransformerConfig, weights: Mapping[str, Tensor], what: str) -> HookedTransformer:
     """A model with these parameters, in eval mode and as they are (nothing folded); the random state stays as it was.
 

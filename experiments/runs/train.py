@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from transformer_lens import HookedTransformer
 
 from ablations import forward
+from ablations.running import usual_modes
 from experiments import corpora, runs
 from experiments.corpora import documents
 from experiments.corpora.tokenizer import new_tokenizer
@@ -69,6 +70,7 @@ def run_name(preset: Preset, seed: int, n_layers: int) -> str:
     return f"{preset.name}-seed{seed}" + ("" if n_layers == 2 else f"-{n_layers}layer")
 
 
+@usual_modes()
 def train(preset: Preset, seed: int, n_layers: int, folder: Path, device: str = "cpu") -> runs.Run:
     """Trains a model to the end, resuming what is in the folder; returns the run.
 

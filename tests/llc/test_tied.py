@@ -43,7 +43,7 @@ MODELS = {
 
 
 def selected(model, text: str) -> restrict.Restriction:
-    return restrict.parse(text, tied.weights_of(model), model.cfg)
+    return restrict.parse(text, forward.parameters_of(model), model.cfg)
 
 
 def moved_in_place(make, restriction: restrict.Restriction, flat: torch.Tensor) -> torch.Tensor:
@@ -70,7 +70,7 @@ def test_full_has_each_parameter_once(make) -> None:
 def test_both_places_move(name: str) -> None:
     make, text = MODELS[name]
     model = make()
-    weights, restriction, predict = tied.weights_of(model), selected(model, text), losses.predictor(model)
+    weights, restriction, predict = forward.parameters_of(model), selected(model, text), losses.predictor(model)
     before = {key: value.clone() for key, value in weights.items()}
     flat = restriction.flat(weights)
     flat = flat + 0.3 * torch.randn(flat.shape, generator=torch.Generator().manual_seed(0))
@@ -81,7 +81,7 @@ def test_both_places_move(name: str) -> None:
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     # negative control: where the weights are told by two names, the other one would stay
     assert ((alone - expected).abs().max() > 1e-2) == (name not in ("tied, a head", "shared, with MLPs"))
-    assert all(torch.equal(value, before[key]) for key, value in tied.weights_of(model).items())
+    assert all(torch.equal(value, before[key]) for key, value in forward.parameters_of(model).items())
     assert all(isinstance(parameter, torch.nn.Parameter) for parameter in model.parameters())
 
 
@@ -89,7 +89,7 @@ def test_both_places_move(name: str) -> None:
 def test_traces_of_curvature_are_those_of_what_is_one(name: str) -> None:
     make, text = MODELS[name]
     model = make()
-    weights, restriction = tied.weights_of(model), selected(model, text)
+    weights, restriction = forward.parameters_of(model), selected(model, text)
 
     def loss(flat: torch.Tensor) -> torch.Tensor:
         predictions = tied.run(model, restriction.put(weights, flat), TOKENS[:1])[:, :-1]
@@ -155,7 +155,7 @@ def test_what_is_one_and_what_only_lies_in_one_storage() -> None:
     assert tied.ties({"a": rows[:, ::2], "b": rows[:, 1::2]}) == ()  # between each other
     assert tied.ties({"a": rows, "b": rows.clone()}) == ()
     assert tied.ties({"a": rows, "b": rows, "c": rows.T}) == (tied.Tie("b", "a", False), tied.Tie("c", "a", True))
-    assert tied.ties(tied.weights_of(tied_model())) == (BOTH,)
+    assert tied.ties(forward.parameters_of(tied_model())) == (BOTH,)
     for other in (rows[:2], buffer, rows.view(6, 4)):
         with pytest.raises(NotMeasurable, match=r"b and a share a part of their memory.*clone"):
             tied.ties({"a": rows, "b": other})
@@ -164,7 +164,7 @@ def test_what_is_one_and_what_only_lies_in_one_storage() -> None:
 def test_gauges() -> None:
     model = tied_model()
     for changed in (gauge.balanced(model), gauge.random_gauge(model, 0)):
-        assert tied.ties(tied.weights_of(changed)) == (BOTH,)
+        assert tied.ties(forward.parameters_of(changed)) == (BOTH,)
         torch.testing.assert_close(changed(TOKENS), model(TOKENS), atol=1e-4, rtol=1e-4)
     one_matrix = make_model(1, **SMALL)
     one_matrix.blocks[1].attn.W_Q.data = one_matrix.blocks[0].attn.W_Q.data
