@@ -6,7 +6,7 @@ from jaxtyping import Int64
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
-Prompts = str | Sequence[str] | Int64[Tensor, "row pos"]
+Prompts = str | Sequence[str] | Int64[Tensor, "_ _"]  # [row, pos]; the sizes are bound to no other argument's
 
 
 def as_tokens(model: HookedTransformer, prompts: Prompts) -> Int64[Tensor, "row pos"]:
