@@ -57,7 +57,10 @@ def added_up(model, change: Change, values, layer_norm: str, generator: np.rando
 
 def exact(model, change: Change, values, layer_norm: str = "recompute") -> torch.Tensor:
     weights = forward.weights_of(model)
-    stand_in = substitutes.fixed(values)
+
+    def stand_in(rows: slice) -> list[substitutes.Values]:
+        return [{source: value[rows] if value.ndim == 3 else value for source, value in values.items()}]
+
     (block,) = changed_losses.blocks(weights, model.cfg, TOKENS, [change], stand_in, layer_norm)
     return block.effect[0]
 

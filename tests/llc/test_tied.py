@@ -144,7 +144,7 @@ def test_the_two_names_of_one_head() -> None:
     with pytest.raises(ValueError, match=r"twice: name each part once; unembed.W_U is embed.W_E"):
         selected(tied_model(), "embed+unembed")
     for text in ("L1", "L1H0"):
-        with pytest.raises(NotMeasurable, match=r"none of layer 1.*weights_of"):
+        with pytest.raises(NotMeasurable, match=r"none of layer 1.*parameters_of"):
             restrict.parse(text, dict(model.named_parameters()), model.cfg)
 
 
