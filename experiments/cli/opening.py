@@ -31,10 +31,8 @@ def open_cells(arguments: argparse.Namespace, layers: int = 2) -> "Cells":
     check_out(arguments.out)
     torch.set_num_threads(1)  # as in the workers: a cell's bits are to be the same wherever it is computed
     run = runs.open_run(arguments.run)
-    model = run.config["model"]
-    if model["n_layers"] < layers:
-        raise ValueError(f"run {run.name} has {model['n_layers']} layer: paths between heads need two or more")
-    corpus = arguments.corpus or run.config["preset"]["corpus"]
+    check_layers(run, layers)
+    model, corpus = run.config["model"], arguments.corpus or run.config["preset"]["corpus"]
     opened = cells.Cells(
         folder=arguments.out or Path("results") / run.name,
         run=run,
@@ -46,6 +44,13 @@ def open_cells(arguments: argparse.Namespace, layers: int = 2) -> "Cells":
     )
     _ = run.tokenizer, opened.inputs.corpus
     return opened
+
+
+def check_layers(run: "Run", layers: int) -> None:
+    """Raises ValueError for a run with fewer layers."""
+    count = run.config["model"]["n_layers"]
+    if count < layers:
+        raise ValueError(f"run {run.name} has {count} layer: paths between heads need two or more")
 
 
 def check_out(folder: Path | None) -> None:
@@ -71,13 +76,22 @@ def chosen_step(run: "Run", arguments: argparse.Namespace) -> int:
 
 
 def open_study(arguments: argparse.Namespace) -> "Study":
-    """The runs that the flags name, together; reads learning coefficients of the committed sweep where it has them."""
+    """The runs that the flags name, together; reads learning coefficients of the committed sweep where it has them.
+
+    Raises ValueError for a run that the findings cannot be about, of one layer or without a one-layer reference, before
+    any text is read: building it can take minutes.
+    """
     from dataclasses import replace
 
+    from experiments import runs
     from experiments.claims.study import Study
+    from experiments.results.reference import reference_run
 
     named = arguments.run or BUNDLED
     check_once(named)
+    for one in map(runs.open_run, named):
+        check_layers(one, 2)
+        reference_run(one)
     out = [arguments.out / Path(run).name if arguments.out and len(named) > 1 else arguments.out for run in named]
     places = zip(named, out, strict=True)
     opened = [open_cells(argparse.Namespace(**vars(arguments) | {"run": run, "out": place})) for run, place in places]
