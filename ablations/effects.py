@@ -3,6 +3,7 @@
 Signs: an effect is loss(intervened) - loss(clean) in nats; positive means that the part helps.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -10,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, Int64
+from jaxtyping import Float, Shaped
+from scipy import stats
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
@@ -21,18 +23,27 @@ from ablations.not_measurable import NotMeasurable
 from ablations.prompts import Prompts, as_tokens
 from ablations.running import as_in_workers
 
+FEWEST_DEGREES = 1.0  # where nearly all units are of one document: below, the quantile tells of nothing but that
+
 
 class Estimate(NamedTuple):
-    """A mean and its standard error."""
+    """A mean, its standard error, and the degrees of freedom that this error has: infinite where it is known well."""
 
     value: float
     se: float
+    degrees: float = math.inf
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The ends of the 95% confidence interval, by Student's t with these degrees of freedom."""
+        margin = float(stats.t.ppf(0.975, self.degrees)) * self.se
+        return self.value - margin, self.value + margin
 
 
 class ClusterSums(NamedTuple):
     """Sums of many quantities over documents, so that a stream of any length is kept as one number for each."""
 
-    documents: Int64[np.ndarray, " document"]
+    documents: Shaped[np.ndarray, " document"]
     sums: Float[np.ndarray, "quantity document"]
     counts: Float[np.ndarray, " document"]
 
@@ -129,28 +140,44 @@ def _cross_entropy(model: HookedTransformer, logits: Tensor, tokens: Tensor) -> 
 def clustered(values: np.ndarray, clusters: np.ndarray) -> Estimate:
     """The mean of values [unit] and its standard error when units of one cluster (a document) are not independent.
 
-    The error is the cluster-robust one of a mean, sqrt(C / (C - 1) sum_c (sum_{i in c} (v_i - mean))^2) / n.
-    Raises NotMeasurable with fewer than two clusters.
+    The error is the jackknife's over clusters, ((C - 1) / C sum_c (m_c - m)^2)^(1/2), m_c the mean without cluster c,
+    which is the usual one where clusters have one size. Its degrees of freedom are C - 1 then, and otherwise
+    (sum_c n_c)^2 / sum_c n_c^2 - 1, which long documents lower. Its 95% interval holds the mean in 93 to 97% of cases
+    from 5 clusters on where effects are spread evenly about their mean, also where a few are large; in 80 to 92% below
+    50 clusters where they are skewed, as no interval does that was tried (tests/ablations/test_few_documents.py).
+    clusters: labels of any kind that can be sorted. Raises ValueError for labels that are missing (NaN, None) or of
+    mixed kinds, and NotMeasurable with fewer than two clusters.
     """
     values = np.asarray(values, dtype=np.float64)
     return estimates(cluster_sums(values[None], np.asarray(clusters)))[0]
 
 
-def cluster_sums(values: Float[np.ndarray, "quantity unit"], clusters: Int[np.ndarray, " unit"]) -> ClusterSums:
-    """Sums over the units of each cluster (a document); raises ValueError unless there is one cluster a unit."""
+def cluster_sums(values: Float[np.ndarray, "quantity unit"], clusters: Shaped[np.ndarray, " unit"]) -> ClusterSums:
+    """Sums over the units of each cluster (a document); errors as in `clustered`."""
     if np.shape(values)[1:] != np.shape(clusters):
         raise ValueError(
             f"values of shape {list(np.shape(values))[1:]} and clusters of shape {list(np.shape(clusters))}: give each "
-            "value the number of its document, both as one list"
+            "value the label of its document, both as one list"
         )
-    documents, index = np.unique(np.asarray(clusters, dtype=np.int64), return_inverse=True)
+    documents, index = _distinct(np.asarray(clusters))
     sums = np.stack([np.bincount(index, weights=row, minlength=len(documents)) for row in values])
     return ClusterSums(documents, sums, np.bincount(index, minlength=len(documents)).astype(np.float64))
 
 
+def _distinct(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different labels, sorted, and which of them each is."""
+    if (labels != labels).any() or (labels.dtype == object and any(label is None for label in labels)):
+        raise ValueError("a label of a cluster is missing (NaN or None): give every unit the name of its document")
+    try:
+        documents, index = np.unique(labels, return_inverse=True)
+    except TypeError as error:
+        raise ValueError(f"labels of clusters of mixed kinds ({error}): give all as numbers or all as text") from error
+    return documents, index.ravel()
+
+
 def merged(parts: Sequence[ClusterSums]) -> ClusterSums:
     """The sums of several parts of a stream; a document may be in more than one."""
-    documents, index = np.unique(np.concatenate([part.documents for part in parts]), return_inverse=True)
+    documents, index = _distinct(np.concatenate([part.documents for part in parts]))
     sums = np.zeros((len(parts[0].sums), len(documents)))
     for row, of_parts in zip(sums, np.concatenate([part.sums for part in parts], axis=1), strict=True):
         row += np.bincount(index, weights=of_parts, minlength=len(documents))
@@ -159,11 +186,22 @@ def merged(parts: Sequence[ClusterSums]) -> ClusterSums:
 
 
 def estimates(sums: ClusterSums) -> list[Estimate]:
-    """The mean over units of every quantity, and its cluster-robust standard error, as `clustered` gives it."""
+    """The mean over units of every quantity, its standard error and degrees of freedom, as `clustered` gives them."""
     count, total = len(sums.documents), sums.counts.sum()
     if count < 2:
         raise NotMeasurable(f"{count} documents: a standard error needs at least two")
     means = sums.sums.sum(1) / total
-    residuals = sums.sums - means[:, None] * sums.counts
-    errors = np.sqrt(count / (count - 1) * (residuals**2).sum(1)) / total
-    return [Estimate(float(mean), float(error)) for mean, error in zip(means, errors, strict=True)]
+    # the mean without a cluster is off from the mean by minus this
+    pulls = (sums.sums - means[:, None] * sums.counts) / (total - sums.counts)
+    errors = np.sqrt((count - 1) / count * (pulls**2).sum(1))
+    degrees = degrees_of_freedom(sums.counts)
+    return [Estimate(float(mean), float(error), degrees) for mean, error in zip(means, errors, strict=True)]
+
+
+def degrees_of_freedom(counts: Float[np.ndarray, " document"]) -> float:
+    """Of an error over documents with so many units each: their number less one, fewer where sizes differ.
+
+    (sum n)^2 / sum n^2 - 1, at least `FEWEST_DEGREES`: documents of one size with as large a variance of the mean, if
+    each document's mean varies alike (the effective number of clusters of Carter, Schnepel and Steigerwald 2017).
+    """
+    return max(FEWEST_DEGREES, float(counts.sum() ** 2 / (counts**2).sum()) - 1)

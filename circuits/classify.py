@@ -132,11 +132,11 @@ def induction_heads(scores: Mapping[Head, float], threshold: float = PREFIX_MATC
 
 def _counts(effect: Estimate, smallest: float) -> bool:
     """Does the whole 95% confidence interval of the effect lie beyond the smallest one that counts, on either side?"""
-    return abs(effect.value) - TWO_SIDED * effect.se > smallest
+    return max(effect.interval[0], -effect.interval[1]) > smallest
 
 
 def _in_nats(effect: Estimate) -> str:
-    return f"{effect.value:.4f} ± {TWO_SIDED * effect.se:.4f} nats per token"
+    return f"{effect.value:.4f} ± {effect.interval[1] - effect.value:.4f} nats per token"
 
 
 def _check_finite(head: Head, evidence: Evidence) -> None:

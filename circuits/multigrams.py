@@ -39,6 +39,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Integer
 from scipy import stats
 
+from ablations.effects import FEWEST_DEGREES
+
 REACH = 16  # the largest offset
 LONGEST = 4  # tokens of context, at most
 RATE = 0.05  # false discoveries
@@ -120,7 +122,7 @@ def learned(
     count: int,
 ) -> tuple[Float[np.ndarray, "head pattern"], Float[np.ndarray, "head pattern"], Float[np.ndarray, "head pattern"]]:
     """Mean effect of removing each head on the completions of each pattern, its standard error clustered by document,
-    and p of no positive effect (one-sided, Student's t with a degree of freedom for each document but one).
+    and p of no positive effect (one-sided, Student's t), error and `degrees` as in `ablations.effects.clustered`.
 
     numbers: the pattern of each completion, below `count`. NaN for patterns with fewer than `FEWEST` completions, or of
     one document only. Raises ValueError for an effect that is not finite, which would pass as no effect.
@@ -136,8 +138,18 @@ def learned(
     for head, row in enumerate(effect):
         sums = np.bincount(cluster, weights=row)
         mean[head] = np.bincount(numbers, weights=row, minlength=count) / np.maximum(hits, 1)
-        squares = np.bincount(pattern, weights=(sums - mean[head][pattern] * size) ** 2, minlength=count)
-        se[head] = np.sqrt(groups / np.maximum(groups - 1, 1) * squares) / np.maximum(hits, 1)
+        pulls = (sums - mean[head][pattern] * size) / np.maximum(hits[pattern] - size, 1)
+        squares = np.bincount(pattern, weights=pulls**2, minlength=count)
+        se[head] = np.sqrt((groups - 1) / np.maximum(groups, 1) * squares)
     mean, se = (np.where(testable, values, np.nan) for values in (mean, se))
-    p = stats.t.sf(mean / np.where(se > 0, se, np.nan), np.maximum(groups - 1, 1))
+    p = stats.t.sf(mean / np.where(se > 0, se, np.nan), degrees(numbers, documents, count))
     return mean, se, np.where(testable & np.isnan(p), 1.0, p)
+
+
+def degrees(
+    numbers: Int[np.ndarray, " hit"], documents: Int[np.ndarray, " hit"], count: int
+) -> Float[np.ndarray, " pattern"]:
+    """Degrees of freedom of each pattern's error in `learned`: `effects.degrees_of_freedom` of its completions."""
+    clusters, size = np.unique(np.stack([numbers, documents]), axis=1, return_counts=True)
+    hits, squares = (np.bincount(clusters[0], weights=weights, minlength=count) for weights in (size, size**2))
+    return np.maximum(FEWEST_DEGREES, hits**2 / np.maximum(squares, 1) - 1)

@@ -57,7 +57,7 @@ def score(losses: Float[np.ndarray, "row p"], at: Bool[np.ndarray, "row p"], doc
         raise NotMeasurable("no token of the text ends a common n-gram: use more text")
     whole, part = losses.mean(), losses[at].mean()
     influence = (losses - whole) / part - np.where(at, (losses - part) / at.mean(), 0) * whole / part**2
-    return Estimate(float(whole / part), clustered(influence.ravel(), documents.ravel()).se)
+    return clustered(influence.ravel(), documents.ravel())._replace(value=float(whole / part))
 
 
 def bigrams(tokens: Rows, bos: int, vocabulary: int) -> sparse.csr_array:

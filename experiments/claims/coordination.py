@@ -92,7 +92,7 @@ def judge(every: list[Effects], judged: list[str] | None = None) -> Finding:
     word = verdict(
         testable=True,
         met=change.p < 0.05,
-        opposite=opposite(bounds(change.value, change.se), 0.0),
+        opposite=opposite(bounds(change.value, change.se, change.degrees), 0.0),
         control_fired=any_fired(controls),
     )
     details = {effects.run: _details(effects, halves[effects.run]) for effects in used}
@@ -178,7 +178,7 @@ def _finding(change: MeanChange | None, controls: list[Control], details: dict, 
         statistic="correlation within strata of the tokens that two heads matter most for, late minus early, of the "
         "pair chosen on other documents; mean over seeds",
         value=change.value if change else None,
-        interval=bounds(change.value, change.se) if change else None,
+        interval=bounds(change.value, change.se, change.degrees) if change else None,
         null=0.0,
         p=change.p if change else None,
         units=units or "no run",

@@ -3,8 +3,8 @@
 The multigrams are those of the model at the early snapshot. What a layer does for one of them is the sum over its heads
 of the mean effect of removing the head, on the multigram's completions; the same completions count at both snapshots.
 Of each multigram and layer: the change, late minus early, less the layer's mean change over multigrams. It moves from
-layer 0 to 1 when layer 0's falls and layer 1's rises, both by more than 1.96 standard errors (by document), and this on
-each of two halves of the documents: a move seen on one half is confirmed on the other. Moves from 1 to 0 alike.
+layer 0 to 1 when layer 0's falls and layer 1's rises, both by more than their 95% intervals reach (by document), and
+this on each of two halves of the documents: a move seen on one half is confirmed on the other. Moves from 1 to 0 alike.
 
 Multigrams with the same target share completions, so the sign test counts targets: each votes for the direction in
 which more of its multigrams move.
@@ -103,29 +103,32 @@ def judge(every: list[Moving], judged: list[str] | None = None) -> Finding:
 
 def changes(moving: Moving) -> Changes:
     """The changes on each half of the documents."""
-    value, se = np.full((2, 2, 2, len(moving.target)), np.nan)
+    value, se, degrees = np.full((3, 2, 2, len(moving.target)), np.nan)
     rows = np.stack([(moving.effect[1] - moving.effect[0])[moving.layer == layer].sum(0) for layer in (0, 1)])
     for half in (0, 1):
         inside = moving.half == bool(half)
         number, document = moving.number[inside], moving.document[inside]
         value[half], se[half], _ = multigrams.learned(rows[:, inside], number, document, len(moving.target))
+        degrees[half] = multigrams.degrees(number, document, len(moving.target))
     both = np.isfinite(se).all((0, 1))
-    return Changes(value - (value[:, :, both].mean(2, keepdims=True) if both.any() else 0.0), se)
+    return Changes(value - (value[:, :, both].mean(2, keepdims=True) if both.any() else 0.0), se, degrees)
 
 
 def effects_by_head(
     moving: Moving, number: int
-) -> tuple[Float[np.ndarray, "snapshot row"], Float[np.ndarray, "snapshot row"]]:
-    """Mean effects on one multigram and their errors, by head and then by layer, on all documents."""
+) -> tuple[Float[np.ndarray, "snapshot row"], Float[np.ndarray, "snapshot row"], float]:
+    """Mean effects on one multigram, their errors, by head and then by layer, on all documents, and the errors' degrees
+    of freedom.
+    """
     inside = moving.number == number
+    nothing = np.zeros(inside.sum(), dtype=np.int64)
     mean, se = np.empty((2, 2, len(moving.heads) + 2))
     for time in (0, 1):
         effect = moving.effect[time][:, inside]
         rows = np.concatenate([effect, *(effect[moving.layer == layer].sum(0, keepdims=True) for layer in (0, 1))])
-        nothing = np.zeros(inside.sum(), dtype=np.int64)
         effects, error, _ = multigrams.learned(rows, nothing, moving.document[inside], 1)
         mean[time], se[time] = effects[:, 0], error[:, 0]
-    return mean, se
+    return mean, se, float(multigrams.degrees(nothing, moving.document[inside], 1)[0])
 
 
 def _shuffled(runs: list[tuple[Moving, Changes]]) -> Control:
@@ -134,10 +137,11 @@ def _shuffled(runs: list[tuple[Moving, Changes]]) -> Control:
     for _ in range(SHUFFLES):
         for moving, changes in runs:
             places = np.flatnonzero(changes.testable)
-            value, se = changes.value.copy(), changes.se.copy()
             index = generator.permutation(places)
-            value[:, 1, places], se[:, 1, places] = changes.value[:, 1, index], changes.se[:, 1, index]
-            sums += votes(Changes(value, se), moving.target)
+            parts = [np.array(part) for part in np.broadcast_arrays(*changes)]
+            for part in parts:
+                part[:, 1, places] = part[:, 1, index]
+            sums += votes(Changes(*parts), moving.target)
     mean = Votes(*np.rint(sums / SHUFFLES).astype(int).tolist())
     return Control(f"layers paired at random (mean of {SHUFFLES})", mean.share, mean.p, mean.p < 0.05)
 
@@ -146,7 +150,7 @@ def _shown(moving: Moving, changes: Changes) -> list[dict]:
     """The clearest moves in full: early and late effects with errors, by head and by layer."""
     rows = []
     for number in clearest(changes, moving.target)[:SHOWN]:
-        mean, se = effects_by_head(moving, number)
+        mean, se, degrees = effects_by_head(moving, number)
         names = [*moving.heads, "layer 0", "layer 1"]
         inside = moving.number == number
         rows.append(
@@ -155,6 +159,7 @@ def _shown(moving: Moving, changes: Changes) -> list[dict]:
                 "completions": int(inside.sum()),
                 "documents": len(np.unique(moving.document[inside])),
                 "change less the layer's mean, by half and layer": np.round(changes.value[:, :, number], 4),
+                "degrees of freedom of the effects": round(degrees, 1),
                 "its error": np.round(changes.se[:, :, number], 4),
                 "effect": {
                     name: {"early": mean[0, row], "late": mean[1, row], "se early": se[0, row], "se late": se[1, row]}

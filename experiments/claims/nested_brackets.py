@@ -17,7 +17,6 @@ from experiments.claims.verdict import Claim, Control, Finding, any_fired, oppos
 from experiments.measurements.variants import middle_step
 from experiments.results.cells import Cells
 from experiments.statistics.halves import random_half
-from experiments.statistics.intervals import TWO_SIDED
 from experiments.statistics.matching import adjusted, contrast, matched
 from experiments.statistics.permutation import permuted
 from experiments.statistics.two_way_errors import Mean, mean_of_runs, two_sided_p
@@ -143,7 +142,7 @@ def testable(closers: Closers) -> bool:
         if (nested & half).sum() < CLOSERS or len(np.unique(closers.document[nested & half])) < DOCUMENTS:
             return False
     right = clustered(closers.odds[LATE, 0, nested] > 0, closers.document[nested])
-    return right.value - TWO_SIDED * right.se > 0.5
+    return right.interval[0] > 0.5
 
 
 def tested(

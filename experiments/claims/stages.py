@@ -17,6 +17,7 @@ from experiments.measurements.induction_heads import INDUCTION_HEADS
 from experiments.measurements.predictions import PREDICTIONS
 from experiments.measurements.scores import SCORES
 from experiments.results.cells import Cells
+from experiments.statistics.intervals import TWO_SIDED, margin
 from experiments.statistics.onsets import Crossing, crossing, gap
 
 CLAIM = Claim(
@@ -95,7 +96,8 @@ def _rising(
     longer = predictions.sel(n=list(LONGER))
     above = predictions.bigram_cross_entropy - predictions.bigram_entropy
     values = [-above.values, longer.ngram_score.mean("n").values]
-    errors = [predictions.bigram_cross_entropy_se.values, longer.ngram_score_se.mean("n").values]
+    # errors as large as normal ones would be whose intervals reach as far
+    margins = [margin(predictions, "bigram_cross_entropy").values, margin(longer, "ngram_score").mean("n").values]
     others = list(values)
     for score, role, layers in (
         ("previous_token", "previous", scores.layer.values == 0),
@@ -104,10 +106,10 @@ def _rising(
         chosen = np.isin(scores.restriction.values, heads[role].split("+"))
         curves = scores[score].transpose("restriction", "step").values
         values.append(curves[chosen].mean(0))
-        errors.append(scores[f"{score}_se"].transpose("restriction", "step").values[chosen].mean(0))
+        margins.append(margin(scores, score).transpose("restriction", "step").values[chosen].mean(0))
         rest = layers & ~chosen
         others.append(curves[rest].mean(0) if rest.any() else np.zeros(curves.shape[1]))
-    return np.stack(values), np.stack(errors), np.stack(others)
+    return np.stack(values), np.stack(margins) / TWO_SIDED, np.stack(others)
 
 
 def rises(curves: Curves, share: float) -> list[Crossing]:

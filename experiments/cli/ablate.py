@@ -25,6 +25,7 @@ def run(arguments: argparse.Namespace) -> None:
     from experiments.cli.opening import chosen_step, open_cells, pass_over_text
     from experiments.heldout import ablation_pass
     from experiments.heldout.ablation_pass import METHODS, AblationPass
+    from experiments.statistics.intervals import caution, written
 
     opened = runs.open_run(arguments.run)
     cfg = opened.model_config()
@@ -36,11 +37,13 @@ def run(arguments: argparse.Namespace) -> None:
     tables = [ablation_pass.means(cells, one) for one in asked]
     print(
         f"loss rise at step {step} over {tables[0].attrs['tokens']} tokens of {tables[0].attrs['documents']} held-out "
-        "documents, nats per token, with its standard error (by document); positive: what is removed helps"
+        "documents, nats per token, with its 95% confidence interval (by document); positive: what is removed helps"
     )
     width = max(map(len, what)) + 1
     print(" " * width + "".join(f"{method:>20}" for method in METHODS))
     for name in what:
         at = [table.sel(change=name) for table in tables]
-        columns = (f"{float(table.effect):.4f} ({float(table.effect_se):.4f})" for table in at)
+        columns = (written(table, "effect", 4) for table in at)
         print(name.ljust(width) + "".join(f"{column:>20}" for column in columns))
+    if word := caution(tables[0], "effect"):
+        print(word)

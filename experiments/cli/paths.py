@@ -29,6 +29,7 @@ def run(arguments: argparse.Namespace) -> None:
     from experiments.heldout import ablation_pass
     from experiments.heldout.ablation_pass import AblationPass
     from experiments.plots import path_map
+    from experiments.statistics.intervals import caution, written
 
     opened = runs.open_run(arguments.run)
     step = chosen_step(opened, arguments)
@@ -41,12 +42,14 @@ def run(arguments: argparse.Namespace) -> None:
     print(
         f"loss rise when one path is cut ({arguments.method} ablation, layer norm {arguments.layer_norm}) at step "
         f"{step}, {effects.attrs['tokens']} tokens of {effects.attrs['documents']} held-out documents, nats per "
-        f"token,\nwith its standard error (by document); positive: the path helps; "
+        f"token,\nwith its 95% confidence interval (by document); positive: the path helps; "
         f"the {arguments.top} largest of {len(what)}:"
     )
     for name in ranked.change.values[: arguments.top].tolist():
         at = ranked.sel(change=name)
-        print(f"{name:16}{float(at.effect):>9.4f} ({float(at.effect_se):.4f})")
+        print(f"{name:16}{written(at, 'effect', 4):>18}")
+    if word := caution(effects, "effect"):
+        print(word)
     if opened.path_note:
         print(opened.path_note)
     table = path_map.table(effects)

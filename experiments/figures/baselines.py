@@ -73,7 +73,7 @@ def draw(data: xr.Dataset) -> Figure:
         part = data.isel(restriction=(data.layer == layer).values.nonzero()[0])
         for axis, (name, label) in zip(row, MEASURES.items(), strict=True):
             half = part[f"{name}_half"] if f"{name}_half" in part else xr.zeros_like(part[name])
-            style.head_bars(axis, part[name], half, data.tokens.values, data.attrs)
+            style.head_curves(axis, part[name], half, data.tokens.values, data.attrs)
             style.token_axis(axis, data.tokens.values)
             axis.set_title(label, fontsize=style.FONT)
             axis.get_legend().remove()

@@ -9,7 +9,7 @@ from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
-from experiments.statistics.intervals import TWO_SIDED
+from experiments.statistics.intervals import margin
 
 TITLE = "Induction over training"
 CAPTION = (
@@ -22,8 +22,10 @@ NEEDS: tuple[Kind, ...] = (SCORES, INDUCTION_HEADS)  # kinds of cells
 
 
 def compute(cells: Cells) -> xr.Dataset:
-    """copy_gain [step, data], previous_token and prefix_matching [step, restriction], each with its _se."""
-    names = [name + end for name in ("copy_gain", "previous_token", "prefix_matching") for end in ("", "_se")]
+    """copy_gain [step, data], previous_token and prefix_matching [step, restriction], with their _se and _degrees."""
+    names = [
+        name + end for name in ("copy_gain", "previous_token", "prefix_matching") for end in ("", "_se", "_degrees")
+    ]
     scores = cells.table(SCORES)[names]
     return scores.assign_coords(tokens=("step", tokens_seen(cells.run, scores.step.values))).assign_attrs(
         cells.table(INDUCTION_HEADS).attrs
@@ -39,7 +41,7 @@ def draw(data: xr.Dataset) -> Figure:
         left.errorbar(
             tokens,
             at.copy_gain,
-            TWO_SIDED * at.copy_gain_se,
+            margin(at, "copy_gain"),
             color=color,
             marker="o",
             markersize=3,
@@ -50,7 +52,7 @@ def draw(data: xr.Dataset) -> Figure:
     first, later = data.layer.values == 0, data.layer.values > 0
     for axis, score, chosen in ((middle, "previous_token", first), (right, "prefix_matching", later)):
         part = data.isel(restriction=chosen.nonzero()[0])
-        style.head_curves(axis, part[score], part[f"{score}_se"], tokens, data.attrs)
+        style.head_curves(axis, part[score], margin(part, score), tokens, data.attrs)
         axis.set_ylim(bottom=0)
     titles = ("Copy gain", "Previous-token heads, layer 0", "Induction heads, later layers")
     labels = ("first copy's loss - second's (nats per token)", "previous-token score", "prefix-matching score")

@@ -53,7 +53,7 @@ def draw(data: xr.Dataset) -> Figure:
     for axis, (name, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
         part = data.sel(data=name)
         shown = part if name != "ratio" else part.isel(step=(part.tokens > 0).values.nonzero()[0])
-        style.head_bars(axis, shown.value, shown.half_width, shown.tokens.values, data.attrs)
+        style.head_curves(axis, shown.value, shown.half_width, shown.tokens.values, data.attrs)
         style.token_axis(axis, data.tokens.values)
         axis.set_title(f"{title}, layer {int(data.layer[0])}", fontsize=style.FONT + 1)
         unit = "ratio of rLLCs" if name == "ratio" else f"rLLC of the head ({data.attrs['settings']} settings)"

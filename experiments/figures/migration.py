@@ -15,7 +15,7 @@ from experiments.plots import style
 from experiments.plots.fonts import as_written
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
-from experiments.statistics.intervals import TWO_SIDED
+from experiments.statistics.intervals import margin
 from experiments.statistics.moves import clearest
 
 TITLE = "Multigrams that move between layers"
@@ -40,8 +40,8 @@ def prepare(cells: Cells, executor: Executor) -> None:
 
 
 def compute(cells: Cells) -> xr.Dataset:
-    """change, change_se [layer, multigram], moved [multigram] (1 from layer 0 to 1, -1 back); effect, effect_se [shown,
-    snapshot, row] of the clearest moves from layer 0 to 1: heads, then layers.
+    """change [layer, multigram], moved [multigram] (1 from layer 0 to 1, -1 back); effect [shown, snapshot, row] of the
+    clearest moves from layer 0 to 1: heads, then layers; with their _se and _degrees.
     """
     return dataset(migration.moving_of(Study((cells,)), cells), (middle_step(cells.run), cells.run.steps[-1]))
 
@@ -50,14 +50,19 @@ def dataset(one: migration.Moving, steps: tuple[int, int]) -> xr.Dataset:
     changes = migration.changes(one)
     kept = np.flatnonzero(changes.testable)
     shown = clearest(changes, one.target)[: migration.SHOWN]
-    full = np.array([migration.effects_by_head(one, number) for number in shown])
-    full = full.reshape(len(shown), 2, 2, len(one.heads) + 2)  # [shown, mean or error, snapshot, row]
+    parts = [migration.effects_by_head(one, number) for number in shown]
+    full = np.array([part[:2] for part in parts]).reshape(len(shown), 2, 2, len(one.heads) + 2)  # mean or error second
+    squares = changes.se[:, :, kept] ** 2
+    # Welch and Satterthwaite: of a sum of two independent errors
+    free = squares.sum(0) ** 2 / (squares**2 / np.broadcast_to(changes.degrees, changes.se.shape)[:, :, kept]).sum(0)
     data = {
         "change": (("layer", "multigram"), changes.value[:, :, kept].mean(0)),
-        "change_se": (("layer", "multigram"), np.sqrt((changes.se[:, :, kept] ** 2).sum(0)) / 2),
+        "change_se": (("layer", "multigram"), np.sqrt(squares.sum(0)) / 2),
+        "change_degrees": (("layer", "multigram"), free),
         "moved": ("multigram", changes.moved(0)[kept].astype(int) - changes.moved(1)[kept]),
         "effect": (("shown", "snapshot", "row"), full[:, 0]),
         "effect_se": (("shown", "snapshot", "row"), full[:, 1]),
+        "effect_degrees": ("shown", np.array([part[2] for part in parts], dtype=float)),
     }
     said = [f"{one.texts[number]}\n({int((one.number == number).sum())} completions)" for number in shown]
     coords = {"layer": [0, 1], "row": [*one.heads, "layer 0", "layer 1"], "snapshot": list(steps)}
@@ -85,7 +90,7 @@ def _scatter(axis: Axes, data: xr.Dataset) -> None:
     axis.scatter(first, second, s=9, color=style.QUIET, linewidths=0, label="no move that is confirmed")
     for direction, color in COLORS.items():
         chosen = (data.moved == direction).values
-        errors = TWO_SIDED * data.change_se.values[:, chosen]
+        errors = margin(data, "change").values[:, chosen]
         label = f"{NAMES[direction]}: {chosen.sum()}"
         axis.errorbar(first[chosen], second[chosen], errors[1], errors[0], "o", ms=4, lw=0.7, color=color, label=label)
     for line in (axis.axhline, axis.axvline):
@@ -114,7 +119,7 @@ def _by_head(axis: Axes, one: xr.Dataset, named: bool) -> None:
     rows[-2:] += 0.6  # the layers' sums, apart from the heads
     for number, (step, color) in enumerate(zip(one.snapshot.values, (style.COLORS[5], "black"), strict=True)):
         at, place = one.isel(snapshot=number), rows + (number - 0.5) * 0.3
-        errors = TWO_SIDED * at.effect_se.values
+        errors = margin(at, "effect").values
         axis.errorbar(
             at.effect, place, xerr=errors, fmt="so"[number], ms=3.5, lw=0.9, color=color, label=f"step {step}"
         )

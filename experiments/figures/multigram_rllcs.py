@@ -51,7 +51,7 @@ def draw(data: xr.Dataset) -> Figure:
         part = data.isel(restriction=(data.layer == layer).values.nonzero()[0])
         for axis, (loss, title) in zip(row, titles.items(), strict=True):
             at = part.sel(loss=loss)
-            style.head_bars(axis, at.value, at.half_width, data.tokens.values, data.attrs)
+            style.head_curves(axis, at.value, at.half_width, data.tokens.values, data.attrs)
             _mean(axis, at)
             style.token_axis(axis, data.tokens.values)
             axis.set_title(f"Layer {layer}, {title}", fontsize=style.FONT + 1)

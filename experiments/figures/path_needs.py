@@ -14,7 +14,7 @@ from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
-from experiments.statistics.intervals import TWO_SIDED
+from experiments.statistics.intervals import margin
 from experiments.tasks import bracket_effects
 
 TITLE = "Which paths brackets need"
@@ -38,9 +38,12 @@ def prepare(cells: Cells, executor: Executor) -> None:
 
 
 def compute(cells: Cells) -> xr.Dataset:
-    """log_odds [step, group], lost [step, group, path], each with its _se."""
+    """log_odds [step, group], lost [step, group, path], each with its _se and _degrees."""
     tables = Study((cells,)).brackets(cells)
-    kept = [table[["log_odds", "log_odds_se", "lost", "lost_se"]] for table in tables.values()]
+    kept = [
+        table[[name + end for name in ("log_odds", "lost") for end in ("", "_se", "_degrees")]]
+        for table in tables.values()
+    ]
     data = xr.concat(kept, "step", combine_attrs="drop").assign_coords(step=list(tables))
     paths = ["->" in str(name) for name in data.change.values]
     data = data.isel(change=np.flatnonzero(paths)).rename(change="path")
@@ -55,7 +58,7 @@ def draw(data: xr.Dataset) -> Figure:
     tokens, counts = data.tokens.values, data.attrs["closers"]
     for color, marker, name in zip(style.COLORS, "os^", data.group.values.tolist(), strict=False):
         at, label = data.sel(group=name), f"{GROUP_NAMES[name]} ({counts[name]:,} closers)"
-        bars = TWO_SIDED * at.log_odds_se
+        bars = margin(at, "log_odds")
         left.errorbar(tokens, at.log_odds, bars, color=color, marker=marker, markersize=4, linewidth=1.4, label=label)
     largest = np.abs(data.lost.sel(group="nested")).max("step").values
     top = np.argsort(-largest, kind="stable")[:TOP]
@@ -83,7 +86,7 @@ def _draw_paths(axis: Axes, data: xr.Dataset, top: np.ndarray) -> None:
         axis.errorbar(
             tokens,
             at.lost,
-            TWO_SIDED * at.lost_se,
+            margin(at, "lost"),
             color=color,
             marker=marker,
             markersize=4,

@@ -12,7 +12,7 @@ from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
-from experiments.statistics.intervals import TWO_SIDED
+from experiments.statistics.intervals import margin
 
 TITLE = "Cut paths"
 CAPTION = (
@@ -28,10 +28,12 @@ NEEDS: tuple[Kind, ...] = (PATHS, SCORES, INDUCTION_HEADS)  # kinds of cells
 
 
 def compute(cells: Cells) -> xr.Dataset:
-    """effect, effect_se [step, source, target, via]; removed, removed_se [data, sources, via]."""
+    """effect [step, source, target, via], removed [data, sources, via], with their _se and _degrees."""
     circuit = cells.table(INDUCTION_HEADS).isel(step=0, drop=True)
     gain = cells.table(SCORES).copy_gain.isel(step=-1, drop=True)
-    data = xr.merge([cells.table(PATHS), circuit[["removed", "removed_se"]], gain], combine_attrs="drop")
+    data = xr.merge(
+        [cells.table(PATHS), circuit[["removed", "removed_se", "removed_degrees"]], gain], combine_attrs="drop"
+    )
     return data.assign_coords(tokens=("step", tokens_seen(cells.run, data.step.values))).assign_attrs(circuit.attrs)
 
 
@@ -63,7 +65,7 @@ def _draw_sets(axis: Axes, data: xr.Dataset, text: str) -> None:
         place = np.arange(len(order)) + start
         start = place[-1] + 4
         color = style.VIA_COLORS[via]
-        bars = TWO_SIDED * ranked.removed_se
+        bars = margin(ranked, "removed")
         axis.errorbar(place, ranked.removed, bars, fmt="o", mfc="white", color=color, markersize=3.5, elinewidth=0.8)
         claimed = int(np.flatnonzero(order == data.attrs["previous"])[0])
         axis.errorbar(
@@ -90,7 +92,7 @@ def _draw_over_training(axis: Axes, data: xr.Dataset) -> None:
     source, target = circuit.effect.isel(step=-1).sel(via="k").to_series().idxmax()
     for via in data.via.values.tolist():
         path = circuit.sel(source=source, target=target, via=via)
-        bars, color = TWO_SIDED * path.effect_se, style.VIA_COLORS[via]
+        bars, color = margin(path, "effect"), style.VIA_COLORS[via]
         axis.errorbar(data.tokens, path.effect, bars, color=color, marker="o", markersize=3, label=style.VIA_NAMES[via])
     axis.axhline(0, color=style.QUIET, linewidth=0.8)
     axis.set_title(f"{source} into {target}, alone", fontsize=style.FONT + 1)

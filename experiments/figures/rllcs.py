@@ -33,7 +33,7 @@ def draw(data: xr.Dataset) -> Figure:
     figure = style.new_figure(4.6 * len(layers), 3.8)
     for axis, layer in zip(figure.subplots(1, len(layers), squeeze=False)[0], layers, strict=True):
         part = data.isel(restriction=(data.layer.values == layer).nonzero()[0])
-        style.head_bars(axis, part.value, part.half_width, data.tokens.values, data.attrs)
+        style.head_curves(axis, part.value, part.half_width, data.tokens.values, data.attrs)
         style.token_axis(axis, data.tokens.values)
         axis.set_ylim(bottom=min(0.0, float((part.value - part.half_width).min())))
         axis.set_title(f"Layer {layer}", fontsize=style.FONT + 1)

@@ -20,7 +20,7 @@ from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
-from experiments.statistics.intervals import TWO_SIDED
+from experiments.statistics.intervals import margin
 from experiments.statistics.turning_points import critical_points
 from llc.intervals import half_widths
 
@@ -35,6 +35,7 @@ CAPTION = (
 )
 
 NEEDS: tuple[Kind, ...] = (SCORES, PREDICTIONS, INDUCTION_HEADS)  # kinds of cells
+ENDS = ("", "_se", "_degrees")  # of what is clustered by document
 FEWEST = 8  # checkpoints for critical points
 STAGE_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
 CRITICAL = "#D55E00"
@@ -46,13 +47,13 @@ def prepare(cells: Cells, executor: Executor) -> None:
 
 
 def compute(cells: Cells) -> xr.Dataset:
-    """loss, icl [step], ngram_score [step, n], previous_token, prefix_matching [step, restriction], all with their _se;
-    llc [llc_step] with llc_half, half its 95% interval; onset [score, end] and critical [point, end] in steps (end:
-    step, low, high).
+    """loss, icl [step], ngram_score [step, n], previous_token, prefix_matching [step, restriction], all with their _se
+    and _degrees; llc [llc_step] with llc_half, half its 95% interval; onset [score, end] and critical [point, end] in
+    steps (end: step, low, high).
     """
     kept = ("loss", "icl", "previous_token", "prefix_matching")
-    scores = cells.table(SCORES)[[name + end for name in kept for end in ("", "_se")]]
-    ngrams = cells.table(PREDICTIONS)[["ngram_score", "ngram_score_se"]]
+    scores = cells.table(SCORES)[[name + end for name in kept for end in ENDS]]
+    ngrams = cells.table(PREDICTIONS)[[f"ngram_score{end}" for end in ENDS]]
     full = _sampled(cells).table(FULL_LLC)
     llc = xr.Dataset({"llc": ("llc_step", full["value"].values), "llc_half": ("llc_step", half_widths(full).values)})
     data = xr.merge([scores, ngrams, llc.assign_coords(llc_step=full.step.values)], combine_attrs="drop")
@@ -80,17 +81,17 @@ def draw(data: xr.Dataset) -> Figure:
     figure = style.new_figure(12.5, 7.0)
     axes = figure.subplots(2, 3)
     tokens = data.tokens.values
-    _curve(axes[0, 0], tokens, data.loss, TWO_SIDED * data.loss_se)
+    _curve(axes[0, 0], tokens, data.loss, margin(data, "loss"))
     _draw_llc(axes[0, 1], data)
     for color, n in zip(style.COLORS, data.n.values.tolist(), strict=False):
         part = data.sel(n=n)
-        _curve(axes[0, 2], tokens, part.ngram_score, TWO_SIDED * part.ngram_score_se, color=color, label=f"n = {n}")
+        _curve(axes[0, 2], tokens, part.ngram_score, margin(part, "ngram_score"), color=color, label=f"n = {n}")
     axes[0, 2].legend(fontsize=style.FONT - 1, frameon=False, loc="upper left")
     for axis, score, first in ((axes[1, 0], "previous_token", True), (axes[1, 1], "prefix_matching", False)):
         part = data.isel(restriction=np.flatnonzero((data.layer.values == 0) == first))
-        style.head_curves(axis, part[score], part[f"{score}_se"], tokens, data.attrs)
+        style.head_curves(axis, part[score], margin(part, score), tokens, data.attrs)
         axis.set_ylim(bottom=0)
-    _curve(axes[1, 2], tokens, data.icl, TWO_SIDED * data.icl_se)
+    _curve(axes[1, 2], tokens, data.icl, margin(data, "icl"))
     axes[1, 2].axhline(0, color=style.QUIET, linewidth=0.8)
     titles = (
         ("Loss", "loss (nats per token)"),
@@ -110,15 +111,11 @@ def draw(data: xr.Dataset) -> Figure:
 
 
 def _curve(
-    axis: Axes,
-    tokens: np.ndarray,
-    values: xr.DataArray,
-    half_widths: xr.DataArray,
-    color: str = "#000000",
-    label: str = "",
+    axis: Axes, tokens: np.ndarray, values: xr.DataArray, margins: xr.DataArray, color: str = "#000000", label: str = ""
 ) -> None:
-    bars, name = half_widths.values, label or None
-    axis.errorbar(tokens, values.values, bars, color=color, marker="o", markersize=3, linewidth=1.4, label=name)
+    axis.errorbar(
+        tokens, values.values, margins.values, color=color, marker="o", markersize=3, linewidth=1.4, label=label or None
+    )
 
 
 def _draw_llc(axis: Axes, data: xr.Dataset) -> None:

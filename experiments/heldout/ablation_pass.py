@@ -23,6 +23,7 @@ from experiments import corpora
 from experiments.corpora.corpus import Corpus
 from experiments.jobs import runner
 from experiments.jobs.job import Job
+from experiments.measurements.labels import with_errors
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters
@@ -110,20 +111,15 @@ def missing(cells: Cells, ablation: AblationPass) -> list[Job]:
 
 
 def means(cells: Cells, ablation: AblationPass) -> xr.Dataset:
-    """effect, effect_se [change]: loss with the change minus loss without, nats per token, clustered by document; loss,
-    loss_se of the model as it is.
+    """effect [change]: loss with the change minus loss without, nats per token; loss of the model as it is; each with
+    its error, clustered by document, as `labels.with_errors` gives it.
     """
     parts = list(_read(cells, ablation))
     sums = effects.merged(
         [effects.ClusterSums(*(part[name].values for name in ("documents", "sums", "counts"))) for part in parts]
     )
     *by_change, loss = effects.estimates(sums)
-    data = {
-        "effect": ("change", [estimate.value for estimate in by_change]),
-        "effect_se": ("change", [estimate.se for estimate in by_change]),
-        "loss": ((), loss.value),
-        "loss_se": ((), loss.se),
-    }
+    data = with_errors("effect", ("change",), by_change) | with_errors("loss", (), [loss])
     attrs = {"tokens": int(sums.counts.sum()), "documents": len(sums.documents), **ablation.part_record()}
     return xr.Dataset(data, {"change": list(ablation.what)}, attrs)
 

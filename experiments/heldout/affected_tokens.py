@@ -36,6 +36,7 @@ class Context:
     attention: list[float]  # of the reader, over `before`
     predicted_clean: list[tuple[str, float]]
     predicted_changed: list[tuple[str, float]]
+    donors: int
     document: int
     position: int
     row: int  # of the free held-out text
@@ -123,6 +124,7 @@ def _context(inputs: Inputs, ablation: AblationPass, change: str, hit: Hits) -> 
         attention=seen.attention[start:].tolist(),
         predicted_clean=best(seen.clean.exp()),
         predicted_changed=best(changed),
+        donors=draws,
         document=int(hit.document[0]),
         position=int(hit.position[0]),
         row=row,

@@ -43,7 +43,8 @@ def removed(cells: Cells, ablation: AblationPass) -> Removed:
     kept, means = ablation_pass.kept(cells, ablation), ablation_pass.means(cells, ablation)
     chosen = np.stack([overlap.strongest(effect, SHARE) for effect in kept.effect.values])
     groups = overlap.strata(kept.target.values, kept.clean.values)
-    costs = zip(means.effect.values.tolist(), means.effect_se.values.tolist(), strict=True)
+    columns = (means[f"effect{end}"].values.tolist() for end in ("", "_se", "_degrees"))
+    costs = zip(*columns, strict=True)
     return Removed(
         tokens=len(groups),
         effects={name: Estimate(*cost) for name, cost in zip(ablation.what, costs, strict=True)},

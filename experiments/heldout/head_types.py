@@ -29,12 +29,14 @@ from experiments.measurements.scores import SCORES
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters
+from experiments.statistics.intervals import margin
 
 ATTENTION = {
     "previous_token": "attention to the token before",
     "current_token": "attention to the token itself",
     "prefix_matching": "prefix-matching score (random tokens that repeat)",
 }
+ENDS = ("", "_se", "_degrees")  # of the names of a mean, its error, and this error's degrees of freedom
 STRONG, RAREFIED_TO = 0.05, 200
 TOKENS = 500_000  # of held-out text, or all where there are fewer
 JOINT_TOKENS = 50_000  # of text on which sets of heads are removed
@@ -96,8 +98,8 @@ def labels(cells: Cells, step: int) -> dict[str, str]:
 def measure(inputs: Inputs, step: int, cells: Cells, ablation: Parameters) -> xr.Dataset:
     """Types at a checkpoint.
 
-    By head (`restriction`): type, why; effect, effect_se (mean ablation, nats per token); previous_token,
-    current_token, prefix_matching (with _se); affected [kind], the share of each kind among the 40 tokens that it
+    By head (`restriction`): type, why; effect (mean ablation, nats per token), previous_token, current_token,
+    prefix_matching (each with _se and _degrees); affected [kind], the share of each kind among the 40 tokens that it
     matters most for; learned [sort], n-grams and skip n-grams that it has learned: multigrams of the model on whose
     completions removing it costs something, at a false-discovery rate of 5% within the head; rarefied, with_unseen.
     Of all tokens: usual [kind]; multigrams [sort] of the model that have 20 completions. By multigram: all of
@@ -111,7 +113,7 @@ def measure(inputs: Inputs, step: int, cells: Cells, ablation: Parameters) -> xr
     shares = np.stack([model_multigrams.affected_kinds(cells, asked, name).share.values for name in names])
     types = []
     for number, name in enumerate(names):
-        effect = Estimate(float(means.effect[number]), float(means.effect_se[number]))
+        effect = Estimate(*(float(means[f"effect{end}"][number]) for end in ENDS))
         attention = {score: float(scores[score].sel(restriction=name)) for score in ATTENTION}
         of_kind = dict(zip(token_kinds.KINDS, shares[number, :-1].tolist(), strict=True))
         given = _given_alike(cells, asked, joint, name)
@@ -119,9 +121,9 @@ def measure(inputs: Inputs, step: int, cells: Cells, ablation: Parameters) -> xr
         types.append(classify.head_type(parse_head(name), evidence))
     data = _multigram_data(completions)
     data |= {"type": ("restriction", [t.label for t in types]), "why": ("restriction", [t.why for t in types])}
-    data |= {name: ("restriction", means[name].values) for name in ("effect", "effect_se")}
+    data |= {name: ("restriction", means[name].values) for name in map("effect{}".format, ENDS)}
     for score in ATTENTION:
-        data |= {name: ("restriction", scores[name].values) for name in (score, f"{score}_se")}
+        data |= {name: ("restriction", scores[name].values) for name in map(f"{score}{{}}".format, ENDS)}
     data["all_heads"] = ((), np.array(every))
     data |= {"affected": (("restriction", "kind"), shares), "usual": ("kind", _usual(cells, asked, completions))}
     coords = {"restriction": names, "kind": [*token_kinds.KINDS, "none"], "sort": ["n-gram", "skip n-gram"]}
@@ -140,7 +142,7 @@ def _joint(cells: Cells, ablation: AblationPass) -> AblationPass:
 def _in_doubt(means: xr.Dataset, name: str) -> bool:
     """Smaller than a twentieth of the loss, or not told from 0: then it is looked at more closely."""
     at = means.sel(change=name)
-    return float(at.effect) - classify.TWO_SIDED * float(at.effect_se) < 0.05 * float(means.loss)
+    return float(at.effect - margin(at, "effect")) < 0.05 * float(means.loss)
 
 
 def _alike(cells: Cells, step: int) -> dict[str, tuple[str, ...]]:
@@ -166,7 +168,7 @@ def _given_alike(cells: Cells, ablation: AblationPass, joint: xr.Dataset, name: 
         return None
     whole, rest = (joint.sel(change=change) for change in pair)
     se = float(np.hypot(whole.effect_se, rest.effect_se))
-    return Estimate(float(whole.effect - rest.effect), se)
+    return Estimate(float(whole.effect - rest.effect), se, float(whole.effect_degrees))
 
 
 def _completions(cells: Cells, ablation: AblationPass) -> Completions:
@@ -230,7 +232,7 @@ def light(types: xr.Dataset) -> xr.Dataset:
 
 HEAD_TYPES = Kind(
     "types",
-    (6, 2, 2),
+    (7, 2, 2),
     measure,
     splits=("train", "test"),
     plan_fields=(*model_multigrams.PLAN_FIELDS, *SCORES.plan_fields),

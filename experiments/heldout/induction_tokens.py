@@ -19,6 +19,7 @@ from experiments import corpora
 from experiments.heldout import ablation_pass, affected_tokens
 from experiments.heldout.ablation_pass import AblationPass
 from experiments.measurements.induction_heads import INDUCTION_HEADS
+from experiments.measurements.labels import with_errors
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters
@@ -47,9 +48,9 @@ def changes(circuit: xr.Dataset) -> list[str]:
 
 
 def table(cells: Cells) -> xr.Dataset:
-    """effect, effect_se [change, hit] (errors over donors), mean, mean_se [change] (clustered by document); where each
-    hit is; repeated [hit]: whether the token before the target, and then the target, stood in the row before; attrs:
-    the same share of all scored tokens.
+    """effect [change, hit] (errors over donors) and mean [change] (clustered by document), with _se and _degrees; where
+    each hit is; repeated [hit]: whether the token before the target, and then the target, stood in the row before;
+    attrs: the same share of all scored tokens.
     """
     ablation = pass_of(cells)
     names = changes(cells.table(INDUCTION_HEADS))
@@ -84,8 +85,8 @@ def measure(inputs: Inputs, step: int, cells: Cells, ablation: Parameters, chang
     data = {
         "effect": (("change", "hit"), effect),
         "effect_se": (("change", "hit"), effect_se),
-        "mean": ("change", np.array([mean.value for mean in means])),
-        "mean_se": ("change", np.array([mean.se for mean in means])),
+        "effect_degrees": ((), float(len(draws) - 1)),
+        **with_errors("mean", ("change",), means),
         "repeated": ("hit", repeated(tokens, hits)),
         **{name: ("hit", getattr(hits, name)) for name in ("document", "position", "row", "pos")},
     }
@@ -100,7 +101,7 @@ def repeated(tokens: np.ndarray, hits: Hits) -> np.ndarray:
 
 INDUCTION_TOKENS = Kind(
     "induction_tokens",
-    (6,),
+    (7,),
     measure,
     plan_fields=("text_rows", "reference_rows", "seed"),
     seconds=20.0,

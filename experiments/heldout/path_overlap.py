@@ -8,7 +8,7 @@ from ablations.names import head_name
 from experiments.heldout import ablation_pass
 from experiments.heldout.ablation_pass import AblationPass
 from experiments.results.cells import Cells
-from experiments.statistics.intervals import TWO_SIDED
+from experiments.statistics.intervals import plus_minus
 
 SHARE = 0.02  # of the tokens: those that each end matters most for
 
@@ -39,8 +39,9 @@ def sentences(cells: Cells, ablation: AblationPass, path: str, ends: tuple[str, 
     inside, outside = overlap.share(cut, both, documents)
     return [
         *lines,
-        f"On the {100 * both.mean():.2f}% of tokens that are among both, cutting {path} costs {inside.value:.3f} ± "
-        f"{TWO_SIDED * inside.se:.3f} nats, elsewhere {outside.value:.4f} ± {TWO_SIDED * outside.se:.4f}; they hold "
+        f"On the {100 * both.mean():.2f}% of tokens that are among both, cutting {path} costs "
+        f"{plus_minus(inside.value, inside.se, degrees=inside.degrees)} nats, elsewhere "
+        f"{plus_minus(outside.value, outside.se, 4, degrees=outside.degrees)}; they hold "
         f"{100 * harm.value:.1f}% of its harm ({_chance(harm)}).",
     ]
 

@@ -18,7 +18,7 @@ from experiments.heldout.path_overlap import SHARE
 from experiments.investigate.head_card import HeadCard
 from experiments.measurements.rllc import RLLC
 from experiments.pages import shell
-from experiments.statistics.intervals import TWO_SIDED, give_or_take
+from experiments.statistics.intervals import degrees_of, give_or_take
 from llc import intervals, settings
 from llc.estimate import half_width, mean_error, rises
 
@@ -37,7 +37,7 @@ class Row(NamedTuple):
     first: Estimate
     second: Estimate
     difference: Estimate = UNKNOWN
-    half_widths: tuple[float, ...] = ()  # of their 95% intervals, where these are not 1.96 standard errors
+    half_widths: tuple[float, ...] = ()  # of their 95% intervals, where the estimates do not tell them
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Comparison:
 
     def _look(self, score: str) -> Row:
         at = [card.evidence for card in (self.first, self.second)]
-        return Row(*(Estimate(float(one[score]), float(one[f"{score}_se"])) for one in at))
+        return Row(*(Estimate(float(one[score]), float(one[f"{score}_se"]), degrees_of(one, score)) for one in at))
 
     def _repr_html_(self) -> str:
         names = self.first.head, self.second.head
@@ -150,7 +150,7 @@ class Comparison:
 def _numbers(row: Row) -> list[float]:
     """Each estimate, its standard error and half the width of its interval, in turn."""
     estimates = (row.first, row.second, row.difference)
-    half_widths = row.half_widths or tuple(TWO_SIDED * estimate.se for estimate in estimates)
+    half_widths = row.half_widths or tuple(estimate.interval[1] - estimate.value for estimate in estimates)
     pairs = zip(estimates, half_widths, strict=True)
     return [number for estimate, half in pairs for number in (estimate.value, estimate.se, half)]
 

@@ -65,7 +65,7 @@ class HeadMeasures:
 
     @cached_property
     def paths(self) -> pd.DataFrame:
-        """source, target, via, effect, effect_se, copy_gain, copy_gain_se: `head_pairs.paths`."""
+        """source, target, via, effect, copy_gain, with their errors: `head_pairs.paths`."""
         self.snapshot.compute(self._missing_paths(), f"paths of {self.head}")
         return head_pairs.paths(self.snapshot, self.head)
 

@@ -18,7 +18,7 @@ from experiments.plots.head_types import KIND_COLORS
 from experiments.plots.style import VIA_NAMES
 from experiments.runs.learning_rate import decay_note
 from experiments.runs.run import tokens_seen
-from experiments.statistics.intervals import give_or_take, plus_minus
+from experiments.statistics.intervals import caution, give_or_take, plus_minus, written
 from llc import intervals, settings
 
 STRONG = 3.0  # standard deviations above the baseline at which a composition is named
@@ -64,10 +64,10 @@ def _head(measures: HeadMeasures) -> str:
 
 def _evidence(measures: HeadMeasures) -> str:
     evidence, types = measures.evidence, measures.snapshot.types
-    effect = plus_minus(float(evidence.effect), float(evidence.effect_se), 4)
+    effect = written(evidence, "effect", 4)
     rows = [["loss rise under mean ablation, nats per token", effect]]
     for name, label in ATTENTION.items():
-        rows.append([label, plus_minus(float(evidence[name]), float(evidence[f"{name}_se"]))])
+        rows.append([label, written(evidence, name)])
     sorts = zip(evidence.sort.values, evidence.learned.values, types.multigrams.values, strict=True)
     learned = ", ".join(f"{int(count)} of {int(total)} {sort}s" for sort, count, total in sorts)
     rows.append(["multigrams of the model that it has learned", html.escape(learned)])
@@ -75,7 +75,7 @@ def _evidence(measures: HeadMeasures) -> str:
     measured = (
         f"<p class=quiet>On {types.attrs['tokens']} tokens of {types.attrs['documents']} held-out documents; intervals "
         "are clustered by document. Mean ablation of all heads at once raises the loss by "
-        f"{float(types.all_heads):.2f} nats per token.</p>"
+        f"{float(types.all_heads):.2f} nats per token. {caution(evidence, 'effect', *ATTENTION)}</p>"
     )
     numbers = table(("", "with 95% confidence interval"), rows, loose=True)
     return f"<p><b>{kind[0].upper() + kind[1:]}</b>: {why}.</p>{numbers}{_kinds(evidence, types)}{measured}"
@@ -209,10 +209,10 @@ def _paths(measures: HeadMeasures) -> str:
             parts.append(f"<div><h3>Paths {words}</h3>{drawn}</div>")
     direct, note = frame[frame.via == ""].iloc[0], measures.snapshot.cells.run.path_note
     explained = (
-        f"<p>Its own path to the output: <b>{plus_minus(direct.effect, direct.effect_se)}</b> nats per token "
+        f"<p>Its own path to the output: <b>{written(direct, 'effect')}</b> nats per token "
         "of held-out text.</p><p class=quiet>One path at a time is cut (mean ablation of what it carries, layer norm "
         "recomputed). Bars: 95% confidence intervals, clustered by document above, by sequence below. Positive: the "
-        f"path helps.{f' {html.escape(note)}.' if note else ''}</p>"
+        f"path helps.{f' {html.escape(note)}.' if note else ''} {caution(frame, 'effect', 'copy_gain')}</p>"
     )
     return f"<div class=side>{''.join(parts)}<div class=wide>{explained}</div></div>{_numbers(frame)}"
 
@@ -220,10 +220,7 @@ def _paths(measures: HeadMeasures) -> str:
 def _numbers(frame: pd.DataFrame) -> str:
     """Every path in a table that is folded away, the largest effect first."""
     ranked = frame.reindex(frame.effect.abs().sort_values(ascending=False).index).to_dict("records")
-    rows = [
-        [_path(row), plus_minus(row["effect"], row["effect_se"], 4), plus_minus(row["copy_gain"], row["copy_gain_se"])]
-        for row in ranked
-    ]
+    rows = [[_path(row), written(row, "effect", 4), written(row, "copy_gain")] for row in ranked]
     columns = ("path", "loss rise, nats per token", "copy gain removed, nats per token")
     return f"<details><summary>All {len(rows)} paths in numbers</summary>{table(columns, rows)}</details>"
 

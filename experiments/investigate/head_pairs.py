@@ -47,11 +47,11 @@ def path_pass(snapshot: Snapshot, name: str) -> AblationPass:
 
 
 def paths(snapshot: Snapshot, name: str) -> pd.DataFrame:
-    """One row for each path: source, target, via, effect, effect_se, copy_gain, copy_gain_se.
+    """One row for each path: source, target, via, effect, copy_gain, with their _se and _degrees.
 
     effect: loss rise on held-out text when the path is cut (mean ablation of what it carries, layer norm
     recomputed); copy_gain: how much of the copy gain on repeated random tokens that removes (NaN for the path to the
-    output, which is not measured); nats per token, one standard error.
+    output, which is not measured); nats per token.
     """
     ablation = path_pass(snapshot, name)
     means, copying = ablation_pass.means(snapshot.cells, ablation), snapshot.cells.get(PATHS, snapshot.step)
@@ -60,15 +60,14 @@ def paths(snapshot: Snapshot, name: str) -> pd.DataFrame:
         path, at = parse_path(change), means.sel(change=change)
         source, target = ends(path)
         named = {"source": source, "target": target, "via": path.via or ""}
-        gain = copying.sel(named) if path.via else xr.Dataset({"effect": np.nan, "effect_se": np.nan})
-        costs = {
-            "effect": at.effect,
-            "effect_se": at.effect_se,
-            "copy_gain": gain.effect,
-            "copy_gain_se": gain.effect_se,
-        }
-        rows.append(named | {name: float(cost) for name, cost in costs.items()})
+        gain = copying.sel(named) if path.via else xr.full_like(at, np.nan)
+        rows.append({**named, **_costs("effect", at), **_costs("copy_gain", gain)})
     return pd.DataFrame(rows)
+
+
+def _costs(name: str, measured: xr.Dataset) -> dict[str, float]:
+    """What cutting a path costs, with its error, under another name."""
+    return {f"{name}{end}": float(measured[f"effect{end}"]) for end in ("", "_se", "_degrees")}
 
 
 def _pairs(snapshot: Snapshot, name: str) -> list[tuple[Head, Head]]:

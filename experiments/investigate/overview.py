@@ -9,17 +9,17 @@ from experiments.heldout.head_types import ATTENTION
 from experiments.investigate.snapshot import Snapshot
 from experiments.measurements.rllc import RLLC
 from experiments.pages import shell
-from experiments.statistics.intervals import give_or_take, plus_minus
+from experiments.statistics.intervals import caution, give_or_take, written
 from llc.intervals import with_half_widths
 
 COLUMNS = ("head", "type", "loss rise", "rLLC", "previous token", "current token", "prefix matching", "learned")
-TYPES = ("type", "effect", "effect_se", *(f"{score}{end}" for score in ATTENTION for end in ("", "_se")))
+TYPES = ("type", *(f"{score}{end}" for score in ("effect", *ATTENTION) for end in ("", "_se", "_degrees")))
 
 
 def frame(snapshot: Snapshot) -> pd.DataFrame:
     """One row for each head: type, effect (nats per token), attention scores, learned (multigrams), rllc, verdict; with
-    standard errors, and half the width of the rLLC's 95% interval (rllc_half); NaN for what this run does not allow to
-    measure.
+    standard errors and their degrees of freedom, and half the width of the rLLC's 95% interval (rllc_half); NaN for
+    what this run does not allow to measure.
     """
     parts = [part for part in (_types(snapshot), _rllc(snapshot)) if isinstance(part, pd.DataFrame)]
     joined = pd.concat([pd.DataFrame(index=pd.Index(snapshot.heads, name="head")), *parts], axis=1)
@@ -49,11 +49,12 @@ def overview(snapshot: Snapshot) -> str:
         "layer. Then its mean attention (0 to 1) to the previous token and to the current one, and its prefix-matching "
         "score on repeated random tokens; learned: how many multigrams of the model it has learned."
     )
+    few = caution(types, "effect", *ATTENTION) if isinstance(types, pd.DataFrame) else ""
     note = run.corpus_note(snapshot.cells.inputs.corpus)
     remarks += f"<p><b>Note:</b> {html.escape(note)}.</p>" if note else ""
     body = f"<h1>{html.escape(run.name)}</h1><p class=quiet>{html.escape(lead)}</p>{remarks}"
     table = shell.table(COLUMNS, rows, words=(0, 1))
-    return shell.fragment(f"{body}{table}<p class=quiet>{html.escape(notes)}</p>")
+    return shell.fragment(f"{body}{table}<p class=quiet>{html.escape(f'{notes} {few}'.strip())}</p>")
 
 
 def _types(snapshot: Snapshot) -> pd.DataFrame | str:
@@ -82,7 +83,7 @@ def _rllc(snapshot: Snapshot) -> pd.DataFrame | str:
 
 
 def _number(at: pd.Series, name: str, digits: int) -> str:
-    return plus_minus(float(at[name]), float(at[f"{name}_se"]), digits) if pd.notna(at[name]) else ""
+    return written(at, name, digits) if pd.notna(at[name]) else ""
 
 
 def _text(value: object) -> str:

@@ -38,7 +38,7 @@ def measure(inputs: Inputs, step: int, cells: Cells) -> xr.Dataset:
 
 ABLATIONS = Kind(
     "ablations",
-    (6,),
+    (7,),
     measure,
     plan_fields=("text_rows", "reference_rows", "ablation_rows", "seed"),
     seconds=5.0,

@@ -49,7 +49,7 @@ def _names(heads: tuple[Head, ...]) -> str:
 
 INDUCTION_HEADS = Kind(
     "circuit",
-    (6,),
+    (7,),
     measure,
     steps=last_checkpoint,
     plan_fields=(*SCORES.plan_fields, "circuit_sequences"),

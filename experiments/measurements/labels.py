@@ -30,8 +30,9 @@ def heads_by_layer(cfg: HookedTransformerConfig) -> list[list[str]]:
 def with_errors(
     name: str, dims: tuple[str, ...], estimates: list[Estimate], shape: tuple[int, ...] | None = None
 ) -> dict:
-    """Two variables of a dataset: the estimates' values, and their standard errors as `NAME_se`."""
+    """Variables of a dataset: the estimates' values, their standard errors as `NAME_se`, and the degrees of freedom of
+    these as `NAME_degrees`.
+    """
     target = shape or ((len(estimates),) if dims else ())
-    values = np.array([estimate.value for estimate in estimates]).reshape(target)
-    errors = np.array([estimate.se for estimate in estimates]).reshape(target)
-    return {name: (dims, values), f"{name}_se": (dims, errors)}
+    columns = np.array(estimates, dtype=np.float64).T.reshape(len(Estimate._fields), *target)
+    return {name + end: (dims, column) for end, column in zip(("", "_se", "_degrees"), columns, strict=True)}

@@ -15,8 +15,8 @@ from experiments.results.kind import Kind
 
 
 def measure(inputs: Inputs, step: int, cells: Cells) -> xr.Dataset:
-    """effect, effect_se [source, target, via]: copy gain lost when a path is cut (mean ablation of what it carries),
-    nats per token, positive where the path helps; NaN where no path is.
+    """effect, effect_se, effect_degrees [source, target, via]: copy gain lost when a path is cut (mean ablation of
+    what it carries), nats per token, positive where the path helps; NaN where no path is.
     """
     model = inputs.model(step)
     weights, cfg = forward.weights_of(model), model.cfg
@@ -27,19 +27,18 @@ def measure(inputs: Inputs, step: int, cells: Cells) -> xr.Dataset:
     effects = changed_losses.effects(weights, cfg, sequences.tokens, changes, induction.negative_copy_gain, means)
     names = [head_name(head) for head in all_heads(cfg)]
     shape = (len(names), len(names), len(VIAS))
-    effect, se = np.full(shape, np.nan), np.full(shape, np.nan)
+    effect, se, degrees = np.full((3, *shape), np.nan)
     for path, row in zip(paths, effects, strict=True):
         at = *map(names.index, ends(path)), VIAS.index(path.via)  # type: ignore[arg-type]
-        effect[at], se[at] = clustered(row, sequences.clusters)
+        effect[at], se[at], degrees[at] = clustered(row, sequences.clusters)
     dims = ("source", "target", "via")
-    return xr.Dataset(
-        {"effect": (dims, effect), "effect_se": (dims, se)}, {"source": names, "target": names, "via": list(VIAS)}
-    )
+    data = {"effect": (dims, effect), "effect_se": (dims, se), "effect_degrees": (dims, degrees)}
+    return xr.Dataset(data, {"source": names, "target": names, "via": list(VIAS)})
 
 
 PATHS = Kind(
     "paths",
-    (6,),
+    (7,),
     measure,
     plan_fields=("text_rows", "reference_rows", "period", "path_sequences", "seed"),
     seconds=5.0,

@@ -10,6 +10,7 @@ from ablations import forward
 from ablations.effects import clustered
 from circuits import ngrams
 from experiments import corpora
+from experiments.measurements.labels import with_errors
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind
@@ -23,7 +24,7 @@ _BIGRAMS: Recent[sparse.csr_array] = Recent(2)
 
 
 def measure(inputs: Inputs, step: int, cells: Cells) -> xr.Dataset:
-    """ngram_score [n], bigram_cross_entropy and bigram_entropy (nats), each with its _se, clustered by document."""
+    """ngram_score [n], bigram_cross_entropy and bigram_entropy (nats), with their _se and _degrees, by document."""
     model = inputs.model(step)
     weights, cfg, bos = forward.weights_of(model), model.cfg, corpora.bos(inputs.run.tokenizer)
     tokens, documents = inputs.text.tokens, inputs.text_documents[:, 1:]
@@ -45,13 +46,10 @@ def measure(inputs: Inputs, step: int, cells: Cells) -> xr.Dataset:
     for n in LENGTHS:
         ends = ngrams.ends(tokens.numpy(), common[n], n, bos, cfg.d_vocab)
         estimates.append(ngrams.score(by_token, ends, documents))
-    data: dict = {
-        "ngram_score": ("n", [estimate.value for estimate in estimates]),
-        "ngram_score_se": ("n", [estimate.se for estimate in estimates]),
-    }
+    data = with_errors("ngram_score", ("n",), estimates)
     for name in of_bigrams[0]:
         estimate = clustered(np.concatenate([part[name] for part in of_bigrams]), documents[:BIGRAM_ROWS][known])
-        data |= {f"bigram_{name}": ((), estimate.value), f"bigram_{name}_se": ((), estimate.se)}
+        data |= with_errors(f"bigram_{name}", (), [estimate])
     return xr.Dataset(data, {"n": list(LENGTHS)})
 
 
@@ -79,4 +77,4 @@ def _counted_tokens(inputs: Inputs) -> np.ndarray:
     return inputs.train.batch(slice(0, max(1, COUNTED_TOKENS // inputs.n_ctx))).numpy()
 
 
-PREDICTIONS = Kind("predictions", (6,), measure, splits=("train", "test"), plan_fields=("text_rows",), seconds=2.0)
+PREDICTIONS = Kind("predictions", (7,), measure, splits=("train", "test"), plan_fields=("text_rows",), seconds=2.0)

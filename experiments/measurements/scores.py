@@ -76,7 +76,7 @@ def _scored(
 
 SCORES = Kind(
     "scores",
-    (6,),
+    (7,),
     measure,
     plan_fields=("text_rows", "reference_rows", "period", "matching_period", "score_sequences", "seed"),
     seconds=2.0,

@@ -12,7 +12,7 @@ from experiments.heldout.affected_tokens import Context
 from experiments.pages import affected_page
 from experiments.results.cells import Cells
 from experiments.results.file_names import variant
-from experiments.statistics.intervals import plus_minus
+from experiments.statistics.intervals import caution, written
 from experiments.storage.files import write_bytes
 
 HEADINGS = {1: "Predicted worse after the ablation", -1: "Predicted better after the ablation"}
@@ -35,12 +35,12 @@ def lead(cells: Cells, asked: AblationPass, change: str, means: xr.Dataset) -> l
         else ""
     )
     layer_norm = f" Layer norm: {asked.layer_norm}." if "->" in change else ""
-    cost = plus_minus(float(means.effect), float(means.effect_se), 4)
+    cost = written(means, "effect", 4)
     return [
         f"{cells.run.name}, step {asked.step}, {means.attrs['tokens']} tokens of {means.attrs['documents']} held-out "
         f"documents ({cells.plan.corpus}). {change} is removed ({ABLATIONS[asked.method]}).{layer_norm} On average "
         f"that raises the loss by {cost} nats per token (95% confidence interval, clustered by document); without the "
-        f"ablation it is {float(means.loss):.3f}.",
+        f"ablation it is {float(means.loss):.3f}. {caution(means, 'effect')}".strip(),
         f"{fresh}At most {PER_DOCUMENT} tokens of a document, and one of those with the same {CONTEXT} tokens before "
         f"them; tokens with fewer than {BEFORE} tokens before them in their row are not scored.",
     ]

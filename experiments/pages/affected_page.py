@@ -33,10 +33,12 @@ def hit(context: Context, rank: int, more: str = "") -> str:
         f"{_shown(token)}</span>"
         for token, weight in zip(context.before, context.attention, strict=True)
     )
+    degrees = context.donors - 1.0
+    effect = plus_minus(context.effect, context.effect_se, 2, signed=True, degrees=degrees)
     return (
-        f"<div class=hit><p class=number><b>{rank}. {plus_minus(context.effect, context.effect_se, 2, signed=True)} "
-        f"nats</b>, probability {context.p_clean:.2g} to {context.p_changed:.2g} <span class=later>document "
-        f"{context.document}, position {context.position}</span></p>{more}"
+        f"<div class=hit><p class=number><b>{rank}. {effect} nats</b>, probability {context.p_clean:.2g} to "
+        f"{context.p_changed:.2g} <span class=later>document {context.document}, position {context.position}</span></p>"
+        f"{more}"
         f"<div class=text>{shaded}<span class=target>{_shown(context.target)}</span>"
         f"<span class=later>{''.join(map(_shown, context.after))}</span></div>"
         f"<p class=predicted>predicted {_predictions(context.predicted_clean)}<br>"

@@ -17,7 +17,7 @@ from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.file_names import variant
 from experiments.runs.learning_rate import decay_note
-from experiments.statistics.intervals import TWO_SIDED, plus_minus
+from experiments.statistics.intervals import caution, margin, written
 from experiments.storage.files import write_bytes
 from llc.intervals import half_widths
 
@@ -100,7 +100,7 @@ def _findings(cells: Cells) -> str:
             "<p>How much of the copy gain is removed (nats per token, 95% confidence intervals) when paths into "
             f"{induction} are cut (mean ablation of what each source writes):</p>",
             shell.table(columns, rows),
-            f"<p>{_verdict(circuit, previous)}</p>",
+            f"<p>{_verdict(circuit, previous)} {caution(circuit, 'removed', 'shortfall')}</p>",
         ]
     )
 
@@ -123,7 +123,7 @@ def _verdict(circuit: xr.Dataset, previous: str) -> str:
     for text in circuit.data.values.tolist():
         cuts = circuit.sel(data=text)
         rival = cuts.sel(dict(zip(("sources", "via"), best_rival(cuts, previous), strict=True)))
-        beaten.append(float(rival.shortfall) > TWO_SIDED * float(rival.shortfall_se))
+        beaten.append(float(rival.shortfall) > float(margin(rival, "shortfall")))
     if all(beaten):
         return (
             "On both texts the key paths from the previous-token heads matter more than any other cut of as many heads."
@@ -148,7 +148,7 @@ def _key_composition(cells: Cells, previous: str, induction: str) -> str:
 
 
 def _interval(measured: xr.Dataset, name: str, digits: int = 2) -> str:
-    return plus_minus(float(measured[name]), float(measured[f"{name}_se"]), digits)
+    return written(measured, name, digits)
 
 
 def _how(cells: Cells) -> str:

@@ -10,7 +10,7 @@ from experiments.heldout.ablation_pass import DRAWS, AblationPass
 from experiments.measurements.induction_heads import INDUCTION_HEADS
 from experiments.pages import affected_page
 from experiments.results.cells import Cells
-from experiments.statistics.intervals import plus_minus
+from experiments.statistics.intervals import caution, written
 
 SHOWN = 6
 
@@ -32,7 +32,7 @@ def section(cells: Cells) -> str:
 
 
 def _summary(table: xr.Dataset, head: str, previous: str) -> str:
-    removed, queries, keys, values = _with_errors(table["mean"], table["mean_se"])
+    removed, queries, keys, values = _written(table, "mean")
     share, everywhere = 100 * float(table.repeated.mean()), 100 * table.attrs["repeated_of_all"]
     return (
         f"<p>Of {table.attrs['tokens']} held-out tokens, the {table.sizes['hit']} whose loss rises most under resample "
@@ -40,7 +40,8 @@ def _summary(table: xr.Dataset, head: str, previous: str) -> str:
         f"earlier in the row, against {everywhere:.0f}% of all tokens. On these tokens the ablation raises the loss by "
         f"{removed} nats (95% confidence interval, clustered by document), and cutting only the path from {previous} "
         f"into its keys raises it by <b>{keys}</b>, into its queries by {queries}, into its values by {values}. The "
-        "tokens were chosen with one half of the donors and these numbers are from the other half.</p>"
+        "tokens were chosen with one half of the donors and these numbers are from the other half. "
+        f"{caution(table, 'mean')}</p>"
     )
 
 
@@ -52,13 +53,12 @@ def _hits(cells: Cells, asked: AblationPass, table: xr.Dataset, previous: str) -
     blocks = []
     for number, context in enumerate(shown):
         cuts = table.isel(change=slice(1, None), hit=number)
-        effects = zip(paths, _with_errors(cuts.effect, cuts.effect_se), strict=True)
+        effects = zip(paths, _written(cuts, "effect"), strict=True)
         listed = ", ".join(f"{path[-1]} {effect}" for path, effect in effects)
         line = f"<p class=predicted>of that, cutting {html.escape(previous)} from its inputs: {listed} nats</p>"
         blocks.append(affected_page.hit(context, number + 1, line))
     return blocks
 
 
-def _with_errors(values: xr.DataArray, errors: xr.DataArray) -> list[str]:
-    pairs = zip(values.values.tolist(), errors.values.tolist(), strict=True)
-    return [plus_minus(value, error, 2) for value, error in pairs]
+def _written(table: xr.Dataset, name: str) -> list[str]:
+    return [written(table.isel(change=number), name, 2) for number in range(table.sizes["change"])]

@@ -76,7 +76,8 @@ def write_tables(cells: Cells) -> list[Path]:
             write_bytes(path, frame.to_csv(index=False, float_format="%.9g").encode())
             written.append(path)
     with contextlib.suppress(NotMeasurable):  # where the text does not allow it
-        frame = induction_tokens.table(cells).drop_vars(["mean", "mean_se"]).to_dataframe().reset_index()
+        kept = induction_tokens.table(cells).drop_vars(["mean", "mean_se", "mean_degrees"])
+        frame = kept.to_dataframe().reset_index()
         written.append(cells.folder / "tables" / f"affected{variant(cells.run, cells.plan)}.csv")
         write_bytes(written[-1], frame.to_csv(index=False, float_format="%.9g").encode())
     return written

@@ -9,12 +9,12 @@ import xarray as xr
 from circuits.multigrams import FEWEST, RATE
 from circuits.token_kinds import KINDS
 from experiments.figures import files
-from experiments.heldout.head_types import ATTENTION, RAREFIED_TO
+from experiments.heldout.head_types import ATTENTION, ENDS, RAREFIED_TO
 from experiments.heldout.text_multigrams import as_patterns, describe
 from experiments.plots import head_types as picture
 from experiments.results.cells import Cells
 from experiments.results.file_names import variant
-from experiments.statistics.intervals import plus_minus
+from experiments.statistics.intervals import caution, written
 from experiments.storage.files import write_bytes
 
 COLUMNS = ("multigram", "kind", "completions", "gain", "gain_alone", "gain_of_parts", "learned_by", "effects")
@@ -22,7 +22,7 @@ COLUMNS = ("multigram", "kind", "completions", "gain", "gain_alone", "gain_of_pa
 
 def frame(table: xr.Dataset) -> pd.DataFrame:
     """One row per head, with everything that its type rests on."""
-    plain = ["type", "effect", "effect_se", *(f"{name}{end}" for name in ATTENTION for end in ("", "_se"))]
+    plain = ["type", *(f"{name}{end}" for name in ("effect", *ATTENTION) for end in ENDS)]
     heads = table[plain].to_dataframe().reset_index().rename(columns={"restriction": "head"})
     for column, kind in enumerate(table.kind.values.tolist()):
         heads[f"affected {kind}"] = table.affected.values[:, column]
@@ -68,11 +68,12 @@ def as_text(cells: Cells, table: xr.Dataset, step: int) -> str:
         f"The model has {grams} n-grams and {skips} skip n-grams that are completed at least {FEWEST} times",
         f"of all tokens: {usual}",
     ]
+    lines += [word] if (word := caution(table, "effect", *ATTENTION)) else []
     for name in table.restriction.values.tolist():
         at = table.sel(restriction=name)
         looks = " ".join(f"{float(at[score]):.2f}" for score in ATTENTION)
         learned = "+".join(str(value) for value in at.learned.values.tolist())
-        effect = plus_minus(float(at.effect), float(at.effect_se))
+        effect = written(at, "effect")
         lines.append(
             f"{name:6} {at.type.item():15} {effect}  attention {looks}  learned {learned} multigrams{_few(at)}"
         )

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.plots import style
-from experiments.statistics.intervals import TWO_SIDED
+from experiments.statistics.intervals import reach
 
 SHOWN = 24  # other heads
 COSTS = {
@@ -42,7 +42,7 @@ def _panel(axis: Axes, paths: pd.DataFrame, other: str, names: list[str], cost: 
     for number, (via, color) in enumerate(style.VIA_COLORS.items()):
         rows = paths[paths.via == via].set_index(other).reindex(names)
         places = np.arange(len(names)) + 0.22 * (number - 1)
-        bars = TWO_SIDED * rows[f"{cost}_se"]
+        bars = reach(rows[f"{cost}_degrees"].values) * rows[f"{cost}_se"].values
         axis.bar(places, rows[cost], 0.2, color=color, alpha=0.85, label=style.VIA_NAMES[via])
         axis.errorbar(places, rows[cost], bars, fmt="none", ecolor="black", elinewidth=1.0, capsize=1.5)
     axis.axhline(0, color="black", linewidth=0.7)

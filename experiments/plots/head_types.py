@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from circuits.classify import CURRENT_TOKEN, PREFIX_MATCHING, PREVIOUS_TOKEN
 from experiments.plots import style
 from experiments.plots.fonts import as_written
-from experiments.statistics.intervals import TWO_SIDED
+from experiments.statistics.intervals import margin
 
 KIND_COLORS = dict(
     zip(
@@ -29,7 +29,7 @@ def draw(table: xr.Dataset, title: str) -> Figure:
     effect, looks, kinds, known = figure.subplots(1, 4, sharey=True, width_ratios=[1.1, 1.1, 2.2, 0.9])
     _effect(effect, table, rows)
     for number, (score, (label, marker)) in enumerate(MARKS.items()):
-        errors = TWO_SIDED * table[f"{score}_se"].values
+        errors = margin(table, score).values
         color = style.COLORS[number]
         looks.errorbar(table[score].values, rows, xerr=errors, fmt=marker, ms=4, color=color, label=label, lw=0.8)
     for threshold in {PREFIX_MATCHING, CURRENT_TOKEN, PREVIOUS_TOKEN}:
@@ -54,7 +54,7 @@ def draw(table: xr.Dataset, title: str) -> Figure:
 
 
 def _effect(axis: Axes, table: xr.Dataset, rows: np.ndarray) -> None:
-    errors = TWO_SIDED * table.effect_se.values
+    errors = margin(table, "effect").values
     axis.errorbar(table.effect.values, rows, xerr=errors, fmt="o", ms=3.5, color="black", lw=0.9)
     axis.axvline(0, color=style.QUIET, lw=0.8, zorder=0)
     axis.set_xlabel("loss rise, mean ablation\n(nats per token, 95%)", fontsize=style.FONT)

@@ -15,14 +15,14 @@ def every_path(cfg: HookedTransformerConfig) -> tuple[str, ...]:
 
 
 def table(effects: xr.Dataset) -> xr.Dataset:
-    """effect, effect_se [change] with each change's source, target and via (empty for the output)."""
+    """effect, effect_se, effect_degrees [change] with each change's source, target and via (empty for the output)."""
     paths = [parse_path(name) for name in effects.change.values.tolist()]
     columns = {
         "source": [ends(path)[0] for path in paths],
         "target": [ends(path)[1] for path in paths],
         "via": [path.via or "" for path in paths],
     }
-    return effects[["effect", "effect_se"]].assign_coords(
+    return effects[["effect", "effect_se", "effect_degrees"]].assign_coords(
         {name: ("change", column) for name, column in columns.items()}
     )
 

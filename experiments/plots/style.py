@@ -8,8 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from experiments.statistics.intervals import TWO_SIDED
-
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 VIA_COLORS = {"q": "#E69F00", "k": "#0072B2", "v": "#009E73"}
 VIA_NAMES = {"q": "queries (Q)", "k": "keys (K)", "v": "values (V)"}
@@ -49,14 +47,9 @@ def role(name: str, attrs: dict) -> str:
     return next((r for r, heads in roles.items() if name in heads.split("+")), "")
 
 
-def head_curves(axis: Axes, values: xr.DataArray, errors: xr.DataArray, tokens: np.ndarray, attrs: dict) -> None:
-    """One curve per head; `errors` are standard errors, drawn as 95% intervals of 1.96 of them. See `head_bars`."""
-    head_bars(axis, values, TWO_SIDED * errors, tokens, attrs)
-
-
-def head_bars(axis: Axes, values: xr.DataArray, half_widths: xr.DataArray, tokens: np.ndarray, attrs: dict) -> None:
-    """One curve per head with 95% intervals of these half widths; heads of the circuit are thick and named by their
-    role.
+def head_curves(axis: Axes, values: xr.DataArray, margins: xr.DataArray, tokens: np.ndarray, attrs: dict) -> None:
+    """One curve per head with bars of `margins` to either side, half the width of 95% intervals; heads of the circuit
+    are thick and named by their role.
     """
     for number, name in enumerate(values.restriction.values.tolist()):
         part = role(name, attrs)
@@ -64,7 +57,7 @@ def head_bars(axis: Axes, values: xr.DataArray, half_widths: xr.DataArray, token
         axis.errorbar(
             tokens,
             values.isel(at),
-            half_widths.isel(at),
+            margins.isel(at),
             color=COLORS[number % len(COLORS)],
             linewidth=2.2 if part else 1.1,
             marker="o" if part else None,

@@ -36,6 +36,7 @@ class MeanChange(NamedTuple):
     se: float
     p: float
     null: Float[np.ndarray, " draw"]  # of value / se: of the permuted pairs with the largest changes
+    degrees: float = np.inf  # of freedom, of se: those of the run with the fewest documents
 
 
 def mean_change(runs: Sequence[Halves]) -> MeanChange:
@@ -50,4 +51,5 @@ def mean_change(runs: Sequence[Halves]) -> MeanChange:
         squares += flat.var(0)[largest]
     null, total = sums / np.sqrt(squares), float(np.sqrt((se**2).sum()))
     statistic = float(value.sum()) / total if total else 0.0
-    return MeanChange(float(value.mean()), total / len(value), p_value(statistic, null), null)
+    degrees = min(halves.testing.degrees for halves in runs)
+    return MeanChange(float(value.mean()), total / len(value), p_value(statistic, null), null, degrees)

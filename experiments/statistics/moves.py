@@ -1,7 +1,7 @@
 """Which multigrams move from one layer to the other, and a sign test in which each target has one vote.
 
 A multigram moves from layer 0 to 1 when what layer 0 does for it falls and what layer 1 does rises, both by more than
-1.96 standard errors, and this on each of two halves of the documents. Multigrams with the same target share
+their 95% intervals reach, and this on each of two halves of the documents. Multigrams with the same target share
 completions, so that targets are counted.
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
-from experiments.statistics.intervals import TWO_SIDED
+from experiments.statistics.intervals import reach
 
 
 class Changes(NamedTuple):
@@ -19,6 +19,7 @@ class Changes(NamedTuple):
 
     value: Float[np.ndarray, "half layer multigram"]
     se: Float[np.ndarray, "half layer multigram"]
+    degrees: Float[np.ndarray, "half layer multigram"] | float = np.inf  # of freedom, of the errors
 
     @property
     def testable(self) -> Bool[np.ndarray, " multigram"]:
@@ -27,7 +28,7 @@ class Changes(NamedTuple):
 
     def moved(self, source: int) -> Bool[np.ndarray, " multigram"]:
         """Which multigrams moved from layer `source` to the other, beyond the errors, on both halves."""
-        beyond = np.where(np.isfinite(self.se), TWO_SIDED * self.se, np.inf)
+        beyond = np.where(np.isfinite(self.se), reach(self.degrees) * self.se, np.inf)
         fallen, risen = self.value[:, source] < -beyond[:, source], self.value[:, 1 - source] > beyond[:, 1 - source]
         return np.all(fallen & risen, axis=0)
 

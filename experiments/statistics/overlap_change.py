@@ -35,6 +35,7 @@ class Change(NamedTuple):
     value: Float[np.ndarray, "first second"]
     se: Float[np.ndarray, "first second"]  # by document, or that of permuted lists where it is larger
     null: Float[np.ndarray, "draw first second"]  # changes of permuted lists
+    degrees: float = np.inf  # of freedom, of se: documents less one
 
     @property
     def standardised(self) -> Float[np.ndarray, "first second"]:
@@ -67,7 +68,7 @@ def changed(early: Snapshot, late: Snapshot, layer: Int[np.ndarray, " head"], dr
     for sign, snapshot, influence in zip((-1, 1), (early, late), influences, strict=True):
         whole[np.searchsorted(documents, np.unique(snapshot.document))] += sign * influence
     se, permuted = np.sqrt(len(documents) / (len(documents) - 1) * (whole**2).sum(0)), null[1] - null[0]
-    return Change(values[1] - values[0], np.maximum(se, permuted.std(0)), permuted)
+    return Change(values[1] - values[0], np.maximum(se, permuted.std(0)), permuted, float(len(documents) - 1))
 
 
 def correlation(

@@ -19,10 +19,11 @@ from scipy import stats
 from ablations import effects
 from ablations.not_measurable import NotMeasurable
 from experiments.jobs.job import Job
+from experiments.measurements.labels import with_errors
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind
-from experiments.statistics.intervals import bracketed
+from experiments.statistics.intervals import bracketed, caution, degrees_of
 from experiments.tasks import closer_odds
 from experiments.tasks.closer_odds import GROUPS, ROWS, TOKENS
 
@@ -48,7 +49,7 @@ def sentences(measured: xr.Dataset, top: int = 5) -> list[str]:
     lines = []
     for name in measured.group.values:
         group = measured.sel(group=name)
-        odds = bracketed(float(group.log_odds), float(group.log_odds_se))
+        odds = bracketed(float(group.log_odds), float(group.log_odds_se), degrees=degrees_of(group, "log_odds"))
         lines.append(
             f"{name}: log-odds of the right closer {odds}, it leads at "
             f"{100 * group.share_right:.0f}% of {int(group.closers)} closers in {int(group.documents)} documents"
@@ -56,19 +57,20 @@ def sentences(measured: xr.Dataset, top: int = 5) -> list[str]:
         passing = group.isel(change=np.flatnonzero(group.q <= 0.05))
         order = np.argsort(-np.abs(passing.lost.values), kind="stable")[:top]
         lost = [passing.isel(change=at) for at in order]
-        lines += [
-            f"  lost without {one.change.item():10} {bracketed(float(one.lost), float(one.lost_se))}" for one in lost
-        ]
+        ends = [bracketed(float(one.lost), float(one.lost_se), degrees=degrees_of(one, "lost")) for one in lost]
+        named = zip(lost, ends, strict=True)
+        lines += [f"  lost without {one.change.item():10} {interval}" for one, interval in named]
+        lines += [f"  {word}"] if (word := caution(group, "log_odds")) else []
     return lines
 
 
 def measure(inputs: Inputs, step: int, cells: Cells, tokens: int, rows: int) -> xr.Dataset:
-    """Each group, on rows with nested closers: log_odds (positive: the right closer leads), share_right, their _se,
-    closers and documents; all_closers and all_documents: in all the text that was read, `tokens` at most.
+    """Each group, on rows with nested closers: log_odds (positive: the right closer leads), share_right, their _se and
+    _degrees, closers and documents; all_closers and all_documents: in all the text that was read, `tokens` at most.
 
-    By change and group: lost, the log-odds that removing a head or cutting a path loses (positive: it helps), lost_se,
-    p, and q: p under Benjamini and Hochberg (1995) over the changes of the group. Errors are clustered by document;
-    p-values by Student's t with a degree of freedom for each document but one.
+    By change and group: lost, the log-odds that removing a head or cutting a path loses (positive: it helps), with its
+    error, p, and q: p under Benjamini and Hochberg (1995) over the changes of the group. Errors are clustered by
+    document; p-values by Student's t with the errors' degrees of freedom.
     """
     single = closer_odds.table(cells, step, tokens, rows)
     parts = []
@@ -89,15 +91,13 @@ def _of_group(odds: Float[np.ndarray, "run closer"], documents: Int64[np.ndarray
     if count < 2:
         raise NotMeasurable(f"{name} closers in {count} documents: errors need two, use more Python code")
     values = np.concatenate([odds[:1], odds[:1] > 0, odds[:1] - odds[1:]])
-    value, se = np.array(effects.estimates(effects.cluster_sums(values, documents))).T
-    p = 2 * stats.t.sf(np.abs(value[2:] / np.where(se[2:] > 0, se[2:], np.inf)), count - 1)
+    clean, right, *lost = effects.estimates(effects.cluster_sums(values, documents))
+    value, se = np.array([estimate[:2] for estimate in lost]).reshape(-1, 2).T
+    p = 2 * stats.t.sf(np.abs(value / np.where(se > 0, se, np.inf)), clean.degrees)
     data = {
-        "log_odds": value[0],
-        "log_odds_se": se[0],
-        "share_right": value[1],
-        "share_right_se": se[1],
-        "lost": ("change", value[2:]),
-        "lost_se": ("change", se[2:]),
+        **with_errors("log_odds", (), [clean]),
+        **with_errors("share_right", (), [right]),
+        **with_errors("lost", ("change",), lost),
         "p": ("change", p),
         "q": ("change", stats.false_discovery_control(p)),
         "closers": len(documents),
@@ -108,7 +108,7 @@ def _of_group(odds: Float[np.ndarray, "run closer"], documents: Int64[np.ndarray
 
 BRACKET_EFFECTS = Kind(
     "brackets",
-    (6,),
+    (7,),
     measure,
     plan_fields=("text_rows", "reference_rows"),
     seconds=15.0,
