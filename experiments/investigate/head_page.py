@@ -95,9 +95,10 @@ def _kinds(evidence: xr.Dataset, types: xr.Dataset) -> str:
 
     swatches = (f'<b style="background:{KIND_COLORS[name]}"></b>{html.escape(name)}' for name in names)
     key = " ".join(f"<span>{swatch}</span>" for swatch in swatches)
+    overlap = "A token may be of several kinds: where shares sum to more than 100%, the bar shows them in proportion."
     return (
         f"<div class=bars><span>the 40 tokens it matters most for</span>{bar(evidence.affected.values)}"
-        f"<span>all tokens</span>{bar(types.usual.values)}</div><p class=key>{key}</p>"
+        f"<span>all tokens</span>{bar(types.usual.values)}</div><p class=key>{key}</p><p class=quiet>{overlap}</p>"
     )
 
 

@@ -66,7 +66,7 @@ def as_text(cells: Cells, table: xr.Dataset, step: int) -> str:
         "95% confidence interval, clustered by document",
         "attention: mean attention to the token before, mean attention to the token itself, prefix-matching score. "
         f"The model has {grams} n-grams and {skips} skip n-grams that are completed at least {FEWEST} times",
-        f"of all tokens: {usual}",
+        f"of all tokens: {usual} (a token may be of several kinds, so that shares can sum to more than 100%)",
     ]
     lines += [word] if (word := caution(table, "effect", *ATTENTION)) else []
     for name in table.restriction.values.tolist():

@@ -67,5 +67,6 @@ def _kinds(axis: Axes, table: xr.Dataset, rows: np.ndarray) -> None:
         axis.barh([*rows, len(rows)], shares[:, column], left=left, color=KIND_COLORS[kind], label=kind)
         left += shares[:, column]
     axis.axhline(len(rows) - 0.5, color="black", lw=0.6)
-    axis.set_xlim(0, max(100.0, left.max()))  # a token may be of several kinds
-    axis.set_xlabel("% of the tokens it matters most for", fontsize=style.FONT)
+    axis.set_xlim(0, max(100.0, left.max()))
+    overlap = "\n(kinds overlap: bars can pass 100%)" if left.max() > 100.5 else ""
+    axis.set_xlabel(f"% of the tokens it matters most for{overlap}", fontsize=style.FONT)
