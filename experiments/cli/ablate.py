@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what", metavar="HEAD", nargs="+", help="L1H3 or 1:3; L0H1+L1H3 for both at once; 'L0H5->L1H4.k' for a path"
     )
-    add_pass_arguments(parser, 50_000)
+    add_pass_arguments(parser, 500_000)  # as types: a head has one effect, wherever it is shown
     add_run_arguments(parser)
 
 
@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ablations.changes import change_name, check_change, parse_change
     from experiments import runs
     from experiments.cli.opening import chosen_step, open_cells, pass_over_text
-    from experiments.heldout import ablation_pass
+    from experiments.heldout import ablation_pass, head_effects
     from experiments.heldout.ablation_pass import METHODS, AblationPass
     from experiments.statistics.intervals import caution, written
 
@@ -36,8 +36,8 @@ def run(arguments: argparse.Namespace) -> None:
     asked = pass_over_text(cells, arguments, asked)
     tables = [ablation_pass.means(cells, one) for one in asked]
     print(
-        f"loss rise at step {step} over {tables[0].attrs['tokens']} tokens of {tables[0].attrs['documents']} held-out "
-        "documents, nats per token, with its 95% confidence interval (by document); positive: what is removed helps"
+        f"loss rise at step {step} over {head_effects.population(tables[0])}, nats per "
+        "token, with its 95% confidence interval (by document); positive: what is removed helps"
     )
     width = max(map(len, what)) + 1
     print(" " * width + "".join(f"{method:>20}" for method in METHODS))

@@ -24,8 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from dataclasses import replace
-
     from experiments.cli import refusals
 
     refusals.check_task(arguments.task)
@@ -40,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     opened = runs.open_run(arguments.run)
     step = chosen_step(opened, arguments)
-    cells = replace(open_cells(arguments), committed=True)  # what is known of the bundled runs' heads
+    cells = open_cells(arguments)
     steps = path_effects.formation_steps(cells) if arguments.formation else []
     with open_executor(arguments) as executor:
         discovery.compute(cells, arguments.task, step, steps, executor)

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 def open_cells(arguments: argparse.Namespace, layers: int = 2) -> "Cells":
-    """The results that the flags name; reads (or builds) the held-out text. Raises ValueError for fewer layers."""
+    """The results that the flags name, and the committed sweep where it has them; reads (or builds) the held-out text.
+
+    Raises ValueError for fewer layers.
+    """
     from dataclasses import replace
 
     import torch
@@ -41,6 +44,7 @@ def open_cells(arguments: argparse.Namespace, layers: int = 2) -> "Cells":
             reference=getattr(arguments, "reference", None) or "",
             llc=NAMED[getattr(arguments, "settings", "QUICK")],
         ),
+        committed=True,
     )
     _ = run.tokenizer, opened.inputs.corpus
     return opened
@@ -76,13 +80,11 @@ def chosen_step(run: "Run", arguments: argparse.Namespace) -> int:
 
 
 def open_study(arguments: argparse.Namespace) -> "Study":
-    """The runs that the flags name, together; reads learning coefficients of the committed sweep where it has them.
+    """The runs that the flags name, together.
 
     Raises ValueError for a run that the findings cannot be about, of one layer or without a one-layer reference, before
     any text is read: building it can take minutes.
     """
-    from dataclasses import replace
-
     from experiments import runs
     from experiments.claims.study import Study
     from experiments.results.reference import reference_run
@@ -94,8 +96,9 @@ def open_study(arguments: argparse.Namespace) -> "Study":
         reference_run(one)
     out = [arguments.out / Path(run).name if arguments.out and len(named) > 1 else arguments.out for run in named]
     places = zip(named, out, strict=True)
-    opened = [open_cells(argparse.Namespace(**vars(arguments) | {"run": run, "out": place})) for run, place in places]
-    return Study(tuple(replace(cells, committed=True) for cells in opened))
+    return Study(
+        tuple(open_cells(argparse.Namespace(**vars(arguments) | {"run": run, "out": place})) for run, place in places)
+    )
 
 
 def open_executor(arguments: argparse.Namespace) -> "AbstractContextManager[Executor]":

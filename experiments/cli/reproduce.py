@@ -36,6 +36,9 @@ def run(arguments: argparse.Namespace) -> None:
     with open_executor(arguments) as executor:
         compute(cells, MAIN_JOB, executor)
         induction_tokens.compute(cells, executor)
+        for module in map(figures.get, figures.FIGURES):
+            if hasattr(module, "prepare"):
+                module.prepare(cells, executor)
     tables = summary.write_tables(cells)
     written = [summary.write_summary(cells), report.write_report(cells, list(figures.FIGURES), note)]
     print(
@@ -49,8 +52,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _all(arguments: argparse.Namespace, measured: "Cells") -> None:
-    from dataclasses import replace
-
     from experiments.claims.study import Study
     from experiments.cli import claims
     from experiments.cli.arguments import DEFAULT_RUN
@@ -58,6 +59,6 @@ def _all(arguments: argparse.Namespace, measured: "Cells") -> None:
 
     several = argparse.Namespace(**vars(arguments) | {"run": None if arguments.run == DEFAULT_RUN else [arguments.run]})
     opened = open_study(several).cells
-    first = replace(measured, committed=True)  # where it was measured, which with --out is not a folder of its own
-    study = Study(tuple(first if one.run.folder == measured.run.folder else one for one in opened))
+    # `measured` has the folder where it was measured, which with --out is not one of its own
+    study = Study(tuple(measured if one.run.folder == measured.run.folder else one for one in opened))
     claims.make(study, arguments)

@@ -1,5 +1,6 @@
 """The chains behind every head's rLLC at the last checkpoint, each with its verdict."""
 
+from concurrent.futures import Executor
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.jobs import runner
 from experiments.measurements.rllc import RLLC
 from experiments.plots import style
 from experiments.results.cells import Cells
@@ -20,17 +22,27 @@ CAPTION = (
     "says its verdict, the virial ratio (1 when the chain is stationary) and kappa (near 1: the value measures noise "
     "sensitivity; near 0: it does not depend on nbeta)."
 )
-NEEDS: tuple[Kind, ...] = (RLLC,)
+NEEDS: tuple[Kind, ...] = ()  # the chains of the last checkpoint are sampled, or read, by `prepare`
 WORDS = {"trust": style.COLORS[2], "caution": style.COLORS[4], "do not trust": style.COLORS[1]}
+
+
+def prepare(cells: Cells, executor: Executor) -> None:
+    """Samples the chains of the last checkpoint where they are missing."""
+    runner.run(_traced(cells).missing_tables([RLLC]), executor, f"{cells.run.name}: chains at the last checkpoint")
 
 
 def compute(cells: Cells) -> xr.Dataset:
     """rise [restriction, chain, draw] times nbeta, with the estimates and diagnostics [restriction]."""
-    last = with_half_widths(replace(cells, committed=False).table(RLLC)).isel(step=-1)
+    last = with_half_widths(_traced(cells).table(RLLC)).isel(step=-1)
     rise = cells.plan.llc.nbeta * (last.trace_loss - last.trace_center_loss)
     kept = ["value", "se", "half_width", "virial", "kappa", "rhat", "verdict", "advice"]
     attrs = {"num_burnin": cells.plan.llc.num_burnin, "settings": cells.plan.llc.name}
     return last[kept].assign(rise=rise).assign_attrs(attrs)
+
+
+def _traced(cells: Cells) -> Cells:
+    """The last checkpoint alone, as sampled in this folder: the committed sweep keeps no draws."""
+    return replace(cells, committed=False).planned(llc_checkpoints=1)
 
 
 def draw(data: xr.Dataset) -> Figure:

@@ -114,14 +114,20 @@ def means(cells: Cells, ablation: AblationPass) -> xr.Dataset:
     """effect [change]: loss with the change minus loss without, nats per token; loss of the model as it is; each with
     its error, clustered by document, as `labels.with_errors` gives it.
     """
+    of_documents = sums(cells, ablation)
+    *by_change, loss = effects.estimates(of_documents)
+    data = with_errors("effect", ("change",), by_change) | with_errors("loss", (), [loss])
+    count, documents = int(of_documents.counts.sum()), len(of_documents.documents)
+    attrs = {"tokens": count, "documents": documents, **ablation.part_record()}
+    return xr.Dataset(data, {"change": list(ablation.what)}, attrs)
+
+
+def sums(cells: Cells, ablation: AblationPass) -> effects.ClusterSums:
+    """Sums by document of every change's effect, and last of the clean loss, over all tokens but BOS."""
     parts = list(_read(cells, ablation))
-    sums = effects.merged(
+    return effects.merged(
         [effects.ClusterSums(*(part[name].values for name in ("documents", "sums", "counts"))) for part in parts]
     )
-    *by_change, loss = effects.estimates(sums)
-    data = with_errors("effect", ("change",), by_change) | with_errors("loss", (), [loss])
-    attrs = {"tokens": int(sums.counts.sum()), "documents": len(sums.documents), **ablation.part_record()}
-    return xr.Dataset(data, {"change": list(ablation.what)}, attrs)
 
 
 def hits(cells: Cells, ablation: AblationPass, change: str, sign: int, k: int) -> Hits:

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import pandas as pd
 import xarray as xr
 
-from ablations.effects import Estimate, clustered
+from ablations.effects import Estimate
 from ablations.not_measurable import NotMeasurable
-from experiments.heldout import ablation_pass, head_overlap
+from experiments.heldout import head_effects, head_overlap
 from experiments.heldout.head_types import ATTENTION
 from experiments.heldout.path_overlap import SHARE
 from experiments.investigate.head_card import HeadCard
@@ -23,7 +23,7 @@ from llc import intervals, settings
 from llc.estimate import half_width, mean_error, rises
 
 NAMES = {
-    "effect": "loss rise under mean ablation, nats per token",
+    "effect": head_effects.NAME,
     "rllc": "learning coefficient (rLLC)",
     **ATTENTION,
 }
@@ -52,8 +52,8 @@ class Comparison:
         """One row for each measure: first, second and their difference, each with its standard error (`_se`) and half
         the width of its 95% interval (`_half`).
 
-        Differences are paired: of the loss without the head by document, of rLLCs draw by draw on the same minibatches
-        (within a layer alone). What the run or its text does not allow is left out.
+        Effects are those of the cards (`head_effects`). Differences are paired: of effects by document, of rLLCs draw
+        by draw on the same minibatches (within a layer alone). What the run or its text does not allow is left out.
         """
         rows = {}
         looks: dict[str, Callable[[], Row]] = {score: partial(self._look, score) for score in ATTENTION}
@@ -75,10 +75,10 @@ class Comparison:
         return float(overlap.shared.both[at]) / overlap.size, float(overlap.shared.chance[at]) / overlap.size
 
     def _effect(self) -> Row:
-        snapshot = self.first.snapshot
-        kept = ablation_pass.kept(snapshot.cells, snapshot.effects)
-        first, second = (kept.effect.sel(change=card.head).values.astype(float) for card in (self.first, self.second))
-        return Row(*(clustered(values, kept.document.values) for values in (first, second, first - second)))
+        snapshot, heads = self.first.snapshot, (self.first.head, self.second.head)
+        effects = head_effects.of_heads(snapshot.types)
+        pair = effects[heads[0]], effects[heads[1]]
+        return Row(*pair, head_effects.difference(snapshot.cells, snapshot.effects, heads, pair))
 
     def _rllc(self) -> Row:
         return self._rllc_paired() if self.first.layer == self.second.layer else self._rllc_apart()
@@ -127,9 +127,15 @@ class Comparison:
         table = shell.table(("", *names, "difference"), rows, loose=True)
         return shell.fragment(
             f"<h1>{names[0]} and {names[1]}</h1><p class=quiet>{html.escape(self.first.snapshot.title)}; with 95% "
-            "confidence intervals. There is a difference where it is paired: of losses by document, of rLLCs of one "
-            f"layer draw by draw on the same minibatches.</p>{table}{self._overlap()}"
+            f"confidence intervals.{self._population()} There is a difference where it is paired: of losses by "
+            f"document, of rLLCs of one layer draw by draw on the same minibatches.</p>{table}{self._overlap()}"
         )
+
+    def _population(self) -> str:
+        try:
+            return f" Loss rises are means over {head_effects.population(self.first.snapshot.types)}."
+        except NotMeasurable:  # the row of types says why
+            return ""
 
     def _overlap(self) -> str:
         try:

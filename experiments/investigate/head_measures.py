@@ -47,10 +47,15 @@ class HeadMeasures:
 
     @cached_property
     def layer_rllc(self) -> xr.Dataset:
-        """value, se, verdict, ... [step, restriction] of all heads of its layer, which it may be compared with."""
+        """value, se, verdict, ... [step, restriction] of all heads of its layer, which it may be compared with.
+
+        Steps are all at which one of them was sampled, here or by another command.
+        """
         self.snapshot.compute(self._missing_rllcs(), f"learning coefficients of layer {self.layer}")
         rllc = self.snapshot.rllc()
-        return rllc.isel(restriction=(rllc.layer == self.layer).values.nonzero()[0])
+        layer = rllc.isel(restriction=(rllc.layer == self.layer).values.nonzero()[0])
+        sampled = (layer.verdict != "").any("restriction")
+        return layer.isel(step=sampled.values.nonzero()[0])
 
     @cached_property
     def rllc(self) -> xr.Dataset:
@@ -98,6 +103,11 @@ class HeadMeasures:
             if self.text:
                 return text_attention.on_text(self.snapshot, self.head, self.text)
             return text_attention.where_it_matters(self.snapshot, self.head, self.contexts)
+
+    @property
+    def path_tokens(self) -> int:
+        """Tokens of held-out text that paths are cut on, which are fewer than those of the head's own effect."""
+        return head_pairs.path_pass(self.snapshot, self.head).tokens
 
     @property
     def affected_pass(self) -> AblationPass:

@@ -7,8 +7,9 @@ import pandas as pd
 import xarray as xr
 
 from ablations.not_measurable import NotMeasurable
+from experiments.heldout import head_effects
 from experiments.heldout.ablation_pass import DRAWS
-from experiments.heldout.head_types import ATTENTION
+from experiments.heldout.head_types import ATTENTION, JOINT_TOKENS
 from experiments.investigate import attention_grid
 from experiments.investigate.head_measures import HeadMeasures
 from experiments.pages import affected_page, shell
@@ -64,8 +65,7 @@ def _head(measures: HeadMeasures) -> str:
 
 def _evidence(measures: HeadMeasures) -> str:
     evidence, types = measures.evidence, measures.snapshot.types
-    effect = written(evidence, "effect", 4)
-    rows = [["loss rise under mean ablation, nats per token", effect]]
+    rows = [[head_effects.NAME, written(evidence, "effect", 4)]]
     for name, label in ATTENTION.items():
         rows.append([label, written(evidence, name)])
     sorts = zip(evidence.sort.values, evidence.learned.values, types.multigrams.values, strict=True)
@@ -73,9 +73,9 @@ def _evidence(measures: HeadMeasures) -> str:
     rows.append(["multigrams of the model that it has learned", html.escape(learned)])
     kind, why = html.escape(evidence.type.item()), html.escape(evidence.why.item())
     measured = (
-        f"<p class=quiet>On {types.attrs['tokens']} tokens of {types.attrs['documents']} held-out documents; intervals "
-        "are clustered by document. Mean ablation of all heads at once raises the loss by "
-        f"{float(types.all_heads):.2f} nats per token. {caution(evidence, 'effect', *ATTENTION)}</p>"
+        f"<p class=quiet>On {head_effects.population(types)}; intervals are clustered by document. Mean ablation of "
+        f"all heads at once raises the loss by {float(types.all_heads):.2f} nats per token, on the first "
+        f"{min(types.attrs['tokens'], JOINT_TOKENS)} of them. {caution(evidence, 'effect', *ATTENTION)}</p>"
     )
     numbers = table(("", "with 95% confidence interval"), rows, loose=True)
     return f"<p><b>{kind[0].upper() + kind[1:]}</b>: {why}.</p>{numbers}{_kinds(evidence, types)}{measured}"
@@ -211,9 +211,10 @@ def _paths(measures: HeadMeasures) -> str:
     direct, note = frame[frame.via == ""].iloc[0], measures.snapshot.cells.run.path_note
     explained = (
         f"<p>Its own path to the output: <b>{written(direct, 'effect')}</b> nats per token "
-        "of held-out text.</p><p class=quiet>One path at a time is cut (mean ablation of what it carries, layer norm "
-        "recomputed). Bars: 95% confidence intervals, clustered by document above, by sequence below. Positive: the "
-        f"path helps.{f' {html.escape(note)}.' if note else ''} {caution(frame, 'effect', 'copy_gain')}</p>"
+        f"of held-out text ({measures.path_tokens} tokens).</p><p class=quiet>One path at a time is cut (mean ablation "
+        "of what it carries, layer norm recomputed). Bars: 95% confidence intervals, clustered by document above, by "
+        "sequence below. Positive: the path helps."
+        f"{f' {html.escape(note)}.' if note else ''} {caution(frame, 'effect', 'copy_gain')}</p>"
     )
     return f"<div class=side>{''.join(parts)}<div class=wide>{explained}</div></div>{_numbers(frame)}"
 

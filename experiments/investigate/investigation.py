@@ -26,7 +26,6 @@ from experiments.investigate.comparison import Comparison
 from experiments.investigate.found_circuit import FoundCircuit
 from experiments.investigate.head_card import HeadCard
 from experiments.investigate.snapshot import Snapshot
-from experiments.measurements.variants import MAIN, in_way
 from experiments.results import plan
 from experiments.results.cells import Cells
 from experiments.runs import adopt
@@ -66,7 +65,7 @@ class Investigation:
         planned = plan.default_plan(name, run.config["model"]["n_ctx"], seed)
         kept = Cells(folder or Path("results") / run.name, run, planned, committed=True)
         _ = run.tokenizer, kept.inputs.corpus  # read, or built, now: what is wrong with them is said here
-        self.snapshot = Snapshot(in_way(kept, MAIN), chosen, tokens, workers)
+        self.snapshot = Snapshot(kept, chosen, tokens, workers)
 
     @property
     def run(self) -> Run:

@@ -5,9 +5,9 @@ import html
 import pandas as pd
 
 from ablations.not_measurable import NotMeasurable
+from experiments.heldout import head_effects
 from experiments.heldout.head_types import ATTENTION
 from experiments.investigate.snapshot import Snapshot
-from experiments.measurements.rllc import RLLC
 from experiments.pages import shell
 from experiments.statistics.intervals import caution, give_or_take, written
 from llc.intervals import with_half_widths
@@ -43,8 +43,9 @@ def overview(snapshot: Snapshot) -> str:
         f"{model['n_layers']} layers of {model['n_heads']} heads, {len(run.steps)} checkpoints (steps "
         f"{', '.join(map(str, run.steps))}), shown at step {snapshot.step}, corpus {snapshot.cells.plan.corpus}."
     )
+    over = "held-out text" if isinstance(types, str) else head_effects.population(snapshot.types)
     notes = (
-        "With 95% confidence intervals. Loss rise: under mean ablation, nats per token of held-out text. rLLC: "
+        f"With 95% confidence intervals. Loss rise: under mean ablation, nats per token, mean over {over}. rLLC: "
         f"{llc.name} settings (nbeta {llc.nbeta:g}, localization {llc.localization:g}), no unit; compare within a "
         "layer. Then its mean attention (0 to 1) to the previous token and to the current one, and its prefix-matching "
         "score on repeated random tokens; learned: how many multigrams of the model it has learned."
@@ -69,14 +70,20 @@ def _types(snapshot: Snapshot) -> pd.DataFrame | str:
 
 def _rllc(snapshot: Snapshot) -> pd.DataFrame | str:
     """The learning coefficients of all heads, or why they are not measured."""
-    if snapshot.step not in snapshot.cells.steps(RLLC):
-        sampled = ", ".join(map(str, snapshot.cells.steps(RLLC)))
-        return f"learning coefficients at step {snapshot.step}, they are at {sampled}"
+    if snapshot.step in snapshot.few_steps:
+        jobs = snapshot.missing_rllcs(range(snapshot.cfg.n_layers), [snapshot.step])
+        snapshot.compute(jobs, "learning coefficients")
     try:
-        snapshot.compute(snapshot.missing_rllcs(range(snapshot.cfg.n_layers), [snapshot.step]), "learning coefficients")
-        rllc = with_half_widths(snapshot.rllc().sel(step=snapshot.step))
+        rllc = snapshot.rllc()
+        sampled = rllc.step.values[(rllc.verdict != "").any("restriction").values].tolist()
     except NotMeasurable as error:
-        return str(error)
+        if snapshot.step in snapshot.few_steps:
+            return str(error)
+        sampled = []
+    if snapshot.step not in sampled:
+        there = ", ".join(map(str, sorted({*sampled, *snapshot.few_steps})))
+        return f"learning coefficients at step {snapshot.step}, they are at {there}"
+    rllc = with_half_widths(rllc.sel(step=snapshot.step))
     table = rllc[["value", "se", "half_width", "verdict"]].drop_vars(["layer", "head", "step"]).to_dataframe()
     names = {"value": "rllc", "se": "rllc_se", "half_width": "rllc_half"}
     return table.rename(columns=names).rename_axis("head")

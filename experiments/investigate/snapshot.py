@@ -22,6 +22,7 @@ from experiments.heldout import ablation_pass, head_overlap, head_types
 from experiments.heldout.ablation_pass import AblationPass
 from experiments.jobs import executors, runner
 from experiments.jobs.job import Job, JobsFailed
+from experiments.measurements import variants
 from experiments.measurements.labels import heads_by_layer
 from experiments.measurements.rllc import RLLC
 from experiments.results.cells import Cells
@@ -85,18 +86,25 @@ class Snapshot:
             return head_types.table(self.cells, ablation)
 
     def rllc(self) -> xr.Dataset:
-        """value, se, verdict, ... [step, restriction] of what is sampled by now.
+        """value, se, verdict, ... [step, restriction] of all that is sampled by now, by whichever command.
 
         Raises NotMeasurable where nothing is.
         """
         return self.cells.assembled(RLLC)
 
+    @property
+    def few_steps(self) -> list[int]:
+        """The checkpoints at which learning coefficients are sampled where nobody has done so."""
+        return variants.few_steps(self.cells)
+
     def missing_rllcs(self, layers: Sequence[int], steps: Sequence[int] | None = None) -> list[Job]:
-        """What is to be sampled of these layers, by default at all checkpoints that are sampled."""
+        """What is to be sampled of these layers, by default at the few checkpoints that curves are read at: those of
+        the committed sweep. Whatever was sampled at others is shown with them.
+        """
         names = [name for layer in layers for name in heads_by_layer(self.cfg)[layer]]
         return [
             job
-            for job in self.cells.missing_tables([RLLC], steps)
+            for job in self.cells.missing_tables([RLLC], self.few_steps if steps is None else steps)
             if set(job.arguments[-1]["restrictions"]) <= set(names)
         ]
 

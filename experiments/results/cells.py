@@ -38,7 +38,7 @@ class Cells:
     folder: Path
     run: Run
     plan: Plan
-    committed: bool = False  # whether tables and cells of the committed sweep are read where it has them
+    committed: bool = False  # whether the committed sweep is read where it has a table or a cell; it has no traces
 
     @cached_property
     def inputs(self) -> Inputs:
@@ -127,11 +127,9 @@ class Cells:
         by_step = {}
         for step in self.steps(kind):
             if kind.groups:
-                by_step[step] = _joined(
-                    "restriction", {name: self.read(kind, step, restriction=name) for name in names}
-                )
+                by_step[step] = _joined("restriction", {name: self._part(kind, step, name) for name in names})
             else:
-                by_step[step] = self.read(kind, step)
+                by_step[step] = self._part(kind, step)
         joined = _joined("step", by_step)
         if joined is None:
             raise NotMeasurable(f"no cell of {kind.name!r} in {self.folder}: nothing of it was measured yet")
@@ -144,6 +142,11 @@ class Cells:
         if step is None and not parameters:
             return committed.write(table_key(self.inputs, kind, self.steps(kind)), kind.keeps(own.table(kind)))
         return committed.write(key(self.inputs, kind, step, parameters), kind.keeps(own.get(kind, step, **parameters)))
+
+    def _part(self, kind: Kind, step: int, restriction: str | None = None) -> xr.Dataset | None:
+        """A cell as a part of a table: without what is not committed where others of its cells may be."""
+        cell = self.read(kind, step, **({"restriction": restriction} if restriction else {}))
+        return kind.keeps(cell) if cell is not None and self.committed and kind.keeps else cell
 
     def _committed_table(self, kind: Kind) -> xr.Dataset | None:
         if not (self.committed and kind.keeps):

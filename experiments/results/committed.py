@@ -1,28 +1,31 @@
 """The committed sweep: results of the bundled runs that take hours, beside the program.
 
 Made by `python -m experiments sweep --commit`. It is read where the same numbers would be computed: a key names
-weights, configuration, text, settings and estimator by their content, so another text finds nothing.
+weights, configuration, text, settings and estimator by their content, so another text finds nothing. A table over
+checkpoints is read as a whole, and cell by cell by whoever asks for other checkpoints with some of the same.
 """
 
+import json
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
 from experiments.storage import store
+from experiments.storage.tensorfile import DamagedFile
 
 FOLDER = Path(__file__).parent / "committed_sweep"
 WIDE = {"f": np.dtype(np.float64), "i": np.dtype(np.int64)}
+# What the key of a table over checkpoints has instead of a cell's, and what only a cell's has (`keys.table_key`).
+OF_STEPS = frozenset({"kind", "step", "steps", "weights", "reference", "restriction"})
 
 
 def read(key: dict) -> xr.Dataset | None:
-    """The dataset of a key, its numbers in 64 bits; None when it was not committed."""
+    """The dataset of a key, its numbers in 64 bits, by itself or out of a table; None when it was not committed."""
     stored = store.read(FOLDER, key)
-    if stored is None:
-        return None
-    return stored.assign(
-        {name: values.astype(WIDE.get(values.dtype.kind, values.dtype)) for name, values in stored.items()}
-    )
+    return _out_of_table(key) if stored is None else _wide(stored)
 
 
 def write(key: dict, dataset: xr.Dataset) -> Path:
@@ -35,3 +38,42 @@ def without_traces(table: xr.Dataset) -> xr.Dataset:
     """A table of learning coefficients without the draws of its chains."""
     light = table.drop_vars([name for name in table.data_vars if str(name).startswith("trace_")])
     return light.drop_dims([dim for dim in light.dims if dim in ("draw", "check")])
+
+
+def _wide(dataset: xr.Dataset) -> xr.Dataset:
+    """The same numbers in 64 bits."""
+    kinds = {name: WIDE.get(values.dtype.kind, values.dtype) for name, values in dataset.items()}
+    narrow = [name for name, kind in kinds.items() if dataset[name].dtype != kind]
+    return dataset.assign({name: dataset[name].astype(kinds[name]) for name in narrow})
+
+
+def _out_of_table(key: dict) -> xr.Dataset | None:
+    """The cell of a key out of the committed table that has its checkpoint, where one has."""
+    files = sorted((FOLDER / "cells").glob(f"{key['kind']}_table_*.safetensors"))
+    rows = _rows(tuple((path, path.stat().st_mtime_ns) for path in files))
+    row = rows.get(_name(key, key.get("step"), key.get("weights"), key.get("reference")))
+    if row is None or "restriction" not in key:
+        return row
+    alone = row.sel(restriction=key["restriction"], drop=True).drop_vars(["layer", "head"], errors="ignore")
+    return alone.assign_attrs(restriction=key["restriction"])
+
+
+@lru_cache(maxsize=8)
+def _rows(files: tuple[tuple[Path, int], ...]) -> dict[str, xr.Dataset]:
+    """Every checkpoint of the tables in these files (and the time of their last change), by what it depends on."""
+    rows: dict[str, xr.Dataset] = {}
+    for path, _ in files:
+        with suppress(DamagedFile):  # who asks for the whole table is told of it
+            key, narrow = store.read_file(path)
+            table = _wide(narrow)
+            table.attrs.pop("weights", None)  # of the first checkpoint alone
+            references = key.get("reference", [None] * len(key["steps"]))
+            for place, about in enumerate(zip(key["steps"], key["weights"], references, strict=True)):
+                rows.setdefault(_name(key, *about), table.isel(step=place, drop=True))
+    return rows
+
+
+def _name(key: dict, step: object, weights: object, reference: object) -> str:
+    """What a checkpoint's row depends on: what the key of a table has in common with those of its cells, and these."""
+    shared = {name: part for name, part in key.items() if name not in OF_STEPS}
+    return json.dumps([shared, step, weights, reference], sort_keys=True)

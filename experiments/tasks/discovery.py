@@ -14,7 +14,7 @@ from ablations.not_measurable import NotMeasurable
 from ablations.paths import OUTPUT, ends, parse_path
 from circuits import annotate, discover, graph, scale_part, ways
 from circuits.discover import Circuit, RandomCircuits
-from experiments.heldout import ablation_pass, head_overlap
+from experiments.heldout import ablation_pass, head_effects, head_overlap
 from experiments.heldout.ablation_pass import AblationPass
 from experiments.jobs import runner
 from experiments.results.cells import Cells
@@ -73,7 +73,9 @@ def discover_circuit(cells: Cells, name: str, step: int, types: Mapping[str, str
     on_text, tokens = _pass_of_heads(cells, step), 0
     if on_text:
         removed = head_overlap.removed(cells, on_text)
-        whole = annotate.with_heads(whole, effects=removed.effects)
+        costs = head_effects.known_or_short(cells, step, on_text)
+        whole = annotate.with_heads(whole, effects=head_effects.of_heads(costs))
+        whole.graph["head_effects"] = head_effects.graph_words(costs)
         whole, tokens = annotate.with_overlap(whole, removed.shared, removed.size, cfg), removed.tokens
     return Discovered(
         task=name,

@@ -13,12 +13,11 @@ import pytest
 import torch
 import xarray as xr
 
-from ablations.effects import clustered
 from ablations.not_measurable import NotMeasurable
 from circuits import composition
 from experiments import runs
 from experiments.__main__ import main
-from experiments.heldout import ablation_pass, head_types
+from experiments.heldout import ablation_pass, head_effects, head_types
 from experiments.heldout.head_types import HEAD_TYPES
 from experiments.investigate import head_measures, head_page
 from experiments.investigate.investigation import Investigation
@@ -28,6 +27,7 @@ from experiments.measurements.paths import PATHS
 from experiments.measurements.rllc import RLLC
 from experiments.pages import shell
 from experiments.results import committed
+from experiments.results.cells import Cells
 from experiments.results.keys import key
 from experiments.runs.run import Run
 from experiments.storage import store, tensorfile
@@ -78,7 +78,8 @@ def test_the_numbers_of_a_card_are_those_of_the_cells(inv: Investigation, page: 
 
     rllc = kept.assembled(RLLC)
     assert card.rllc.step.values.tolist() == [0, 60]
-    xr.testing.assert_identical(card.rllc.value, rllc.value.sel(restriction="L1H2"))
+    at = rllc.value.sel(restriction="L1H2", step=[0, 60])
+    xr.testing.assert_identical(card.rllc.value, at)
     assert card.layer_rllc.restriction.values.tolist() == ["L1H0", "L1H1", "L1H2", "L1H3"]
     assert f"{float(card.rllc.value[-1]):.2f} ± {1.96 * float(card.rllc.se[-1]):.2f}" in page
 
@@ -164,11 +165,12 @@ def test_attention_is_the_models_own(inv: Investigation) -> None:
 
 def test_two_heads_are_compared_on_the_same(inv: Investigation) -> None:
     found = inv.compare("L1H0", "L1H1")
-    effect = ablation_pass.kept(inv.snapshot.cells, inv.snapshot.effects)
-    values = effect.effect.sel(change=["L1H0", "L1H1"]).values.astype(float)
-    expected = clustered(values[0] - values[1], effect.document.values)
+    effects, heads = head_effects.of_heads(inv.snapshot.types), ("L1H0", "L1H1")
+    expected = head_effects.difference(
+        inv.snapshot.cells, inv.snapshot.effects, heads, (effects["L1H0"], effects["L1H1"])
+    )
     row = found.table.loc["effect"]
-    assert (row.difference, row.difference_se) == (expected.value, expected.se)
+    assert (row.difference, row.difference_se) == expected
     row = found.table.loc["rllc"]
     assert row.difference == pytest.approx(row["first"] - row.second) and row.difference_se > 0
     assert np.isnan(found.table.loc["previous_token"].difference), "it has no error, so it is not said"
@@ -177,6 +179,37 @@ def test_two_heads_are_compared_on_the_same(inv: Investigation) -> None:
     assert with_itself.table.loc[["effect", "rllc"], ["difference", "difference_se"]].eq(0).all(axis=None)
     assert with_itself.shared[0] == pytest.approx(1)
     assert "<b>" in found._repr_html_() and "L1H0 and L1H1" in found._repr_html_()
+
+
+def test_a_head_has_one_effect_wherever_it_is_shown(
+    inv: Investigation, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """On the card, in the overview, in comparisons and by the verb `ablate`, each with what it is a mean over."""
+    types = inv.snapshot.types
+    over = f"all {types.attrs['tokens']} predicted tokens of {types.attrs['documents']} held-out documents"
+    own = {name: head_effects.of_heads(types)[name] for name in ("L1H0", "L1H2")}
+    row = inv.compare("L1H0", "L1H2").table.loc["effect"]
+    assert own["L1H0"] == (row["first"], row["first_se"]) and own["L1H2"] == (row["second"], row["second_se"])
+    assert row["difference"] == row["first"] - row["second"]
+    assert 0 < row["difference_se"] <= row["first_se"] + row["second_se"]
+    assert own["L1H2"] == (float(inv["L1H2"].evidence.effect), float(inv["L1H2"].evidence.effect_se))
+    assert own["L1H2"] == tuple(inv.heads.loc["L1H2", ["effect", "effect_se"]])
+    for page in (inv, inv["L1H2"], inv.compare("L1H0", "L1H2")):
+        assert over in page._repr_html_()
+    assert main(["ablate", "L1H2", "--run", str(inv.run.folder), "--tokens", "1500", "--out", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    mean = told.splitlines()[-1].split()[3:5]
+    assert over in told and mean == [f"{own['L1H2'].value:.4f}", f"({own['L1H2'].se:.4f})"]
+    kept = ablation_pass.kept(inv.snapshot.cells, inv.snapshot.effects)
+    scored = float(kept.effect.sel(change="L1H2").astype(float).mean())
+    assert abs(scored - own["L1H2"].value) > 1e-4, "negative control: tokens with enough before them are others"
+
+
+def test_graphs_say_what_their_heads_effects_are(inv: Investigation) -> None:
+    graph = inv.circuit("induction").graph
+    means = ablation_pass.means(inv.snapshot.cells, inv.snapshot.effects)  # types of the default text are not known
+    assert graph.graph["head_effects"] == head_effects.graph_words(means)
+    assert graph.nodes["L1H2"]["effect"] == float(means.effect.sel(change="L1H2"))
 
 
 def test_the_overview_lists_every_head(inv: Investigation) -> None:
@@ -309,6 +342,11 @@ def test_committed_types_are_read_where_they_are_of_the_same(
     xr.testing.assert_allclose(found, made, rtol=1e-6)
     assert (found.multigram_q == made.multigram_q).all() or made.multigram_q.isnull().any()
     assert {name: values.dtype for name, values in found.items()} == {n: v.dtype for n, v in made.items()}
+    with monkeypatch.context() as nothing:  # neither a pass nor a type is measured by the verb
+        nothing.setattr(Cells, "measure", None)
+        asked = ["types", "--run", str(there.run.folder), "--out", str(tmp_path / "verb"), "--tokens", "1500"]
+        assert main(asked) == 0
+        assert (tmp_path / "verb/tables/types_60.csv").is_file()
     assert head_types.known(replace(elsewhere, committed=False), wanted) is None
     for other in (head_types.pass_of_types(there, 30, 1500), head_types.pass_of_types(there, 60, 1600)):
         assert head_types.known(elsewhere, other) is None
