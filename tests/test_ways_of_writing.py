@@ -25,7 +25,7 @@ TASK = Task("test", TOKENS, TOKENS.flip(0), TOKENS[:, 0], TOKENS[:, 1])
 SHORT = replace(QUICK, num_draws=6, num_burnin=1)
 ONE: list = [
     *("L1H2", ["L1H2"], ("1:2",), (1, 2), [(1, 2)], np.array([1, 2]), torch.tensor([1, 2]), [np.array([1, 2])]),
-    *((np.int64(1), np.int32(2)), [(np.int64(1), torch.tensor(2))], iter(["L1H2"])),
+    *((np.int64(1), np.int32(2)), [(np.int64(1), torch.tensor(2))], {"L1H2": None}.keys()),
 ]
 
 

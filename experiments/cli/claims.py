@@ -23,16 +23,15 @@ def run(arguments: argparse.Namespace) -> None:
 
 def make(opened: "Study", arguments: argparse.Namespace) -> None:
     """Computes what is missing, prints the table, and writes it as JSON and into a page with the paper's figures."""
-    from pathlib import Path
-
     from experiments.claims import compute, table
     from experiments.cli.opening import open_executor
     from experiments.pages import claims_page
+    from experiments.runs import places
 
     with open_executor(arguments) as executor:
         compute.compute(opened, executor)
     findings = table.find_all(opened)
     print(table.as_text(findings))
-    folder = (arguments.out or Path("results")) / "claims"
+    folder = (arguments.out or places.project() / "results") / "claims"
     for path in (*table.write(opened, findings, folder), claims_page.write(opened, findings, folder)):
         print(f"wrote {path}")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.cli.arguments import BUNDLED
+from experiments.runs import places
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -37,7 +38,7 @@ def open_cells(arguments: argparse.Namespace, layers: int = 2) -> "Cells":
     check_layers(run, layers)
     model, corpus = run.config["model"], arguments.corpus or run.config["preset"]["corpus"]
     opened = cells.Cells(
-        folder=arguments.out or Path("results") / run.name,
+        folder=arguments.out or places.results_of(run.name),
         run=run,
         plan=replace(
             plan.default_plan(corpus, model["n_ctx"], arguments.seed),

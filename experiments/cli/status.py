@@ -19,8 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from experiments.jobs import job_log
+    from experiments.runs import places
 
-    folders = arguments.folder or sorted(path.parent for path in Path("results").glob(f"**/{job_log.NAME}"))
+    folders = arguments.folder or sorted(
+        path.parent for path in (places.project() / "results").glob(f"**/{job_log.NAME}")
+    )
     if not folders:
         raise ValueError("no sweep has written into results/: give a folder, or start one")
     for folder in folders:

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from experiments.runs import places
+
 HELP = "train a preset's models from scratch (two layers, and the one-layer reference); resumes what is there"
 
 
@@ -15,7 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of initialisation and data order (default: %(default)s)")
     parser.add_argument("--layers", type=int, action="append", help="1 or 2; repeatable (default: both, 2 first)")
     parser.add_argument("--corpus", help="train on another corpus: text:PATH or hf:NAME (default: the preset's)")
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of runs (default: %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=places.project() / "runs", help="folder of runs (default: %(default)s)"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), help="cpu or cuda (default: cuda where there is one)")
 
 

@@ -28,7 +28,7 @@ from experiments.investigate.head_card import HeadCard
 from experiments.investigate.snapshot import Snapshot
 from experiments.results import plan
 from experiments.results.cells import Cells
-from experiments.runs import adopt
+from experiments.runs import adopt, places
 from experiments.runs.run import Run
 
 
@@ -63,7 +63,7 @@ class Investigation:
         run.check_step(chosen)
         name = corpus or run.config["preset"]["corpus"]
         planned = plan.default_plan(name, run.config["model"]["n_ctx"], seed)
-        kept = Cells(folder or Path("results") / run.name, run, planned, committed=True)
+        kept = Cells(folder or places.results_of(run.name), run, planned, committed=True)
         _ = run.tokenizer, kept.inputs.corpus  # read, or built, now: what is wrong with them is said here
         self.snapshot = Snapshot(kept, chosen, tokens, workers)
 
@@ -124,7 +124,7 @@ def _run(model: str | Path | Run | HookedTransformer, tokenizer: Any, corpus: st
 def _adopted(model: HookedTransformer, tokenizer: Any, corpus: str, out: Path | None) -> Run:
     """Written beside its results, under a name of its content: the second time it is there."""
     name = adopt.content_name(model, tokenizer, corpus)
-    folder = (out or Path("results") / name) / "run" / name
+    folder = (out or places.results_of(name)) / "run" / name
     if (folder / "config.json").is_file():
         return runs.open_run(folder)
     return adopt.adopt(folder, {0: model}, tokenizer, corpus=corpus, tokens_per_step=1)

@@ -1,6 +1,7 @@
 """Where runs are, and what can be read of one without PyTorch, so that a wrong name is refused at once."""
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,9 +17,29 @@ class Shape(NamedTuple):
     n_heads: int  # in a layer
 
 
+def project() -> Path:
+    """The folder that results/ and runs/ lie in, so that a notebook in a folder of its own finds what commands keep.
+
+    It is the nearest project (a folder with .git or pyproject.toml) from the current folder upwards, below the home
+    folder; the current one where there is none. Relative to the current folder.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if folder == Path.home():
+            break
+        if (folder / ".git").exists() or (folder / "pyproject.toml").is_file():
+            return Path(os.path.relpath(folder, here))
+    return Path()
+
+
+def results_of(name: str) -> Path:
+    """Where the results of a run of this name are kept unless another folder is given."""
+    return project() / "results" / name
+
+
 def folder_of(reference: str | Path) -> Path:
     """A run's folder by itself, by its name in runs/ or in the bundled zoo; raises ValueError when there is none."""
-    for folder in (Path(reference), Path("runs") / reference, ZOO / reference):
+    for folder in (Path(reference), project() / "runs" / reference, ZOO / reference):
         if (folder / "config.json").is_file():
             return folder
     bundled = ", ".join(sorted(f.parent.name for f in ZOO.glob("*/config.json")))
