@@ -148,17 +148,17 @@ def clustered(values: np.ndarray, clusters: np.ndarray) -> Estimate:
     clusters: labels of any kind that can be sorted. Raises ValueError for labels that are missing (NaN, None) or of
     mixed kinds, and NotMeasurable with fewer than two clusters.
     """
-    values = np.asarray(values, dtype=np.float64)
-    return estimates(cluster_sums(values[None], np.asarray(clusters)))[0]
+    values, labels = np.asarray(values, dtype=np.float64), np.asarray(clusters)
+    if labels.shape != values.shape:
+        raise ValueError(
+            f"values of shape {list(values.shape)} and clusters of shape {list(labels.shape)}: give one label for each "
+            "value, that of its document"
+        )
+    return estimates(cluster_sums(values[None], labels))[0]
 
 
 def cluster_sums(values: Float[np.ndarray, "quantity unit"], clusters: Shaped[np.ndarray, " unit"]) -> ClusterSums:
     """Sums over the units of each cluster (a document); errors as in `clustered`."""
-    if np.shape(values)[1:] != np.shape(clusters):
-        raise ValueError(
-            f"values of shape {list(np.shape(values))[1:]} and clusters of shape {list(np.shape(clusters))}: give each "
-            "value the label of its document, both as one list"
-        )
     documents, index = _distinct(np.asarray(clusters))
     sums = np.stack([np.bincount(index, weights=row, minlength=len(documents)) for row in values])
     return ClusterSums(documents, sums, np.bincount(index, minlength=len(documents)).astype(np.float64))
@@ -191,11 +191,16 @@ def estimates(sums: ClusterSums) -> list[Estimate]:
     if count < 2:
         raise NotMeasurable(f"{count} documents: a standard error needs at least two")
     means = sums.sums.sum(1) / total
-    # the mean without a cluster is off from the mean by minus this
-    pulls = (sums.sums - means[:, None] * sums.counts) / (total - sums.counts)
-    errors = np.sqrt((count - 1) / count * (pulls**2).sum(1))
+    errors = np.sqrt((count - 1) / count * (pulls(sums) ** 2).sum(1))
     degrees = degrees_of_freedom(sums.counts)
     return [Estimate(float(mean), float(error), degrees) for mean, error in zip(means, errors, strict=True)]
+
+
+def pulls(sums: ClusterSums) -> Float[np.ndarray, "quantity document"]:
+    """How far each document pulls the mean: the mean less the mean without the document."""
+    total = sums.counts.sum()
+    means = sums.sums.sum(1) / total
+    return (sums.sums - means[:, None] * sums.counts) / (total - sums.counts)
 
 
 def degrees_of_freedom(counts: Float[np.ndarray, " document"]) -> float:

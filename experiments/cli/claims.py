@@ -16,9 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from experiments.cli.opening import open_study
+    from experiments.cli.opening import open_study_with_references
 
-    make(open_study(arguments), arguments)
+    make(open_study_with_references(arguments), arguments)
 
 
 def make(opened: "Study", arguments: argparse.Namespace) -> None:

@@ -80,21 +80,27 @@ def chosen_step(run: "Run", arguments: argparse.Namespace) -> int:
     return step
 
 
-def open_study(arguments: argparse.Namespace) -> "Study":
-    """The runs that the flags name, together.
+def open_study_with_references(arguments: argparse.Namespace) -> "Study":
+    """The runs that the flags name, together, of which findings can be told.
 
-    Raises ValueError for a run that the findings cannot be about, of one layer or without a one-layer reference, before
-    any text is read: building it can take minutes.
+    Raises ValueError for a run of one layer, or without a one-layer reference, before any text is read: building it can
+    take minutes.
     """
     from experiments import runs
-    from experiments.claims.study import Study
     from experiments.results.reference import reference_run
+
+    for one in map(runs.open_run, arguments.run or BUNDLED):
+        check_layers(one, 2)
+        reference_run(one)
+    return open_study(arguments)
+
+
+def open_study(arguments: argparse.Namespace) -> "Study":
+    """The runs that the flags name, together."""
+    from experiments.claims.study import Study
 
     named = arguments.run or BUNDLED
     check_once(named)
-    for one in map(runs.open_run, named):
-        check_layers(one, 2)
-        reference_run(one)
     out = [arguments.out / Path(run).name if arguments.out and len(named) > 1 else arguments.out for run in named]
     places = zip(named, out, strict=True)
     return Study(

@@ -55,10 +55,10 @@ def _all(arguments: argparse.Namespace, measured: "Cells") -> None:
     from experiments.claims.study import Study
     from experiments.cli import claims
     from experiments.cli.arguments import DEFAULT_RUN
-    from experiments.cli.opening import open_study
+    from experiments.cli.opening import open_study_with_references
 
     several = argparse.Namespace(**vars(arguments) | {"run": None if arguments.run == DEFAULT_RUN else [arguments.run]})
-    opened = open_study(several).cells
+    opened = open_study_with_references(several).cells
     # `measured` has the folder where it was measured, which with --out is not one of its own
     study = Study(tuple(measured if one.run.folder == measured.run.folder else one for one in opened))
     claims.make(study, arguments)

@@ -19,10 +19,10 @@ def run(arguments: argparse.Namespace) -> None:
 
     from experiments.claims import compute
     from experiments.claims.study import Study
-    from experiments.cli.opening import open_executor, open_study
+    from experiments.cli.opening import open_executor, open_study_with_references
     from experiments.measurements import variants
 
-    opened = open_study(arguments)
+    opened = open_study_with_references(arguments)
     computed = Study(tuple(replace(cells, committed=False) for cells in opened.cells))
     with open_executor(arguments) as executor:
         compute.compute_sampled(computed, executor)

@@ -9,6 +9,7 @@ the rows that the plan sets apart), with an error clustered by document. It is t
 import numpy as np
 import xarray as xr
 
+from ablations import effects
 from ablations.effects import Estimate
 from experiments.heldout import ablation_pass, head_types
 from experiments.heldout.ablation_pass import AblationPass
@@ -41,15 +42,13 @@ def known_or_short(cells: Cells, step: int, short: AblationPass) -> xr.Dataset:
     return ablation_pass.means(cells, short) if stored is None else stored
 
 
-def difference(
-    cells: Cells, short: AblationPass, heads: tuple[str, str], effects: tuple[Estimate, Estimate]
-) -> Estimate:
+def difference(cells: Cells, short: AblationPass, heads: tuple[str, str], pair: tuple[Estimate, Estimate]) -> Estimate:
     """The difference of two heads' effects, which are of the same text and so not independent.
 
-    Its error takes how the two effects go together over the documents of a shorter pass: the correlation of the
-    documents' residuals, which the table of types does not hold.
+    Its error takes how the two effects go together over the documents of a shorter pass: the correlation of what
+    the documents pull the two means by, which the table of types does not hold.
     """
-    (first, one, degrees), (second, other, _) = effects
+    (first, one, degrees), (second, other, _) = pair
     together = correlation(cells, short, *heads)
     return Estimate(first - second, max(0.0, one**2 + other**2 - 2 * together * one * other) ** 0.5, degrees)
 
@@ -57,9 +56,8 @@ def difference(
 def correlation(cells: Cells, ablation: AblationPass, first: str, second: str) -> float:
     """How the effects of two changes go together over documents: the correlation of the errors of their means, -1 to 1.
 
-    That of the documents' residuals, sum_c r_1c r_2c over the root of their squares, r_c = sum_{i in c} (v_i - mean).
+    That of what each document pulls the two means by (`effects.pulls`), from which their jackknife errors are made.
     """
-    sums = ablation_pass.sums(cells, ablation)
-    chosen = sums.sums[[ablation.what.index(first), ablation.what.index(second)]]
-    a, b = chosen - (chosen.sum(1) / sums.counts.sum())[:, None] * sums.counts
+    pulled = effects.pulls(ablation_pass.sums(cells, ablation))
+    a, b = pulled[[ablation.what.index(first), ablation.what.index(second)]]
     return float((a @ b) / np.sqrt((a @ a) * (b @ b)))

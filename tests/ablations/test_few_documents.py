@@ -109,7 +109,7 @@ def test_labels_of_any_kind_tell_documents_apart(labels: np.ndarray) -> None:
         (np.array([0.0, 1.0, np.nan, 2.0]), "missing"),
         (np.array(["a", None, "b", "b"], dtype=object), "missing"),
         (np.array(["a", 1, "b", 2], dtype=object), "mixed kinds"),
-        (np.arange(3), "one label for each value"),
+        (np.arange(3), "one label for each"),
     ],
 )
 def test_labels_that_tell_nothing_are_refused(labels: np.ndarray, words: str) -> None:

@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 from transformer_lens import HookedTransformer
 
-from ablations import forward, rerun
+from ablations import effects, forward, rerun
 from ablations.names import Head
 from ablations.paths import Path as Route
 from ablations.paths import cut
@@ -266,12 +266,10 @@ def test_attention_under_a_cut_is_that_of_the_hooked_model(model: HookedTransfor
     with torch.no_grad():
         clean = rerun.clean_run(weights, cfg, tokens)
         found = induction.matching_attention(weights, cfg, clean, [(sources, via)], [(1, 1)], values)
-        model.set_use_split_qkv_input(True)
         patterns: list[torch.Tensor] = []
         hooks = cut(model, [Route(source, (1, 1), via) for source in sources], values)  # type: ignore[arg-type]
         hooks.append(("blocks.1.attn.hook_pattern", lambda pattern, hook: patterns.append(pattern)))
-        model.run_with_hooks(tokens, fwd_hooks=hooks)
-        model.set_use_split_qkv_input(False)
+        effects.run(model, tokens, hooks)
     expected = scores.prefix_matching(patterns[0], 8)[:, 1]
     torch.testing.assert_close(found[0], expected, atol=1e-6, rtol=1e-5)
 

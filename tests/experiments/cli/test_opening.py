@@ -40,12 +40,12 @@ def without_reference(folder: Path) -> Path:
 def test_a_study_without_a_reference_is_refused_before_its_text_is_read(tmp_path: Path, no_text: None) -> None:
     alone = without_reference(tmp_path / "alone-seed0")
     with pytest.raises(ValueError, match="alone-seed0 has no one-layer reference: train or adopt one as"):
-        opening.open_study(named(runs.ZOO / "mini-seed0", alone))  # the first has one
+        opening.open_study_with_references(named(runs.ZOO / "mini-seed0", alone))  # the first has one
     with pytest.raises(ValueError, match="two or more"):
-        opening.open_study(named(runs.ZOO / "mini-seed0", runs.ZOO / "mini-seed0-1layer"))
+        opening.open_study_with_references(named(runs.ZOO / "mini-seed0", runs.ZOO / "mini-seed0-1layer"))
 
 
 def test_runs_that_have_one_go_on_to_their_text(no_text: None) -> None:
     """The control."""
     with pytest.raises(TextWasRead):
-        opening.open_study(named(runs.ZOO / "mini-seed0", runs.ZOO / "mini-seed1"))
+        opening.open_study_with_references(named(runs.ZOO / "mini-seed0", runs.ZOO / "mini-seed1"))

@@ -246,11 +246,11 @@ def test_documents_take_turns() -> None:
 
 
 def test_the_table_tells_what_a_run_has_learned(on: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bracket_effects, "ROWS", 6)
-    before, after = (bracket_effects.table(Cells(tmp_path, RUN, on.plan), step, 15_300) for step in (0, RUN.steps[-1]))
+    monkeypatch.setattr(bracket_effects, "ROWS", 24)
+    before, after = (bracket_effects.table(Cells(tmp_path, RUN, on.plan), step, 61_200) for step in (0, RUN.steps[-1]))
     assert (after.log_odds > 2).all() and (after.share_right > 0.8).all()
     assert (np.abs(before.log_odds) < 1.5).all()
-    assert (after.closers <= after.all_closers).all() and after.attrs["rows"] == 6
+    assert (after.closers <= after.all_closers).all() and after.attrs["rows"] == 24
     assert after.sizes == {"group": 3, "change": 16 + 64}
     assert after.lost.sel(group="nested").max() > 1
     lines = bracket_effects.sentences(after)

@@ -47,7 +47,9 @@ def test_the_error_of_a_difference_is_that_of_paired_documents(
     independent = float(np.hypot(pair[0].se, pair[1].se))
     if common_share:
         assert found.se < 0.8 * independent, "negative control: as if the two were of different texts"
-    assert head_effects.difference(cells, asked, ("L0H1", "L0H1"), (pair[0], pair[0])) == Estimate(0.0, 0.0)
+    assert head_effects.difference(cells, asked, ("L0H1", "L0H1"), (pair[0], pair[0])) == Estimate(
+        0.0, 0.0, pair[0].degrees
+    )
 
 
 def test_sums_of_a_pass_give_its_means(cells: Cells) -> None:

@@ -32,7 +32,7 @@ VERSIONS: dict[str, tuple[int, ...]] = {
     "induction_tokens": (7,),
     "labelled_tokens": (2,),
     "model_multigrams": (6, 2),
-    "path_effects": (6, 2),
+    "path_effects": (6, 3),
     "paths": (7,),
     "predictions": (7,),
     "rllc": (6, 2),
