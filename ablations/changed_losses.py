@@ -25,7 +25,7 @@ from ablations.forward import Weights, check_tokens
 from ablations.names import Head
 from ablations.paths import OUTPUT, LayerNorm
 from ablations.rerun import Run
-from ablations.running import as_in_workers
+from ablations.running import as_in_workers, tracked
 from ablations.substitutes import Substitutes
 
 # Cost of each sequence from its token losses [batch, predicted]: what an intervention that removes a helpful part
@@ -83,7 +83,7 @@ def blocks(
     size = forward.rows_at_once(cfg, tokens.shape[1], rows_at_once)
     padded = padding.marked(weights)
     with torch.no_grad():
-        for start in range(0, len(tokens), size):
+        for start in tracked(range(0, len(tokens), size), "blocks of rows"):
             rows = slice(start, min(start + size, len(tokens)))
             clean = rerun.clean_run(weights, cfg, padding.text_first(padded, tokens[rows]))
             runs = [rerun.prepare(weights, cfg, clean, values, layer_norm) for values in substitutes(rows)]

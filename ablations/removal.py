@@ -19,7 +19,7 @@ from ablations.changes import Change, change_name, check_change, parse_change
 from ablations.names import Head
 from ablations.paths import LayerNorm, check_layer_norm
 from ablations.prompts import Prompts, as_tokens
-from ablations.running import as_in_workers
+from ablations.running import as_in_workers, tracked
 
 Method = Literal["zero", "mean", "resample"]
 Way = Literal["auto", "functions", "hooks"]
@@ -153,7 +153,7 @@ def _by_hooks(
     layer_norm: LayerNorm,
 ) -> tuple[Tensor, Tensor]:
     of_changes = []
-    for change in changes:
+    for change in tracked(changes, "changes"):
         sources = [*change.heads, *(path.source for path in change.cuts if not isinstance(path.source, str))]
         every = _values(model, tokens, list(dict.fromkeys(sources)), method, reference, draws, seed)
         parts = []

@@ -14,7 +14,7 @@ from ablations.changes import Change
 from ablations.forward import Weights
 from ablations.names import all_heads
 from ablations.paths import LayerNorm, Path, Source
-from ablations.running import as_in_workers
+from ablations.running import as_in_workers, tracked
 from circuits import answer_tests
 from circuits.discover_paths import Effects, as_effects, check_paths
 from circuits.tasks import Metric, Task, check_task, logit_difference
@@ -39,7 +39,7 @@ def exact(
         run, clean, corrupted = patched_run(weights, cfg, task, metric, layer_norm)
         check_paths(paths, cfg)
         before, patched, p = last_logits(run, Change()), [], np.empty(len(paths))
-        for number, path in enumerate(paths):
+        for number, path in enumerate(tracked(paths, "paths patched")):
             after = last_logits(run, Change(cuts=(path,)))
             patched.append(metric(task, after) - clean)
             p[number] = answer_tests.p_value(task, (after - before)[:, -1])

@@ -15,7 +15,7 @@ from transformer_lens import HookedTransformer
 from ablations import effects, padding
 from ablations.heads import Interventions, head_z
 from ablations.paths import LayerNorm, Path, Source, cut
-from ablations.running import as_in_workers
+from ablations.running import as_in_workers, tracked
 from circuits import answer_tests
 from circuits.discover_paths import Effects, as_effects, check_paths
 from circuits.tasks import Metric, Task, check_task, logit_difference
@@ -49,7 +49,7 @@ def exact(
     before = last_logits(task.clean, [])
     clean, corrupted = metric(task, before), metric(task, last_logits(task.corrupted, []))
     patched, p = [], np.empty(len(paths))
-    for number, hooks in enumerate(cuts):
+    for number, hooks in enumerate(tracked(cuts, "paths patched")):
         after = last_logits(task.clean, hooks)
         patched.append(metric(task, after) - clean)
         p[number] = answer_tests.p_value(task, (after - before)[:, -1])

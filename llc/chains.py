@@ -17,7 +17,7 @@ from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from ablations import forward, padding
 from ablations.forward import check_tokens
-from ablations.running import as_in_workers, check_precision
+from ablations.running import as_in_workers, check_precision, tracked
 from llc import sgld
 from llc.kernel import Evaluate, Kernel, PerChain, Positions
 from llc.losses import Loss, Predictor, SoftTargets, Targets, Tokens, predictor
@@ -66,7 +66,8 @@ def sample(
     attrs = described(weights, tokens, loss) | {"restriction": restriction.name, "path": "general"}
     recorder = Recorder(center, kernel, settings, seed, attrs, restriction.key_bias(model.cfg))
     streams = {name: minibatches(len(other.tokens), settings, seed, name) for name, other in recorded.items()}
-    for draw, rows in enumerate(batches(kernel, len(tokens), settings, seed)):
+    drawn = batches(kernel, len(tokens), settings, seed)
+    for draw, rows in enumerate(tracked(drawn, f"chains of {restriction.name}")):
         batch = tokens[rows].to(center.device)
         prepared = loss.prepare(batch, rows)
 
@@ -145,7 +146,8 @@ def sample_function(
     attrs = {"restriction": name, "loss": name, "weights": fingerprint(center)}
     attrs["data"] = "none" if data is None else fingerprint(data)
     recorder = Recorder(center, kernel, settings, seed, attrs)
-    for rows in batches(kernel, 1 if data is None else len(data), settings, seed):
+    drawn = batches(kernel, 1 if data is None else len(data), settings, seed)
+    for rows in tracked(drawn, f"chains of {name}"):
         batch = None if data is None else data[rows]
 
         def evaluate(

@@ -15,7 +15,7 @@ import xarray as xr
 from transformer_lens import HookedTransformer
 
 from ablations import forward
-from ablations.running import as_in_workers
+from ablations.running import as_in_workers, tracked
 from llc import chains, head_loss, restrict, sgld
 from llc.chains import batches, check_inputs, check_unpadded, described
 from llc.kernel import Kernel
@@ -111,7 +111,7 @@ def sample(
             recorders[head] = Recorder(restriction.flat(weights), kernel, settings, seed, head_attrs, key_bias)
         layer = head_loss.prepare_layer(forward.weights_of(model), model.cfg, number, bf16=precision == "bf16")
         together = room(layer, drawn.shape[1], tokens.shape[1], settings.num_chains, memory)
-        for rows in drawn:
+        for rows in tracked(drawn, f"chains of layer {number}"):
             _draw(recorders, Minibatch(layer, tokens[rows].to(layer.reader.device), rows, loss, together))
         traces |= {heads[head].name: recorder.trace() for head, recorder in recorders.items()}
     return {restriction.name: traces[restriction.name] for restriction in parsed}

@@ -27,7 +27,7 @@ from transformer_lens import HookedTransformer
 
 from ablations import forward
 from ablations.forward import check_targets
-from ablations.running import as_in_workers
+from ablations.running import as_in_workers, tracked
 from llc import restrict, tied
 from llc.chains import check_inputs, check_unpadded
 from llc.hessian_trace import Curvature, over_samples, parameters
@@ -82,7 +82,8 @@ def squared_gradients(
     weights = forward.parameters_of(model)
     varied = {name: weights[name].detach().requires_grad_() for name in parameters(restrictions)}
     predict, own_ties, squares = predictor(model), tied.ties(weights), []
-    for row in tokens.to(next(iter(weights.values())).device).split(1):
+    rows = tokens.to(next(iter(weights.values())).device).split(1)
+    for row in tracked(rows, "gradients of rows"):
         with torch.enable_grad():
             predictions = predict(tied.followed(weights | varied, own_ties), row)
             targets = row[:, 1:] if draws is None else drawn(predictions, draws)

@@ -24,7 +24,7 @@ from transformer_lens import HookedTransformer
 
 from ablations import forward
 from ablations.forward import check_targets
-from ablations.running import as_in_workers
+from ablations.running import as_in_workers, tracked
 from llc import restrict, tied
 from llc.chains import check_inputs, check_unpadded
 from llc.losses import Tokens, by_token
@@ -76,7 +76,7 @@ def hessian_trace(
     parsed = restrict.parse_all(restrictions, weights, model.cfg)
     draws = generator(seed, "Hessian probes")
     by_group = []
-    for rows in tokens.split(group):
+    for rows in tracked(tokens.split(group), "Hessian products"):
         traces = [probed(model, rows, parsed, random_signs(weights, parsed, draws)) for _ in range(probes)]
         by_group.append(np.mean(traces, axis=0))
     return over_samples(np.stack(by_group), parsed)
