@@ -204,7 +204,7 @@ def _begun_again(results: Path) -> int:
         if event["event"] == "done":
             done.add(event["job"])
         elif event["event"] == "sweep":
-            again += sum(name in done for name, _ in event["jobs"])
+            again += sum(name in done for name, *_ in event["jobs"])
     return again
 
 

@@ -138,7 +138,7 @@ def test_the_commands_of_the_wheel_work(installed: Path, tmp_path: Path) -> None
     (tmp_path / "results/empty").mkdir(parents=True)
     (tmp_path / "results/empty/log.jsonl").touch()
     printed = called(sys.executable, "-m", "experiments", "status", cwd=tmp_path, path=installed)
-    assert "results/empty/manifest.csv" in printed
+    assert printed == "results/empty: no sweep is in its log.jsonl\n"
     refused = subprocess.run(
         [sys.executable, "-m", "experiments", "ablate", "L9H9", "--run", "mini-seed0"],
         cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(installed)}, capture_output=True, text=True, check=False,

@@ -30,6 +30,8 @@ def run(arguments: argparse.Namespace) -> None:
         if not (folder / job_log.NAME).is_file():
             raise ValueError(f"{folder} has no {job_log.NAME}: give the results folder of a run")
         entries, sweeps = job_log.read(folder)
+        if not sweeps:
+            print(f"{folder}: no sweep is in its {job_log.NAME}")
         for sweep in job_log.latest(sweeps):
             print(f"{folder}: {_line(sweep, entries)}")
         for entry in entries.values():
