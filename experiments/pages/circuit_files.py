@@ -41,18 +41,16 @@ def sentences(discovered: Discovered) -> list[str]:
 def _hurting(table: xr.Dataset) -> list[str]:
     """How many of the paths that were found work against the task; nothing where none does."""
     count = int((table.found & (table.effect > 0)).sum())
-    return [f"{count} of these paths hurt: patching one raises the logit difference (dashed)"] if count else []
+    return [f"{count} of these paths hurt: patching one raises the logit difference"] if count else []
 
 
 def _on_ways(discovered: Discovered, found: int) -> str:
     """How many of the found paths lie on a way from the embedding to the output, and how many are not read."""
     on_way = len(ways.on_a_way(discovered.graph))
     lie = f"{on_way} lie on a way from the embedding to the output along paths that pass"
-    lie += f", {found - on_way} on none (dash-dotted in pictures)" if on_way < found else ""
+    lie += f", {found - on_way} on none" if on_way < found else ""
     scaled = sum(scale_part.through_scale(record) for *_, record in graph.records(discovered.graph) if record["found"])
-    return lie + (
-        f"; of {scaled} less than a tenth is read, they act through a norm's scale (dotted)" if scaled else ""
-    )
+    return lie + (f"; of {scaled} less than a tenth is read, they act through a norm's scale" if scaled else "")
 
 
 def _spread(values: np.ndarray) -> str:
@@ -97,8 +95,8 @@ def write(cells: Cells, discovered: Discovered, top: int, formed: dict[int, nx.D
     drawn = {name: picture.draw(discovered.graph, title)}
     captions = {
         name: f"{title}. Width: effect of patching the path; all that were found, at most {picture.SHOWN}; "
-        "dashed: hurts the task; dotted: through a norm's scale, less than a tenth is read; dash-dotted: on no way "
-        "from the embedding to the output along these."
+        "dash-dotted: on no way from the embedding to the output along these; dotted: through a norm's scale, less "
+        "than a tenth is read; dashed: hurts the task."
     }
     contents = {
         f"{name}.json": as_json(graph.node_link(discovered.graph)),

@@ -28,9 +28,9 @@ WIDEST = 7.0  # points, of the largest effect
 SHOWN = 40  # paths: those with the largest effects
 NAMED = 32  # heads of a model that has so few are all named; of a larger one, those that take part
 LINES: dict[str, Any] = {  # of paths that are drawn otherwise, by what they are; the first that holds
-    "hurts the task": (0, (3.0, 1.5)),
-    "through the norm's scale": (0, (0.6, 1.0)),
     "on no way from embed to output": (0, (3.0, 1.2, 1.0, 1.2)),
+    "through the norm's scale": (0, (0.6, 1.0)),
+    "hurts the task": (0, (3.0, 1.5)),
 }
 LARGEST = 14.0  # inches, of a side
 
@@ -112,7 +112,7 @@ def _apart(graph: nx.DiGraph) -> dict[tuple[str, str, str], str]:
     on_way, apart = on_a_way(graph), {}
     for source, target, via, record in _ranked(graph)[:SHOWN]:
         astray = (source, target, via) not in on_way
-        holds = (record["effect"] > 0, through_scale(record), astray)
+        holds = (astray, through_scale(record), record["effect"] > 0)
         if any(holds):
             apart[source, target, via] = [*LINES][holds.index(True)]
     return apart

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from transformer_lens import HookedTransformerConfig
 
-from circuits import annotate, discover, graph
+from circuits import annotate, discover, graph, ways
 from experiments.plots import circuit, circuit_layout, render
 
 
@@ -63,7 +63,7 @@ def test_names_do_not_overlap_at_either_size(layers: int, heads: int, count: int
     assert texts_that_overlap(crowded) != []  # negative control: one word of 30 letters cannot be broken
 
 
-HURTS, SCALED, ASTRAY = circuit.LINES
+ASTRAY, SCALED, HURTS = circuit.LINES
 
 
 def drawn_as(figure: Figure, name: str) -> int:
@@ -74,7 +74,8 @@ def drawn_as(figure: Figure, name: str) -> int:
 
 def test_paths_that_hurt_are_dashed_and_the_legend_says_so() -> None:
     whole = made_up(2, 8, 24)
-    count = sum(record["found"] and record["effect"] > 0 for *_, record in graph.records(whole))
+    hurting = {(*path,) for *path, record in graph.records(whole) if record["found"] and record["effect"] > 0}
+    count = len(hurting & ways.on_a_way(whole))
     figure = circuit.draw(whole, "a title")
     assert 0 < count < 24 and drawn_as(figure, HURTS) == count
     assert any("hurts the task" in text.get_text() for text in figure.legends[0].get_texts())
