@@ -55,5 +55,4 @@ def close_up(
 def _log_probabilities(
     weights: Weights, cfg: HookedTransformerConfig, stream: Tensor, scaled_as: Tensor, pos: int
 ) -> Float[Tensor, " vocab"]:
-    normalized = forward.normalize_as(weights, cfg, "ln_final", stream[0, pos], like=scaled_as[0, pos])
-    return (normalized @ weights["unembed.W_U"] + weights["unembed.b_U"]).log_softmax(-1)
+    return forward.unembed(weights, cfg, stream[0, pos], like=scaled_as[0, pos]).log_softmax(-1)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int64, Shaped
 from scipy import stats
 from torch import Tensor
 from transformer_lens import HookedTransformer
@@ -59,9 +59,7 @@ def token_losses(
     model does not have, for interventions that contradict each other, and for a next token without a logit, and
     RuntimeError for a hook that did not fire.
     """
-    tokens = as_tokens(model, tokens)
-    check_tokens(model.cfg, tokens)
-    check_targets(model.cfg, tokens[:, 1:])
+    tokens = _text(model, tokens)
     return _cross_entropy(model, run(model, tokens, interventions or []), tokens)
 
 
@@ -70,9 +68,7 @@ def token_effects(
     model: HookedTransformer, tokens: Prompts, interventions: Interventions
 ) -> Float[Tensor, "batch predicted"]:
     """Loss with the interventions minus loss without, of every next token, both runs under the same flags."""
-    tokens = as_tokens(model, tokens)
-    check_tokens(model.cfg, tokens)
-    check_targets(model.cfg, tokens[:, 1:])
+    tokens = _text(model, tokens)
     changed = run(model, tokens, interventions)
     clean = run(model, tokens, [], flags_of=interventions)
     return _cross_entropy(model, changed, tokens) - _cross_entropy(model, clean, tokens)
@@ -131,10 +127,18 @@ def _flags(model: HookedTransformer, split: bool) -> Iterator[None]:
             model.set_use_split_qkv_input(before)
 
 
+def _text(model: HookedTransformer, prompts: Prompts) -> Int64[Tensor, "batch pos"]:
+    """Prompts as tokens whose losses can be taken; raises ValueError for others."""
+    tokens = as_tokens(model, prompts)
+    check_tokens(model.cfg, tokens)
+    check_targets(model.cfg, tokens[:, 1:])
+    return tokens
+
+
 def _cross_entropy(model: HookedTransformer, logits: Tensor, tokens: Tensor) -> Float[Tensor, "batch predicted"]:
-    targets, text = tokens[:, 1:].to(logits.device), padding.is_text(padding.padding_of(model), tokens)
+    targets = tokens[:, 1:].to(logits.device)
     losses = F.cross_entropy(logits[:, :-1].flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
-    return losses.masked_fill(~(text[:, 1:] & text[:, :-1]).to(logits.device), float("nan"))
+    return padding.hidden(padding.is_text(padding.padding_of(model), tokens), losses)
 
 
 def clustered(values: np.ndarray, clusters: np.ndarray) -> Estimate:

@@ -99,13 +99,14 @@ def ends(padding: Padding | None, prompts: Rows) -> Int64[Tensor, " row"]:
 
 def text_first(padding: Padding | None, tokens: Rows) -> Rows:
     """Each row with the padding before its text moved behind it; the rows themselves where there is none."""
-    starts = _starts(padding, tokens)
+    starts = _starts(padding, is_text(padding, tokens))
     return tokens if starts is None else tokens.gather(1, _turned(starts, tokens.shape[1]))
 
 
 def moved_text(padding: Padding | None, tokens: Rows) -> Bool[Tensor, "row pos"]:
     """Which tokens are no padding in what `text_first` gives."""
-    text, starts = is_text(padding, tokens), _starts(padding, tokens)
+    text = is_text(padding, tokens)
+    starts = _starts(padding, text)
     return text if starts is None else text.gather(1, _turned(starts, tokens.shape[1]))
 
 
@@ -119,11 +120,17 @@ def as_given(
     text = is_text(padding, tokens)
     if bool(text.all()):
         return losses
-    starts = _starts(padding, tokens)
+    starts = _starts(padding, text)
     if starts is not None:
         losses = losses.gather(-1, _turned(-starts, losses.shape[-1]).to(losses.device).expand(losses.shape))
-    counted = (text[:, 1:] & text[:, :-1]).to(losses.device)
-    return losses.masked_fill(~counted, float("nan"))
+    return hidden(text, losses)
+
+
+def hidden(
+    text: Bool[Tensor, "row pos"], losses: Float[Tensor, "*change row predicted"]
+) -> Float[Tensor, "*change row predicted"]:
+    """Losses, NaN where the token, or the one it is predicted from, is no text."""
+    return losses.masked_fill(~(text[:, 1:] & text[:, :-1]).to(losses.device), float("nan"))
 
 
 def check_unpadded(padding: Padding | None, tokens: Rows, what: str, remedy: str = "") -> None:
@@ -148,11 +155,11 @@ def check_alike(padding: Padding | None, clean: Rows, corrupted: Rows) -> None:
         )
 
 
-def _starts(padding: Padding | None, tokens: Rows) -> Int64[Tensor, " row"] | None:
+def _starts(padding: Padding | None, text: Bool[Tensor, "row pos"]) -> Int64[Tensor, " row"] | None:
     """Padding tokens before the text of each row; None where there are none."""
     if padding is None or not padding.left:
         return None
-    starts = (~is_text(padding, tokens)).sum(1)
+    starts = (~text).sum(1)
     return starts if starts.any() else None
 
 

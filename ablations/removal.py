@@ -82,12 +82,12 @@ def ablate(
     changes = [check_change(parse_change(one) if isinstance(one, str) else one, model.cfg) for one in several]
     check_layer_norm(layer_norm)
     _check_reference(method, reference, tokens)
+    padded = padding.padding_of(model)
     if method == "resample" and reference is not None:
-        padding.check_unpadded(padding.padding_of(model), reference, "rows that donate their values")
+        padding.check_unpadded(padded, reference, "rows that donate their values")
         reference = reference[:, : tokens.shape[1]]  # values are taken from the same position
     reason = forward.unsupported(model.cfg) if way == "auto" else "asked for" if way == "hooks" else ""
     if reason:
-        padded = padding.padding_of(model)
         _check_causal(model, padded, tokens)
         rows = padding.text_first(padded, tokens)
         both = _by_hooks(model, rows, changes, method, reference, draws, seed, layer_norm)

@@ -9,17 +9,21 @@ others the head's.
 Functions of your own keep their place: those that stand before every intervention run before them, all others after.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 from transformer_lens.hook_points import HookPoint
 
+from ablations import forward
 from ablations.heads import Hook, Interventions, Replaced, fitted, z_hook
-from ablations.names import Head, head_name
-from ablations.paths import Cut, Path, Source, path_name, read_hook, target_layer
+from ablations.names import head_name
+from ablations.paths import Cut, Source, path_name, read_hook, target_layer
 
+Key = TypeVar("Key", bound=Hashable)
+Named = TypeVar("Named", Replaced, Cut)
 Written = dict[Source, Tensor]  # what each source of a cut path writes (of a head: its z); renewed by every run
 
 
@@ -30,8 +34,14 @@ def as_hooks(model: HookedTransformer, interventions: Interventions) -> list[tup
     of a layer and others freeze it.
     """
     functions = [function for _, function in interventions]
-    replaced = _heads(function for function in functions if isinstance(function, Replaced))
-    cuts = _paths(function for function in functions if isinstance(function, Cut))
+    replaced = _once(
+        ((one.head, one) for one in functions if isinstance(one, Replaced)),
+        lambda head: f"{head_name(head)} is replaced by two different values",
+    )
+    cuts = _once(
+        ((one.path, one) for one in functions if isinstance(one, Cut)),
+        lambda path: f"{path_name(path)} is cut with two different values in its place",
+    )
     frozen = _frozen_layers(cuts.values(), model.cfg)
     ours = [isinstance(function, Replaced | Cut) for function in functions]
     first = ours.index(True) if any(ours) else len(ours)
@@ -50,19 +60,12 @@ def as_hooks(model: HookedTransformer, interventions: Interventions) -> list[tup
     return hooks + [_reading(source, written) for source in sources]
 
 
-def _heads(named: Iterable[Replaced]) -> dict[Head, Replaced]:
-    distinct: dict[Head, Replaced] = {}
-    for one in named:
-        if not _same(distinct.setdefault(one.head, one).value, one.value):
-            raise ValueError(f"{head_name(one.head)} is replaced by two different values: keep one of them")
-    return distinct
-
-
-def _paths(named: Iterable[Cut]) -> dict[Path, Cut]:
-    distinct: dict[Path, Cut] = {}
-    for one in named:
-        if not _same(distinct.setdefault(one.path, one).value, one.value):
-            raise ValueError(f"{path_name(one.path)} is cut with two different values in its place: keep one of them")
+def _once(named: Iterable[tuple[Key, Named]], clash: Callable[[Key], str]) -> dict[Key, Named]:
+    """Each by its key, once; raises ValueError for two values for one."""
+    distinct: dict[Key, Named] = {}
+    for key, one in named:
+        if not _same(distinct.setdefault(key, one).value, one.value):
+            raise ValueError(f"{clash(key)}: keep one of them")
     return distinct
 
 
@@ -122,8 +125,7 @@ def _frozen_norm(layer: int, cfg: HookedTransformerConfig) -> tuple[tuple[str, H
     uncut: list[Tensor] = []
 
     def keep(residual: Tensor, hook: HookPoint) -> None:
-        centred = residual - residual.mean(-1, keepdim=True) if "LN" in str(cfg.normalization_type) else residual
-        scale = (centred.pow(2).mean(-1, keepdim=True) + cfg.eps).sqrt()
+        scale = (forward.centred(cfg, residual).pow(2).mean(-1, keepdim=True) + cfg.eps).sqrt()
         uncut[:] = [scale if last else scale.unsqueeze(2)]
 
     def use(scale: Tensor, hook: HookPoint) -> Tensor:

@@ -48,6 +48,7 @@ def attribution(
     if steps < 1:
         raise ValueError(f"steps={steps}: at least one gradient is needed")
     check_paths(paths, cfg)
+    task = task._replace(right=task.right.clone(), wrong=task.wrong.clone())  # indices are saved for gradients
     with torch.no_grad():
         _, of_clean, of_corrupted = patched_run(weights, cfg, task, metric)
         clean, corrupted = both_runs(weights, cfg, task)

@@ -32,7 +32,6 @@ CURRENT_TOKEN = 0.3
 PREFIX_MATCHING = 0.25
 DOMINANT = 0.5  # of the tokens it matters most for
 NEGLIGIBLE = 0.01  # of the effect of removing all heads
-TWO_SIDED = 1.96
 
 TYPES = ("previous-token", "current-token", "induction", "multigram", "bracket", "mixed", "suppression", "inactive")
 SCORES = ("previous_token", "current_token", "prefix_matching")  # of attention

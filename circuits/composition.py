@@ -24,8 +24,8 @@ from transformer_lens import HookedTransformerConfig
 
 from ablations.forward import Weights, head_weights
 from ablations.not_measurable import NotMeasurable
+from ablations.paths import VIAS as VIAS
 from ablations.running import as_in_workers
-from circuits.subspaces import VIAS as VIAS
 from circuits.subspaces import Processing, exact, folded, tolerance
 from circuits.subspaces import principal_cosines as principal_cosines
 

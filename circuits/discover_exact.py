@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -15,8 +14,7 @@ from ablations.forward import Weights
 from ablations.names import all_heads
 from ablations.paths import LayerNorm, Path, Source
 from ablations.running import as_in_workers, tracked
-from circuits import answer_tests
-from circuits.discover_paths import Effects, as_effects, check_paths
+from circuits.discover_paths import Effects, check_paths, effects_of
 from circuits.tasks import Metric, Task, check_task, logit_difference
 
 
@@ -38,12 +36,8 @@ def exact(
     with torch.no_grad():
         run, clean, corrupted = patched_run(weights, cfg, task, metric, layer_norm)
         check_paths(paths, cfg)
-        before, patched, p = last_logits(run, Change()), [], np.empty(len(paths))
-        for number, path in enumerate(tracked(paths, "paths patched")):
-            after = last_logits(run, Change(cuts=(path,)))
-            patched.append(metric(task, after) - clean)
-            p[number] = answer_tests.p_value(task, (after - before)[:, -1])
-    return as_effects(paths, torch.stack(patched), clean, corrupted, p)
+        patched = (last_logits(run, Change(cuts=(path,))) for path in tracked(paths, "paths patched"))
+        return effects_of(paths, task, metric, (clean, corrupted), last_logits(run, Change()), patched)
 
 
 def patched_run(

@@ -5,7 +5,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -16,8 +15,7 @@ from ablations import effects, padding
 from ablations.heads import Interventions, head_z
 from ablations.paths import LayerNorm, Path, Source, cut
 from ablations.running import as_in_workers, tracked
-from circuits import answer_tests
-from circuits.discover_paths import Effects, as_effects, check_paths
+from circuits.discover_paths import Effects, check_paths, effects_of
 from circuits.tasks import Metric, Task, check_task, logit_difference
 
 
@@ -47,13 +45,9 @@ def exact(
         return effects.run(model, tokens, hooks, flags_of=every)[prompts, ends][:, None].cpu()
 
     before = last_logits(task.clean, [])
-    clean, corrupted = metric(task, before), metric(task, last_logits(task.corrupted, []))
-    patched, p = [], np.empty(len(paths))
-    for number, hooks in enumerate(tracked(cuts, "paths patched")):
-        after = last_logits(task.clean, hooks)
-        patched.append(metric(task, after) - clean)
-        p[number] = answer_tests.p_value(task, (after - before)[:, -1])
-    return as_effects(paths, torch.stack(patched), clean, corrupted, p)
+    of_both = metric(task, before), metric(task, last_logits(task.corrupted, []))
+    patched = (last_logits(task.clean, hooks) for hooks in tracked(cuts, "paths patched"))
+    return effects_of(paths, task, metric, of_both, before, patched)
 
 
 def _values(model: HookedTransformer, task: Task, sources: Sequence[Source]) -> dict[Source, Float[Tensor, "..."]]:

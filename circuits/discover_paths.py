@@ -1,15 +1,18 @@
 """What discovery works on: the direct paths of a model, and the record of what patching each of them does to a task."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
 from ablations.names import all_heads
 from ablations.paths import OUTPUT, VIAS, Path, Source, all_paths, check_path
+from circuits import answer_tests
+from circuits.tasks import Metric, Task
 
 
 class Effects(NamedTuple):
@@ -46,3 +49,21 @@ def as_effects(
     """The record of these tensors; effect [path, prompt], clean and corrupted [prompt]."""
     by_prompt, of_clean, of_corrupted = (values.double().cpu().numpy() for values in (effect, clean, corrupted))
     return Effects(tuple(paths), by_prompt, of_clean, of_corrupted, p)
+
+
+def effects_of(
+    paths: Sequence[Path],
+    task: Task,
+    metric: Metric,
+    ends: tuple[Float[Tensor, " prompt"], Float[Tensor, " prompt"]],
+    before: Float[Tensor, "prompt last vocab"],
+    patched: Iterable[Float[Tensor, "prompt last vocab"]],
+) -> Effects:
+    """The record of exact effects. ends: the metric on the clean and on the corrupted prompts; before, patched: logits
+    after the last token of the clean prompts, and with one path after another patched.
+    """
+    effect, p = [], np.empty(len(paths))
+    for number, after in enumerate(patched):
+        effect.append(metric(task, after) - ends[0])
+        p[number] = answer_tests.p_value(task, (after - before)[:, -1])
+    return as_effects(paths, torch.stack(effect), *ends, p)

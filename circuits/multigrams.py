@@ -142,7 +142,7 @@ def learned(
         squares = np.bincount(pattern, weights=pulls**2, minlength=count)
         se[head] = np.sqrt((groups - 1) / np.maximum(groups, 1) * squares)
     mean, se = (np.where(testable, values, np.nan) for values in (mean, se))
-    p = stats.t.sf(mean / np.where(se > 0, se, np.nan), degrees(numbers, documents, count))
+    p = stats.t.sf(mean / np.where(se > 0, se, np.nan), _degrees(pattern, size, count))
     return mean, se, np.where(testable & np.isnan(p), 1.0, p)
 
 
@@ -151,5 +151,10 @@ def degrees(
 ) -> Float[np.ndarray, " pattern"]:
     """Degrees of freedom of each pattern's error in `learned`: `effects.degrees_of_freedom` of its completions."""
     clusters, size = np.unique(np.stack([numbers, documents]), axis=1, return_counts=True)
-    hits, squares = (np.bincount(clusters[0], weights=weights, minlength=count) for weights in (size, size**2))
+    return _degrees(clusters[0], size, count)
+
+
+def _degrees(pattern: np.ndarray, size: np.ndarray, count: int) -> Float[np.ndarray, " pattern"]:
+    """The same, of clusters that are told apart already: the pattern of each, and how many completions it has."""
+    hits, squares = (np.bincount(pattern, weights=weights, minlength=count) for weights in (size, size**2))
     return np.maximum(FEWEST_DEGREES, hits**2 / np.maximum(squares, 1) - 1)

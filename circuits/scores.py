@@ -28,7 +28,7 @@ from ablations import forward, rerun
 from ablations.forward import Weights, head_weights
 from ablations.not_measurable import NotMeasurable
 from ablations.running import as_in_workers
-from circuits.composition import folded
+from circuits.subspaces import folded
 
 Patterns = Float[Tensor, "batch head query key"]
 Scores = Float[Tensor, "batch head"]

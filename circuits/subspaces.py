@@ -12,9 +12,9 @@ from torch import Tensor
 from transformer_lens import HookedTransformerConfig
 
 from ablations.forward import Weights, head_weights
+from ablations.paths import VIAS
 from ablations.running import as_in_workers
 
-VIAS = ("q", "k", "v")
 Processing = Literal["folded", "raw"]
 
 

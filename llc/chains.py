@@ -54,14 +54,10 @@ def sample(
     Raises ValueError for data or weights that cannot be sampled.
     """
     weights = forward.parameters_of(model)
-    check_inputs(weights, tokens, model.cfg)
-    loss.check(tokens, model.cfg)
-    check_unpadded(model, tokens, loss)
+    check_data(model, weights, tokens, loss)
     recorded = observables or {}
     for observable in recorded.values():
-        check_inputs({}, observable.tokens, model.cfg)
-        observable.loss.check(observable.tokens, model.cfg)
-        check_unpadded(model, observable.tokens, observable.loss)
+        check_data(model, {}, observable.tokens, observable.loss)
     center, predict = restriction.flat(weights), predictor(model)
     attrs = described(weights, tokens, loss) | {"restriction": restriction.name, "path": "general"}
     recorder = Recorder(center, kernel, settings, seed, attrs, restriction.key_bias(model.cfg))
@@ -211,7 +207,16 @@ def minibatches(num_rows: int, settings: Settings, seed: int, purpose: str = "")
     return np.random.default_rng(stream).integers(num_rows, size=(settings.num_draws, settings.batch_size))
 
 
-def check_unpadded(model: HookedTransformer, tokens: Tokens, loss: Loss | None = None) -> None:
+def check_data(model: HookedTransformer, weights: Mapping[str, Tensor], tokens: Tokens, loss: Loss) -> None:
+    """Raises ValueError for weights and data as `check_inputs` does, for a loss that does not fit the data, and for
+    padded rows.
+    """
+    check_inputs(weights, tokens, model.cfg)
+    loss.check(tokens, model.cfg)
+    _check_unpadded(model, tokens, loss)
+
+
+def _check_unpadded(model: HookedTransformer, tokens: Tokens, loss: Loss) -> None:
     """Raises ValueError for padded rows, on which a mean over tokens counts what is no text (`ablations.padding`).
 
     A loss with a weight for each token, or one of the user's own, may give padding after the text no weight; padding
@@ -220,7 +225,7 @@ def check_unpadded(model: HookedTransformer, tokens: Tokens, loss: Loss | None =
     padded = padding.padding_of(model)
     if padded is None:
         return
-    prepared = None if loss is None or padded.left else loss.prepare(tokens[:1].to(model.W_E.device), np.arange(1))
+    prepared = None if padded.left else loss.prepare(tokens[:1].to(model.W_E.device), np.arange(1))
     by_tokens = prepared is None or isinstance(prepared, SoftTargets)
     if by_tokens or (isinstance(prepared, Targets) and prepared.weights is None):
         remedy = "" if padded.left else "; or weight their tokens by 0 (losses.weighted)"

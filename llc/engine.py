@@ -17,7 +17,7 @@ from transformer_lens import HookedTransformer
 from ablations import forward
 from ablations.running import as_in_workers, tracked
 from llc import chains, head_loss, restrict, sgld
-from llc.chains import batches, check_inputs, check_unpadded, described
+from llc.chains import batches, check_data, described
 from llc.kernel import Kernel
 from llc.losses import Loss, SoftTargets, Targets, Tokens, next_token
 from llc.minibatch import Minibatch, room
@@ -64,7 +64,7 @@ def sample(
                       together, and changes nothing beyond rounding
 
     Raises ValueError for a restriction that is unknown or selects a parameter twice, tokens or weights that cannot be
-    sampled (padded rows among them, `chains.check_unpadded`), path="fast" where only the general one serves, and an
+    sampled (padded rows among them, `chains.check_data`), path="fast" where only the general one serves, and an
     unknown path or precision. Raises NotMeasurable for a head that shares its keys and values with others.
 
     Example:
@@ -90,9 +90,7 @@ def sample(
     weights = forward.parameters_of(model)
     loss, seed = loss or next_token(), operator.index(seed)
     parsed = restrict.parse_all(restrictions, weights, model.cfg)
-    check_inputs(weights, tokens, model.cfg)
-    loss.check(tokens, model.cfg)
-    check_unpadded(model, tokens, loss)
+    check_data(model, weights, tokens, loss)
     first_row = tokens[:1].to(next(iter(weights.values())).device)
     by_rows = isinstance(loss.prepare(first_row, np.arange(1)), Targets | SoftTargets)
     whole_loss = "" if by_rows else f"the loss {loss.name}"

@@ -26,12 +26,11 @@ from torch import Tensor
 from transformer_lens import HookedTransformer
 
 from ablations import forward
-from ablations.forward import check_targets
 from ablations.running import as_in_workers, tracked
 from llc import restrict, tied
-from llc.chains import check_inputs, check_unpadded
+from llc.chains import check_data
 from llc.hessian_trace import Curvature, over_samples, parameters
-from llc.losses import Predictions, Tokens, by_token, predictor
+from llc.losses import Predictions, Tokens, by_token, next_token, predictor
 from llc.restrict import Restriction
 from llc.trace import generator
 
@@ -62,9 +61,7 @@ def fisher_trace(
     if len(tokens) < 2:
         raise ValueError(f"{len(tokens)} rows: give two or more, for an error")
     weights = forward.parameters_of(model)
-    check_inputs(weights, tokens, model.cfg)
-    check_targets(model.cfg, tokens[:, 1:])
-    check_unpadded(model, tokens)
+    check_data(model, weights, tokens, next_token())
     parsed = restrict.parse_all(restrictions, weights, model.cfg)
     draws = generator(seed, "Fisher labels") if labels == "model" else None
     return over_samples(squared_gradients(model, tokens, parsed, draws), parsed)
@@ -82,7 +79,7 @@ def squared_gradients(
     weights = forward.parameters_of(model)
     varied = {name: weights[name].detach().requires_grad_() for name in parameters(restrictions)}
     predict, own_ties, squares = predictor(model), tied.ties(weights), []
-    rows = tokens.to(next(iter(weights.values())).device).split(1)
+    rows = tokens.to(next(iter(weights.values())).device).clone().split(1)  # indices are saved for gradients
     for row in tracked(rows, "gradients of rows"):
         with torch.enable_grad():
             predictions = predict(tied.followed(weights | varied, own_ties), row)

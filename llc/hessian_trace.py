@@ -23,11 +23,10 @@ from torch import Tensor
 from transformer_lens import HookedTransformer
 
 from ablations import forward
-from ablations.forward import check_targets
 from ablations.running import as_in_workers, tracked
 from llc import restrict, tied
-from llc.chains import check_inputs, check_unpadded
-from llc.losses import Tokens, by_token
+from llc.chains import check_data
+from llc.losses import Tokens, by_token, next_token
 from llc.restrict import Restriction
 from llc.trace import generator
 
@@ -70,9 +69,7 @@ def hessian_trace(
     if len(tokens) < 2 * group or len(tokens) % group:
         raise ValueError(f"{len(tokens)} rows in groups of {group}: give two whole groups or more, for an error")
     weights = forward.parameters_of(model)
-    check_inputs(weights, tokens, model.cfg)
-    check_targets(model.cfg, tokens[:, 1:])
-    check_unpadded(model, tokens)
+    check_data(model, weights, tokens, next_token())
     parsed = restrict.parse_all(restrictions, weights, model.cfg)
     draws = generator(seed, "Hessian probes")
     by_group = []

@@ -37,6 +37,10 @@ def sampled(what: str = "L0H0", **more: object) -> Call:
     return lambda model, tokens: llc.sample(model, tokens, [what], settings=SHORT, seed=0, **more)[what].loss  # type: ignore[arg-type]
 
 
+def task_of(tokens: torch.Tensor) -> circuits.Task:
+    return circuits.Task("made here", tokens, tokens.flip(0), tokens[:, 0], tokens[:, 1])
+
+
 def of_weights(function: Callable) -> Call:
     return lambda model, tokens: function(forward.weights_of(model), model.cfg)
 
@@ -98,6 +102,9 @@ VALUES = {
 FURTHER: dict[str, Call] = {
     "sample, general path": sampled("L0"),
     "fisher_trace": lambda model, tokens: fisher_trace.fisher_trace(model, tokens, ["L0H0"], seed=0)["L0H0"].value,
+    "fisher_trace of all on the text's own labels": lambda model, tokens: (
+        fisher_trace.fisher_trace(model, tokens, ["full"], seed=0, labels="data")["full"].value
+    ),
     "hessian_trace": lambda model, tokens: hessian_trace.hessian_trace(model, tokens, ["L0H0"], seed=0)["L0H0"].value,
     "quadrature": lambda model, tokens: quadrature.stationary(
         lambda x, batch: (x**2).sum(1), torch.zeros(1, dtype=torch.float64), replace(SHORT, lr=1e-2), 1.0
@@ -112,6 +119,9 @@ FURTHER: dict[str, Call] = {
         )
     ),
     "EAP": of_weights(lambda w, cfg: discovery.attribution(w, cfg, TASK, PATHS).effect),
+    "EAP on prompts of one's own": lambda model, tokens: (
+        discovery.attribution(forward.weights_of(model), model.cfg, task_of(tokens), PATHS).effect
+    ),
     "random circuits": of_weights(lambda w, cfg: discovery.random_circuits(w, cfg, TASK, 2, 1).faithfulness),
     "composition": of_weights(lambda w, cfg: composition.composition(w, cfg)[0, :, 1]),
     "random baseline": lambda model, tokens: composition.random_baseline(model.cfg, 4).mean,
@@ -188,7 +198,9 @@ def test_the_same_under_every_mode(name: str, mode: str, usual: dict[str, np.nda
 def test_a_model_and_tokens_made_in_inference_mode(usual: dict[str, np.ndarray]) -> None:
     with torch.inference_mode():
         model, tokens = make_model(), TOKENS.clone()
-    for name in ("llc.sample", "sample, general path", "EAP", "fisher_trace", "hessian_trace", "ablations.ablate"):
+    sampling = ("llc.sample", "sample, general path", "ablations.ablate")
+    gradients = {name for name in EVERY if name.startswith(("EAP", "fisher_trace", "hessian_trace"))}
+    for name in (*sampling, *gradients):
         np.testing.assert_allclose(plain(EVERY[name](model, tokens)), usual[name], rtol=1e-4, atol=1e-5)
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 from scipy import stats
 
-from circuits.classify import TWO_SIDED as TWO_SIDED  # the one 1.96: heads are classified by the same intervals
+TWO_SIDED = 1.96  # standard errors to either side, of an error that is known well
 
 FEW = 20  # documents, of one size
 CAUTION = (
