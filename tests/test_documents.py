@@ -27,12 +27,11 @@ import yaml
 from ablations.changes import parse_change
 from ablations.names import parse_head
 from experiments import __main__ as command_line
-from experiments import figures, runs
+from experiments import figures, runs, tasks
 from experiments.measurements.rllc import RLLC
 from experiments.results.cells import Cells
 from experiments.results.plan import default_plan
 from experiments.runs import presets
-from experiments.tasks import task_prompts
 from tests.experiments.conftest import command
 
 ROOT = Path(__file__).parents[1]
@@ -149,7 +148,7 @@ def check_verb(arguments: list[str]) -> None:
         figures.get(parsed["name"])
     if "preset" in parsed:
         presets.get(parsed["preset"])
-    if "task" in parsed and parsed["task"] not in task_prompts.TASKS:
+    if "task" in parsed and parsed["task"] not in tasks.TASKS:
         raise ValueError(f"{shown}: there is no such task")
     for text in [parsed["what"]] if isinstance(parsed.get("what"), str) else parsed.get("what", []):
         parse_change(text)

@@ -41,11 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from contextlib import closing
 
-    from experiments.cli.opening import check_out
     from experiments.corpora.tokenizer import pretrained
     from experiments.runs import adopt, first_losses, hub
 
-    check_out(arguments.out)
     if arguments.tokens_per_step is not None and arguments.tokens_per_step < 1:
         raise ValueError(f"tokens_per_step={arguments.tokens_per_step}: it must be at least 1")
     if not 0 < arguments.code_share < 1:

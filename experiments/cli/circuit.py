@@ -24,9 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from experiments.cli import refusals
+    from experiments import tasks
 
-    refusals.check_task(arguments.task)
+    tasks.check(arguments.task)
     if arguments.top < 1:
         raise ValueError(f"--top {arguments.top}: at least one path is printed")
 

@@ -22,10 +22,9 @@ def run(arguments: argparse.Namespace) -> None:
 
     refusals.check_heads(arguments.run, [arguments.head])
 
-    from experiments.cli.opening import check_out, open_executor
+    from experiments.cli.opening import open_executor
     from experiments.investigate.investigation import Investigation
 
-    check_out(arguments.out)
     with open_executor(arguments) as executor:
         investigation = Investigation(
             arguments.run,

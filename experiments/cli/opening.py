@@ -102,10 +102,8 @@ def open_study(arguments: argparse.Namespace) -> "Study":
     named = arguments.run or BUNDLED
     check_once(named)
     out = [arguments.out / Path(run).name if arguments.out and len(named) > 1 else arguments.out for run in named]
-    places = zip(named, out, strict=True)
-    return Study(
-        tuple(open_cells(argparse.Namespace(**vars(arguments) | {"run": run, "out": place})) for run, place in places)
-    )
+    each = (vars(arguments) | {"run": run, "out": folder} for run, folder in zip(named, out, strict=True))
+    return Study(tuple(open_cells(argparse.Namespace(**flags)) for flags in each))
 
 
 def open_executor(arguments: argparse.Namespace) -> "AbstractContextManager[Executor]":

@@ -8,7 +8,6 @@ import argparse
 from collections.abc import Sequence
 
 from ablations.names import check_head, parse_head
-from experiments.cli.names import PRESETS, TASKS
 from experiments.cli.opening import check_once, check_out
 from experiments.runs import places
 
@@ -27,18 +26,6 @@ def check_flags(arguments: argparse.Namespace) -> None:
     if (step := getattr(arguments, "step", None)) is not None:
         for folder in folders:
             places.check_step(folder.name, places.steps_in(folder), step)
-
-
-def check_task(name: str) -> None:
-    """The name of a task."""
-    if name not in TASKS:
-        raise ValueError(f"unknown task {name!r}: choose one of {', '.join(TASKS)}")
-
-
-def check_preset(name: str) -> None:
-    """The name of a preset."""
-    if name not in PRESETS:
-        raise ValueError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
 
 
 def check_heads(run: str, heads: Sequence[str]) -> None:

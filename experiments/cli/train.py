@@ -26,18 +26,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from experiments.cli import refusals
+    from experiments.runs import presets
 
-    refusals.check_preset(arguments.preset)
+    preset = presets.get(arguments.preset)
     for n_layers in arguments.layers or ():
         if n_layers < 1:
             raise ValueError(f"--layers {n_layers}: a model has at least one layer")
 
     import torch
 
-    from experiments.runs import presets, train
+    from experiments.runs import train
 
-    preset = presets.get(arguments.preset)
     if arguments.corpus:
         preset = replace(preset, corpus=arguments.corpus)
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")

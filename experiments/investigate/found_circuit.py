@@ -9,11 +9,12 @@ import pandas as pd
 
 from ablations.not_measurable import NotMeasurable
 from ablations.running import as_in_workers
+from experiments import tasks
 from experiments.heldout import head_types
 from experiments.investigate.snapshot import Snapshot
 from experiments.pages import circuit_files, circuit_page, shell
 from experiments.plots import circuit as picture
-from experiments.tasks import discovery, task_prompts
+from experiments.tasks import discovery
 from experiments.tasks.discovery import Discovered
 
 TOP = 12  # paths in the table
@@ -30,8 +31,7 @@ class FoundCircuit:
     task: str
 
     def __post_init__(self) -> None:
-        if self.task not in task_prompts.TASKS:
-            raise ValueError(f"unknown task {self.task!r}: choose one of {', '.join(task_prompts.TASKS)}")
+        tasks.check(self.task)
 
     @cached_property
     def found(self) -> Discovered:

@@ -82,9 +82,9 @@ class Log:
         for task in tasks:
             by_folder.setdefault(task.folder, []).append(task)
         self._folders = list(by_folder)
+        told = {"description": description, "host": socket.gethostname(), "pid": os.getpid(), "workers": workers}
+        every = [str(folder.absolute()) for folder in by_folder]
         for folder, jobs in by_folder.items():
-            told = {"description": description, "host": socket.gethostname(), "pid": os.getpid(), "workers": workers}
-            every = [str(other.absolute()) for other in by_folder]
             self._tell(folder, "sweep", **told, folders=every, jobs=[_declared(job) for job in jobs])
 
     def done(self, task: Job, took: float, peak_mb: float) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from ablations import running
+from ablations.running import quietly
 from experiments.jobs import job_log, memory, progress
 from experiments.jobs.bugs import as_told, is_about_input, is_bug
 from experiments.jobs.executors import Here, workers_of
@@ -94,7 +94,7 @@ def work(function: Callable[..., None], arguments: tuple[Any, ...]) -> tuple[flo
     memory.forget_peak()
     start = time.perf_counter()
     try:
-        with running.quietly():  # the sweep has a bar
+        with quietly():  # the sweep has a bar
             function(*arguments)
     except ValueError as error:
         told = as_told(error)

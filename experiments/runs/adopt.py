@@ -175,7 +175,7 @@ def _check_same(run: runs.Run, step: int, model: HookedTransformer) -> None:
     tokens = torch.arange(min(run.model_config().n_ctx, run.model_config().d_vocab))[None]
     with torch.no_grad():
         given = model(tokens.to(model.cfg.device)).cpu().float()
-        weights, cfg = forward.weights_of(run.model(step)), run.model_config()
+        weights, cfg = forward.weights_of(run.bare_model(step)), run.model_config()
         error = (forward.logits(weights, cfg, tokens) - given).abs().max() / given.abs().max()
     if not error <= max(CLOSE, 30 * torch.finfo(model.cfg.dtype).eps):
         raise ValueError(

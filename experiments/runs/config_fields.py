@@ -20,7 +20,8 @@ class Field(NamedTuple):
     needed: bool = True
 
 
-def _is_whole(value: object, low: int) -> bool:
+def is_whole(value: object, low: int) -> bool:
+    """Whether a JSON value is a whole number from `low`; true and false are none."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= low
 
 
@@ -35,7 +36,7 @@ def _is_text(value: object) -> bool:
 
 def _whole(place: str, low: int, needed: bool = True, null: bool = False) -> Field:
     must = f"a whole number from {low}" + (" or null" if null else "")
-    return Field(place, must, lambda value: (null and value is None) or _is_whole(value, low), needed)
+    return Field(place, must, lambda value: (null and value is None) or is_whole(value, low), needed)
 
 
 def _text(place: str, needed: bool = True) -> Field:
@@ -91,8 +92,8 @@ PRESET = (
     _share("preset.decay_share"),
     Field("preset.weight_decay", "a number from 0", lambda value: _is_number(value, 0.0), False),
     _each("preset.betas", "numbers from 0 to 1", lambda value: _is_number(value, 0.0, 1.0)),
-    _each("preset.checkpoints", "whole numbers from 0", lambda value: _is_whole(value, 0)),
-    _each("preset.trajectory", "whole numbers from 0", lambda value: _is_whole(value, 0)),
+    _each("preset.checkpoints", "whole numbers from 0", lambda value: is_whole(value, 0)),
+    _each("preset.trajectory", "whole numbers from 0", lambda value: is_whole(value, 0)),
     _choice("preset.precision", "bf16", "fp32"),
     _choice("preset.order", "sampled", "sequential"),
 )
@@ -115,7 +116,7 @@ def check(config: object) -> None:
     if not isinstance(config, dict):
         raise ValueError(f"config.json holds {type(config).__name__} in place of an object")
     _check_fields(FIELDS, config)
-    check_model(config["model"], "model.")
+    _check_types(config["model"], "model.")
     preset, n_ctx = config["preset"], config["model"]["n_ctx"]
     if preset["n_ctx"] != n_ctx:
         longer = "longer" if preset["n_ctx"] > n_ctx else "shorter"
@@ -126,12 +127,18 @@ def check(config: object) -> None:
         raise ValueError(f"preset.code_share is {preset['code_share']}, it must be above 0 and below 1 for python")
 
 
-def check_model(model: Mapping[str, object], prefix: str = "") -> None:
-    """Raises ValueError for fields of a model that TransformerLens does not have, or not with such values.
-
-    prefix: stands before names in messages. Sizes that are missing are not looked for.
+def check_model(model: Mapping[str, object]) -> None:
+    """Raises ValueError for fields of a model that TransformerLens does not have, or not with such values; sizes that
+    are missing are not looked for.
     """
-    _check_fields([field._replace(needed=False) for field in MODEL], {"model": dict(model)}, prefix)
+    _check_fields([field._replace(needed=False) for field in MODEL], {"model": dict(model)}, "")
+    _check_types(model)
+
+
+def _check_types(model: Mapping[str, object], prefix: str = "") -> None:
+    """Raises ValueError for fields that are in no row of the table, and for their types where TransformerLens knows
+    them. prefix: stands before names in messages.
+    """
     in_table, types = {field.place.partition(".")[2] for field in MODEL}, get_type_hints(HookedTransformerConfig)
     for name, value in model.items():
         if name not in types or name == "device":

@@ -24,7 +24,7 @@ def measure(run: Run, step: int) -> Losses:
     """The losses of a checkpoint on the first rows of held-out text; raises as `Run.model` and `Run.corpus` do."""
     train, test, cfg = run.corpus("train"), run.corpus("test"), run.model_config()
     rows = test.batch(slice(0, max(1, TOKENS // cfg.n_ctx)))
-    weights = forward.weights_of(run.model(step))
+    weights = forward.weights_of(run.bare_model(step))
     losses = []
     with torch.no_grad():
         for part in rows.split(max(1, AT_ONCE // cfg.n_ctx)):

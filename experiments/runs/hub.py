@@ -189,7 +189,7 @@ def _json(path: Path, name: str) -> dict[str, object]:
     except ValueError as error:
         raise ValueError(f"{name}: {error}: correct its config.json") from None
     tokens = content.get("tokens_per_step")
-    if tokens is not None and (isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1):
+    if tokens is not None and not config_fields.is_whole(tokens, 1):
         raise ValueError(
             f"{name}: tokens_per_step is {tokens!r}, it must be a whole number from 1: correct config.json"
         )

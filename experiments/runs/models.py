@@ -18,11 +18,11 @@ _MOVED: Recent[HookedTransformer] = Recent(KEPT_ELSEWHERE)
 
 
 def model_at(run: Run, step: int) -> HookedTransformer:
-    """The run's model at a checkpoint, on the CPU, in eval mode, nothing folded.
+    """The run's model at a checkpoint, on the CPU, in eval mode, nothing folded, without a tokenizer.
 
-    It is shared by all who ask: do not change it. Raises ValueError as `Run.model` does.
+    It is shared by all who ask: do not change it. Raises ValueError as `Run.bare_model` does.
     """
-    return _MODELS.get((run.model_digest(step), run.configuration), lambda: run.model(step))
+    return _MODELS.get((run.model_digest(step), run.configuration), lambda: run.bare_model(step))
 
 
 def sampled_model_at(run: Run, step: int, device: torch.device) -> HookedTransformer:
@@ -31,7 +31,7 @@ def sampled_model_at(run: Run, step: int, device: torch.device) -> HookedTransfo
         return model_at(run, step)
 
     def moved() -> HookedTransformer:
-        model = run.model(step)
+        model = run.bare_model(step)
         model.to(device, print_details=False)
         return model
 

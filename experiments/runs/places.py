@@ -1,11 +1,12 @@
 """Where runs are, and what can be read of one without PyTorch, so that a wrong name is refused at once."""
 
-import json
 import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from experiments.storage.files import read_json
 
 ZOO = Path(__file__).parents[1] / "zoo"
 
@@ -63,7 +64,7 @@ def check_step(name: str, steps: Sequence[int], step: int) -> None:
 def shape_of(folder: Path) -> Shape | None:
     """What the configuration says of the model's heads; None where it does not: `open_run` says why."""
     try:
-        model = json.loads((folder / "config.json").read_text())["model"]
+        model = read_json(folder / "config.json")["model"]
         shape = Shape(model["n_layers"], model["n_heads"])
     except (KeyError, TypeError, ValueError):
         return None

@@ -5,10 +5,10 @@ small (the paper's layer geometry at a constant learning rate) and paper (arXiv:
 """
 
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from transformer_lens import HookedTransformer, HookedTransformerConfig
+if TYPE_CHECKING:
+    from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 
 @dataclass(frozen=True)
@@ -210,15 +210,20 @@ def get(name: str) -> Preset:
     return PRESETS[name]
 
 
-def build(preset: Preset, seed: int, n_layers: int) -> HookedTransformer:
+def build(preset: Preset, seed: int, n_layers: int) -> "HookedTransformer":
     """A fresh model (TransformerLens's default initialisation); the global random state is left as it was."""
+    import torch
+    from transformer_lens import HookedTransformer
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return HookedTransformer(config(preset, n_layers))
 
 
-def config(preset: Preset, n_layers: int) -> HookedTransformerConfig:
+def config(preset: Preset, n_layers: int) -> "HookedTransformerConfig":
     """The architecture: attention only, shortformer positions, LayerNorm, untied unembedding."""
+    from transformer_lens import HookedTransformerConfig
+
     return HookedTransformerConfig(
         n_layers=n_layers,
         d_model=preset.d_model,

@@ -107,12 +107,16 @@ class Run:
             )
         return {name: array.astype(np.float32) for name, array in stored.items()}
 
-    def model(self, step: int) -> HookedTransformer:
-        """The model at this step, in eval mode, weights as trained (nothing folded), with the run's tokenizer where
-        that can be read.
+    def bare_model(self, step: int) -> HookedTransformer:
+        """The model at this step, in eval mode, weights as trained (nothing folded), without a tokenizer: no token of a
+        row is padding to it.
         """
         weights = {name: torch.from_numpy(array) for name, array in self.arrays(step).items()}
-        model = state_dicts.built(self.model_config(), weights, f"run {self.name}, step {step}")
+        return state_dicts.built(self.model_config(), weights, f"run {self.name}, step {step}")
+
+    def model(self, step: int) -> HookedTransformer:
+        """The same with the run's tokenizer where that can be read, so that it takes text."""
+        model = self.bare_model(step)
         try:
             tokenizer = self.tokenizer
         except ValueError:  # missing, damaged or of another size: who asks for `tokenizer` is told
@@ -203,7 +207,7 @@ def write_checkpoint(folder: Path, step: int, model: HookedTransformer, dtype: n
 def export(run: Run, folder: Path, steps: list[int]) -> None:
     """Copies a run in the form of the bundled ones: these checkpoints in float16, configuration, tokenizer, history."""
     for step in steps:
-        write_checkpoint(folder, step, run.model(step), np.float16)
+        write_checkpoint(folder, step, run.bare_model(step), np.float16)
     for name in ("config.json", "tokenizer.json", "history.json"):
         write_bytes(folder / name, (run.folder / name).read_bytes())
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from ablations.running import as_in_workers
+from experiments.corpora.documents import first_line
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
 MARK = "embed.W_E"  # every TransformerLens model has it
@@ -43,8 +44,7 @@ def read(path: Path) -> dict[str, Tensor]:
             "it is not loaded; save the state dict alone, torch.save(model.state_dict(), path), or as safetensors"
         ) from None
     except Exception as error:  # torch, zipfile and safetensors raise many kinds
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path.name} cannot be read ({reason}): restore it") from None
+        raise ValueError(f"{path.name} cannot be read ({first_line(error)}): restore it") from None
     inside = [part for part in _state_dicts(content) if part]
     if len(inside) != 1:
         raise ValueError(

@@ -67,7 +67,8 @@ def _word(stem: str) -> str:
 
 def _after_word(stem: str) -> int | None:
     """The whole number after that word."""
-    match = _match(_word(stem), stem) if _word(stem) else None
+    word = _word(stem)
+    match = _match(word, stem) if word else None
     return _value(match[1]) if match else None
 
 

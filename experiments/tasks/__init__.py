@@ -2,3 +2,11 @@
 
 A task's prompts, the effects of paths on them and the circuit that is found all stand here.
 """
+
+TASKS = ("induction", "brackets", "quotes", "skipgram")
+
+
+def check(name: str) -> None:
+    """Raises ValueError for the name of no task; loads none of them."""
+    if name not in TASKS:
+        raise ValueError(f"unknown task {name!r}: choose one of {', '.join(TASKS)}")

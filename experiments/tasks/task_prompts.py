@@ -11,7 +11,7 @@ from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.keys import model_key
 from experiments.results.kind import Kind
-from experiments.tasks import bracket_prompts, quote_prompts, skipgram_prompts
+from experiments.tasks import bracket_prompts, check, quote_prompts, skipgram_prompts
 
 PROMPTS, PERIOD = 128, 25
 PLAN_FIELDS = ("text_rows", "reference_rows", "seed")
@@ -26,8 +26,7 @@ def task(name: str, cells: Cells) -> Task:
     quotes: held-out Python that ends before a string's closing quote.
     skipgram: held-out text that ends in the context of a skip trigram of the text.
     """
-    if name not in TASKS:
-        raise ValueError(f"unknown task {name!r}: choose one of {', '.join(TASKS)}")
+    check(name)
     stored = cells.get(SKIPGRAM_PROMPTS if name == "skipgram" else TASK_PROMPTS, task=name)
     return Task(name, *(torch.from_numpy(stored[part].values) for part in Task._fields[1:]))
 
@@ -68,7 +67,6 @@ BUILDERS: dict[str, Callable[[Cells], Task]] = {
     "quotes": _quotes,
     "skipgram": _skipgram,
 }
-TASKS = tuple(BUILDERS)
 
 TASK_PROMPTS = Kind(
     "task_prompts",

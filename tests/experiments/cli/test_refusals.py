@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from experiments import figures, runs
-from experiments.cli import names, refusals
+from experiments import figures, runs, tasks
+from experiments.cli import refusals
 from experiments.results.cells import Cells
 from experiments.results.plan import default_plan
-from experiments.runs import places, presets
+from experiments.runs import places
 from experiments.tasks import task_prompts
 from tests.experiments.conftest import ROOT
 
@@ -79,19 +79,12 @@ def test_negative_control_what_is_heavy_is_seen(tmp_path: Path) -> None:
 
 
 def test_names_are_those_of_what_they_name() -> None:
-    assert set(names.TASKS) == set(task_prompts.TASKS)
-    assert set(names.PRESETS) == set(presets.PRESETS)
+    assert set(tasks.TASKS) == set(task_prompts.BUILDERS)
     for name in (*figures.FIGURES, *figures.MORE):
         assert figures.get(name).TITLE
 
 
-@pytest.mark.parametrize(
-    ("early", "late"),
-    [
-        (lambda: refusals.check_task("no"), lambda: task_prompts.task("no", CELLS)),
-        (lambda: refusals.check_preset("no"), lambda: presets.get("no")),
-    ],
-)
+@pytest.mark.parametrize(("early", "late"), [(lambda: tasks.check("no"), lambda: task_prompts.task("no", CELLS))])
 def test_refusals_say_what_is_said_later(early, late) -> None:
     said = []
     for call in (early, late):
