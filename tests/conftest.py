@@ -9,6 +9,7 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
+import platformdirs
 import pytest
 import torch
 from transformer_lens import HookedTransformer, HookedTransformerConfig
@@ -56,16 +57,6 @@ def tokens() -> torch.Tensor:
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DEVCIRCUITS_CACHE", str(cache))
-
-
-@pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all test processes of a session see."""
     own = tmp_path_factory.getbasetemp()
@@ -78,6 +69,25 @@ def only_once(path: Path) -> Iterator[bool]:
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield not path.exists()
+
+
+@pytest.fixture(scope="session")
+def cache(shared: Path) -> Path:
+    """A cache of the tests' own, which shows the training text where the user's has built it: that takes a minute."""
+    folder, users = shared / "cache", os.environ.get("DEVCIRCUITS_CACHE") or platformdirs.user_cache_dir("devcircuits")
+    with only_once(folder) as first:
+        if first:
+            folder.mkdir()
+            for built in (*Path(users).glob("python-*"), *Path(users).glob("cpp-*")):
+                (folder / built.name).symlink_to(built)
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(cache: Path) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DEVCIRCUITS_CACHE", str(cache))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
-from experiments.statistics.intervals import TWO_SIDED
+from experiments.statistics.intervals import margin, reach
 from llc.intervals import half_widths, noise_half_widths
 
 TITLE = "Other measures"
@@ -52,12 +52,9 @@ def compute(cells: Cells) -> xr.Dataset:
     effects = cells.table(ABLATIONS).sel({"method": "mean", "step": rllc.step})
     data = {"rllc": rllc.value, "rllc_half": half_widths(rllc)}
     data |= {"noise": rllc.noise_value, "noise_half": noise_half_widths(rllc), "weight_norm": curvature.weight_norm}
-    for name, measured, error in (
-        ("hessian", curvature.hessian, curvature.hessian_se),
-        ("fisher", curvature.fisher, curvature.fisher_se),
-        ("ablation", effects.effect, effects.effect_se),
-    ):
-        data |= {name: measured, f"{name}_half": TWO_SIDED * error}
+    data |= {"ablation": effects.effect, "ablation_half": margin(effects, "effect")}
+    for name in ("hessian", "fisher"):  # errors over rows of text, each with a probe of its own
+        data |= {name: curvature[name], f"{name}_half": reach(curvature.attrs["rows"] - 1) * curvature[f"{name}_se"]}
     plain = {
         name: (("step", "restriction"), values.transpose("step", "restriction").values) for name, values in data.items()
     }

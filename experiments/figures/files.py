@@ -6,19 +6,26 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from experiments import figures
-from experiments.plots import render
+from experiments.plots import render, style
 from experiments.results.cells import Cells
 from experiments.results.file_names import flags, variant
+from experiments.statistics.intervals import caution
 from experiments.storage.files import write_bytes
 
 
 def write_figure(cells: Cells, name: str) -> list[Path]:
     """Computes and draws one of the paper's figures; returns its SVG and its PNG file.
 
+    Below it stands a word of caution where its intervals rest on few documents.
+
     The name ends with what in the plan is no default (`file_names.variant`).
     """
     module = figures.get(name)
-    return write_drawn(cells, name + variant(cells.run, cells.plan), module.draw(module.compute(cells)))
+    data = module.compute(cells)
+    figure = module.draw(data)
+    if word := caution(data, *(str(each).removesuffix("_degrees") for each in data if str(each).endswith("_degrees"))):
+        style.footnote(figure, word)
+    return write_drawn(cells, name + variant(cells.run, cells.plan), figure)
 
 
 def write_drawn(cells: Cells, name: str, figure: Figure) -> list[Path]:

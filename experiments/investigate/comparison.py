@@ -18,7 +18,7 @@ from experiments.heldout.path_overlap import SHARE
 from experiments.investigate.head_card import HeadCard
 from experiments.measurements.rllc import RLLC
 from experiments.pages import shell
-from experiments.statistics.intervals import degrees_of, give_or_take
+from experiments.statistics.intervals import caution, degrees_of, give_or_take
 from llc import intervals, settings
 from llc.estimate import half_width, mean_error, rises
 
@@ -133,7 +133,9 @@ class Comparison:
 
     def _population(self) -> str:
         try:
-            return f" Loss rises are means over {head_effects.population(self.first.snapshot.types)}."
+            types = self.first.snapshot.types
+            few = caution(types, "effect", *ATTENTION)
+            return f" Loss rises are means over {head_effects.population(types)}. {few}".rstrip()
         except NotMeasurable:  # the row of types says why
             return ""
 

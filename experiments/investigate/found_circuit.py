@@ -60,7 +60,7 @@ class FoundCircuit:
             return shell.fragment(f"<h1>{html.escape(title)}</h1>{shell.not_measured(error)}")
         lines = [f"<p class=quiet>{shell.sentence(line)}</p>" for line in circuit_files.sentences(discovered)]
         drawn = shell.image(picture.draw(discovered.graph, ""), f"{title}; width: effect of patching the path")
-        explained = circuit_files.explanation(discovered, "its 95% confidence interval")
+        explained = circuit_files.explanation(discovered)
         rows = circuit_page.table(self.table.head(TOP), explained)
         below = f"<h2>The strongest paths</h2>{rows}"
         return shell.fragment(f"<h1>{html.escape(title)}</h1>{''.join(lines)}{drawn}{below}")

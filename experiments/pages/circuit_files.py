@@ -15,6 +15,7 @@ from experiments.plots.render import svg
 from experiments.results.cells import Cells
 from experiments.results.file_names import flags, variant
 from experiments.runs.run import tokens_seen
+from experiments.statistics.intervals import give_or_take
 from experiments.storage.files import as_json, write_bytes
 from experiments.tasks import path_effects
 from experiments.tasks.discovery import Discovered, frame
@@ -58,25 +59,26 @@ def _spread(values: np.ndarray) -> str:
     return f"{values.mean():.2f} (sd {values.std(ddof=1):.2f})"
 
 
-def explanation(discovered: Discovered, error: str) -> str:
-    """What the columns of a table say; error: in what form the error of effects stands there."""
+def explanation(discovered: Discovered) -> str:
+    """What the columns of a table say."""
     overlap = f", and how far both heads matter for the same of {discovered.text_tokens} tokens of held-out text"
     no_overlap = " (the overlap of affected tokens is not measured: there is no text for it)"
     return (
-        f"effect of patching one path (what its source writes on the corrupted prompt), with {error} over prompts, "
-        "negative where the path carries the task; for found paths the part of it that the target reads, and the part "
-        "that goes through its layer norm's scale; EAP-IG's estimate of it; faithfulness that the circuit loses "
-        "without the path; for paths between heads, their "
-        "composition score in standard deviations above chance" + (overlap if discovered.text_tokens else no_overlap)
+        "effect of patching one path (what its source writes on the corrupted prompt), with its 95% interval over "
+        "prompts, negative where the path carries the task; for found paths the part of it that the target reads, and "
+        "the part that goes through its layer norm's scale; EAP-IG's estimate of it; faithfulness that the circuit "
+        "loses without the path; for paths between heads, their composition score in standard deviations above chance"
+        + (overlap if discovered.text_tokens else no_overlap)
     )
 
 
 def as_text(discovered: Discovered, top: int) -> str:
     """The sentences and the `top` strongest paths, for a terminal."""
-    lines = [*sentences(discovered), explanation(discovered, "its standard error")]
+    lines = [*sentences(discovered), explanation(discovered)]
     for row in frame(discovered).head(top).to_dict("records"):
+        effect = give_or_take(row["effect"], row["half_width"], 2)
         parts = "".join(f"{row[name]:>8.2f}" if pd.notna(row[name]) else " " * 8 for name in ("read", "scale"))
-        numbers = f"{row['effect']:>8.2f} ({row['se']:.2f}){parts}{row['eap_ig']:>9.2f}{row['faithfulness_lost']:>8.2f}"
+        numbers = f"{effect:>15}{parts}{row['eap_ig']:>9.2f}{row['faithfulness_lost']:>8.2f}"
         pair = "".join(f"{row[name]:>8.1f}" if pd.notna(row[name]) else " " * 8 for name in circuit_page.PAIR_COLUMNS)
         lines.append(f"{row['path']:16}{numbers}{pair}  {circuit_page.remark(row)}".rstrip())
     return "\n".join(lines)
@@ -116,7 +118,7 @@ def write(cells: Cells, discovered: Discovered, top: int, formed: dict[int, nx.D
         title,
         sentences(discovered),
         [(svg(figure, captions[key]), captions[key]) for key, figure in drawn.items()],
-        circuit_page.table(frame(discovered).head(top), explanation(discovered, "its 95% confidence interval")),
+        circuit_page.table(frame(discovered).head(top), explanation(discovered)),
         command(cells, discovered, bool(formed)),
     )
     for file, text in contents.items():

@@ -8,7 +8,7 @@ import pandas as pd
 
 from circuits.scale_part import through_scale
 from experiments.pages import shell
-from experiments.statistics.intervals import plus_minus
+from experiments.statistics.intervals import give_or_take
 
 PAIR_COLUMNS = ("composition_z", "overlap_z")
 COLUMNS = (
@@ -38,7 +38,7 @@ def table(paths: pd.DataFrame, explanation: str) -> str:
     rows = [
         [
             html.escape(path["path"]),
-            plus_minus(path["effect"], path["se"], 2),
+            give_or_take(path["effect"], path["half_width"], 2),
             _number(path["read"], 2),
             _number(path["scale"], 2),
             _number(path["eap_ig"], 2),

@@ -15,6 +15,7 @@ from experiments.measurements.rllc import RLLC
 from experiments.measurements.scores import SCORES
 from experiments.results.cells import Cells
 from experiments.results.file_names import variant
+from experiments.statistics.intervals import bounds, degrees_of
 from experiments.storage.files import write_bytes, write_json
 from llc.intervals import half_widths
 
@@ -99,7 +100,7 @@ def _checkpoint(cells: Cells, tables: dict[str, xr.Dataset], step: int) -> dict:
         at = scores.sel(restriction=name)
         attention = {score: _number(at[score]) for score in ("previous_token", "current_token", "prefix_matching")}
         heads[name] = {**attention, "rllc": _rllc(rllc.sel(restriction=name)) if rllc is not None else None}
-    frame = paths[["effect", "effect_se"]].to_dataframe().dropna().reset_index()
+    frame = paths[["effect", "effect_se", "effect_degrees"]].reset_coords(drop=True).to_dataframe().dropna()
     return {
         "step": step,
         "tokens": int(step * cells.run.tokens_per_step),
@@ -108,8 +109,13 @@ def _checkpoint(cells: Cells, tables: dict[str, xr.Dataset], step: int) -> dict:
         "copy_gain": {text: _number(scores.copy_gain.sel(data=text)) for text in scores.data.values.tolist()},
         "heads": heads,
         "paths": [
-            {"source": row.source, "target": row.target, "via": row.via, "effect": row.effect, "se": row.effect_se}
-            for row in frame.itertuples()
+            {
+                **dict(zip(frame.index.names, place, strict=True)),
+                "effect": effect,
+                "se": se,
+                "interval": _interval(effect, se, degrees),
+            }
+            for place, (effect, se, degrees) in zip(frame.index.tolist(), frame.values.tolist(), strict=True)
         ],
     }
 
@@ -135,12 +141,18 @@ def _affected(cells: Cells) -> dict | None:
         effects = induction_tokens.table(cells)
     except NotMeasurable:
         return None
-    means = {
-        name: {"effect": _number(effects["mean"].sel(change=name)), "se": _number(effects["mean_se"].sel(change=name))}
-        for name in effects.change.values.tolist()
-    }
+    means = {}
+    for name in effects.change.values.tolist():
+        at = effects.sel(change=name)
+        interval = _interval(float(at["mean"]), float(at.mean_se), degrees_of(at, "mean"))
+        means[name] = {"effect": _number(at["mean"]), "se": _number(at.mean_se), "interval": interval}
     repeated = {"repeated": float(effects.repeated.mean()), "repeated_of_all": effects.attrs["repeated_of_all"]}
     return {"tokens": effects.attrs["tokens"], "hits": effects.sizes["hit"], **repeated, "mean": means}
+
+
+def _interval(value: float, se: float, degrees: float) -> list[float | None]:
+    """Both ends of the 95% interval; null where there is no error, as of a single document."""
+    return [end if math.isfinite(end) else None for end in bounds(value, se, degrees)]
 
 
 def _number(value: xr.DataArray) -> float | None:

@@ -1,5 +1,6 @@
 """One look for all figures: colour-blind-safe colours (Okabe and Ito), roles of heads, a log axis of tokens."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,11 +16,18 @@ TEXT_NAMES = {"random": "repeated random tokens", "text": "repeated held-out tex
 QUIET = "#B8B8B8"
 
 FONT = 9.0
+LETTERS = 16  # of a footnote, that fit an inch
 
 
 def new_figure(width: float, height: float) -> Figure:
     """A figure (inches) whose parts do not overlap; it is returned, never shown."""
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def footnote(figure: Figure, text: str) -> None:
+    """A remark below all parts of a figure, in lines as long as the figure is wide."""
+    lines = textwrap.wrap(text, int(figure.get_figwidth() * LETTERS))
+    figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=FONT - 1)
 
 
 def token_axis(axis: Axes, tokens: np.ndarray) -> None:

@@ -18,6 +18,7 @@ from experiments.heldout import ablation_pass, head_effects, head_overlap
 from experiments.heldout.ablation_pass import AblationPass
 from experiments.jobs import runner
 from experiments.results.cells import Cells
+from experiments.statistics.intervals import reach
 from experiments.tasks import path_effects, task_prompts
 
 RANDOM = 12  # random circuits of the same size
@@ -92,11 +93,13 @@ def discover_circuit(cells: Cells, name: str, step: int, types: Mapping[str, str
 def frame(discovered: Discovered) -> pd.DataFrame:
     """One row per path, largest effect first; NaN where a column says nothing about it.
 
-    on_way: whether the path was found and lies on a way from the embedding to the output along found paths; read,
-    scale: the parts of the effect that the target reads and that goes through its norm's scale, of found paths.
+    half_width: half the width of the effect's 95% interval over prompts, by Student's t; on_way: whether the path was
+    found and lies on a way from the embedding to the output along found paths; read, scale: the parts of the effect
+    that the target reads and that goes through its norm's scale, of found paths.
     """
     columns = ["effect", "se", *scale_part.COLUMNS, "p", "found", "eap_ig"]
     table = discovered.table[columns].to_dataframe()[columns].reset_index(names="path")
+    table.insert(3, "half_width", reach(discovered.table.attrs["prompts"] - 1) * table.se)
     paths = [parse_path(name) for name in table.path]
     on_way = ways.on_a_way(discovered.graph)
     table["on_way"] = [(*ends(path), path.via or OUTPUT) in on_way for path in paths]

@@ -57,10 +57,9 @@ def finish(process: subprocess.Popen) -> str:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, corpus_file: Path, cache: Path, shared: Path) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory, corpus_file: Path, shared: Path) -> Path:
     """A folder with runs/tiny-seed0 in it, trained on the standard library's functions: once for all test processes."""
     folder, once = tmp_path_factory.mktemp("trained"), shared / "once"
-    os.environ["DEVCIRCUITS_CACHE"] = str(cache)
     with only_once(once) as first:
         if first:
             training = once.with_suffix(".training")

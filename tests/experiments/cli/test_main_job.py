@@ -99,7 +99,10 @@ def test_the_summary_holds_what_it_promises(reproduced: Path) -> None:
             assert head["rllc"]["bad_chains"] == 0
             assert head["rllc"]["se"] > 0
         assert len(checkpoint["paths"]) == 4 * 4 * 3
-        assert all(set(path) == {"source", "target", "via", "effect", "se"} for path in checkpoint["paths"])
+        for path in checkpoint["paths"]:
+            assert set(path) == {"source", "target", "via", "effect", "se", "interval"}
+            low, high = path["interval"]
+            assert low < path["effect"] - 1.95 * path["se"] and path["effect"] + 1.95 * path["se"] < high
     assert summary["checkpoints"][0]["loss"] > summary["checkpoints"][-1]["loss"] + 0.5
     affected = summary["affected"]
     assert affected["hits"] == len(pd.read_csv(reproduced / "tables/affected.csv").groupby("hit"))

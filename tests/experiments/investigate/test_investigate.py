@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 import xarray as xr
+from scipy import stats
 
 from ablations.not_measurable import NotMeasurable
 from circuits import composition
@@ -30,6 +31,7 @@ from experiments.results import committed
 from experiments.results.cells import Cells
 from experiments.results.keys import key
 from experiments.runs.run import Run
+from experiments.statistics import intervals
 from experiments.storage import store, tensorfile
 from llc.intervals import half_widths
 from tests.conftest import make_model
@@ -207,6 +209,15 @@ def test_a_head_has_one_effect_wherever_it_is_shown(
     assert abs(scored - value) > 1e-4, "negative control: tokens with enough before them are others"
 
 
+@pytest.mark.parametrize(("needed", "said"), [(10**6, True), (0, False)])
+def test_pages_say_where_intervals_rest_on_few_documents(
+    inv: Investigation, monkeypatch: pytest.MonkeyPatch, needed: int, said: bool
+) -> None:
+    monkeypatch.setattr(intervals, "FEW", needed)
+    for page in (inv, inv["L1H2"], inv.compare("L1H0", "L1H2")):
+        assert ("Few documents: an interval rests on" in page._repr_html_()) == said
+
+
 def test_graphs_say_what_their_heads_effects_are(inv: Investigation) -> None:
     graph = inv.circuit("induction").graph
     means = ablation_pass.means(inv.snapshot.cells, inv.snapshot.effects)  # types of the default text are not known
@@ -228,6 +239,10 @@ def test_a_circuit_shows_its_graph(inv: Investigation) -> None:
     circuit = inv.circuit("induction")
     assert isinstance(circuit.graph, nx.DiGraph) and set(inv.snapshot.heads) < set(circuit.graph.nodes)
     assert len(circuit.table) == circuit.found.table.sizes["path"]
+    reach = stats.t.ppf(0.975, circuit.found.table.attrs["prompts"] - 1)
+    assert np.allclose(circuit.table.half_width, reach * circuit.table.se) and reach > 1.97
+    strongest = circuit.table.iloc[0]
+    assert f"{strongest.effect:.2f} ± {strongest.half_width:.2f}" in circuit._repr_html_()
     assert "paths that carry induction" in circuit._repr_html_() and "<img alt=" in circuit._repr_html_()
 
 

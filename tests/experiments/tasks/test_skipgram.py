@@ -77,10 +77,10 @@ def test_bad_prompts_are_refused() -> None:
             tasks.replaced("skipgram", windows, far, others, right, answers)
 
 
-def test_too_few_trigrams_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_too_few_trigrams_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, corpus_file: Path) -> None:
     for name, value in {"MINED_TOKENS": 20_000, "MOST": 5, "TESTED_TOKENS": 20_000}.items():
         monkeypatch.setattr(text_multigrams, name, value)
-    few = Cells(tmp_path, RUN, plan.default_plan("python", 256))
+    few = Cells(tmp_path, RUN, plan.default_plan(f"text:{corpus_file}", 256))
     with pytest.raises(ValueError, match="skip trigrams, 16 are needed"):
         task_prompts.task("skipgram", few)
 
