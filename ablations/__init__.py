@@ -8,6 +8,7 @@ What one begins with stands here; each part is a module of its own, `from ablati
     Path, parse_path, cut           paths between heads, and the hooks that cut them
     token_losses, token_effects     per-token losses under hooks of your own
     path_patching                   paths patched between clean and corrupted prompts
+    models                          models of any kind: TransformerLens's of either version, tensors in a folder
     Configuration                   what a model computes apart from its weights
     NotMeasurable                   what is raised where a model or a text does not allow a measurement
 

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from transformer_lens import HookedTransformerConfig
 
 from ablations import forward, padding, rerun
 from ablations.changes import Change, check_change, first_layer
 from ablations.forward import Weights, check_tokens
+from ablations.models import Config
 from ablations.names import Head
 from ablations.paths import OUTPUT, LayerNorm
 from ablations.rerun import Run
@@ -60,7 +60,7 @@ class Shared(NamedTuple):
 
 def blocks(
     weights: Weights,
-    cfg: HookedTransformerConfig,
+    cfg: Config,
     tokens: Int64[Tensor, "row pos"],
     changes: Sequence[Change],
     substitutes: Substitutes,
@@ -100,7 +100,7 @@ def blocks(
 @as_in_workers()
 def effects(
     weights: Weights,
-    cfg: HookedTransformerConfig,
+    cfg: Config,
     tokens: Int64[Tensor, "row pos"],
     changes: Sequence[Change],
     cost: Cost,
@@ -170,16 +170,16 @@ def _moved(
     return centred, torch.cat(columns, 1), torch.cat(rows)
 
 
-def _unchanged(cfg: HookedTransformerConfig, shared: Shared) -> Float[Tensor, " token"]:
+def _unchanged(cfg: Config, shared: Shared) -> Float[Tensor, " token"]:
     return _cross_entropy(shared.centred, shared.unembedding, _inverse_scale(cfg, shared.centred), shared)
 
 
-def _centred(cfg: HookedTransformerConfig, stream: Tensor) -> Float[Tensor, "token d_model"]:
+def _centred(cfg: Config, stream: Tensor) -> Float[Tensor, "token d_model"]:
     """A final residual stream at the predicting tokens, without its mean where the norm removes it."""
     return forward.centred(cfg, stream[:, :-1].flatten(0, 1))
 
 
-def _inverse_scale(cfg: HookedTransformerConfig, centred: Tensor) -> Float[Tensor, "token one"]:
+def _inverse_scale(cfg: Config, centred: Tensor) -> Float[Tensor, "token one"]:
     if cfg.normalization_type is None:
         return centred.new_ones(len(centred), 1)
     return (centred.pow(2).mean(-1, keepdim=True) + cfg.eps).rsqrt()

@@ -2,8 +2,7 @@
 
 from typing import NamedTuple
 
-from transformer_lens import HookedTransformerConfig
-
+from ablations.models import Config
 from ablations.names import Head, check_head, head_name, parse_head
 from ablations.paths import Path, check_path, parse_path, path_name
 
@@ -27,7 +26,7 @@ def change_name(change: Change) -> str:
     return "+".join([*map(head_name, change.heads), *map(path_name, change.cuts)])
 
 
-def check_change(change: Change, cfg: HookedTransformerConfig) -> Change:
+def check_change(change: Change, cfg: Config) -> Change:
     """The change itself; raises ValueError when the model has no such head or path."""
     for head in change.heads:
         check_head(head, cfg)
@@ -36,7 +35,7 @@ def check_change(change: Change, cfg: HookedTransformerConfig) -> Change:
     return change
 
 
-def first_layer(change: Change, cfg: HookedTransformerConfig) -> int:
+def first_layer(change: Change, cfg: Config) -> int:
     """The first layer whose heads the change touches; n_layers when it touches none."""
     touched = [layer for layer, _ in change.heads]
     touched += [path.target[0] for path in change.cuts if not isinstance(path.target, str)]

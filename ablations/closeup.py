@@ -6,11 +6,11 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from transformer_lens import HookedTransformerConfig
 
 from ablations import forward, rerun
 from ablations.changes import Change, check_change, reader
 from ablations.forward import Weights
+from ablations.models import Config
 from ablations.paths import LayerNorm
 from ablations.substitutes import Values
 
@@ -29,7 +29,7 @@ class CloseUp(NamedTuple):
 
 def close_up(
     weights: Weights,
-    cfg: HookedTransformerConfig,
+    cfg: Config,
     tokens: Int64[Tensor, " pos"],
     pos: int,
     change: Change,
@@ -53,6 +53,6 @@ def close_up(
 
 
 def _log_probabilities(
-    weights: Weights, cfg: HookedTransformerConfig, stream: Tensor, scaled_as: Tensor, pos: int
+    weights: Weights, cfg: Config, stream: Tensor, scaled_as: Tensor, pos: int
 ) -> Float[Tensor, " vocab"]:
     return forward.unembed(weights, cfg, stream[0, pos], like=scaled_as[0, pos]).log_softmax(-1)

@@ -14,14 +14,15 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64, Shaped
 from scipy import stats
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
 from ablations import padding, sums
 from ablations.forward import check_targets, check_tokens
 from ablations.heads import Interventions
+from ablations.models import Model, as_model
 from ablations.not_measurable import NotMeasurable
 from ablations.prompts import Prompts, as_tokens
 from ablations.running import as_in_workers
+from ablations.transformer import Transformer
 
 FEWEST_DEGREES = 1.0  # where nearly all units are of one document: below, the quantile tells of nothing but that
 
@@ -50,7 +51,7 @@ class ClusterSums(NamedTuple):
 
 @as_in_workers()
 def token_losses(
-    model: HookedTransformer, tokens: Prompts, interventions: Interventions | None = None
+    model: Model, tokens: Prompts, interventions: Interventions | None = None
 ) -> Float[Tensor, "batch predicted"]:
     """Cross-entropy of every next token (entry [b, i] is the loss on tokens[b, i + 1]) under the interventions; NaN for
     padding (`ablations.padding`).
@@ -59,15 +60,15 @@ def token_losses(
     model does not have, for interventions that contradict each other, and for a next token without a logit, and
     RuntimeError for a hook that did not fire.
     """
+    model = as_model(model)
     tokens = _text(model, tokens)
     return _cross_entropy(model, run(model, tokens, interventions or []), tokens)
 
 
 @as_in_workers()
-def token_effects(
-    model: HookedTransformer, tokens: Prompts, interventions: Interventions
-) -> Float[Tensor, "batch predicted"]:
+def token_effects(model: Model, tokens: Prompts, interventions: Interventions) -> Float[Tensor, "batch predicted"]:
     """Loss with the interventions minus loss without, of every next token, both runs under the same flags."""
+    model = as_model(model)
     tokens = _text(model, tokens)
     changed = run(model, tokens, interventions)
     clean = run(model, tokens, [], flags_of=interventions)
@@ -75,7 +76,7 @@ def token_effects(
 
 
 def run(
-    model: HookedTransformer,
+    model: Model,
     tokens: Prompts,
     interventions: Interventions,
     flags_of: Interventions | None = None,
@@ -85,6 +86,7 @@ def run(
     A sum of interventions is a set of changes: its order does not matter (`sums`). Errors, and what is left
     untouched, as in `token_losses`.
     """
+    model = as_model(model)
     tokens = as_tokens(model, tokens)
     check_tokens(model.cfg, tokens)
     fired: set[int] = set()
@@ -115,9 +117,9 @@ _SPLIT = ("hook_q_input", "hook_k_input", "hook_v_input")
 
 
 @contextmanager
-def _flags(model: HookedTransformer, split: bool) -> Iterator[None]:
+def _flags(model: Model, split: bool) -> Iterator[None]:
     """Heads' inputs apart from each other while this lasts, where interventions need it."""
-    before = model.cfg.use_split_qkv_input
+    before = (model if isinstance(model, Transformer) else model.cfg).use_split_qkv_input
     try:
         if split:
             model.set_use_split_qkv_input(True)
@@ -127,7 +129,7 @@ def _flags(model: HookedTransformer, split: bool) -> Iterator[None]:
             model.set_use_split_qkv_input(before)
 
 
-def _text(model: HookedTransformer, prompts: Prompts) -> Int64[Tensor, "batch pos"]:
+def _text(model: Model, prompts: Prompts) -> Int64[Tensor, "batch pos"]:
     """Prompts as tokens whose losses can be taken; raises ValueError for others."""
     tokens = as_tokens(model, prompts)
     check_tokens(model.cfg, tokens)
@@ -135,7 +137,7 @@ def _text(model: HookedTransformer, prompts: Prompts) -> Int64[Tensor, "batch po
     return tokens
 
 
-def _cross_entropy(model: HookedTransformer, logits: Tensor, tokens: Tensor) -> Float[Tensor, "batch predicted"]:
+def _cross_entropy(model: Model, logits: Tensor, tokens: Tensor) -> Float[Tensor, "batch predicted"]:
     targets = tokens[:, 1:].to(logits.device)
     losses = F.cross_entropy(logits[:, :-1].flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
     return padding.hidden(padding.is_text(padding.padding_of(model), tokens), losses)

@@ -1,4 +1,4 @@
-"""A HookedTransformer as pure functions of its weights, equal to its own forward up to fp32 rounding.
+"""A transformer as pure functions of its weights, equal to its own forward up to fp32 rounding.
 
 Weights are the model's own parameters by their own names (`weights_of`), so that any of them can be replaced, sliced to
 one head, or differentiated. Positions may be shortformer (added to what queries and keys read, after the layer norm),
@@ -12,13 +12,14 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
-from transformer_lens import HookedTransformer, HookedTransformerConfig
-from transformer_lens.utilities.architectures import POST_NORM_ARCHITECTURES
 
 from ablations import mlp
 from ablations import padding as pads
 from ablations.attend import block_attention
+from ablations.configuration import unsupported as unsupported
+from ablations.models import Config, Model, as_model
 from ablations.rotary import Rotary, turned
+from ablations.transformer import Transformer
 
 Weights = Mapping[str, Tensor]
 Residual = Float[Tensor, "batch pos d_model"]
@@ -49,33 +50,7 @@ class HeadWeights(NamedTuple):
     b_V: Float[Tensor, "head d_head"]
 
 
-def unsupported(cfg: HookedTransformerConfig) -> str:
-    """Why this model does not run as these functions; empty when it does."""
-    checks = {
-        f"normalization_type {cfg.normalization_type!r}": cfg.normalization_type
-        not in (None, "LN", "LNPre", "RMS", "RMSPre"),
-        f"positions {cfg.positional_embedding_type!r}": cfg.positional_embedding_type
-        not in ("standard", "shortformer", "rotary"),
-        "rotary positions that depend on the length of the text": cfg.use_dynamic_ntk_rope,
-        "grouped keys and values": cfg.n_key_value_heads not in (None, cfg.n_heads),
-        "local or bidirectional attention": cfg.use_local_attn or cfg.attention_dir != "causal",
-        "final_rms or a post-embedding norm": cfg.final_rms or cfg.post_embedding_ln,
-        "norms of what attention and MLPs write": cfg.use_normalization_before_and_after
-        or cfg.original_architecture in POST_NORM_ARCHITECTURES,
-        "soft caps or scores scaled by layer": cfg.attn_scores_soft_cap > 0
-        or cfg.output_logits_soft_cap > 0
-        or cfg.scale_attn_by_inverse_layer_idx,
-        "scores that are not scaled": not cfg.use_attn_scale,
-        "normed, clipped or scaled queries and keys, or attention sinks": cfg.use_qk_norm
-        or cfg.clip_qkv is not None
-        or cfg.use_logn_attn
-        or cfg.use_attention_sinks,
-        "logits of another vocabulary": cfg.d_vocab_out != cfg.d_vocab,
-    }
-    return mlp.unsupported(cfg) or next((reason for reason, holds in checks.items() if holds), "")
-
-
-def check_supported(cfg: HookedTransformerConfig) -> None:
+def check_supported(cfg: Config) -> None:
     """Raises ValueError for a model that does not run as these functions."""
     if reason := unsupported(cfg):
         raise ValueError(
@@ -84,16 +59,18 @@ def check_supported(cfg: HookedTransformerConfig) -> None:
         )
 
 
-def parameters_of(model: HookedTransformer) -> dict[str, Tensor]:
+def parameters_of(model: Model) -> dict[str, Tensor]:
     """The model's parameters by all their names (those of a block that two layers use, by both), detached; not copied,
     but those of a model that was made in inference mode, which have no gradients.
     """
+    model = as_model(model)
     own = {id(parameter): _with_gradients(parameter.detach()) for parameter in model.parameters()}
     return {name: own[id(parameter)] for name, parameter in model.named_parameters(remove_duplicate=False)}
 
 
-def buffers_of(model: HookedTransformer) -> dict[str, Tensor]:
+def buffers_of(model: Model) -> dict[str, Tensor]:
     """What the model holds beside its parameters, by name; copied as in `parameters_of`."""
+    model = as_model(model)
     return {name: _with_gradients(buffer) for name, buffer in model.named_buffers()}
 
 
@@ -101,20 +78,29 @@ def _with_gradients(tensor: Tensor) -> Tensor:
     return tensor.clone() if tensor.is_inference() else tensor
 
 
-def weights_of(model: HookedTransformer) -> dict[str, Tensor]:
+def weights_of(model: Model) -> dict[str, Tensor]:
     """The model's parameters by name, detached, not copied, with the sines and cosines of rotary positions, and what
     is padding where its tokenizer pads on the left; raises ValueError for one these functions cannot run.
     """
+    model = as_model(model)
     cfg, padding = model.cfg, pads.padding_of(model)
     check_supported(cfg)
     weights = parameters_of(model)
     if padding is not None and padding.left:
         weights |= pads.mark(padding)
     if cfg.positional_embedding_type == "rotary":
-        dtype = weights["embed.W_E"].dtype  # model.float() leaves the configuration's as it was
-        table = model.blocks[0].attn.calculate_sin_cos_rotary(cfg.rotary_dim, cfg.n_ctx, cfg.rotary_base, dtype)
-        weights[SIN], weights[COS] = (angles.to(weights["embed.W_E"].device) for angles in table)
+        weights[SIN], weights[COS] = _angles(model, weights["embed.W_E"])
     return weights
+
+
+def _angles(model: Model, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Sines and cosines of rotary positions, of the type and on the device of a weight."""
+    if isinstance(model, Transformer):
+        return model.angles()
+    cfg = model.cfg  # whose own type model.float() leaves as it was
+    of_class = model.blocks[0].attn.calculate_sin_cos_rotary
+    sin, cos = of_class(cfg.rotary_dim, cfg.n_ctx, cfg.rotary_base, like.dtype)
+    return sin.to(like.device), cos.to(like.device)
 
 
 def head_weights(weights: Weights, layer: int) -> HeadWeights:
@@ -129,23 +115,23 @@ def one_head(weights: Weights, layer: int, head: int) -> HeadWeights:
     return HeadWeights(*(weight[head : head + 1] for weight in head_weights(weights, layer)))
 
 
-def mlp_reads_heads(cfg: HookedTransformerConfig) -> bool:
+def mlp_reads_heads(cfg: Config) -> bool:
     """Whether a layer's MLP reads what its heads write; no MLP does, or one beside attention."""
     return not (cfg.attn_only or cfg.parallel_attn_mlp)
 
 
-def rows_at_once(cfg: HookedTransformerConfig, length: int, most: int = 16) -> int:
+def rows_at_once(cfg: Config, length: int, most: int = 16) -> int:
     """Rows of this length, at most so many, whose logits fit into LOGIT_BYTES; one at least."""
     return max(1, min(most, LOGIT_BYTES // (length * cfg.d_vocab * 4)))
 
 
-def check_context(cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"]) -> None:
+def check_context(cfg: Config, tokens: Int64[Tensor, "batch pos"]) -> None:
     """Raises ValueError for rows longer than the model's context."""
     if tokens.shape[1] > cfg.n_ctx:
         raise ValueError(f"rows of {tokens.shape[1]} tokens do not fit the model's context of {cfg.n_ctx}: cut them")
 
 
-def check_tokens(cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"]) -> None:
+def check_tokens(cfg: Config, tokens: Int64[Tensor, "batch pos"]) -> None:
     """Raises ValueError for what is no table of tokens, for none, for rows longer than the model's context, and for
     tokens outside its vocabulary.
     """
@@ -161,7 +147,7 @@ def check_tokens(cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"
         )
 
 
-def check_targets(cfg: HookedTransformerConfig, targets: Int64[Tensor, "*any"]) -> None:
+def check_targets(cfg: Config, targets: Int64[Tensor, "*any"]) -> None:
     """Raises ValueError for tokens that the model reads but has no logit for, where they are to be predicted."""
     if cfg.d_vocab_out < cfg.d_vocab and (targets >= cfg.d_vocab_out).any():
         raise ValueError(
@@ -170,7 +156,7 @@ def check_targets(cfg: HookedTransformerConfig, targets: Int64[Tensor, "*any"]) 
         )
 
 
-def embed(weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"]) -> Residual:
+def embed(weights: Weights, cfg: Config, tokens: Int64[Tensor, "batch pos"]) -> Residual:
     """The residual stream before layer 0; raises ValueError for rows longer than the model's context or padded on the
     left, and for a model that does not run as these functions.
     """
@@ -186,7 +172,7 @@ def embed(weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tensor, 
     return residual
 
 
-def normalize(weights: Weights, cfg: HookedTransformerConfig, name: str, residual: Tensor) -> Tensor:
+def normalize(weights: Weights, cfg: Config, name: str, residual: Tensor) -> Tensor:
     """Layer norm `name` ("blocks.0.ln1", "ln_final") of a residual stream [..., d_model]."""
     if cfg.normalization_type is None:
         return residual
@@ -195,7 +181,7 @@ def normalize(weights: Weights, cfg: HookedTransformerConfig, name: str, residua
     return F.layer_norm(residual, residual.shape[-1:], weights.get(f"{name}.w"), weights.get(f"{name}.b"), cfg.eps)
 
 
-def normalize_as(weights: Weights, cfg: HookedTransformerConfig, name: str, residual: Tensor, like: Tensor) -> Tensor:
+def normalize_as(weights: Weights, cfg: Config, name: str, residual: Tensor, like: Tensor) -> Tensor:
     """Layer norm `name` of a residual stream, with the scale of another one: the frozen norm of path patching."""
     if cfg.normalization_type is None:
         return residual
@@ -206,19 +192,19 @@ def normalize_as(weights: Weights, cfg: HookedTransformerConfig, name: str, resi
     return normalized + weights[f"{name}.b"] if f"{name}.b" in weights else normalized
 
 
-def centred(cfg: HookedTransformerConfig, residual: Tensor) -> Tensor:
+def centred(cfg: Config, residual: Tensor) -> Tensor:
     """A residual stream, or weights that write to it [..., d_model], without the mean that a layer norm removes."""
     if cfg.normalization_type is None or "RMS" in cfg.normalization_type:
         return residual
     return residual - residual.mean(-1, keepdim=True)
 
 
-def readings(weights: Weights, cfg: HookedTransformerConfig, layer: int, residual: Residual) -> Readings:
+def readings(weights: Weights, cfg: Config, layer: int, residual: Residual) -> Readings:
     """What queries, keys and values of this layer read of a residual stream."""
     return placed(weights, cfg, normalize(weights, cfg, f"blocks.{layer}.ln1", residual))
 
 
-def placed(weights: Weights, cfg: HookedTransformerConfig, normalized: Residual) -> Readings:
+def placed(weights: Weights, cfg: Config, normalized: Residual) -> Readings:
     """A normalized residual stream, with the positions of a shortformer where they belong."""
     length = normalized.shape[1]
     if cfg.positional_embedding_type != "shortformer":
@@ -227,7 +213,7 @@ def placed(weights: Weights, cfg: HookedTransformerConfig, normalized: Residual)
     return Readings(positioned, positioned, normalized)
 
 
-def rotary(weights: Weights, cfg: HookedTransformerConfig, length: int) -> Rotary | None:
+def rotary(weights: Weights, cfg: Config, length: int) -> Rotary | None:
     """The angles by which queries and keys of the first positions are turned; None without rotary positions."""
     if cfg.positional_embedding_type != "rotary":
         return None
@@ -307,9 +293,7 @@ def write(z: HeadVectors, W_O: Float[Tensor, "head d_head d_model"]) -> Residual
     return z.flatten(-2) @ W_O.flatten(0, 1)
 
 
-def after_layer(
-    weights: Weights, cfg: HookedTransformerConfig, layer: int, residual: Residual, z: HeadVectors
-) -> Residual:
+def after_layer(weights: Weights, cfg: Config, layer: int, residual: Residual, z: HeadVectors) -> Residual:
     """The residual stream after a layer whose heads have these z: what they write, b_O, and what its MLP writes."""
     return after_mlp(weights, cfg, layer, residual, after_heads(weights, layer, residual, z))
 
@@ -319,9 +303,7 @@ def after_heads(weights: Weights, layer: int, residual: Residual, z: HeadVectors
     return residual + write(z, weights[f"blocks.{layer}.attn.W_O"]) + weights[f"blocks.{layer}.attn.b_O"]
 
 
-def after_mlp(
-    weights: Weights, cfg: HookedTransformerConfig, layer: int, before: Residual, residual: Residual
-) -> Residual:
+def after_mlp(weights: Weights, cfg: Config, layer: int, before: Residual, residual: Residual) -> Residual:
     """A residual stream with what a layer's MLP, if any, adds to it; before: the stream before the layer."""
     if cfg.attn_only:
         return residual
@@ -329,7 +311,7 @@ def after_mlp(
     return residual + mlp.mlp_write(weights, cfg, layer, read)
 
 
-def run_layers(weights: Weights, cfg: HookedTransformerConfig, residual: Residual, start: int, stop: int) -> Residual:
+def run_layers(weights: Weights, cfg: Config, residual: Residual, start: int, stop: int) -> Residual:
     """The residual stream after layers start, ..., stop - 1."""
     for layer in range(start, stop):
         read = readings(weights, cfg, layer, residual)
@@ -340,7 +322,7 @@ def run_layers(weights: Weights, cfg: HookedTransformerConfig, residual: Residua
 
 
 def last_residual(
-    weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"]
+    weights: Weights, cfg: Config, tokens: Int64[Tensor, "batch pos"]
 ) -> Float[Tensor, "batch last d_model"]:
     """The final residual stream at the last token alone, of which the last layer computes no other."""
     layer = cfg.n_layers - 1
@@ -353,7 +335,7 @@ def last_residual(
     return after_layer(weights, cfg, layer, residual[:, -1:], z)
 
 
-def unembed(weights: Weights, cfg: HookedTransformerConfig, residual: Tensor, like: Tensor | None = None) -> Tensor:
+def unembed(weights: Weights, cfg: Config, residual: Tensor, like: Tensor | None = None) -> Tensor:
     """Logits of a final residual stream [..., d_model], over the vocabulary [..., d_vocab].
 
     like: another final stream, whose scale the norm takes in place of its own.
@@ -365,15 +347,13 @@ def unembed(weights: Weights, cfg: HookedTransformerConfig, residual: Tensor, li
     return normalized @ weights["unembed.W_U"] + weights["unembed.b_U"]
 
 
-def logits(
-    weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"]
-) -> Float[Tensor, "batch pos d_vocab"]:
+def logits(weights: Weights, cfg: Config, tokens: Int64[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_vocab"]:
     """The whole model."""
     return unembed(weights, cfg, run_layers(weights, cfg, embed(weights, cfg, tokens), 0, cfg.n_layers))
 
 
 def token_losses(
-    weights: Weights, cfg: HookedTransformerConfig, residual: Residual, tokens: Int64[Tensor, "batch pos"]
+    weights: Weights, cfg: Config, residual: Residual, tokens: Int64[Tensor, "batch pos"]
 ) -> Float[Tensor, "batch predicted"]:
     """Cross-entropy in nats of each next token: entry [b, i] is the loss on tokens[b, i + 1]."""
     predictions = unembed(weights, cfg, residual[:, :-1])

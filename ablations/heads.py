@@ -2,7 +2,7 @@
 
 An intervention is a list of (hook name, function) pairs; two of them are combined with `+`. A sum is a set of changes:
 its order does not matter, what is named twice is done once, and two different values for one head are refused
-(`sums`). They work on any HookedTransformer and act on z, the head's output before W_O, so the layer's b_O always
+(`sums`). They work on any model and act on z, the head's output before W_O, so the layer's b_O always
 stays. `effects.token_losses` runs them and checks that every hook fired.
 """
 
@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
 from ablations import padding
 from ablations.forward import check_tokens
+from ablations.models import Model, as_model
 from ablations.names import Head, as_head, as_heads, check_head
 from ablations.not_measurable import NotMeasurable
 from ablations.prompts import Prompts, as_tokens
@@ -56,7 +56,7 @@ def replace(values: HeadValues) -> Interventions:
 
 
 def mean(
-    model: HookedTransformer,
+    model: Model,
     heads: Heads,
     reference: Prompts,
     by_position: bool = False,
@@ -65,7 +65,7 @@ def mean(
     return replace(mean_z(model, heads, reference, by_position))
 
 
-def resample(model: HookedTransformer, heads: Heads, donors: Prompts) -> Interventions:
+def resample(model: Model, heads: Heads, donors: Prompts) -> Interventions:
     """Sets z of each head to its value on another text, row by row: `donors` has the shape of the text it is run on.
 
     `other_rows` draws rows of other documents.
@@ -99,11 +99,12 @@ def other_rows(
 
 
 @as_in_workers()
-def mean_z(model: HookedTransformer, heads: Heads, reference: Prompts, by_position: bool = False) -> dict[Head, Tensor]:
+def mean_z(model: Model, heads: Heads, reference: Prompts, by_position: bool = False) -> dict[Head, Tensor]:
     """z of each head, averaged over the rows of a reference text: [d_head], or [pos, d_head] by position.
 
     Padding (`ablations.padding`) is left out; positions are those of the text alone, NaN where no row has one.
     """
+    model = as_model(model)
     padded, reference = padding.padding_of(model), as_tokens(model, reference)
     rows = padding.text_first(padded, reference)
     text = padding.moved_text(padded, reference)
@@ -116,8 +117,9 @@ def mean_z(model: HookedTransformer, heads: Heads, reference: Prompts, by_positi
 
 
 @as_in_workers()
-def head_z(model: HookedTransformer, heads: Heads, tokens: Prompts) -> dict[Head, Float[Tensor, "batch pos d_head"]]:
+def head_z(model: Model, heads: Heads, tokens: Prompts) -> dict[Head, Float[Tensor, "batch pos d_head"]]:
     """z of each head on a text."""
+    model = as_model(model)
     asked, tokens = [check_head(head, model.cfg) for head in as_heads(heads)], as_tokens(model, tokens)
     check_tokens(model.cfg, tokens)
     names = {z_hook(head) for head in asked}

@@ -25,12 +25,11 @@ Rows are run with their text first and their padding after it, where causal atte
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
 PADDING = "padding"  # [4], int64: not a parameter, but a weight of functions (`mark`)
 
@@ -46,7 +45,7 @@ class Padding(NamedTuple):
     ends: bool  # the same token may end a text: it is the tokenizer's end, or its beginning, which stands between texts
 
 
-def padding_of(model: HookedTransformer) -> Padding | None:
+def padding_of(model: Any) -> Padding | None:
     """How the model's tokenizer pads; None for a model that has none, or one that does not pad."""
     tokenizer = model.tokenizer
     if tokenizer is None or tokenizer.pad_token_id is None:

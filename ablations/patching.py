@@ -12,10 +12,10 @@ from typing import Literal, NamedTuple
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
 from ablations import effects, padding
 from ablations.heads import head_z
+from ablations.models import Model, as_model
 from ablations.paths import LayerNorm, Path, as_paths, check_path, cut
 from ablations.running import as_in_workers
 
@@ -33,7 +33,7 @@ class Patched(NamedTuple):
 
 @as_in_workers()
 def path_patching(
-    model: HookedTransformer,
+    model: Model,
     clean: Int64[Tensor, "prompt pos"],
     corrupted: Int64[Tensor, "corrupted_prompt corrupted_pos"],
     sets: Sequence[str | Sequence[str | Path]],
@@ -50,6 +50,7 @@ def path_patching(
     padded on the right it must read their own last token. Raises ValueError for prompts of different shapes or lengths,
     and for paths that the model does not have.
     """
+    model = as_model(model)
     if clean.shape != corrupted.shape:
         raise ValueError(
             f"clean prompts {list(clean.shape)} and corrupted prompts {list(corrupted.shape)}: "

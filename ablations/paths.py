@@ -14,10 +14,10 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from ablations.forward import Via
 from ablations.heads import Interventions
+from ablations.models import Config, Model, as_model
 from ablations.names import Head, all_heads, check_head, head_name, parse_head
 
 VIAS: tuple[Via, ...] = ("q", "k", "v")
@@ -66,7 +66,7 @@ def as_paths(paths: Any) -> list[Path]:
     return [parse_path(one) if isinstance(one, str) else one for one in several]
 
 
-def check_path(path: Path, cfg: HookedTransformerConfig) -> Path:
+def check_path(path: Path, cfg: Config) -> Path:
     """The path itself; raises ValueError when it cannot exist in the model."""
     for part in path[:2]:
         if not isinstance(part, str):
@@ -94,19 +94,19 @@ def check_layer_norm(layer_norm: str) -> None:
         raise ValueError(f"layer_norm={layer_norm!r}: it is one of {', '.join(get_args(LayerNorm))}")
 
 
-def named_sources(cfg: HookedTransformerConfig) -> tuple[str, ...]:
+def named_sources(cfg: Config) -> tuple[str, ...]:
     """What writes to the residual stream, apart from heads (and MLPs, which are no sources)."""
     return ("embed", "pos_embed", "b_O") if cfg.positional_embedding_type == "standard" else ("embed", "b_O")
 
 
-def sources_of(target: Head | str, cfg: HookedTransformerConfig) -> list[Source]:
+def sources_of(target: Head | str, cfg: Config) -> list[Source]:
     """All paths' sources that a target reads: its residual stream, apart from what MLPs write."""
     layers = cfg.n_layers if isinstance(target, str) else target[0]
     named = [source for source in named_sources(cfg) if layers > 0 or source != "b_O"]
     return [*named, *(head for head in all_heads(cfg) if head[0] < layers)]
 
 
-def all_paths(cfg: HookedTransformerConfig) -> list[Path]:
+def all_paths(cfg: Config) -> list[Path]:
     """Every direct path between heads: source by source, then target, then via."""
     heads = all_heads(cfg)
     return [Path(source, target, via) for source in heads for target in heads if source[0] < target[0] for via in VIAS]
@@ -127,7 +127,7 @@ class Cut:
 
 
 def cut(
-    model: HookedTransformer,
+    model: Model,
     paths: str | Path | Iterable[str | Path],
     values: Mapping[Source, Tensor] | Mapping[Head, Tensor] | None = None,
     layer_norm: LayerNorm = "recompute",
@@ -138,6 +138,7 @@ def cut(
     in place of another source (by "embed", "pos_embed" or "b_O", with d_model in place of d_head), for these paths
     only; zero for what is not given.
     """
+    model = as_model(model)
     asked = [check_path(path, model.cfg) for path in dict.fromkeys(as_paths(paths))]
     check_layer_norm(layer_norm)
     shared = model.cfg.n_key_value_heads not in (None, model.cfg.n_heads)
@@ -149,12 +150,12 @@ def cut(
     ]
 
 
-def target_layer(path: Path, cfg: HookedTransformerConfig) -> int:
+def target_layer(path: Path, cfg: Config) -> int:
     """The layer whose norm the target reads through; n_layers for the output, which reads through the final norm."""
     return cfg.n_layers if isinstance(path.target, str) else path.target[0]
 
 
-def read_hook(path: Path, cfg: HookedTransformerConfig) -> str:
+def read_hook(path: Path, cfg: Config) -> str:
     """The hook at which a path's target reads the residual stream."""
     layer = target_layer(path, cfg)
     return f"blocks.{layer - 1}.hook_resid_post" if path.target == OUTPUT else f"blocks.{layer}.hook_{path.via}_input"

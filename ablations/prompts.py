@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 from jaxtyping import Int64
 from torch import Tensor
-from transformer_lens import HookedTransformer
+
+from ablations.models import Model
 
 Prompts = str | Sequence[str] | Int64[Tensor, "_ _"]  # [row, pos]; the sizes are bound to no other argument's
 
 
-def as_tokens(model: HookedTransformer, prompts: Prompts) -> Int64[Tensor, "row pos"]:
+def as_tokens(model: Model, prompts: Prompts) -> Int64[Tensor, "row pos"]:
     """The tokens themselves, or those of one string or several, as the model's own `to_tokens` encodes them: with BOS,
     and padded where they are uneven (`ablations.padding`). Raises ValueError for strings without a tokenizer, for none,
     and for an empty one.

@@ -1,7 +1,7 @@
 """Removing heads or paths from any model, in one call: zero, mean or resample ablation, by name.
 
 The pure functions (`changed_losses`) run where the model allows it, hooks (`heads`, `paths`, `effects`) on any other
-HookedTransformer, with the same numbers up to rounding; which, and why, is said in the result.
+model, with the same numbers up to rounding; which, and why, is said in the result.
 """
 
 import operator
@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
 from ablations import changed_losses, effects, forward, heads, padding, paths, substitutes
 from ablations.changes import Change, change_name, check_change, parse_change
+from ablations.models import Model, as_model
 from ablations.names import Head
 from ablations.paths import LayerNorm, check_layer_norm
 from ablations.prompts import Prompts, as_tokens
@@ -36,7 +36,7 @@ class Ablated(NamedTuple):
 
 @as_in_workers()
 def ablate(
-    model: HookedTransformer,
+    model: Model,
     tokens: Prompts,
     what: str | Change | Iterable[str | Change],
     *,
@@ -50,7 +50,7 @@ def ablate(
     """Removes heads or paths, one part after another, and gives what each costs on every token.
 
     Arguments:
-        model: a HookedTransformer; its weights, flags and hooks stay as they are.
+        model: any model (`ablations.models`); its weights, flags and hooks stay as they are.
         tokens: the text, as strings where the model has a tokenizer; a row is one document's, its first token BOS where
             the model was trained so. Rows may be padded as the model's tokenizer pads; each is measured as if it stood
             alone (`ablations.padding`).
@@ -67,15 +67,14 @@ def ablate(
 
     Example:
         >>> import torch
-        >>> from transformer_lens import HookedTransformer, HookedTransformerConfig
-        >>> from ablations import ablate
+        >>> from ablations import ablate, models
         >>> sizes = {"n_layers": 2, "d_model": 16, "n_ctx": 12, "d_head": 4, "n_heads": 4, "d_vocab": 20}
-        >>> cfg = HookedTransformerConfig(**sizes, attn_only=True)
-        >>> model, tokens = HookedTransformer(cfg), torch.randint(20, (4, 12))
+        >>> model, tokens = models.new({**sizes, "attn_only": True}), torch.randint(20, (4, 12))
         >>> removed = ablate(model, tokens, ["L1H2", "L0H1->L1H2.k"], method="zero")
         >>> removed.effect.shape, removed.way
         (torch.Size([2, 4, 11]), 'functions')
     """
+    model = as_model(model)
     tokens, reference = as_tokens(model, tokens), None if reference is None else as_tokens(model, reference)
     draws, seed = operator.index(draws), operator.index(seed)
     several = [what] if isinstance(what, str | Change) else list(what)
@@ -109,7 +108,7 @@ def _check_reference(method: str, reference: Tensor | None, tokens: Tensor) -> N
         )
 
 
-def _check_causal(model: HookedTransformer, padded: padding.Padding | None, tokens: Tensor) -> None:
+def _check_causal(model: Model, padded: padding.Padding | None, tokens: Tensor) -> None:
     if model.cfg.attention_dir != "causal":  # what stands after the text is seen
         padding.check_unpadded(padded, tokens, "models with bidirectional attention")
 
@@ -121,7 +120,7 @@ def _documents(tokens: Tensor, reference: Tensor) -> tuple[np.ndarray, np.ndarra
 
 
 def _by_functions(
-    model: HookedTransformer,
+    model: Model,
     tokens: Tensor,
     changes: Sequence[Change],
     method: str,
@@ -143,7 +142,7 @@ def _by_functions(
 
 
 def _by_hooks(
-    model: HookedTransformer,
+    model: Model,
     tokens: Tensor,
     changes: Sequence[Change],
     method: str,
@@ -166,7 +165,7 @@ def _by_hooks(
 
 
 def _values(
-    model: HookedTransformer,
+    model: Model,
     tokens: Tensor,
     sources: list[Head],
     method: str,

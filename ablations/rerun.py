@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
-from transformer_lens import HookedTransformerConfig
 
 from ablations import forward
 from ablations.changes import Change, first_layer
 from ablations.forward import Readings, Residual, Weights
+from ablations.models import Config
 from ablations.names import Head
 from ablations.paths import OUTPUT, LayerNorm, Path, Source, Via, check_layer_norm
 
@@ -35,7 +35,7 @@ class Run(NamedTuple):
     """A clean run, what stands in for removed z, and what the changes to the run share."""
 
     weights: Weights
-    cfg: HookedTransformerConfig
+    cfg: Config
     clean: Clean
     values: Mapping[Source, Tensor]
     layer_norm: LayerNorm
@@ -43,7 +43,7 @@ class Run(NamedTuple):
     received: dict[tuple[Head, Via], HeadZ]  # clean queries, keys and values of one head
 
 
-def clean_run(weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"]) -> Clean:
+def clean_run(weights: Weights, cfg: Config, tokens: Int64[Tensor, "batch pos"]) -> Clean:
     """Runs the model and keeps what changes share."""
     residuals, z = [forward.embed(weights, cfg, tokens)], []
     for layer in range(cfg.n_layers):
@@ -53,9 +53,7 @@ def clean_run(weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tens
     return Clean(tokens, residuals, z)
 
 
-def patterns(
-    weights: Weights, cfg: HookedTransformerConfig, clean: Clean, layer: int
-) -> Float[Tensor, "batch head query key"]:
+def patterns(weights: Weights, cfg: Config, clean: Clean, layer: int) -> Float[Tensor, "batch head query key"]:
     """Attention probabilities of a layer in the clean run."""
     heads = forward.head_weights(weights, layer)
     read = forward.readings(weights, cfg, layer, clean.residuals[layer])
@@ -66,7 +64,7 @@ def patterns(
 
 def prepare(
     weights: Weights,
-    cfg: HookedTransformerConfig,
+    cfg: Config,
     clean: Clean,
     values: Mapping[Source, Tensor] | Mapping[Head, Tensor],
     layer_norm: LayerNorm = "recompute",
@@ -77,7 +75,8 @@ def prepare(
     "pos_embed", "b_O"); zero for what is not given.
     """
     check_layer_norm(layer_norm)
-    stand_in: dict[Source, Tensor] = dict(values.items())
+    dtype = clean.residuals[0].dtype
+    stand_in: dict[Source, Tensor] = {source: value.to(dtype) for source, value in values.items()}
     return Run(weights, cfg, clean, stand_in, layer_norm, {}, {})
 
 

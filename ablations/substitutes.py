@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor
-from transformer_lens import HookedTransformerConfig
 
 from ablations import padding, rerun
 from ablations.forward import Weights
 from ablations.heads import other_rows
+from ablations.models import Config
 from ablations.names import Head, all_heads
 from ablations.not_measurable import NotMeasurable
 from ablations.running import as_in_workers
@@ -41,14 +41,14 @@ def fixed(values: Values) -> Substitutes:
     return lambda rows: [values]
 
 
-def zeros(cfg: HookedTransformerConfig) -> Substitutes:
+def zeros(cfg: Config) -> Substitutes:
     """z = 0: the head writes nothing, b_O stays."""
-    return fixed({head: torch.zeros(cfg.d_head, dtype=cfg.dtype) for head in all_heads(cfg)})
+    return fixed({head: torch.zeros(cfg.d_head) for head in all_heads(cfg)})
 
 
 def means(
     weights: Weights,
-    cfg: HookedTransformerConfig,
+    cfg: Config,
     reference: Int64[Tensor, "row pos"],
     by_position: bool = False,
     rows_at_once: int = 16,
@@ -60,7 +60,7 @@ def means(
 @as_in_workers()
 def mean_z(
     weights: Weights,
-    cfg: HookedTransformerConfig,
+    cfg: Config,
     reference: Int64[Tensor, "row pos"],
     by_position: bool = False,
     rows_at_once: int = 16,
@@ -86,7 +86,7 @@ def mean_z(
 @as_in_workers()
 def pool(
     weights: Weights,
-    cfg: HookedTransformerConfig,
+    cfg: Config,
     tokens: Int64[Tensor, "row pos"],
     documents: Int[np.ndarray, "row pos"],
     rows_at_once: int = 16,

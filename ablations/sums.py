@@ -14,11 +14,11 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
-from transformer_lens import HookedTransformer, HookedTransformerConfig
 from transformer_lens.hook_points import HookPoint
 
 from ablations import forward
 from ablations.heads import Hook, Interventions, Replaced, fitted, z_hook
+from ablations.models import Config, Model
 from ablations.names import head_name
 from ablations.paths import Cut, Source, path_name, read_hook, target_layer
 
@@ -27,7 +27,7 @@ Named = TypeVar("Named", Replaced, Cut)
 Written = dict[Source, Tensor]  # what each source of a cut path writes (of a head: its z); renewed by every run
 
 
-def as_hooks(model: HookedTransformer, interventions: Interventions) -> list[tuple[str, Hook]]:
+def as_hooks(model: Model, interventions: Interventions) -> list[tuple[str, Hook]]:
     """Hooks that make all these changes at once.
 
     Raises ValueError for two different values for one head or one path, and for cuts of which some recompute the norm
@@ -77,7 +77,7 @@ def _same(one: Tensor, other: Tensor) -> bool:
         return False
 
 
-def _frozen_layers(cuts: Iterable[Cut], cfg: HookedTransformerConfig) -> list[int]:
+def _frozen_layers(cuts: Iterable[Cut], cfg: Config) -> list[int]:
     """The layers whose norm keeps its scale; there is none in a model without norms."""
     ways: dict[int, str] = {}
     for one in cuts if cfg.normalization_type is not None else ():
@@ -94,7 +94,7 @@ def _reading(source: Source, written: Written) -> tuple[str, Hook]:
     return z_hook(source), lambda z, hook: written.update({source: z[:, :, source[1]]})
 
 
-def _subtraction(one: Cut, model: HookedTransformer, written: Written) -> Hook:
+def _subtraction(one: Cut, model: Model, written: Written) -> Hook:
     source, target, _ = one.path
 
     def lost(like: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ def _subtraction(one: Cut, model: HookedTransformer, written: Written) -> Hook:
     return hook
 
 
-def _frozen_norm(layer: int, cfg: HookedTransformerConfig) -> tuple[tuple[str, Hook], tuple[str, Hook]]:
+def _frozen_norm(layer: int, cfg: Config) -> tuple[tuple[str, Hook], tuple[str, Hook]]:
     """Keeps the scale that a norm has without the cuts, and uses it."""
     last = layer == cfg.n_layers
     uncut: list[Tensor] = []

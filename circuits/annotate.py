@@ -10,17 +10,17 @@ from collections.abc import Mapping
 import networkx as nx
 import numpy as np
 from jaxtyping import Float
-from transformer_lens import HookedTransformerConfig
 
 from ablations.effects import Estimate
 from ablations.forward import Weights
+from ablations.models import Config
 from ablations.names import all_heads, head_name, parse_head
 from ablations.overlap import Shared
 from circuits import composition
 from circuits.graph import records
 
 
-def with_composition(graph: nx.DiGraph, weights: Weights, cfg: HookedTransformerConfig) -> nx.DiGraph:
+def with_composition(graph: nx.DiGraph, weights: Weights, cfg: Config) -> nx.DiGraph:
     """Records between heads gain `composition`, the score less 1 / sqrt(d_model), and `composition_z`.
 
     Both are against the same two matrices turned against each other at random. Its squared score has mean 1 / d_model
@@ -39,7 +39,7 @@ def with_composition(graph: nx.DiGraph, weights: Weights, cfg: HookedTransformer
     return annotated
 
 
-def with_overlap(graph: nx.DiGraph, shared: Shared, size: int, cfg: HookedTransformerConfig) -> nx.DiGraph:
+def with_overlap(graph: nx.DiGraph, shared: Shared, size: int, cfg: Config) -> nx.DiGraph:
     """Edges between heads gain `overlap`, the share of the tokens that one end matters most for that are also the
     other's, less what it is among like tokens by chance, and `overlap_z`.
 

@@ -12,10 +12,10 @@ import torch
 from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens import HookedTransformerConfig
 
 from ablations import forward, rerun
 from ablations.forward import Weights
+from ablations.models import Config
 from ablations.paths import OUTPUT, Path
 from ablations.rotary import turned
 from ablations.running import as_in_workers
@@ -33,7 +33,7 @@ Gradients = dict[tuple[int, str], Tensor]
 @as_in_workers()
 def attribution(
     weights: Weights,
-    cfg: HookedTransformerConfig,
+    cfg: Config,
     task: Task,
     paths: Sequence[Path],
     metric: Metric = logit_difference,
@@ -62,9 +62,7 @@ def attribution(
     return as_effects(paths, effect, of_clean, of_corrupted, np.full(len(paths), np.nan))
 
 
-def _gradients(
-    weights: Weights, cfg: HookedTransformerConfig, residual: Tensor, metric: Callable[[Tensor], Tensor]
-) -> Gradients:
+def _gradients(weights: Weights, cfg: Config, residual: Tensor, metric: Callable[[Tensor], Tensor]) -> Gradients:
     """Gradients of the metric of a run from these embeddings, taken at shifts of 0 of all that is read."""
     shifts: Gradients = {}
     for layer in range(cfg.n_layers):
@@ -98,7 +96,7 @@ def _attributed(
     gradients: Gradients,
     clean: rerun.Clean,
     corrupted: rerun.Clean,
-    cfg: HookedTransformerConfig,
+    cfg: Config,
 ) -> Float[Tensor, " prompt"]:
     """Gradient of what the path's target reads, times the change in what its source writes, by prompt."""
     if isinstance(path.source, str):

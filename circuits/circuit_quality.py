@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
-from transformer_lens import HookedTransformerConfig
 
 from ablations.changes import Change
 from ablations.forward import Weights
+from ablations.models import Config
 from ablations.not_measurable import NotMeasurable
 from ablations.paths import Path, as_paths
 from ablations.running import as_in_workers
@@ -42,7 +42,7 @@ class RandomCircuits(NamedTuple):
 @as_in_workers()
 def evaluate(
     weights: Weights,
-    cfg: HookedTransformerConfig,
+    cfg: Config,
     task: Task,
     circuit: Sequence[str | Path],
     metric: Metric = logit_difference,
@@ -65,7 +65,7 @@ def evaluate(
 @as_in_workers()
 def random_circuits(
     weights: Weights,
-    cfg: HookedTransformerConfig,
+    cfg: Config,
     task: Task,
     size: int,
     draws: int = 12,
@@ -92,9 +92,7 @@ def random_circuits(
     return RandomCircuits(*quality)
 
 
-def _share_kept(
-    weights: Weights, cfg: HookedTransformerConfig, task: Task, metric: Metric
-) -> Callable[[Sequence[Path]], float]:
+def _share_kept(weights: Weights, cfg: Config, task: Task, metric: Metric) -> Callable[[Sequence[Path]], float]:
     """How much of the mean metric is left when these paths are patched: 1 the clean run, 0 the run with all patched."""
     with torch.no_grad():
         run, clean, _ = patched_run(weights, cfg, task, metric)

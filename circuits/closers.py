@@ -9,11 +9,11 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
-from transformer_lens import HookedTransformerConfig
 
 from ablations import forward, rerun
 from ablations.changes import Change
 from ablations.forward import Weights
+from ablations.models import Config
 from ablations.names import Head
 from ablations.not_measurable import NotMeasurable
 from circuits.brackets import KINDS
@@ -71,7 +71,7 @@ def log_odds(
 
 def log_odds_under(
     weights: Weights,
-    cfg: HookedTransformerConfig,
+    cfg: Config,
     tokens: Int64[Tensor, "row pos"],
     closers: Closers,
     kind_tokens: Mapping[str, Int64[Tensor, " token"]],

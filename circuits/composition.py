@@ -20,9 +20,9 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens import HookedTransformerConfig
 
 from ablations.forward import Weights, head_weights
+from ablations.models import Config
 from ablations.not_measurable import NotMeasurable
 from ablations.paths import VIAS as VIAS
 from ablations.running import as_in_workers
@@ -55,7 +55,7 @@ class Reads(NamedTuple):
 
 @as_in_workers()
 def composition(
-    weights: Weights, cfg: HookedTransformerConfig, processing: Processing = "folded"
+    weights: Weights, cfg: Config, processing: Processing = "folded"
 ) -> Float[Tensor, "source_layer source target_layer target via"]:
     """Composition scores of every pair of heads, through q, k and v; NaN where the source is not in an earlier layer.
 
@@ -91,7 +91,7 @@ def composition(
 
 
 @as_in_workers()
-def random_baseline(cfg: HookedTransformerConfig, draws: int = 256, seed: int = 0) -> Baseline:
+def random_baseline(cfg: Config, draws: int = 256, seed: int = 0) -> Baseline:
     """Mean and standard deviation of the score of Gaussian matrices of this model's shapes, over independent draws."""
     generator = torch.Generator().manual_seed(seed)
     w_v, w_o, read, other = (torch.randn(draws, cfg.d_model, cfg.d_head, generator=generator) for _ in range(4))
@@ -101,7 +101,7 @@ def random_baseline(cfg: HookedTransformerConfig, draws: int = 256, seed: int = 
 
 @as_in_workers()
 def spectral_baseline(
-    weights: Weights, cfg: HookedTransformerConfig, processing: Processing = "folded"
+    weights: Weights, cfg: Config, processing: Processing = "folded"
 ) -> tuple[Float[Tensor, ""], Float[Tensor, "source_layer source target_layer target via"]]:
     """Mean (of every pair) and standard deviation (of each) of the squared score when the two matrices are turned
     against each other by a rotation R drawn uniformly from O(d), d = d_model; their singular values stay.
@@ -127,7 +127,7 @@ def spectral_baseline(
 
 
 @as_in_workers()
-def position_composition(weights: Weights, cfg: HookedTransformerConfig) -> Float[Tensor, "layer head side"]:
+def position_composition(weights: Weights, cfg: Config) -> Float[Tensor, "layer head side"]:
     """How much queries (side 0) and keys (1) read of a shortformer's positions: |W_pos M| / (|W_pos| |M|), M = W_QK or
     its transpose, the same score as between heads. Positions are added after ln1, so nothing is folded.
 
@@ -149,7 +149,7 @@ def position_composition(weights: Weights, cfg: HookedTransformerConfig) -> Floa
 
 
 def _layer(
-    weights: Weights, cfg: HookedTransformerConfig, layer: int, processing: Processing
+    weights: Weights, cfg: Config, layer: int, processing: Processing
 ) -> tuple[Writes, tuple[Reads, Reads, Reads]]:
     """What the heads of a layer write, and what they read through q, k and v."""
     heads = head_weights(weights, layer)

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int, Int64
 from torch import Tensor
-from transformer_lens import HookedTransformerConfig
 
 from ablations import forward
 from ablations.forward import Weights
+from ablations.models import Config
 from ablations.not_measurable import NotMeasurable
 from circuits import multigrams
 from circuits.multigrams import FAMILIES, KEPT, LONGEST, Patterns
@@ -20,7 +20,7 @@ CONTEXTS_AT_ONCE = 64
 
 
 def log_probabilities(
-    weights: Weights, cfg: HookedTransformerConfig, windows: Int64[Tensor, "donor pos"], patterns: Patterns
+    weights: Weights, cfg: Config, windows: Int64[Tensor, "donor pos"], patterns: Patterns
 ) -> Float[Tensor, " pattern"]:
     """Mean over windows of log q(target), in nats, after the window in which the pattern's context has been put last.
 
@@ -45,7 +45,7 @@ def log_probabilities(
 
 def best_of_parts(
     weights: Weights,
-    cfg: HookedTransformerConfig,
+    cfg: Config,
     windows: Int64[Tensor, "donor pos"],
     patterns: Patterns,
 ) -> Float[np.ndarray, " pattern"]:
@@ -58,7 +58,7 @@ def best_of_parts(
 
 def smallest(
     weights: Weights,
-    cfg: HookedTransformerConfig,
+    cfg: Config,
     windows: Int64[Tensor, "donor pos"],
     before: Int[np.ndarray, "token back"],
     targets: Int[np.ndarray, " token"],
@@ -94,7 +94,7 @@ def smallest(
 
 
 def _predicted(
-    weights: Weights, cfg: HookedTransformerConfig, windows: Tensor, offsets: Tensor, tokens: Tensor
+    weights: Weights, cfg: Config, windows: Tensor, offsets: Tensor, tokens: Tensor
 ) -> Float[Tensor, "context donor vocab"]:
     """Log probabilities of what comes after the windows with these contexts in them."""
     count, length = len(windows), windows.shape[1]

@@ -4,18 +4,16 @@ import torch
 from einops import einsum
 from jaxtyping import Float, Int64
 from torch import Tensor
-from transformer_lens import HookedTransformerConfig
 
 from ablations import forward, rerun
 from ablations.forward import Weights
+from ablations.models import Config
 from ablations.running import as_in_workers
 from circuits.scores import direct_unembedding
 
 
 @as_in_workers()
-def copying(
-    weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tensor, "batch pos"]
-) -> Float[Tensor, "batch layer head"]:
+def copying(weights: Weights, cfg: Config, tokens: Int64[Tensor, "batch pos"]) -> Float[Tensor, "batch layer head"]:
     """How much of what a head raises is what it attends to: 1 for all of it, -1 for none; tokens distinct in a row.
     It is -1 for a head that raises no token of the row, too.
 

@@ -21,9 +21,9 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy import stats
-from transformer_lens import HookedTransformer
 
 from ablations import forward, padding
+from ablations.models import Model, as_model
 from ablations.paths import LayerNorm, Path, as_paths, check_layer_norm
 from ablations.running import as_in_workers
 from circuits import discover_hooks
@@ -56,7 +56,7 @@ Way = Literal["auto", "functions", "hooks"]
 
 @as_in_workers()
 def path_effects(
-    model: HookedTransformer,
+    model: Model,
     task: Task,
     paths: str | Sequence[str | Path] | None = None,
     *,
@@ -68,7 +68,7 @@ def path_effects(
 
     Arguments:
 
-        model   any HookedTransformer
+        model   any model (`ablations.models`)
         task    clean and corrupted prompts, right and wrong answers (`circuits.tasks`); prompts may be padded as the
                 model's tokenizer pads, each is measured as if it stood alone (`ablations.padding`)
         paths   the paths to patch, each by itself, by name or as values; all `candidates` unless given
@@ -99,6 +99,7 @@ def path_effects(
     if way not in get_args(Way):
         raise ValueError(f"way={way!r}: choose from {get_args(Way)}")
     check_layer_norm(layer_norm)
+    model = as_model(model)
     chosen = candidates(model.cfg) if paths is None else as_paths(paths)
     reason = "asked for" if way == "hooks" else forward.unsupported(model.cfg)
     if reason and way != "functions":

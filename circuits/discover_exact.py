@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens import HookedTransformerConfig
 
 from ablations import forward, padding, rerun
 from ablations.changes import Change
 from ablations.forward import Weights
+from ablations.models import Config
 from ablations.names import all_heads
 from ablations.paths import LayerNorm, Path, Source
 from ablations.running import as_in_workers, tracked
@@ -21,7 +21,7 @@ from circuits.tasks import Metric, Task, check_task, logit_difference
 @as_in_workers()
 def exact(
     weights: Weights,
-    cfg: HookedTransformerConfig,
+    cfg: Config,
     task: Task,
     paths: Sequence[Path],
     metric: Metric = logit_difference,
@@ -41,7 +41,7 @@ def exact(
 
 
 def patched_run(
-    weights: Weights, cfg: HookedTransformerConfig, task: Task, metric: Metric, layer_norm: LayerNorm = "recompute"
+    weights: Weights, cfg: Config, task: Task, metric: Metric, layer_norm: LayerNorm = "recompute"
 ) -> tuple[rerun.Run, Float[Tensor, " prompt"], Float[Tensor, " prompt"]]:
     """The clean run, in which cut sources carry what they write on the corrupted prompts; and the metric of the clean
     and of the corrupted run.
@@ -56,7 +56,7 @@ def patched_run(
     return rerun.prepare(weights, cfg, clean, values, layer_norm), of_clean, of_corrupted
 
 
-def both_runs(weights: Weights, cfg: HookedTransformerConfig, task: Task) -> tuple[rerun.Clean, rerun.Clean]:
+def both_runs(weights: Weights, cfg: Config, task: Task) -> tuple[rerun.Clean, rerun.Clean]:
     """The runs on the clean and on the corrupted prompts, on the device of the weights, padding after the text."""
     device, padded = weights["embed.W_E"].device, padding.marked(weights)
     rows = (padding.text_first(padded, tokens).to(device) for tokens in (task.clean, task.corrupted))

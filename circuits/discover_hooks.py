@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
 from ablations import effects, padding
 from ablations.heads import Interventions, head_z
+from ablations.models import Model, as_model
 from ablations.paths import LayerNorm, Path, Source, cut
 from ablations.running import as_in_workers, tracked
 from circuits.discover_paths import Effects, check_paths, effects_of
@@ -21,7 +21,7 @@ from circuits.tasks import Metric, Task, check_task, logit_difference
 
 @as_in_workers()
 def exact(
-    model: HookedTransformer,
+    model: Model,
     task: Task,
     paths: Sequence[Path],
     metric: Metric = logit_difference,
@@ -32,6 +32,7 @@ def exact(
     Raises ValueError for no paths, paths that the model does not have, sources other than heads and "embed", and
     prompts and answers that do not correspond.
     """
+    model = as_model(model)
     check_paths(paths, model.cfg)
     check_task(task, model.cfg)
     padded = padding.padding_of(model)
@@ -50,7 +51,7 @@ def exact(
     return effects_of(paths, task, metric, of_both, before, patched)
 
 
-def _values(model: HookedTransformer, task: Task, sources: Sequence[Source]) -> dict[Source, Float[Tensor, "..."]]:
+def _values(model: Model, task: Task, sources: Sequence[Source]) -> dict[Source, Float[Tensor, "..."]]:
     """What these sources write on the corrupted prompts: z of heads, and the embedding."""
     if odd := next((source for source in sources if isinstance(source, str) and source != "embed"), ""):
         raise ValueError(f"source {odd!r} is the same on all prompts: take paths from heads or from embed")

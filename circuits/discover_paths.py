@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens import HookedTransformerConfig
 
+from ablations.models import Config
 from ablations.names import all_heads
 from ablations.paths import OUTPUT, VIAS, Path, Source, all_paths, check_path
 from circuits import answer_tests
@@ -26,7 +26,7 @@ class Effects(NamedTuple):
     way: str = ""  # how it was measured, and why so, where `discover.path_effects` chose
 
 
-def candidates(cfg: HookedTransformerConfig) -> tuple[Path, ...]:
+def candidates(cfg: Config) -> tuple[Path, ...]:
     """Every direct path: from the embedding and from heads, into heads and to the output."""
     heads = all_heads(cfg)
     sources: list[Source] = ["embed", *heads]
@@ -35,7 +35,7 @@ def candidates(cfg: HookedTransformerConfig) -> tuple[Path, ...]:
     return (*from_embedding, *all_paths(cfg), *to_output)
 
 
-def check_paths(paths: Sequence[Path], cfg: HookedTransformerConfig) -> None:
+def check_paths(paths: Sequence[Path], cfg: Config) -> None:
     """Raises ValueError for no paths, and for a path that the model does not have."""
     if not paths:
         raise ValueError("no paths: give at least one, or all `candidates`")

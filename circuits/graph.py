@@ -18,8 +18,8 @@ import networkx as nx
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool
-from transformer_lens import HookedTransformerConfig
 
+from ablations.models import Config
 from ablations.names import all_heads, head_name, parse_head
 from ablations.paths import OUTPUT, VIAS, ends, parse_path, path_name
 from circuits import scale_part
@@ -30,7 +30,7 @@ _MIB_EDGE = re.compile(r"(input|a\d+\.h\d+)->(?:(logits)|(a\d+\.h\d+)<([qkv])>)"
 INPUTS = (*VIAS, OUTPUT)  # of targets: the names under which edges hold their records
 
 
-def circuit_graph(cfg: HookedTransformerConfig, effects: Effects, found: Bool[np.ndarray, " path"]) -> nx.DiGraph:
+def circuit_graph(cfg: Config, effects: Effects, found: Bool[np.ndarray, " path"]) -> nx.DiGraph:
     """The graph of all measured paths.
 
     Arguments:
@@ -74,7 +74,7 @@ def table(effects: Effects, found: Bool[np.ndarray, " path"]) -> xr.Dataset:
     return xr.Dataset(data, {"path": [path_name(path) for path in effects.paths]}, {"prompts": prompts})
 
 
-def from_table(cfg: HookedTransformerConfig, measured: xr.Dataset) -> nx.DiGraph:
+def from_table(cfg: Config, measured: xr.Dataset) -> nx.DiGraph:
     """The graph of a table of one step.
 
     Raises ValueError for a table that lacks what a graph is made from.
@@ -101,7 +101,7 @@ def from_table(cfg: HookedTransformerConfig, measured: xr.Dataset) -> nx.DiGraph
     return graph
 
 
-def formation(cfg: HookedTransformerConfig, measured: xr.Dataset) -> dict[int, nx.DiGraph]:
+def formation(cfg: Config, measured: xr.Dataset) -> dict[int, nx.DiGraph]:
     """The graph of every step of a table that has a dimension `step`, by step."""
     return {int(step): from_table(cfg, measured.sel(step=step)) for step in measured.step.values}
 
@@ -147,7 +147,7 @@ def formation_node_link(graphs: Mapping[int, nx.DiGraph]) -> dict[str, Any]:
     return {"steps": [{"step": step, "graph": node_link(graph)} for step, graph in graphs.items()]}
 
 
-def mib(graph: nx.DiGraph, cfg: HookedTransformerConfig) -> dict[str, Any]:
+def mib(graph: nx.DiGraph, cfg: Config) -> dict[str, Any]:
     """The graph as the JSON that EAP-IG's and the MIB benchmark's `Graph.from_json` read: "a0.h5->a1.h4<k>",
     "input->a0.h5<v>", "a1.h4->logits"; the score of an edge is the size of its effect, null where it is NaN.
 

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from transformer_lens import HookedTransformerConfig
 
 from ablations import forward
 from ablations.changed_losses import effects
 from ablations.changes import Change
 from ablations.effects import Estimate, clustered
 from ablations.forward import Weights
+from ablations.models import Config
 from ablations.names import Head
 from ablations.paths import VIAS, Path, Via
 from ablations.rerun import Clean
@@ -36,7 +36,7 @@ class SetCut(NamedTuple):
 
 def set_cuts(
     weights: Weights,
-    cfg: HookedTransformerConfig,
+    cfg: Config,
     tokens: Int64[Tensor, "row pos"],
     clusters: np.ndarray,
     previous: Sequence[Head],
@@ -62,7 +62,7 @@ def set_cuts(
     return sorted(measured, key=lambda cut: -cut.removed.value)
 
 
-def same_size_sets(heads: Sequence[Head], cfg: HookedTransformerConfig) -> list[tuple[Head, ...]]:
+def same_size_sets(heads: Sequence[Head], cfg: Config) -> list[tuple[Head, ...]]:
     """All sets of as many heads as these, from the layers that these are in; these themselves are among them."""
     layers = sorted({layer for layer, _ in heads})
     return list(combinations([(layer, head) for layer in layers for head in range(cfg.n_heads)], len(heads)))
@@ -70,7 +70,7 @@ def same_size_sets(heads: Sequence[Head], cfg: HookedTransformerConfig) -> list[
 
 def matching_attention(
     weights: Weights,
-    cfg: HookedTransformerConfig,
+    cfg: Config,
     clean: Clean,
     cuts: Sequence[tuple[tuple[Head, ...], str]],
     targets: Sequence[Head],

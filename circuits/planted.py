@@ -18,8 +18,7 @@ and raises ValueError for a negative noise. The heads stand in `planted_heads`, 
 from collections.abc import Callable
 from typing import NamedTuple
 
-from transformer_lens import HookedTransformer
-
+from ablations.models import Model
 from ablations.names import Head
 from ablations.paths import OUTPUT, Path
 from circuits import planted_heads as heads
@@ -46,7 +45,7 @@ class Plant(NamedTuple):
     """A model, what its heads are, and for each task the edges that carry it."""
 
     name: str
-    model: HookedTransformer
+    model: Model
     types: dict[Head, str]
     tasks: tuple[Task, ...]
     edges: tuple[frozenset[Path], ...]  # by task

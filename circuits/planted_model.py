@@ -3,15 +3,16 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens import HookedTransformer, HookedTransformerConfig
 
+from ablations import models
+from ablations.models import Model
 from ablations.names import Head
 from circuits.planted_heads import HeadPlan, decoy
 from circuits.planted_layout import ANSWER, BOS, CONTEXT, D_HEAD, D_MODEL, HEADS, PLACE, SAID, TOKEN, VOCABULARY
 from circuits.planted_prompts import distinct
 
 
-def build(heads: dict[Head, HeadPlan], layer_norm: bool, noise: float, seed: int, removed: bool) -> HookedTransformer:
+def build(heads: dict[Head, HeadPlan], layer_norm: bool, noise: float, seed: int, removed: bool) -> Model:
     """The model with these heads, a decoy in each layer, and Gaussian noise on every weight.
 
     noise: its standard deviation, in units of the root mean square of that kind of weight in the plant; removed: leaves
@@ -38,17 +39,15 @@ def build(heads: dict[Head, HeadPlan], layer_norm: bool, noise: float, seed: int
     return model
 
 
-def _written(heads: dict[Head, HeadPlan], gains: tuple[float, ...], layer_norm: bool) -> HookedTransformer:
+def _written(heads: dict[Head, HeadPlan], gains: tuple[float, ...], layer_norm: bool) -> Model:
     """The model with these heads and no others.
 
     gains: by how much ln1 of each layer, and ln_final, multiply features.
     """
-    cfg = HookedTransformerConfig(
-        n_layers=2, d_model=D_MODEL, n_ctx=CONTEXT, d_head=D_HEAD, n_heads=HEADS, d_vocab=VOCABULARY, attn_only=True,
-        normalization_type="LN" if layer_norm else None, positional_embedding_type="shortformer", device="cpu",
-    )  # fmt: skip
+    sizes = {"d_model": D_MODEL, "n_ctx": CONTEXT, "d_head": D_HEAD, "n_heads": HEADS, "d_vocab": VOCABULARY}
+    norm = {"normalization_type": "LN" if layer_norm else None, "positional_embedding_type": "shortformer"}
     with torch.random.fork_rng(devices=[]):
-        model = HookedTransformer(cfg)
+        model = models.new({"n_layers": 2, "attn_only": True, **sizes, **norm})
     features = _features()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -81,7 +80,7 @@ def _features() -> Float[Tensor, "features d_model"]:
     return torch.linalg.qr(columns).Q[:, 1:].T.float()
 
 
-def _gains(model: HookedTransformer) -> tuple[float, ...]:
+def _gains(model: Model) -> tuple[float, ...]:
     """What layer norms would multiply features by, measured on prompts of tokens that differ from their neighbours."""
     tokens = torch.stack([distinct(CONTEXT, torch.Generator().manual_seed(n), range(1, VOCABULARY)) for n in range(8)])
     tokens[:, 0] = BOS

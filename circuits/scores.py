@@ -22,10 +22,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
-from transformer_lens import HookedTransformerConfig
 
 from ablations import forward, rerun
 from ablations.forward import Weights, head_weights
+from ablations.models import Config
 from ablations.not_measurable import NotMeasurable
 from ablations.running import as_in_workers
 from circuits.subspaces import folded
@@ -83,7 +83,7 @@ def attention_to(patterns: Patterns, keys: Bool[Tensor, "batch query key"]) -> S
 @as_in_workers()
 def over_rows(
     weights: Weights,
-    cfg: HookedTransformerConfig,
+    cfg: Config,
     tokens: Int64[Tensor, "row pos"],
     functions: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
 ) -> tuple[Float[Tensor, "row predicted"], dict[str, Float[Tensor, "row restriction"]]]:
@@ -109,7 +109,7 @@ def over_rows(
 
 
 @as_in_workers()
-def ov_copying(weights: Weights, cfg: HookedTransformerConfig) -> Float[Tensor, "layer head"]:
+def ov_copying(weights: Weights, cfg: Config) -> Float[Tensor, "layer head"]:
     """Sum of the eigenvalues of W_E W_OV W_U, from token to logit, over the sum of their sizes (Elhage et al. 2021): 1
     for a head that raises what it reads, -1 for one that lowers it, 0 for one that writes nothing.
 
@@ -127,7 +127,7 @@ def ov_copying(weights: Weights, cfg: HookedTransformerConfig) -> Float[Tensor, 
     return torch.stack(by_layer).to(to_logits.dtype)
 
 
-def direct_unembedding(weights: Weights, cfg: HookedTransformerConfig) -> Float[Tensor, "d_model d_vocab"]:
+def direct_unembedding(weights: Weights, cfg: Config) -> Float[Tensor, "d_model d_vocab"]:
     """The unembedding as it acts on what a head writes: ln_final folded, its scale apart, and logits centred."""
     unembedding = weights["unembed.W_U"]
     if cfg.normalization_type is not None:

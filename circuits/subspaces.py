@@ -9,9 +9,9 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens import HookedTransformerConfig
 
 from ablations.forward import Weights, head_weights
+from ablations.models import Config
 from ablations.paths import VIAS
 from ablations.running import as_in_workers
 
@@ -20,7 +20,7 @@ Processing = Literal["folded", "raw"]
 
 @as_in_workers()
 def principal_cosines(
-    weights: Weights, cfg: HookedTransformerConfig
+    weights: Weights, cfg: Config
 ) -> Float[Tensor, "source_layer source target_layer target via d_head"]:
     """Cosines of the principal angles between the subspace a head writes to (rows of W_O) and those that later heads
     read from (columns of W_Q, W_K, W_V as ln1 folds them), largest first; NaN where the source is not earlier.
@@ -41,7 +41,7 @@ def principal_cosines(
     return cosines
 
 
-def folded(weights: Weights, cfg: HookedTransformerConfig, layer: int, read: Tensor, processing: Processing) -> Tensor:
+def folded(weights: Weights, cfg: Config, layer: int, read: Tensor, processing: Processing) -> Tensor:
     """Input weights [head, d_model, d_head] as they act on the residual stream: after ln1's gain, without the mean
     (which an RMS norm leaves in).
     """

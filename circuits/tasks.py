@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from transformer_lens import HookedTransformerConfig
 
 from ablations.forward import check_targets, check_tokens
+from ablations.models import Config
 
 
 class Task(NamedTuple):
@@ -39,7 +39,7 @@ def accuracy(task: Task, logits: Float[Tensor, "prompt pos vocab"]) -> float:
     return float((logits[:, -1].argmax(-1) == task.right).float().mean())
 
 
-def check_task(task: Task, cfg: HookedTransformerConfig) -> None:
+def check_task(task: Task, cfg: Config) -> None:
     """Raises ValueError for prompts and answers that do not correspond, or that the model cannot read."""
     if task.clean.shape != task.corrupted.shape:
         shapes = f"clean prompts {list(task.clean.shape)}, corrupted prompts {list(task.corrupted.shape)}"

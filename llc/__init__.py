@@ -2,7 +2,7 @@
 
 A local learning coefficient says how much the loss rises when weights vary near a checkpoint: a low one belongs to
 weights that can change much without harm. `sample` draws chains of the varied weights, `health` reduces them to the
-coefficient with its standard error and says whether it can be trusted. Any HookedTransformer will do, with int64 tokens
+coefficient with its standard error and says whether it can be trusted. Any model will do, with int64 tokens
 [row, pos]; nothing here knows of runs, files or training steps.
 
 What a user begins with is imported from here. Every part is also a module of its own, as in `from llc import restrict`.
@@ -23,10 +23,10 @@ The package loads a name, and PyTorch with it, when the name is first used.
 Example:
 
     >>> import torch
-    >>> from transformer_lens import HookedTransformer, HookedTransformerConfig
+    >>> from ablations import models
     >>> from llc import QUICK, health, sample
     >>> sizes = {"n_layers": 2, "d_model": 16, "n_ctx": 12, "d_head": 4, "n_heads": 4, "d_vocab": 20}
-    >>> model = HookedTransformer(HookedTransformerConfig(**sizes, attn_only=True, seed=0))
+    >>> model = models.new({**sizes, "attn_only": True, "seed": 0})
     >>> tokens = torch.randint(20, (32, 12), generator=torch.Generator().manual_seed(0))
     >>> traces = sample(model, tokens, ["L0H1", "L1H2"], settings=QUICK, seed=0)
     >>> traces["L1H2"].loss.sizes

@@ -13,10 +13,10 @@ import torch
 import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from ablations import forward, padding
 from ablations.forward import check_tokens
+from ablations.models import Config, Model, as_model
 from ablations.running import as_in_workers, check_precision, tracked
 from llc import sgld
 from llc.kernel import Evaluate, Kernel, PerChain, Positions
@@ -35,7 +35,7 @@ class Observable(NamedTuple):
 
 @as_in_workers()
 def sample(
-    model: HookedTransformer,
+    model: Model,
     tokens: Tokens,
     restriction: Restriction,
     *,
@@ -47,12 +47,13 @@ def sample(
 ) -> xr.Dataset:
     """Samples the local posterior of one restriction, all other parameters frozen; returns a trace (trace.py).
 
-    This is the general path of `llc.sample`, for any HookedTransformer; it also records observables. tokens: the whole
+    This is the general path of `llc.sample`, for any model; it also records observables. tokens: the whole
     data set [row, pos], whose rows are drawn with replacement. For a data-refined LLC give that data, for one that is
     refined by a reference model the loss `losses.kl_to(reference)`. The model is never changed, and its mode does not
     matter. The result depends on the arguments alone: minibatches on the seed, noise on seed, restriction and chain.
     Raises ValueError for data or weights that cannot be sampled.
     """
+    model = as_model(model)
     weights = forward.parameters_of(model)
     check_data(model, weights, tokens, loss)
     recorded = observables or {}
@@ -207,7 +208,7 @@ def minibatches(num_rows: int, settings: Settings, seed: int, purpose: str = "")
     return np.random.default_rng(stream).integers(num_rows, size=(settings.num_draws, settings.batch_size))
 
 
-def check_data(model: HookedTransformer, weights: Mapping[str, Tensor], tokens: Tokens, loss: Loss) -> None:
+def check_data(model: Model, weights: Mapping[str, Tensor], tokens: Tokens, loss: Loss) -> None:
     """Raises ValueError for weights and data as `check_inputs` does, for a loss that does not fit the data, and for
     padded rows.
     """
@@ -216,7 +217,7 @@ def check_data(model: HookedTransformer, weights: Mapping[str, Tensor], tokens: 
     _check_unpadded(model, tokens, loss)
 
 
-def _check_unpadded(model: HookedTransformer, tokens: Tokens, loss: Loss) -> None:
+def _check_unpadded(model: Model, tokens: Tokens, loss: Loss) -> None:
     """Raises ValueError for padded rows, on which a mean over tokens counts what is no text (`ablations.padding`).
 
     A loss with a weight for each token, or one of the user's own, may give padding after the text no weight; padding
@@ -232,7 +233,7 @@ def _check_unpadded(model: HookedTransformer, tokens: Tokens, loss: Loss) -> Non
         padding.check_unpadded(padded, tokens, "learning coefficients and gradients", remedy)
 
 
-def check_inputs(weights: Mapping[str, Tensor], tokens: Tokens, cfg: HookedTransformerConfig) -> None:
+def check_inputs(weights: Mapping[str, Tensor], tokens: Tokens, cfg: Config) -> None:
     """Raises ValueError for an empty data set, rows that are too short or longer than the context, a token outside the
     vocabulary, or weights that are not finite or in half precision.
     """

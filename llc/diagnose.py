@@ -64,10 +64,10 @@ def health(trace: xr.Dataset) -> xr.Dataset:
     Example:
 
         >>> import torch
-        >>> from transformer_lens import HookedTransformer, HookedTransformerConfig
+        >>> from ablations import models
         >>> from llc import QUICK, health, sample
         >>> sizes = {"n_layers": 2, "d_model": 16, "n_ctx": 12, "d_head": 4, "n_heads": 4, "d_vocab": 20}
-        >>> model = HookedTransformer(HookedTransformerConfig(**sizes, attn_only=True, seed=0))
+        >>> model = models.new({**sizes, "attn_only": True, "seed": 0})
         >>> tokens = torch.randint(20, (32, 12), generator=torch.Generator().manual_seed(0))
         >>> trace = sample(model, tokens, ["L1H2"], settings=QUICK, seed=0)["L1H2"]
         >>> record = health(trace)

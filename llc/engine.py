@@ -12,9 +12,9 @@ from typing import Literal, SupportsIndex, get_args
 
 import numpy as np
 import xarray as xr
-from transformer_lens import HookedTransformer
 
 from ablations import forward
+from ablations.models import Model, as_model
 from ablations.running import as_in_workers, tracked
 from llc import chains, head_loss, restrict, sgld
 from llc.chains import batches, check_data, described
@@ -31,7 +31,7 @@ Precision = Literal["fp32", "bf16"]
 
 @as_in_workers()
 def sample(
-    model: HookedTransformer,
+    model: Model,
     tokens: Tokens,
     restrictions: str | Iterable[str],
     *,
@@ -48,7 +48,7 @@ def sample(
 
     Arguments:
 
-        model         any HookedTransformer
+        model         any model (`ablations.models`)
         tokens        the data set, int64 [row, pos]; minibatches are rows of it, drawn with replacement
         restrictions  what varies, one or several: "full", "embed", "unembed", "L0", "L1H4", a parameter's name, unions
                       ("L0H1+unembed"; a matrix with two places, as a tied embedding or a block used twice, varies in
@@ -70,10 +70,10 @@ def sample(
     Example:
 
         >>> import torch
-        >>> from transformer_lens import HookedTransformer, HookedTransformerConfig
+        >>> from ablations import models
         >>> from llc import QUICK, sample
         >>> sizes = {"n_layers": 2, "d_model": 16, "n_ctx": 12, "d_head": 4, "n_heads": 4, "d_vocab": 20}
-        >>> model = HookedTransformer(HookedTransformerConfig(**sizes, attn_only=True, seed=0))
+        >>> model = models.new({**sizes, "attn_only": True, "seed": 0})
         >>> tokens = torch.randint(20, (32, 12), generator=torch.Generator().manual_seed(0))
         >>> traces = sample(model, tokens, ["L0H1", "unembed"], settings=QUICK, seed=0)
         >>> traces["L0H1"].loss.dims, traces["L0H1"].attrs["path"]
@@ -87,6 +87,7 @@ def sample(
         )
     if memory is not None and memory < 1:
         raise ValueError(f"memory={memory}: bytes must be positive; leave it out for what suits the machine")
+    model = as_model(model)
     weights = forward.parameters_of(model)
     loss, seed = loss or next_token(), operator.index(seed)
     parsed = restrict.parse_all(restrictions, weights, model.cfg)
@@ -131,7 +132,7 @@ def _draw(recorders: Mapping[int, Recorder], minibatch: Minibatch) -> None:
         recorder.draw(minibatch.center_loss, partial(minibatch.evaluate, head))
 
 
-def _general_because(model: HookedTransformer, restriction: Restriction, whole_loss: str, path: Path) -> str:
+def _general_because(model: Model, restriction: Restriction, whole_loss: str, path: Path) -> str:
     """Says why the restriction takes the general path; the text is empty where it takes the fast one.
 
     whole_loss: what the loss is called, where it is no mean over rows, and "" otherwise. Raises ValueError where

@@ -43,10 +43,10 @@ def learning_coefficient(trace: xr.Dataset, *, drop_bad_chains: bool = False) ->
     Example:
 
         >>> import torch
-        >>> from transformer_lens import HookedTransformer, HookedTransformerConfig
+        >>> from ablations import models
         >>> from llc import QUICK, learning_coefficient, sample
         >>> sizes = {"n_layers": 2, "d_model": 16, "n_ctx": 12, "d_head": 4, "n_heads": 4, "d_vocab": 20}
-        >>> model = HookedTransformer(HookedTransformerConfig(**sizes, attn_only=True, seed=0))
+        >>> model = models.new({**sizes, "attn_only": True, "seed": 0})
         >>> tokens = torch.randint(20, (32, 12), generator=torch.Generator().manual_seed(0))
         >>> trace = sample(model, tokens, ["L1H2"], settings=QUICK, seed=0)["L1H2"]
         >>> estimate = learning_coefficient(trace)

@@ -23,9 +23,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
 from ablations import forward
+from ablations.models import Model, as_model
 from ablations.running import as_in_workers, tracked
 from llc import restrict, tied
 from llc.chains import check_data
@@ -39,14 +39,14 @@ Labels = Literal["model", "data"]
 
 @as_in_workers()
 def fisher_trace(
-    model: HookedTransformer,
+    model: Model,
     tokens: Tokens,
     restrictions: str | Iterable[str],
     *,
     seed: int,
     labels: Labels = "model",
 ) -> dict[str, Curvature]:
-    """Estimates the trace for each restriction, by its canonical name, for any HookedTransformer at its own weights.
+    """Estimates the trace for each restriction, by its canonical name, for any model at its own weights.
 
     Arguments:
 
@@ -60,6 +60,7 @@ def fisher_trace(
     """
     if len(tokens) < 2:
         raise ValueError(f"{len(tokens)} rows: give two or more, for an error")
+    model = as_model(model)
     weights = forward.parameters_of(model)
     check_data(model, weights, tokens, next_token())
     parsed = restrict.parse_all(restrictions, weights, model.cfg)
@@ -69,13 +70,14 @@ def fisher_trace(
 
 @as_in_workers()
 def squared_gradients(
-    model: HookedTransformer, tokens: Tokens, restrictions: Sequence[Restriction], draws: torch.Generator | None
+    model: Model, tokens: Tokens, restrictions: Sequence[Restriction], draws: torch.Generator | None
 ) -> Float[np.ndarray, "row restriction"]:
     """T |grad of the row's mean loss|^2 of each row; labels are drawn from the model's predictions, or the text's own
     where there is no generator.
 
     Rows are run one by one, for a row of the context's length is work enough for a core.
     """
+    model = as_model(model)
     weights = forward.parameters_of(model)
     varied = {name: weights[name].detach().requires_grad_() for name in parameters(restrictions)}
     predict, own_ties, squares = predictor(model), tied.ties(weights), []

@@ -14,9 +14,9 @@ import torch
 from einops import einsum, rearrange
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
 from ablations import forward
+from ablations.models import Model, as_model
 from ablations.names import head_name
 from ablations.not_measurable import NotMeasurable
 from ablations.running import as_in_workers
@@ -27,7 +27,7 @@ Square = Float[Tensor, "head d_head d_head"]
 
 
 @as_in_workers()
-def balanced(model: HookedTransformer) -> HookedTransformer:
+def balanced(model: Model) -> Model:
     """Gives a copy with W_Q^T W_Q = W_K^T W_K and W_V^T W_V = W_O W_O^T for every head: equal singular values.
 
     Of all the gauges this one has the least sum of squared W_Q, W_K, W_V, W_O. It depends on the products W_Q W_K^T and
@@ -36,7 +36,7 @@ def balanced(model: HookedTransformer) -> HookedTransformer:
 
     Arguments:
 
-        model  a HookedTransformer; it stays as it is
+        model  any model; it stays as it is, and of a bridge the copy is a Transformer (`ablations.models`)
 
     Raises NotMeasurable for a model with shared keys and values, rotary positions or normalised queries and keys, in
     which W_Q and W_K cannot be rescaled, for one in which two heads or layers have the same weights in memory, and for
@@ -45,10 +45,10 @@ def balanced(model: HookedTransformer) -> HookedTransformer:
     Example:
 
         >>> import torch
-        >>> from transformer_lens import HookedTransformer, HookedTransformerConfig
+        >>> from ablations import models
         >>> from llc import balanced
         >>> sizes = {"n_layers": 2, "d_model": 16, "n_ctx": 12, "d_head": 4, "n_heads": 4, "d_vocab": 20}
-        >>> model = HookedTransformer(HookedTransformerConfig(**sizes, attn_only=True, seed=0))
+        >>> model = models.new({**sizes, "attn_only": True, "seed": 0})
         >>> same = balanced(model)
         >>> tokens = torch.arange(12)[None]
         >>> torch.allclose(same(tokens), model(tokens), atol=1e-5)
@@ -68,7 +68,7 @@ def balanced(model: HookedTransformer) -> HookedTransformer:
 
 
 @as_in_workers()
-def random_gauge(model: HookedTransformer, seed: int, spread: float = 2.0) -> HookedTransformer:
+def random_gauge(model: Model, seed: int, spread: float = 2.0) -> Model:
     """Gives a copy with W_Q, b_Q times s, W_K, b_K over s, W_V, b_V times t, W_O over t, other s and t for each head.
 
     s and t are log-uniform between 1 / spread and spread, and decided by the seed. Raises ValueError for a spread below
@@ -85,8 +85,9 @@ def random_gauge(model: HookedTransformer, seed: int, spread: float = 2.0) -> Ho
     return changed
 
 
-def _copy(model: HookedTransformer) -> HookedTransformer:
+def _copy(model: Model) -> Model:
     """Copies a model; raises NotMeasurable for one whose heads cannot be rescaled one by one."""
+    model = as_model(model)
     cfg = model.cfg
     checks = {
         "shared keys and values": cfg.n_key_value_heads is not None,
@@ -104,7 +105,7 @@ def _copy(model: HookedTransformer) -> HookedTransformer:
     return tied.copied(model)
 
 
-def _attention_weights(model: HookedTransformer, layer: int) -> dict[str, Tensor]:
+def _attention_weights(model: Model, layer: int) -> dict[str, Tensor]:
     """The attention weights of a layer by their names, to be changed in place."""
     return {name: parameter.data for name, parameter in model.blocks[layer].attn.named_parameters()}
 

@@ -16,10 +16,10 @@ import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens import HookedTransformerConfig
 
 from ablations import forward
 from ablations.forward import HeadVectors, HeadWeights, Readings, Residual, Rotary, Weights, turned
+from ablations.models import Config
 from llc.cross_entropy import FlatTargets, cross_entropy, flat_targets
 from llc.losses import SoftTargets, Targets, Tokens
 from llc.scaled_product import scaled_product
@@ -31,7 +31,7 @@ class Layer(NamedTuple):
     """
 
     weights: Weights
-    cfg: HookedTransformerConfig
+    cfg: Config
     number: int
     reader: Float[Tensor, "d_model read"]  # W, the norm's weight folded in
     bias: Float[Tensor, " read"] | Float[Tensor, "pos read"]  # of logits; of queries, keys and values
@@ -76,7 +76,7 @@ class Others(NamedTuple):
     base: Float[Tensor, "token read"]  # center(residual) W
 
 
-def prepare_layer(weights: Weights, cfg: HookedTransformerConfig, number: int, *, bf16: bool = False) -> Layer:
+def prepare_layer(weights: Weights, cfg: Config, number: int, *, bf16: bool = False) -> Layer:
     """Folds norms and weights of what reads the stream after a layer, once for all minibatches.
 
     Raises ValueError for a model that these functions cannot run (`forward.check_supported`).
@@ -195,7 +195,7 @@ def _tokens(layer: Layer, values: Float[Tensor, "*chain row pos d"]) -> Float[Te
     return (values[..., :-1, :] if layer.into_logits else values).flatten(-3, -2)
 
 
-def _scale(cfg: HookedTransformerConfig, residual: Residual) -> Float[Tensor, "chain token"] | None:
+def _scale(cfg: Config, residual: Residual) -> Float[Tensor, "chain token"] | None:
     """The factor by which a norm multiplies each centered token; None in a model without norms."""
     if cfg.normalization_type is None:
         return None

@@ -20,9 +20,9 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
 from ablations import forward
+from ablations.models import Model, as_model
 from ablations.running import as_in_workers, tracked
 from llc import restrict, tied
 from llc.chains import check_data
@@ -40,7 +40,7 @@ class Curvature(NamedTuple):
 
 @as_in_workers()
 def hessian_trace(
-    model: HookedTransformer,
+    model: Model,
     tokens: Tokens,
     restrictions: str | Iterable[str],
     *,
@@ -48,7 +48,7 @@ def hessian_trace(
     group: int = 1,
     probes: int = 1,
 ) -> dict[str, Curvature]:
-    """Estimates the trace for each restriction, by its canonical name, for any HookedTransformer at its own weights.
+    """Estimates the trace for each restriction, by its canonical name, for any model at its own weights.
 
     The loss is the mean over rows and positions, so this is an estimate for the text that the rows are drawn from.
 
@@ -68,6 +68,7 @@ def hessian_trace(
         raise ValueError(f"group={group}, probes={probes}: both must be at least 1")
     if len(tokens) < 2 * group or len(tokens) % group:
         raise ValueError(f"{len(tokens)} rows in groups of {group}: give two whole groups or more, for an error")
+    model = as_model(model)
     weights = forward.parameters_of(model)
     check_data(model, weights, tokens, next_token())
     parsed = restrict.parse_all(restrictions, weights, model.cfg)
@@ -80,7 +81,7 @@ def hessian_trace(
 
 
 def probed(
-    model: HookedTransformer, tokens: Tokens, restrictions: Sequence[Restriction], probe: Mapping[str, Tensor]
+    model: Model, tokens: Tokens, restrictions: Sequence[Restriction], probe: Mapping[str, Tensor]
 ) -> Float[np.ndarray, " restriction"]:
     """The sum over i in S of v_i (H v)_i for each restriction S, with the probe v: values for some of the parameters.
 
@@ -92,11 +93,12 @@ def probed(
 
 
 @as_in_workers()
-def hessian_product(model: HookedTransformer, tokens: Tokens, direction: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def hessian_product(model: Model, tokens: Tokens, direction: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """H v by differentiating twice, where H is the Hessian over the parameters that `direction` v names.
 
     It runs the model's own forward, for the attention of `losses.predictor` has a first derivative only.
     """
+    model = as_model(model)
     weights = forward.parameters_of(model)
     varied = {name: weights[name].detach().requires_grad_() for name in direction}
     tokens = tokens.to(next(iter(weights.values())).device).clone()

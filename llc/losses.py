@@ -14,19 +14,19 @@ import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor
-from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from ablations import forward
 from ablations.forward import check_targets, check_tokens
+from ablations.models import Config, Model, as_model
 from llc import tied
 
 Tokens = Int64[Tensor, "row pos"]
 Predictions = Float[Tensor, "batch predicted vocab"]
-Check = Callable[[Tokens, HookedTransformerConfig], None]  # (whole data set, the model's configuration)
+Check = Callable[[Tokens, Config], None]  # (whole data set, the model's configuration)
 Predictor = Callable[[Mapping[str, Tensor], Tokens], Predictions]  # (weights, tokens) -> predictions
 
 
-def anything_fits(tokens: Tokens, cfg: HookedTransformerConfig) -> None:
+def anything_fits(tokens: Tokens, cfg: Config) -> None:
     """The check of a loss that fits every data set."""
 
 
@@ -78,7 +78,7 @@ def weighted(weights: Float[Tensor, "row predicted"], name: str) -> Loss:
     def prepare(batch: Tokens, rows: np.ndarray) -> Targets:
         return Targets(batch[:, 1:], weights[rows])
 
-    def check(tokens: Tokens, cfg: HookedTransformerConfig) -> None:
+    def check(tokens: Tokens, cfg: Config) -> None:
         predicted = [len(tokens), tokens.shape[1] - 1]
         if list(weights.shape) != predicted:
             raise ValueError(
@@ -90,7 +90,7 @@ def weighted(weights: Float[Tensor, "row predicted"], name: str) -> Loss:
     return Loss(f"weighted {name}", prepare, cross_entropy, check)
 
 
-def kl_to(reference: HookedTransformer, name: str = "reference") -> Loss:
+def kl_to(reference: Model, name: str = "reference") -> Loss:
     """KL(reference || model) in nats, mean over predicted tokens: the loss of an LLC refined by a reference model.
 
     Its gradient is that of the cross-entropy with the reference's predictions as soft labels. The center is no minimum
@@ -99,7 +99,7 @@ def kl_to(reference: HookedTransformer, name: str = "reference") -> Loss:
 
     Arguments:
 
-        reference  any HookedTransformer with the same vocabulary; its weights are read now and stay as they are
+        reference  any model with the same vocabulary; its weights are read now and stay as they are
         name       what the reference is called in traces and keys; it must tell this reference from others
 
     Where it meets a data set and a model it raises ValueError for tokens that the reference cannot read, and for a
@@ -108,16 +108,17 @@ def kl_to(reference: HookedTransformer, name: str = "reference") -> Loss:
     Example:
 
         >>> import torch
-        >>> from transformer_lens import HookedTransformer, HookedTransformerConfig
+        >>> from ablations import models
         >>> from llc import QUICK, health, kl_to, sample
         >>> sizes = {"d_model": 16, "n_ctx": 12, "d_head": 4, "n_heads": 4, "d_vocab": 20, "attn_only": True}
-        >>> one_layer, model = (HookedTransformer(HookedTransformerConfig(n_layers=n, seed=0, **sizes)) for n in (1, 2))
+        >>> one_layer, model = (models.new({**sizes, "n_layers": n, "seed": 0}) for n in (1, 2))
         >>> tokens = torch.randint(20, (32, 12), generator=torch.Generator().manual_seed(0))
         >>> loss = kl_to(one_layer, "one layer")
         >>> trace = sample(model, tokens, ["L1H2"], settings=QUICK, seed=0, loss=loss)["L1H2"]
         >>> trace.attrs["loss"], bool((trace.center_loss > 0).all())
         ('KL(one layer || model)', True)
     """
+    reference = as_model(reference)
     weights = forward.parameters_of(reference)
     predict = predictor(reference)
 
@@ -127,7 +128,7 @@ def kl_to(reference: HookedTransformer, name: str = "reference") -> Loss:
             probabilities = logs.exp()
             return SoftTargets(probabilities, -(probabilities * logs).sum(-1).mean())
 
-    def check(tokens: Tokens, cfg: HookedTransformerConfig) -> None:
+    def check(tokens: Tokens, cfg: Config) -> None:
         check_tokens(reference.cfg, tokens)
         if cfg.d_vocab_out != reference.cfg.d_vocab_out:
             raise ValueError(
@@ -153,7 +154,7 @@ def function(name: str, value: Callable[[Predictions, Tokens], Tensor]) -> Loss:
     return Loss(name, lambda batch, rows: batch, mean)
 
 
-def _targets_fit(tokens: Tokens, cfg: HookedTransformerConfig) -> None:
+def _targets_fit(tokens: Tokens, cfg: Config) -> None:
     """Raises ValueError where a predicted token has no logit."""
     check_targets(cfg, tokens[:, 1:])
 
@@ -176,12 +177,13 @@ def by_token(predictions: Predictions) -> Float[Tensor, "token vocab"]:
     return rearrange(predictions, "batch predicted vocab -> (batch predicted) vocab")
 
 
-def predictor(model: HookedTransformer) -> Predictor:
-    """The model's predictions as a function of its weights and tokens, for any HookedTransformer.
+def predictor(model: Model) -> Predictor:
+    """The model's predictions as a function of its weights and tokens, for any model.
 
     Attention-only models run as pure functions of their weights, others by their own forward (`tied.run`). Weights are
     by all their names, as `ablations.forward.parameters_of` gives them.
     """
+    model = as_model(model)
     cfg = model.cfg
     if forward.unsupported(cfg) or not cfg.attn_only or cfg.positional_embedding_type == "rotary":
 

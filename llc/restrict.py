@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from transformer_lens import HookedTransformerConfig
 
 from ablations.forward import HeadWeights
+from ablations.models import Config
 from ablations.names import Head, check_head, head_name, parse_head
 from ablations.not_measurable import NotMeasurable
 from llc.tied import Tie, followed, ties
@@ -69,7 +69,7 @@ class Restriction:
         names = [" = ".join([name, *other.get(name, [])]) for name, _ in self.parts]
         return [name if head is None else f"{name}[{head}]" for name, (_, head) in zip(names, self.parts, strict=True)]
 
-    def key_bias(self, cfg: HookedTransformerConfig) -> Int64[Tensor, " bias"] | None:
+    def key_bias(self, cfg: Config) -> Int64[Tensor, " bias"] | None:
         """Where in the vector key biases are, in models whose attention they cannot change (`key_biases_are_free`);
         None where there are none. Their draws must be N(w*, 1 / localization) (diagnose.py).
         """
@@ -100,7 +100,7 @@ class Restriction:
         return followed(replaced, self.ties)
 
 
-def key_biases_are_free(cfg: HookedTransformerConfig) -> bool:
+def key_biases_are_free(cfg: Config) -> bool:
     """Whether the loss of a model cannot depend on its key biases, by its configuration.
 
     A key bias adds the same to all scores of a query, which a softmax removes. Not so where keys are turned with their
@@ -112,7 +112,7 @@ def key_biases_are_free(cfg: HookedTransformerConfig) -> bool:
     return by_sums and cfg.n_key_value_heads is None and not moved
 
 
-def parse(text: str, weights: Weights, cfg: HookedTransformerConfig) -> Restriction:
+def parse(text: str, weights: Weights, cfg: Config) -> Restriction:
     """Reads a restriction; the order of the terms in a union does not matter.
 
     Arguments:
@@ -128,10 +128,10 @@ def parse(text: str, weights: Weights, cfg: HookedTransformerConfig) -> Restrict
 
     Example:
 
-        >>> from transformer_lens import HookedTransformer, HookedTransformerConfig
+        >>> from ablations import models
         >>> from llc import restrict
         >>> sizes = {"n_layers": 2, "d_model": 16, "n_ctx": 12, "d_head": 4, "n_heads": 4, "d_vocab": 20}
-        >>> model = HookedTransformer(HookedTransformerConfig(**sizes, attn_only=True, seed=0))
+        >>> model = models.new({**sizes, "attn_only": True, "seed": 0})
         >>> weights = dict(model.named_parameters())
         >>> print(restrict.parse("L0H1", weights, model.cfg))
         L0H1: 268 parameters
@@ -160,7 +160,7 @@ def parse(text: str, weights: Weights, cfg: HookedTransformerConfig) -> Restrict
     return Restriction("+".join(name for name, _ in terms), tuple(parts), shapes, own)
 
 
-def parse_all(restrictions: Any, weights: Weights, cfg: HookedTransformerConfig) -> list[Restriction]:
+def parse_all(restrictions: Any, weights: Weights, cfg: Config) -> list[Restriction]:
     """Reads several restrictions, or one; raises ValueError as `parse` does, and for what is no text."""
     several = [restrictions] if isinstance(restrictions, str) else list(restrictions)
     if odd := [one for one in several if not isinstance(one, str)]:
@@ -174,7 +174,7 @@ def _owned(parts: list[Part], every: tuple[Tie, ...]) -> list[Part]:
     return list(dict.fromkeys((owners.get(name, name), head) for name, head in parts))
 
 
-def _term(term: str, weights: Weights, cfg: HookedTransformerConfig) -> tuple[str, list[Part]]:
+def _term(term: str, weights: Weights, cfg: Config) -> tuple[str, list[Part]]:
     """The canonical name of one term, and the parts that it selects."""
     if term == "full":
         return term, [(name, None) for name in weights]

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
 from ablations import forward
+from ablations.models import Model, as_model
 from ablations.not_measurable import NotMeasurable
 
 
@@ -57,8 +57,9 @@ def followed(weights: Mapping[str, Tensor], ties: tuple[Tie, ...]) -> dict[str, 
     return dict(weights) | {tie.name: tie.of(weights[tie.owner]) for tie in ties if tie.name in weights}
 
 
-def copied(model: HookedTransformer) -> HookedTransformer:
+def copied(model: Model) -> Model:
     """A copy of the model in which the same parameters are one: `copy.deepcopy` gives each memory of its own."""
+    model = as_model(model)
     changed = copy.deepcopy(model)
     parameters = dict(changed.named_parameters(remove_duplicate=False))
     for tie in ties(forward.parameters_of(model)):
@@ -66,11 +67,12 @@ def copied(model: HookedTransformer) -> HookedTransformer:
     return changed
 
 
-def run(model: HookedTransformer, weights: Mapping[str, Tensor], tokens: Tensor) -> Tensor:
+def run(model: Model, weights: Mapping[str, Tensor], tokens: Tensor) -> Tensor:
     """Logits [row, pos, d_vocab_out] of the model's own forward with these weights, differentiable in them.
 
     weights: by all their names. A block that is used for two layers takes what its first name says.
     """
+    model = as_model(model)
     places = [f"{prefix}.{name}".lstrip(".") for prefix, module in model.named_modules() for name in module._parameters]
     own = {name: weights[name] for name in places if name in weights}
     logits: Tensor = torch.func.functional_call(model, forward.buffers_of(model) | own, (tokens,), tie_weights=False)

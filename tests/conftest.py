@@ -12,16 +12,21 @@ from pathlib import Path
 import platformdirs
 import pytest
 import torch
-from transformer_lens import HookedTransformer, HookedTransformerConfig
+
+from ablations import models
+from ablations.models import Model
 
 torch.set_num_threads(1)
+
+# Of tests whose models are of kinds that TransformerLens 4 has no class for, or that compare with its class.
+hooked_only = pytest.mark.skipif(not models.HOOKED, reason="needs the HookedTransformer of TransformerLens 3")
 
 # What `make_model` takes for models with MLPs of these shapes.
 GPT2 = {"attn_only": False, "act_fn": "gelu_new", "d_mlp": 32, "positional_embedding_type": "standard"}
 PYTHIA = GPT2 | {"positional_embedding_type": "rotary", "rotary_dim": 2, "parallel_attn_mlp": True, "act_fn": "gelu"}
 
 
-def make_model(seed: int = 0, dtype: torch.dtype = torch.float32, **overrides: object) -> HookedTransformer:
+def make_model(seed: int = 0, dtype: torch.dtype = torch.float32, **overrides: object) -> Model:
     """A random attention-only model whose biases and norms are not trivial."""
     settings: dict = {
         "n_layers": 2,
@@ -33,12 +38,11 @@ def make_model(seed: int = 0, dtype: torch.dtype = torch.float32, **overrides: o
         "attn_only": True,
         "normalization_type": "LN",
         "positional_embedding_type": "shortformer",
-        "device": "cpu",
         "dtype": dtype,
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = HookedTransformer(HookedTransformerConfig(**(settings | overrides)))
+        model = models.new(settings | overrides)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 shift = 1.0 if name.endswith("ln1.w") or name == "ln_final.w" else 0.0
@@ -47,7 +51,7 @@ def make_model(seed: int = 0, dtype: torch.dtype = torch.float32, **overrides: o
 
 
 @pytest.fixture
-def model() -> HookedTransformer:
+def model() -> Model:
     return make_model()
 
 
@@ -57,7 +61,7 @@ def tokens() -> torch.Tensor:
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all test processes of a session see."""
     own = tmp_path_factory.getbasetemp()
     return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
@@ -72,9 +76,12 @@ def only_once(path: Path) -> Iterator[bool]:
 
 
 @pytest.fixture(scope="session")
-def cache(shared: Path) -> Path:
+def cache(session_folder: Path) -> Path:
     """A cache of the tests' own, which shows the training text where the user's has built it: that takes a minute."""
-    folder, users = shared / "cache", os.environ.get("DEVCIRCUITS_CACHE") or platformdirs.user_cache_dir("devcircuits")
+    folder, users = (
+        session_folder / "cache",
+        os.environ.get("DEVCIRCUITS_CACHE") or platformdirs.user_cache_dir("devcircuits"),
+    )
     with only_once(folder) as first:
         if first:
             folder.mkdir()
@@ -91,9 +98,9 @@ def _own_cache(cache: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def corpus_file(shared: Path) -> Path:
+def corpus_file(session_folder: Path) -> Path:
     """Functions of the standard library, one document each."""
-    path = shared / "functions.jsonl"
+    path = session_folder / "functions.jsonl"
     with only_once(path) as first:
         if first:
             _write_functions(path)

@@ -1,14 +1,14 @@
 """An induction model with hand-set weights, whose circuit is known."""
 
 import torch
-from transformer_lens import HookedTransformer
 
+from ablations.models import Model
 from tests.conftest import make_model
 
 VOCABULARY, LENGTH = 12, 16
 
 
-def planted_induction() -> HookedTransformer:
+def planted_induction() -> Model:
     """No norm, three heads a layer: L0H1 writes the previous token where L1H2 reads keys.
 
     The other heads attend, and write into directions that nothing reads.

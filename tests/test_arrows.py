@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 ALLOWED = {
     "ablations": set(),
     "llc": {
-        *("ablations.forward", "ablations.names", "ablations.not_measurable"),
+        *("ablations.forward", "ablations.models", "ablations.names", "ablations.not_measurable"),
         *("ablations.padding", "ablations.running"),
     },
     "circuits": {"ablations"},

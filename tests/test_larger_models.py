@@ -10,9 +10,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 import xarray as xr
-from transformer_lens import HookedTransformer
 
 from ablations import effects, forward, heads, patching
+from ablations.models import Model
 from ablations.paths import Path, cut, parse_path
 from circuits import composition, copying, discover, discover_hooks, graph, multigrams, scores, tasks
 from circuits.context_gain import log_probabilities
@@ -31,15 +31,15 @@ TOKENS = torch.randint(50, (6, 12), generator=torch.Generator().manual_seed(1))
 OTHERS = TOKENS.flip(0)
 
 
-def gpt2(seed: int = 0, **overrides: object) -> HookedTransformer:
+def gpt2(seed: int = 0, **overrides: object) -> Model:
     return make_model(seed, **(GPT2 | overrides))
 
 
-def pythia(seed: int = 0, **overrides: object) -> HookedTransformer:
+def pythia(seed: int = 0, **overrides: object) -> Model:
     return make_model(seed, **(PYTHIA | overrides))
 
 
-MODELS: dict[str, Callable[..., HookedTransformer]] = {
+MODELS: dict[str, Callable[..., Model]] = {
     "gpt2": gpt2,
     "pythia": pythia,
     "pythia, folded": lambda seed=0, **more: pythia(seed, normalization_type="LNPre", **more),
@@ -47,13 +47,13 @@ MODELS: dict[str, Callable[..., HookedTransformer]] = {
 every_model = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
 
 
-def own_losses(model: HookedTransformer, tokens: torch.Tensor = TOKENS, hooks: list | None = None) -> torch.Tensor:
+def own_losses(model: Model, tokens: torch.Tensor = TOKENS, hooks: list | None = None) -> torch.Tensor:
     """Token losses by TransformerLens alone."""
     with torch.no_grad():
         return model.run_with_hooks(tokens, return_type="loss", loss_per_token=True, fwd_hooks=hooks or [])
 
 
-def own_gradients(model: HookedTransformer, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+def own_gradients(model: Model, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
     """Of the mean loss, by TransformerLens's forward and backward."""
     model = copy.deepcopy(model).requires_grad_(True)
     model(tokens, return_type="loss").backward()
@@ -68,7 +68,7 @@ VARIED: dict[str, list[tuple[str, object]]] = {
 }
 
 
-def walked(model: HookedTransformer, restriction: str, draws: int, seed: int, nbeta: float) -> list[float]:
+def walked(model: Model, restriction: str, draws: int, seed: int, nbeta: float) -> list[float]:
     """Losses of chain 0 of SGLD, written out once more on a copy of the model, through its own backward pass."""
     at, noise, found = copy.deepcopy(model), generator(seed, f"noise {restriction} 0"), []
     named, centre = dict(at.named_parameters()), dict(model.named_parameters())
@@ -229,7 +229,7 @@ def test_heads_are_removed_as_by_hand(make, head) -> None:
     assert torch.equal(same, torch.zeros_like(same))
 
 
-def cut_by_hand(model: HookedTransformer, path: Path, layer_norm: str) -> torch.Tensor:
+def cut_by_hand(model: Model, path: Path, layer_norm: str) -> torch.Tensor:
     """Losses with a path from layer 0 into layer 1 cut: the target's input is computed from a changed stream."""
     (_, s), (_, t), via = path
     _, cache = model.run_with_cache(TOKENS)
@@ -298,7 +298,7 @@ def test_path_patching(make) -> None:
     torch.testing.assert_close(found.effect[1], torch.zeros(6))  # negative control: no path
 
 
-def weights_of(model: HookedTransformer) -> dict[str, torch.Tensor]:
+def weights_of(model: Model) -> dict[str, torch.Tensor]:
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
@@ -450,7 +450,7 @@ def test_paths_are_found_in_models_with_mlps(make) -> None:
         discover_hooks.exact(model, TASK, [Path("b_O", (1, 0), "q")])
 
 
-def shared_heads(**overrides: object) -> HookedTransformer:
+def shared_heads(**overrides: object) -> Model:
     return gpt2(
         **({"n_key_value_heads": 1, "normalization_type": "RMS", "gated_mlp": True, "act_fn": "silu"} | overrides)
     )

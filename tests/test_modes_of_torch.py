@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from transformer_lens import HookedTransformer
 
 import ablations
 import circuits
 import experiments
 import llc
 from ablations import changed_losses, forward, heads, running, substitutes
+from ablations.models import Model
 from circuits import composition, copying, scores
 from circuits import discover as discovery
 from experiments.measurements.composition import COMPOSITION
@@ -30,7 +30,7 @@ TASK = circuits.Task("test", TOKENS, TOKENS.flip(0), TOKENS[:, 0], TOKENS[:, 1])
 PATHS = [ablations.parse_path(text) for text in ("embed->L0H0.v", "L0H1->L1H1.k", "L1H0->output")]
 SHORT = replace(llc.QUICK, num_draws=12, num_burnin=2)
 TRACE = llc.sample(make_model(), TOKENS, ["L0H0"], settings=SHORT, seed=0)["L0H0"]
-Call = Callable[[HookedTransformer, torch.Tensor], object]
+Call = Callable[[Model, torch.Tensor], object]
 
 
 def sampled(what: str = "L0H0", **more: object) -> Call:
@@ -45,7 +45,7 @@ def of_weights(function: Callable) -> Call:
     return lambda model, tokens: function(forward.weights_of(model), model.cfg)
 
 
-def found(model: HookedTransformer) -> nx.DiGraph:
+def found(model: Model) -> nx.DiGraph:
     effects = circuits.path_effects(model, TASK, PATHS)
     return circuits.circuit_graph(model.cfg, effects, circuits.significant(effects.p, 0.9))
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from transformer_lens import HookedTransformer
-
+    from ablations.models import Model
     from experiments.runs.hub import Checkpoints
 
 HELP = "write a run from checkpoints trained elsewhere (a folder, or a name on the Hugging Face hub)"
@@ -75,7 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
     print(first_losses.sentence(first_losses.measure(written, last), last))
 
 
-def _loaded(available: "Checkpoints", steps: list[int]) -> "Generator[tuple[int, HookedTransformer], None, None]":
+def _loaded(available: "Checkpoints", steps: list[int]) -> "Generator[tuple[int, Model], None, None]":
     """The models one by one, while a bar shows how far they are."""
     from tqdm.auto import tqdm
 

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from transformer_lens import HookedTransformer
 
+from ablations import models
+from ablations.models import Model
 from ablations.names import check_head, head_name, parse_head
 from experiments import runs
 from experiments.investigate import overview
@@ -35,7 +36,7 @@ from experiments.runs.run import Run
 class Investigation:
     """A run at one of its checkpoints. It does not change: `at` gives another one.
 
-    model: a run's name or folder, a run, or a HookedTransformer, which is first written into the results folder as a
+    model: a run's name or folder, a run, or a model, which is first written into the results folder as a
     run with one checkpoint (tokenizer: its own, of `tokenizers` or a fast one of transformers; default: the model's).
     corpus: as in the command line (default: what the run was trained on; a model needs one). out: results folder
     (default: results/RUN). step: default the last. tokens: of held-out text that types rest on (default: 500,000, or
@@ -47,7 +48,7 @@ class Investigation:
 
     def __init__(
         self,
-        model: str | Path | Run | HookedTransformer,
+        model: str | Path | Run | Model,
         corpus: str | None = None,
         *,
         tokenizer: Any = None,
@@ -110,18 +111,19 @@ class Investigation:
         return f"Investigation({self.snapshot.title}; {count}, corpus {self.snapshot.cells.plan.corpus})"
 
 
-def _run(model: str | Path | Run | HookedTransformer, tokenizer: Any, corpus: str | None, out: Path | None) -> Run:
-    if isinstance(model, HookedTransformer):
+def _run(model: str | Path | Run | Model, tokenizer: Any, corpus: str | None, out: Path | None) -> Run:
+    if models.is_model(model):
+        model = models.as_model(model)
         tokenizer = tokenizer if tokenizer is not None else model.tokenizer
         if tokenizer is None or corpus is None:
             raise ValueError("a model has no text of its own: give its corpus= and tokenizer=")
         return _adopted(model, tokenizer, corpus, out)
     if tokenizer is not None:
-        raise ValueError("tokenizer= is of a HookedTransformer: a run has its own, leave it out")
+        raise ValueError("tokenizer= is of a model: a run has its own, leave it out")
     return model if isinstance(model, Run) else runs.open_run(model)
 
 
-def _adopted(model: HookedTransformer, tokenizer: Any, corpus: str, out: Path | None) -> Run:
+def _adopted(model: Model, tokenizer: Any, corpus: str, out: Path | None) -> Run:
     """Written beside its results, under a name of its content: the second time it is there."""
     name = adopt.content_name(model, tokenizer, corpus)
     folder = (out or places.results_of(name)) / "run" / name

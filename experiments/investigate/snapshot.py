@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import xarray as xr
-from transformer_lens import HookedTransformerConfig
 
 from ablations import forward
 from ablations.forward import Weights
+from ablations.models import Config
 from ablations.names import all_heads, head_name
 from ablations.not_measurable import NotMeasurable
 from ablations.running import as_in_workers
@@ -44,7 +44,7 @@ class Snapshot:
         return f"{self.cells.run.name}, step {self.step}"
 
     @cached_property
-    def cfg(self) -> HookedTransformerConfig:
+    def cfg(self) -> Config:
         """The model's configuration."""
         return self.cells.run.model_config()
 

@@ -1,15 +1,15 @@
 """The names and coordinates that datasets of measurements share."""
 
 import numpy as np
-from transformer_lens import HookedTransformerConfig
 
 from ablations.effects import Estimate
+from ablations.models import Config
 from ablations.names import all_heads, head_name
 
 TEXTS = ("random", "text")  # repeated random tokens, repeated held-out text
 
 
-def head_coords(cfg: HookedTransformerConfig) -> dict:
+def head_coords(cfg: Config) -> dict:
     """Every head as dim `restriction`, with its layer and its number."""
     heads = all_heads(cfg)
     return {
@@ -19,7 +19,7 @@ def head_coords(cfg: HookedTransformerConfig) -> dict:
     }
 
 
-def heads_by_layer(cfg: HookedTransformerConfig) -> list[list[str]]:
+def heads_by_layer(cfg: Config) -> list[list[str]]:
     """The names of all heads, those of a layer together."""
     names: list[list[str]] = [[] for _ in range(cfg.n_layers)]
     for layer, head in all_heads(cfg):

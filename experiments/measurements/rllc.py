@@ -1,8 +1,8 @@
 """Refined learning coefficients of heads: by weights, and by the plan's text and reference model."""
 
 import xarray as xr
-from transformer_lens import HookedTransformer
 
+from ablations.models import Model
 from ablations.names import parse_head
 from experiments.jobs import device
 from experiments.measurements.labels import heads_by_layer
@@ -79,7 +79,7 @@ def named(settings: Settings) -> str:
     return f"{settings.name} (lr {settings.lr:g}, localization {settings.localization:g}, nbeta {settings.nbeta:g})"
 
 
-def _in_gauge(model: HookedTransformer, name: str) -> HookedTransformer:
+def _in_gauge(model: Model, name: str) -> Model:
     """The same function with other weights: "balanced", or "random N" for a draw; "" leaves them as trained."""
     if not name:
         return model

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 
 import xarray as xr
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
 from ablations import forward
 from ablations.effects import Estimate, clustered
+from ablations.models import Model
 from circuits import copying, scores
 from experiments.measurements.labels import TEXTS, head_coords, with_errors
 from experiments.results.cells import Cells
@@ -58,14 +58,14 @@ def measure(inputs: Inputs, step: int, cells: Cells) -> xr.Dataset:
     return xr.Dataset(data, head_coords(model.cfg) | {"data": list(TEXTS)})
 
 
-def _copy_gain(model: HookedTransformer, inputs: Inputs, text: str) -> Estimate:
+def _copy_gain(model: Model, inputs: Inputs, text: str) -> Estimate:
     sequences = inputs.repeated(text, inputs.plan.score_sequences)
     losses, _ = _scored(model, sequences, {})
     return clustered(scores.copy_gain(losses, inputs.plan.period).numpy(), sequences.clusters)
 
 
 def _scored(
-    model: HookedTransformer, sequences: Sequences, functions: Mapping[str, Callable[[Tensor, Tensor], Tensor]]
+    model: Model, sequences: Sequences, functions: Mapping[str, Callable[[Tensor, Tensor], Tensor]]
 ) -> tuple[Tensor, dict[str, list[Estimate]]]:
     """Losses of tokens, and by the name of a score an estimate for every head, errors clustered by document."""
     losses, by_head = scores.over_rows(forward.weights_of(model), model.cfg, sequences.tokens, functions)

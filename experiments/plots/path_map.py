@@ -2,14 +2,14 @@
 
 import xarray as xr
 from matplotlib.figure import Figure
-from transformer_lens import HookedTransformerConfig
 
+from ablations.models import Config
 from ablations.names import all_heads
 from ablations.paths import OUTPUT, VIAS, Path, all_paths, ends, parse_path, path_name
 from experiments.plots import style
 
 
-def every_path(cfg: HookedTransformerConfig) -> tuple[str, ...]:
+def every_path(cfg: Config) -> tuple[str, ...]:
     """All paths between heads, and from heads to the output, by name."""
     return tuple(map(path_name, [*all_paths(cfg), *(Path(head, OUTPUT) for head in all_heads(cfg))]))
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int64
 from torch import Tensor
-from transformer_lens import HookedTransformer
 
+from ablations.models import Model
 from ablations.not_measurable import NotMeasurable
 from circuits import scores
 from experiments.corpora.corpus import Corpus
@@ -108,7 +108,7 @@ class Inputs:
         """The rows that rLLC minibatches are drawn from: the first ones of the train split."""
         return self.train.batch(slice(0, min(len(self.train), self.plan.sampled_rows)))
 
-    def model(self, step: int) -> HookedTransformer:
+    def model(self, step: int) -> Model:
         """The run's model at a checkpoint, on the CPU."""
         return model_at(self.run, step)
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import xarray as xr
-from transformer_lens import HookedTransformerConfig
 
+from ablations.models import Config
 from experiments.results.inputs import Inputs
 from experiments.results.plan import Plan
 from experiments.runs.run import Run
@@ -49,7 +49,7 @@ class Kind:
     seconds: Callable[[Inputs, Parameters], float] | float = 1.0  # rough seconds of a job on one core, for progress
     label: Callable[[Inputs, Parameters], str] | None = None  # of a cell, for a person to read; default: the name
     also: Callable[[Inputs, int | None], dict] | None = None  # what else its cells depend on, as JSON values
-    groups: Callable[[HookedTransformerConfig], list[list[str]]] | None = None  # restrictions measured together
+    groups: Callable[[Config], list[list[str]]] | None = None  # restrictions measured together
     keeps: Callable[[xr.Dataset], xr.Dataset] | None = None  # what is committed of it for bundled runs; None: nothing
 
     def cost(self, inputs: Inputs, parameters: Parameters) -> float:

@@ -1,6 +1,6 @@
 """A run made of models from elsewhere, so that every verb works on it as on one trained here.
 
-    models = {100: early, 1000: late}  # HookedTransformers by step
+    models = {100: early, 1000: late}  # models by step
     adopt("runs/mine", models, tokenizer, corpus="text:book.txt", tokens_per_step=32_768)
 
 and then `python -m experiments reproduce --run mine`. A run has no training history and is no preset's.
@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer
-from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from ablations import forward
+from ablations.configuration import filled
+from ablations.models import Config, Model, as_model
 from experiments import corpora, runs
 from experiments.corpora.tokenizer import misfit, padded, plain
 from experiments.runs import state_dicts
@@ -34,7 +35,7 @@ CLOSE = 1e-4  # of the largest logit: what is written must run as what was given
 
 def adopt(
     folder: str | Path,
-    checkpoints: Mapping[int, HookedTransformer] | Iterable[tuple[int, HookedTransformer]],
+    checkpoints: Mapping[int, Model] | Iterable[tuple[int, Model]],
     tokenizer: Any,
     *,
     corpus: str,
@@ -65,7 +66,7 @@ def adopt(
     first = next(pairs, None)
     if first is None:
         raise ValueError("no checkpoints: give at least one model and its step")
-    config = _config(first[1].cfg, n_ctx, corpus, tokens_per_step, code_share)
+    config = _config(as_model(first[1]).cfg, n_ctx, corpus, tokens_per_step, code_share)
     own = padded(plain(tokenizer, bos), config["model"]["d_vocab"])
     config["corpus"]["fingerprint"] = _fingerprints(config, own)
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
@@ -83,12 +84,13 @@ def adopt(
     return runs.open_run(folder)
 
 
-def content_name(model: HookedTransformer, tokenizer: Any, corpus: str) -> str:
+def content_name(model: Model, tokenizer: Any, corpus: str) -> str:
     """Names a model with its text by their content: weights, configuration, tokenizer, and the corpus as it is now.
 
     "model-" and 8 hexadecimal digits; models or texts that differ in anything that `adopt` writes have other names.
     Raises ValueError for what cannot be a run.
     """
+    model = as_model(model)
     config = _config(model.cfg, None, corpus, 1)
     own = padded(plain(tokenizer), model.cfg.d_vocab)
     text = corpora.fingerprint(
@@ -98,9 +100,7 @@ def content_name(model: HookedTransformer, tokenizer: Any, corpus: str) -> str:
     return f"model-{store.fingerprint(config=config, text=text, **weights)[:8]}"
 
 
-def _config(
-    cfg: HookedTransformerConfig, n_ctx: int | None, corpus: str, tokens_per_step: int, code_share: float = CODE_SHARE
-) -> dict:
+def _config(cfg: Config, n_ctx: int | None, corpus: str, tokens_per_step: int, code_share: float = CODE_SHARE) -> dict:
     """The content of config.json without fingerprints of text; raises ValueError for a model that no run can have."""
     if reason := forward.unsupported(cfg):
         raise ValueError(f"a run of such models cannot be measured: {reason}; llc and ablations take them themselves")
@@ -118,10 +118,10 @@ def _config(
     }
 
 
-def _architecture(cfg: HookedTransformerConfig) -> dict[str, Any]:
+def _architecture(cfg: Config) -> dict[str, Any]:
     """The fields of config.json that say what a model computes: those in ALWAYS, and what does not follow from them."""
     always = {name: getattr(cfg, name) for name in ALWAYS} | {"attn_scale": float(cfg.attn_scale)}
-    usual = state_dicts.facts(HookedTransformerConfig(**always, device="cpu"))
+    usual = vars(filled(always))
     return always | {name: value for name, value in state_dicts.facts(cfg).items() if value != usual[name]}
 
 
@@ -145,10 +145,11 @@ def _fingerprints(config: dict, tokenizer: Tokenizer) -> dict[str, str]:
     }
 
 
-def _write(folder: Path, step: int, model: HookedTransformer, expected: dict) -> None:
+def _write(folder: Path, step: int, model: Model, expected: dict) -> None:
     """Writes one checkpoint; raises ValueError for a step that is none or there twice, and another architecture."""
     if not isinstance(step, int) or step < 0 or runs.checkpoint_path(folder, step).exists():
         raise ValueError(f"step {step!r}: steps are whole numbers from 0, each once")
+    model = as_model(model)
     own = _architecture(model.cfg)
     for name in {**own, **expected}:
         if own.get(name) != expected.get(name) and name != "n_ctx":
@@ -170,14 +171,15 @@ def _write(folder: Path, step: int, model: HookedTransformer, expected: dict) ->
     tensorfile.write(runs.checkpoint_path(folder, step), arrays, {"step": step})
 
 
-def _check_same(run: runs.Run, step: int, model: HookedTransformer) -> None:
+def _check_same(run: runs.Run, step: int, model: Model) -> None:
     """Raises ValueError when the run's model predicts something else than the given one."""
+    model = as_model(model)
     tokens = torch.arange(min(run.model_config().n_ctx, run.model_config().d_vocab))[None]
     with torch.no_grad():
-        given = model(tokens.to(model.cfg.device)).cpu().float()
+        given = model(tokens.to(model.W_E.device)).cpu().float()
         weights, cfg = forward.weights_of(run.bare_model(step)), run.model_config()
         error = (forward.logits(weights, cfg, tokens) - given).abs().max() / given.abs().max()
-    if not error <= max(CLOSE, 30 * torch.finfo(model.cfg.dtype).eps):
+    if not error <= max(CLOSE, 30 * torch.finfo(model.W_E.dtype).eps):
         raise ValueError(
             f"the run would not predict what the model does (its logits differ by {error:.1e}): "
             "the model has parts that are not kept"

@@ -6,9 +6,9 @@ TransformerLens's configuration that are in no row here; their types are Transfo
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import Any, NamedTuple
 
-from transformer_lens import HookedTransformerConfig
+from ablations import lens_fields
 
 
 class Field(NamedTuple):
@@ -139,11 +139,11 @@ def _check_types(model: Mapping[str, object], prefix: str = "") -> None:
     """Raises ValueError for fields that are in no row of the table, and for their types where TransformerLens knows
     them. prefix: stands before names in messages.
     """
-    in_table, types = {field.place.partition(".")[2] for field in MODEL}, get_type_hints(HookedTransformerConfig)
+    in_table, types = {field.place.partition(".")[2] for field in MODEL}, lens_fields.KINDS
     for name, value in model.items():
-        if name not in types or name == "device":
+        if name not in types:
             raise ValueError(f"{prefix}{name} is no field that a model is made with: correct its name, or leave it out")
-        kinds = get_args(types[name]) or (types[name],)
+        kinds = types[name]
         if name not in in_table and not _is_one_of(value, kinds):
             raise ValueError(f"{prefix}{name} is {value!r}, it must be {_in_words(kinds)}")
 

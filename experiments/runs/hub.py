@@ -8,26 +8,22 @@
 Nothing that is downloaded is run: pickles hold tensors or are refused (TransformerLens itself would load them).
 """
 
-import io
 import re
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-import torch
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 from tokenizers import Tokenizer
-from transformer_lens import HookedTransformer, HookedTransformerConfig
-from transformer_lens import loading_from_pretrained as lens
 
+from ablations.models import Config, Model
 from experiments.corpora.tokenizer import download, pretrained, unreachable
-from experiments.runs import config_fields, state_dicts
+from experiments.runs import config_fields, lens_models, state_dicts
 from experiments.runs.step_names import steps_of_names
 from experiments.storage.files import read_json
 
-Config: TypeAlias = HookedTransformerConfig | Mapping[str, object]
+Given: TypeAlias = Config | Mapping[str, object]
 
 # Of arXiv:2410.02984 and arXiv:2402.02364: what their weights do not tell, as their public code configures them.
 AUTHORS: dict[str, object] = {
@@ -49,12 +45,12 @@ class Checkpoints:
 
     name: str
     steps: list[int]  # in order; [0] for a model that has no checkpoints
-    model: Callable[[int], HookedTransformer]  # at a step: eval mode, nothing folded; ValueError where it cannot be had
+    model: Callable[[int], Model]  # at a step: eval mode, nothing folded; ValueError where it cannot be had
     tokenizer: Callable[[], Tokenizer]  # raises ValueError where there is none
     tokens_per_step: int | None = None  # None where it is not known
 
 
-def checkpoints(source: str | Path, config: Config | None = None) -> Checkpoints:
+def checkpoints(source: str | Path, config: Given | None = None) -> Checkpoints:
     """The checkpoints in a local folder, or of a model by its name.
 
     config: what weights do not tell of the architecture, whole or in part ({"positional_embedding_type": "standard"});
@@ -72,7 +68,7 @@ def checkpoints(source: str | Path, config: Config | None = None) -> Checkpoints
     if name in KNOWN:
         return _of_repository(name, config, KNOWN[name])
     try:
-        official = lens.get_official_model_name(name)
+        official = lens_models.official_name(name)
     except ValueError:
         if not re.fullmatch(r"\w[\w.-]*/[\w.-]+", name):
             raise ValueError(
@@ -88,7 +84,7 @@ def checkpoints(source: str | Path, config: Config | None = None) -> Checkpoints
     return _of_transformer_lens(official)
 
 
-def _of_repository(name: str, config: Config | None, known: Mapping[str, object]) -> Checkpoints:
+def _of_repository(name: str, config: Given | None, known: Mapping[str, object]) -> Checkpoints:
     """The checkpoints of a repository on the hub; without network, those that its cache holds."""
     try:
         files = HfApi().list_repo_files(name)
@@ -110,7 +106,7 @@ def _downloaded(name: str, file: str) -> Path:
 
 
 def _of_files(
-    name: str, files: list[str], path: Callable[[str], Path], config: Config | None, known: Mapping[str, object]
+    name: str, files: list[str], path: Callable[[str], Path], config: Given | None, known: Mapping[str, object]
 ) -> Checkpoints:
     """The checkpoints among these files; path: gives the place of a file on this machine."""
     numbered = _numbered(name, files)
@@ -120,7 +116,7 @@ def _of_files(
     described |= {} if config is None else state_dicts.facts(config)
     steps = sorted(numbered)
 
-    def model(step: int) -> HookedTransformer:
+    def model(step: int) -> Model:
         check_step(name, steps, step)
         what = f"{name}, step {step}"
         try:
@@ -206,23 +202,16 @@ def _tokens_per_step(name: str, described: Mapping[str, object], steps: list[int
 
 def _of_transformer_lens(official: str) -> Checkpoints:
     """The checkpoints of a model of transformers, as TransformerLens converts it."""
-    try:
-        steps: list[int] = lens.get_checkpoint_labels(official)[0]
-    except ValueError:
-        steps = []
+    steps = lens_models.steps_of(official)
 
-    def model(step: int) -> HookedTransformer:
+    def model(step: int) -> Model:
         check_step(official, steps or [0], step)
         try:
-            with torch.random.fork_rng(devices=[]), redirect_stdout(io.StringIO()):
-                converted = HookedTransformer.from_pretrained_no_processing(
-                    official, checkpoint_value=step if steps else None, device="cpu"
-                )
+            return lens_models.load(official, step if steps else None)
         except Exception as error:  # transformers raises many kinds
             revision = "checkpoint-" if official.startswith("stanford-crfm/") else "step"
             options = f" --revision {revision}{step}" if steps else ""
             remedy = f": {download(official + options)}" if isinstance(error, OSError) else ""
             raise ValueError(f"{official}: {unreachable(error)}{remedy}") from None
-        return converted.eval().requires_grad_(False)
 
     return Checkpoints(official, steps or [0], model, lambda: pretrained(official))

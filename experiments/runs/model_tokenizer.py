@@ -1,13 +1,14 @@
 """A run's tokenizer on its models, so that `model("text")`, `to_tokens` and `generate` work, without the network."""
 
 from tokenizers import Tokenizer
-from transformer_lens import HookedTransformer
 from transformers import PreTrainedTokenizerFast
 
+from ablations.models import Model
+from ablations.transformer import Transformer
 from experiments.corpora.tokenizer import starts_with
 
 
-def attach(model: HookedTransformer, tokenizer: Tokenizer) -> HookedTransformer:
+def attach(model: Model, tokenizer: Tokenizer) -> Model:
     """The model itself with the tokenizer: texts begin with BOS, as the rows it was trained on, and are padded by it on
     the right. The tokenizer stays as it is. A tokenizer without BOS is left out.
 
@@ -21,5 +22,6 @@ def attach(model: HookedTransformer, tokenizer: Tokenizer) -> HookedTransformer:
         tokenizer_object=copy, bos_token=first, eos_token=first, pad_token=first, padding_side="right"
     )
     model.tokenizer = fast
-    model.cfg.tokenizer_prepends_bos = len(fast.encode("")) > 0
+    if not isinstance(model, Transformer):  # which asks the tokenizer itself
+        model.cfg.tokenizer_prepends_bos = len(fast.encode("")) > 0
     return model

@@ -5,19 +5,20 @@ replaced in place gives the new model.
 """
 
 import torch
-from transformer_lens import HookedTransformer
 
+from ablations import models
+from ablations.models import Model
 from experiments.runs.run import Run
 from experiments.storage.recent import Recent
 
 KEPT = 4  # models on the CPU
 KEPT_ELSEWHERE = 2  # models on a GPU
 
-_MODELS: Recent[HookedTransformer] = Recent(KEPT)
-_MOVED: Recent[HookedTransformer] = Recent(KEPT_ELSEWHERE)
+_MODELS: Recent[Model] = Recent(KEPT)
+_MOVED: Recent[Model] = Recent(KEPT_ELSEWHERE)
 
 
-def model_at(run: Run, step: int) -> HookedTransformer:
+def model_at(run: Run, step: int) -> Model:
     """The run's model at a checkpoint, on the CPU, in eval mode, nothing folded, without a tokenizer.
 
     It is shared by all who ask: do not change it. Raises ValueError as `Run.bare_model` does.
@@ -25,14 +26,13 @@ def model_at(run: Run, step: int) -> HookedTransformer:
     return _MODELS.get((run.model_digest(step), run.configuration), lambda: run.bare_model(step))
 
 
-def sampled_model_at(run: Run, step: int, device: torch.device) -> HookedTransformer:
+def sampled_model_at(run: Run, step: int, device: torch.device) -> Model:
     """The run's model at a checkpoint on the device that this process samples on; otherwise as `model_at`."""
     if device.type == "cpu":
         return model_at(run, step)
 
-    def moved() -> HookedTransformer:
+    def moved() -> Model:
         model = run.bare_model(step)
-        model.to(device, print_details=False)
-        return model
+        return models.moved(model, device)
 
     return _MOVED.get((run.model_digest(step), run.configuration, str(device)), moved)

@@ -5,10 +5,7 @@ small (the paper's layer geometry at a constant learning rate) and paper (arXiv:
 """
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from transformer_lens import HookedTransformer, HookedTransformerConfig
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -210,30 +207,32 @@ def get(name: str) -> Preset:
     return PRESETS[name]
 
 
-def build(preset: Preset, seed: int, n_layers: int) -> "HookedTransformer":
-    """A fresh model (TransformerLens's default initialisation); the global random state is left as it was."""
+def build(preset: Preset, seed: int, n_layers: int) -> Any:
+    """A fresh model (TransformerLens's default initialisation, `ablations.models.new`); the global random state is left
+    as it was.
+    """
     import torch
-    from transformer_lens import HookedTransformer
+
+    from ablations import models
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return HookedTransformer(config(preset, n_layers))
+        return models.new(config(preset, n_layers))
 
 
-def config(preset: Preset, n_layers: int) -> "HookedTransformerConfig":
-    """The architecture: attention only, shortformer positions, LayerNorm, untied unembedding."""
-    from transformer_lens import HookedTransformerConfig
-
-    return HookedTransformerConfig(
-        n_layers=n_layers,
-        d_model=preset.d_model,
-        n_ctx=preset.n_ctx,
-        d_head=preset.d_head,
-        n_heads=preset.n_heads,
-        d_vocab=preset.d_vocab,
-        attn_only=True,
-        act_fn="gelu",
-        normalization_type="LN",
-        positional_embedding_type="shortformer",
-        device="cpu",
-    )
+def config(preset: Preset, n_layers: int) -> dict[str, Any]:
+    """The architecture, as fields by TransformerLens's names: attention only, shortformer positions, LayerNorm, untied
+    unembedding.
+    """
+    return {
+        "n_layers": n_layers,
+        "d_model": preset.d_model,
+        "n_ctx": preset.n_ctx,
+        "d_head": preset.d_head,
+        "n_heads": preset.n_heads,
+        "d_vocab": preset.d_vocab,
+        "attn_only": True,
+        "act_fn": "gelu",
+        "normalization_type": "LN",
+        "positional_embedding_type": "shortformer",
+    }

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from tokenizers import Tokenizer
-from transformer_lens import HookedTransformer, HookedTransformerConfig
 
-from ablations import forward
+from ablations import forward, models
 from ablations.configuration import Configuration
+from ablations.models import Config, Model
 from experiments import corpora
 from experiments.corpora.cache import digest
 from experiments.corpora.documents import first_line
@@ -65,9 +65,9 @@ class Run:
         """16 hexadecimal digits that name the tokenizer by its content."""
         return digest(self.tokenizer.to_str())
 
-    def model_config(self) -> HookedTransformerConfig:
+    def model_config(self) -> Config:
         """The architecture of the run's models."""
-        return HookedTransformerConfig(**self.config["model"], device="cpu")
+        return models.lens_config(self.config["model"])
 
     @cached_property
     def configuration(self) -> Configuration:
@@ -107,14 +107,14 @@ class Run:
             )
         return {name: array.astype(np.float32) for name, array in stored.items()}
 
-    def bare_model(self, step: int) -> HookedTransformer:
+    def bare_model(self, step: int) -> Model:
         """The model at this step, in eval mode, weights as trained (nothing folded), without a tokenizer: no token of a
         row is padding to it.
         """
         weights = {name: torch.from_numpy(array) for name, array in self.arrays(step).items()}
         return state_dicts.built(self.model_config(), weights, f"run {self.name}, step {step}")
 
-    def model(self, step: int) -> HookedTransformer:
+    def model(self, step: int) -> Model:
         """The same with the run's tokenizer where that can be read, so that it takes text."""
         model = self.bare_model(step)
         try:
@@ -171,7 +171,7 @@ def open_run(reference: str | Path) -> Run:
     return run
 
 
-def _made(run: Run) -> HookedTransformerConfig:
+def _made(run: Run) -> Config:
     """The architecture of a run; raises ValueError where TransformerLens has no such one."""
     try:
         return run.model_config()
@@ -196,7 +196,7 @@ def checkpoint_path(folder: Path, step: int) -> Path:
     return folder / f"step_{step:07d}.safetensors"
 
 
-def write_checkpoint(folder: Path, step: int, model: HookedTransformer, dtype: np.dtype | type = np.float32) -> None:
+def write_checkpoint(folder: Path, step: int, model: Model, dtype: np.dtype | type = np.float32) -> None:
     """Writes a model's parameters as the checkpoint of a step, rounded to this type."""
     arrays = {
         name: parameter.detach().cpu().float().numpy().astype(dtype) for name, parameter in model.named_parameters()

@@ -5,26 +5,22 @@ What shapes tell of the architecture is read off them; what they do not tell has
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from transformer_lens import HookedTransformer, HookedTransformerConfig
 
+from ablations import lens_fields, models
+from ablations.configuration import as_fields
+from ablations.models import Config, Model
 from ablations.running import as_in_workers
 from experiments.corpora.documents import first_line
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
 MARK = "embed.W_E"  # every TransformerLens model has it
 BUFFERS = (".mask", ".IGNORE", ".rotary_sin", ".rotary_cos")  # made anew with the model
-# Fields of a configuration that say how a model is made or kept, not what it computes.
-INCIDENTAL = {"model_name", "tokenizer_name", "tokenizer_prepends_bos", "default_prepend_bos", "original_architecture"}
-INCIDENTAL |= {"device", "n_devices", "dtype", "seed", "init_mode", "init_weights", "initializer_range", "n_params"}
-INCIDENTAL |= {"from_checkpoint", "checkpoint_index", "checkpoint_label_type", "checkpoint_value", "trust_remote_code"}
-INCIDENTAL |= {"use_attn_result", "use_attn_in", "use_split_qkv_input", "use_hook_mlp_in", "use_hook_tokens"}
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -71,20 +67,20 @@ def _real(tensor: Tensor, name: str, path: Path) -> Tensor:
     return tensor.float()
 
 
-def facts(config: HookedTransformerConfig | Mapping[str, object]) -> dict[str, object]:
+def facts(config: Config | Mapping[str, object]) -> dict[str, object]:
     """The fields that say what a model computes, by TransformerLens's names, of a configuration or a part of one.
 
     The names in the config.json of TransformerLens's own models are read too. Other fields are left out.
     """
-    given = dict(config.to_dict() if isinstance(config, HookedTransformerConfig) else config)
+    given = as_fields(config)
     if "normalization" in given:
         given["normalization_type"] = given["normalization"]
     if "shortformer_pos" in given:
         given["positional_embedding_type"] = "shortformer" if given["shortformer_pos"] else "standard"
-    return {f.name: given[f.name] for f in fields(HookedTransformerConfig) if f.name in given.keys() - INCIDENTAL}
+    return {name: given[name] for name in lens_fields.KINDS if name in given}
 
 
-def architecture(weights: Mapping[str, Tensor], given: Mapping[str, object], what: str) -> HookedTransformerConfig:
+def architecture(weights: Mapping[str, Tensor], given: Mapping[str, object], what: str) -> Config:
     """The configuration of a model with these weights: sizes by their shapes, and the rest as given (`facts`).
 
     what: names the checkpoint in messages. Raises ValueError where weights leave open what is not given: how positions
@@ -111,7 +107,7 @@ def architecture(weights: Mapping[str, Tensor], given: Mapping[str, object], wha
             f'say it in a config.json beside them, such as {{"{missing[-1]}": {_example(missing[-1])}}}, or in config'
         )
     try:
-        return HookedTransformerConfig(**{"act_fn": "gelu"} | seen | dict(given) | {"device": "cpu"})
+        return models.lens_config({"act_fn": "gelu"} | seen | dict(given))
     except Exception as error:  # asserts, type and value errors
         raise ValueError(f"{what}: there is no such model ({error}): correct its configuration") from None
 
@@ -123,13 +119,13 @@ def _example(name: str) -> str:
 
 
 @as_in_workers()
-def built(config: HookedTransformerConfig, weights: Mapping[str, Tensor], what: str) -> HookedTransformer:
+def built(config: Config, weights: Mapping[str, Tensor], what: str) -> Model:
     """A model with these parameters, in eval mode and as they are (nothing folded); the random state stays as it was.
 
     Raises ValueError for parameters that are missing, too many, of another shape or not finite.
     """
     with torch.random.fork_rng(devices=[]):
-        model = HookedTransformer(config)
+        model = models.new(config)
     expected = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     if expected != shapes:

@@ -14,9 +14,9 @@ from jaxtyping import Int64
 from tokenizers import Tokenizer
 from torch import Tensor
 from tqdm.auto import tqdm
-from transformer_lens import HookedTransformer
 
-from ablations import forward
+from ablations import forward, models
+from ablations.models import Model
 from ablations.running import usual_modes
 from experiments import corpora, runs
 from experiments.corpora import documents
@@ -81,8 +81,8 @@ def train(preset: Preset, seed: int, n_layers: int, folder: Path, device: str = 
     recorded(folder)
     tokenizer = _tokenizer(preset, folder)
     data = training_data(preset, tokenizer)
-    model = presets.build(preset, seed, n_layers).to(device, print_details=False)
-    _claim(folder, _config(preset, seed, model, tokenizer), tokenizer)
+    model = models.moved(presets.build(preset, seed, n_layers), device)
+    _claim(folder, _config(preset, seed, n_layers, tokenizer), tokenizer)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=preset.lr, betas=preset.betas, eps=1e-8, weight_decay=preset.weight_decay, fused=True
     )
@@ -112,14 +112,12 @@ def train(preset: Preset, seed: int, n_layers: int, folder: Path, device: str = 
     return runs.open_run(folder)
 
 
-def _update(
-    model: HookedTransformer, optimizer: torch.optim.Optimizer, tokens: Tensor, preset: Preset, step: int
-) -> float:
+def _update(model: Model, optimizer: torch.optim.Optimizer, tokens: Tensor, preset: Preset, step: int) -> float:
     """One step of the optimizer on these rows; returns their mean loss before it, in nats per token."""
     for group in optimizer.param_groups:
         group["lr"] = preset.learning_rate(step)
     parameters = dict(model.named_parameters())
-    device = model.cfg.device or "cpu"
+    device = model.W_E.device
     with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=preset.precision == "bf16"):
         tokens = tokens.to(device)
         residual = forward.embed(parameters, model.cfg, tokens)
@@ -140,9 +138,8 @@ def _tokenizer(preset: Preset, folder: Path) -> Tokenizer:
     return Tokenizer.from_str(new_tokenizer(preset.tokenizer, preset.corpus, preset.d_vocab).to_str())
 
 
-def _config(preset: Preset, seed: int, model: HookedTransformer, tokenizer: Tokenizer) -> dict:
+def _config(preset: Preset, seed: int, n_layers: int, tokenizer: Tokenizer) -> dict:
     """The content of config.json: all that the run's bits depend on, and the fingerprints of its text."""
-    keys = ("n_layers", "d_model", "n_ctx", "d_head", "n_heads", "d_vocab", "attn_only", "act_fn", "normalization_type")
     loaded = {
         split: corpora.load(
             preset.corpus, tokenizer=tokenizer, n_ctx=preset.n_ctx, split=split, code_share=preset.code_share
@@ -153,7 +150,7 @@ def _config(preset: Preset, seed: int, model: HookedTransformer, tokenizer: Toke
         "schema": 1,
         "preset": preset.record(),
         "seed": seed,
-        "model": {key: getattr(model.cfg, key) for key in (*keys, "positional_embedding_type")},
+        "model": presets.config(preset, n_layers),
         "corpus": {
             "name": preset.corpus,
             "fingerprint": {split: corpus.fingerprint for split, corpus in loaded.items()},
@@ -196,7 +193,7 @@ def _claim(folder: Path, config: dict, tokenizer: Tokenizer) -> None:
         write_json(folder / "config.json", config)
 
 
-def _save(folder: Path, step: int, model: HookedTransformer, optimizer: torch.optim.Optimizer, losses: Losses) -> None:
+def _save(folder: Path, step: int, model: Model, optimizer: torch.optim.Optimizer, losses: Losses) -> None:
     """Writes the state that training is resumed from."""
     content = io.BytesIO()
     state = {"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "losses": losses}
@@ -204,9 +201,7 @@ def _save(folder: Path, step: int, model: HookedTransformer, optimizer: torch.op
     write_bytes(folder / "train_state" / "state.pt", content.getvalue())
 
 
-def _restore(
-    folder: Path, model: HookedTransformer, optimizer: torch.optim.Optimizer
-) -> tuple[int, list[dict], list[float]]:
+def _restore(folder: Path, model: Model, optimizer: torch.optim.Optimizer) -> tuple[int, list[dict], list[float]]:
     """Puts the model and its optimizer where training stopped; returns the step, the history, and losses after it.
 
     Raises ValueError for a state that cannot be read.
@@ -215,7 +210,7 @@ def _restore(
     if not path.exists():
         return 0, [], []
     try:
-        state = torch.load(path, weights_only=True, map_location=model.cfg.device)
+        state = torch.load(path, weights_only=True, map_location=model.W_E.device)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         history, recent = state["losses"]

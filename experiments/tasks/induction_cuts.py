@@ -11,11 +11,11 @@ import torch
 import xarray as xr
 from jaxtyping import Int64
 from torch import Tensor
-from transformer_lens import HookedTransformerConfig
 
 from ablations import changed_losses, forward, rerun, substitutes
 from ablations.changes import Change
 from ablations.forward import Weights
+from ablations.models import Config
 from ablations.names import Head, head_name, parse_head
 from ablations.paths import VIAS, Path
 from circuits import induction
@@ -86,7 +86,7 @@ def measure(inputs: Inputs, step: int, cells: Cells, heads: list[str]) -> xr.Dat
 
 
 def _stand_ins(
-    inputs: Inputs, weights: Weights, cfg: HookedTransformerConfig, tokens: Int64[Tensor, "row pos"]
+    inputs: Inputs, weights: Weights, cfg: Config, tokens: Int64[Tensor, "row pos"]
 ) -> list[substitutes.Substitutes]:
     length = tokens.shape[1]
     donors = substitutes.pool(weights, cfg, inputs.reference[:, :length], inputs.reference_documents[:, :length])

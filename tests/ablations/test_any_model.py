@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from transformer_lens import HookedTransformer
 
 from ablations import changed_losses, closeup, effects, forward, heads, rerun, substitutes
 from ablations.changes import Change, change_name, parse_change
+from ablations.models import Model
 from ablations.paths import cut
-from tests.conftest import GPT2, PYTHIA, make_model
+from tests.conftest import GPT2, PYTHIA, hooked_only, make_model
 
 TOKENS = torch.randint(50, (6, 12), generator=torch.Generator().manual_seed(1))
 OTHERS = TOKENS.flip(0)
@@ -35,7 +35,7 @@ KINDS: dict[str, dict] = {
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
-def made(kind: str, **more: object) -> HookedTransformer:
+def made(kind: str, **more: object) -> Model:
     """Of this kind, with its norms' weights moved from 1."""
     model = make_model(0, **(KINDS[kind] | more))
     generator = torch.Generator().manual_seed(2)
@@ -94,7 +94,7 @@ CHANGES = [
 ]
 
 
-def by_hooks(model: HookedTransformer, change: Change, values: dict, layer_norm: str) -> torch.Tensor:
+def by_hooks(model: Model, change: Change, values: dict, layer_norm: str) -> torch.Tensor:
     hooks = heads.replace({head: values[head] for head in change.heads})
     if change.cuts:
         hooks = hooks + cut(model, change.cuts, values, layer_norm)  # type: ignore[arg-type]
@@ -174,6 +174,7 @@ CALLS: list[Callable] = [
 ]
 
 
+@hooked_only
 @pytest.mark.parametrize("reason", REFUSED)
 def test_models_of_other_kinds_are_refused(reason: str) -> None:
     model = made("gpt2")

@@ -10,7 +10,7 @@ import torch
 
 from ablations import ablate, affected, effects, forward, heads, overlap, substitutes
 from circuits.tasks import Task, check_task
-from tests.conftest import make_model
+from tests.conftest import hooked_only, make_model
 
 TOKENS = np.arange(80).reshape(2, 40)
 ONES = np.ones((2, 39))
@@ -103,6 +103,7 @@ def _as_users_run_it() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
+@hooked_only
 @pytest.mark.parametrize("name", CASES)
 def test_one_shape_is_taken_and_another_refused(name: str) -> None:
     fits, other, said = CASES[name]

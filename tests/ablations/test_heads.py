@@ -8,6 +8,8 @@ from ablations import effects, forward, heads, substitutes
 from ablations.names import all_heads, check_head, head_name, parse_head
 from tests.conftest import make_model
 
+pytestmark = pytest.mark.both_majors
+
 GENERATOR = torch.Generator().manual_seed(3)
 TOKENS, DONORS = (torch.randint(50, (3, 11), generator=GENERATOR) for _ in range(2))
 

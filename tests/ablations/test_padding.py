@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformer_lens import HookedTransformer
 from transformers import PreTrainedTokenizerFast
 
 from ablations import ablate, changed_losses, effects, forward, heads, padding, patching, substitutes
 from ablations.changes import parse_change
+from ablations.models import Model
 from ablations.padding import Padding, is_text
 from ablations.paths import parse_path
 from circuits import discover, discover_hooks, scores
@@ -35,7 +35,7 @@ TEXT = torch.randint(2, 50, (6, 9), generator=torch.Generator().manual_seed(4))
 PATHS = [parse_path(text) for text in ("embed->L0H0.v", "L0H1->L1H1.k", "L0H0->L1H2.q", "L0H2->output", "L1H0->output")]
 
 
-def with_tokenizer(model: HookedTransformer, side: str, shared: bool) -> HookedTransformer:
+def with_tokenizer(model: Model, side: str, shared: bool) -> Model:
     """A tokenizer whose padding token also begins and ends texts (as GPT-2's), or is one of its own."""
     names = {"<bos>": 0, "<pad>": 1} | {f"w{number}": number for number in range(2, 50)}
     words = Tokenizer(models.WordLevel(names, unk_token="w2"))
@@ -180,7 +180,7 @@ LEFT = with_tokenizer(make_model(), "left", True)
 RIGHT = with_tokenizer(make_model(), "right", False)
 ROWS = {"left": padded([LONG, BRIEF], "left", True), "right": padded([LONG, BRIEF], "right", False)}
 WEIGHTS = forward.weights_of(LEFT)
-REFUSED: dict[str, Callable[[HookedTransformer, torch.Tensor], object]] = {
+REFUSED: dict[str, Callable[[Model, torch.Tensor], object]] = {
     "sampling a head": lambda m, t: engine.sample(m, t, ["L0H1"], settings=SHORT, seed=0),
     "sampling a layer": lambda m, t: engine.sample(m, t, ["L0"], settings=SHORT, seed=0),
     "sampling towards a model": lambda m, t: engine.sample(

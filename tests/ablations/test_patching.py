@@ -7,8 +7,10 @@ from transformer_lens.tools.analysis.direct_path_patching import get_act_patch_d
 from ablations import effects, heads
 from ablations.patching import path_patching
 from ablations.paths import VIAS, Path, all_paths, cut
-from tests.conftest import make_model
+from tests.conftest import hooked_only, make_model
 from tests.planted import planted_induction
+
+pytestmark = pytest.mark.both_majors
 
 GENERATOR = torch.Generator().manual_seed(6)
 CLEAN, CORRUPTED = (torch.randint(50, (4, 9), generator=GENERATOR) for _ in range(2))
@@ -38,6 +40,7 @@ def test_the_planted_path_carries_everything(direction: str) -> None:
     torch.testing.assert_close(together.effect[0], found.effect[true], atol=1e-3, rtol=0.0)
 
 
+@hooked_only
 def test_frozen_patches_equal_transformer_lens() -> None:
     """TransformerLens adds (clean - corrupted) / the corrupted run's scale, on weights whose norms are folded."""
     model = make_model(8, torch.float64, n_layers=3, normalization_type="LN")

@@ -8,7 +8,9 @@ import torch
 from ablations import effects, forward, heads, rerun
 from ablations.changes import Change, check_change
 from ablations.paths import OUTPUT, VIAS, Path, all_paths, check_path, cut, parse_path, path_name, sources_of
-from tests.conftest import make_model
+from tests.conftest import hooked_only, make_model
+
+pytestmark = pytest.mark.both_majors
 
 TOKENS = torch.randint(50, (3, 11), generator=torch.Generator().manual_seed(5))
 
@@ -160,6 +162,7 @@ def test_zero_keeps_the_bias_of_the_layer(model) -> None:
     torch.testing.assert_close(kept[0], model.b_O[0].expand_as(kept[0]))
 
 
+@hooked_only
 @pytest.mark.parametrize("fails", [False, True])
 def test_the_model_is_as_before_also_after_an_error(model, fails: bool) -> None:
     calls: list[str] = []
@@ -190,6 +193,7 @@ def test_the_model_is_as_before_also_after_an_error(model, fails: bool) -> None:
     assert len(calls) == 1
 
 
+@hooked_only
 def test_a_hook_that_does_not_fire_raises(model) -> None:
     with pytest.raises(RuntimeError, match="did not fire"):
         effects.token_losses(model, TOKENS, [("blocks.0.attn.hook_result", lambda a, hook: a)])

@@ -7,7 +7,9 @@ import torch
 
 from ablations import Change, ablate, effects, heads, paths, removal
 from ablations.not_measurable import NotMeasurable
-from tests.conftest import GPT2, PYTHIA, make_model
+from tests.conftest import GPT2, PYTHIA, hooked_only, make_model
+
+pytestmark = pytest.mark.both_majors
 
 WHAT = ("L1H2", "L0H0+L0H1", "L0H1->L1H2.k", "L0H1->L1H2.v+L0H0->L1H2.v", "L0H1->output")
 
@@ -48,6 +50,7 @@ def test_it_is_what_hooks_written_by_hand_give() -> None:
     )
 
 
+@hooked_only
 def test_the_way_is_chosen_and_said() -> None:
     model = make_model(0, use_attn_scale=False)
     tokens, _ = texts(model.cfg.d_vocab)

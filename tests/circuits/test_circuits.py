@@ -6,7 +6,7 @@ import torch
 
 from ablations import forward, substitutes
 from circuits import classify, composition, induction, scores
-from tests.conftest import make_model
+from tests.conftest import hooked_only, make_model
 from tests.planted import LENGTH, VOCABULARY, planted_induction
 
 
@@ -57,6 +57,7 @@ def test_random_rows_are_distinct_middle_tokens() -> None:
         scores.random_rows(counts, 1, 60, seed=0)
 
 
+@hooked_only
 @pytest.mark.parametrize(("via", "mode"), [("q", "Q"), ("k", "K"), ("v", "V")])
 def test_raw_composition_equals_transformer_lens(via: str, mode: str) -> None:
     model = make_model(2, torch.float64, n_layers=3)
@@ -69,6 +70,7 @@ def test_raw_composition_equals_transformer_lens(via: str, mode: str) -> None:
     assert torch.isnan(ours[2, :, 0]).all()
 
 
+@hooked_only
 def test_folded_composition_equals_transformer_lens_with_folded_weights() -> None:
     model = make_model(2, torch.float64, positional_embedding_type="standard")  # TransformerLens folds no shortformer
     ours = composition.composition(forward.weights_of(model), model.cfg)

@@ -5,9 +5,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from transformer_lens import HookedTransformer
 
 from ablations import forward, rerun
+from ablations.models import Model
 from circuits import context_gain, planted, planted_heads, planted_layout, planted_model, planted_prompts
 from circuits.multigrams import FAMILIES, LONGEST, Patterns
 from tests.conftest import make_model
@@ -23,7 +23,7 @@ def padded(contexts: list[dict[int, int]], targets: list[int]) -> Patterns:
     return Patterns(offsets, tokens, np.array(targets, dtype=np.int64))
 
 
-def literal(model: HookedTransformer, windows: torch.Tensor, context: dict[int, int], target: int) -> float:
+def literal(model: Model, windows: torch.Tensor, context: dict[int, int], target: int) -> float:
     found = []
     for window in windows:
         tokens = window.clone()
@@ -74,7 +74,7 @@ def test_windows_must_be_longer_than_contexts(windows: torch.Tensor) -> None:
     assert context_gain.log_probabilities(weights, model.cfg, windows, padded([], [])).shape == (0,)
 
 
-def smallest(model: HookedTransformer, windows: torch.Tensor, text: torch.Tensor, targets: list[int], log_unigram):
+def smallest(model: Model, windows: torch.Tensor, text: torch.Tensor, targets: list[int], log_unigram):
     """The families that complete these targets after these texts [text, pos]."""
     with torch.no_grad():
         clean = model(text)[:, -1].log_softmax(-1).double().numpy()
@@ -109,7 +109,7 @@ def test_a_skip_trigram_is_found_by_its_offsets(monkeypatch) -> None:
         assert smallest(model, windows, without, [c] * 15, log_unigram) == [None] * 15
 
 
-def bigram_model(scores: torch.Tensor) -> HookedTransformer:
+def bigram_model(scores: torch.Tensor) -> Model:
     """Attention writes nothing: logits are scores[last token]."""
     model = make_model(d_model=50, normalization_type=None)
     with torch.no_grad():

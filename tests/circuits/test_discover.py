@@ -8,7 +8,9 @@ from ablations import forward
 from ablations.not_measurable import NotMeasurable
 from ablations.paths import parse_path
 from circuits import closers, composition, context_gain, discover, mining, multigrams, ngrams, planted, scores, tasks
-from tests.conftest import make_model
+from tests.conftest import hooked_only, make_model
+
+pytestmark = pytest.mark.both_majors
 
 UNSUPPORTED = {"use_attn_scale": False}  # the pure functions always scale attention scores
 NO_TEXT = multigrams.Text(*np.zeros((3, 1, 2), dtype=int), np.zeros((1, 2), dtype=bool))
@@ -54,6 +56,7 @@ def test_another_metric_is_measured_in_both_ways() -> None:
     assert np.abs(usual.effect - by_functions.effect).max() > 1e-3  # negative control: the usual metric
 
 
+@hooked_only
 def test_hooks_are_taken_where_they_are_needed_and_the_result_says_why() -> None:
     model, task = make_model(**UNSUPPORTED), some_task()
     path = parse_path("L0H0->L1H2.k")

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from transformer_lens import HookedTransformerConfig
 
 from ablations import forward, overlap
+from ablations.configuration import Configuration
 from ablations.effects import Estimate
 from circuits import annotate, composition, discover, graph, planted, tasks, ways
+
+pytestmark = pytest.mark.both_majors
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +109,8 @@ def test_mib_files_name_the_whole_graph_as_its_loader_does(layers: int, heads: i
     edges source->target, with the input of a head in angle brackets. It has all that a later layer can read from an
     earlier one; nodes have `in_graph`, edges `score` and `in_graph`.
     """
-    cfg = HookedTransformerConfig(
-        n_layers=layers, n_heads=heads, d_model=24, d_head=2, n_ctx=8, d_vocab=9, attn_only=True
-    )
+    sizes = {"d_model": 24, "d_head": 2, "n_ctx": 8, "d_vocab": 9}
+    cfg = Configuration.of({"n_layers": layers, "n_heads": heads, "attn_only": True, **sizes})
     paths = discover.candidates(cfg)
     effects = discover.Effects(
         paths, np.arange(2.0 * len(paths)).reshape(-1, 2) - 7, np.ones(2), np.zeros(2), np.ones(len(paths))

@@ -14,6 +14,8 @@ from circuits import answer_tests, discover, discover_exact, planted
 from circuits.planted import PLANTS, Plant
 from circuits.tasks import Task, accuracy, logit_difference
 
+pytestmark = pytest.mark.both_majors
+
 NAMES = [plant.__name__ for plant in PLANTS]
 
 

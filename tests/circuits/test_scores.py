@@ -15,7 +15,7 @@ from transformer_lens.head_detector import (
 
 from ablations import forward
 from circuits import copying, ngrams, scores
-from tests.conftest import make_model
+from tests.conftest import hooked_only, make_model
 
 BOS, VOCABULARY = 0, 30
 
@@ -69,6 +69,7 @@ def test_scores_are_transformer_lens_ones_over_the_tokens_that_can_have_them() -
     assert int(scores.following_keys(tokens)[0].any(-1).sum()) < length - 1
 
 
+@hooked_only
 @pytest.mark.parametrize("name", ["previous_token_head", "duplicate_token_head", "induction_head"])
 def test_detect_head_of_a_model_is_ours_over_another_total(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without exclusions its total is the number of tokens; with them, the attention that is left."""

@@ -57,9 +57,9 @@ def finish(process: subprocess.Popen) -> str:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, corpus_file: Path, shared: Path) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory, corpus_file: Path, session_folder: Path) -> Path:
     """A folder with runs/tiny-seed0 in it, trained on the standard library's functions: once for all test processes."""
-    folder, once = tmp_path_factory.mktemp("trained"), shared / "once"
+    folder, once = tmp_path_factory.mktemp("trained"), session_folder / "once"
     with only_once(once) as first:
         if first:
             training = once.with_suffix(".training")

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from transformer_lens import HookedTransformer
 
 from ablations import forward
+from ablations.models import Model
 from llc import losses, restrict
 from llc.fisher_trace import drawn, fisher_trace, squared_gradients
 from llc.hessian_trace import hessian_product, hessian_trace, probed
-from tests.conftest import make_model
+from tests.conftest import hooked_only, make_model
+
+pytestmark = pytest.mark.both_majors
 
 SMALL = {"d_model": 8, "d_head": 4, "n_heads": 2, "d_vocab": 11, "n_ctx": 8}
 HEADS = ["L0H0", "L0H1", "L1H0", "L1H1"]
@@ -18,7 +20,7 @@ COPIES = 40  # of the text, each row with a probe of its own
 
 
 @pytest.fixture(scope="module")
-def small() -> HookedTransformer:
+def small() -> Model:
     return make_model(dtype=torch.float64, **SMALL).requires_grad_(False)
 
 
@@ -28,12 +30,12 @@ def text() -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def hessian(small: HookedTransformer, text: torch.Tensor) -> torch.Tensor:
+def hessian(small: Model, text: torch.Tensor) -> torch.Tensor:
     """Of the mean loss, over all heads in order."""
     return dense(small, text, "+".join(HEADS))
 
 
-def dense(model: HookedTransformer, text: torch.Tensor, restriction: str) -> torch.Tensor:
+def dense(model: Model, text: torch.Tensor, restriction: str) -> torch.Tensor:
     """The Hessian of TransformerLens's own loss."""
     weights, varied = dict(model.named_parameters()), parse(model, restriction)
 
@@ -48,7 +50,7 @@ def probe_variance(own: torch.Tensor) -> float:
     return 2 * float(own.square().sum() - own.diagonal().square().sum())
 
 
-def parse(model: HookedTransformer, text: str) -> restrict.Restriction:
+def parse(model: Model, text: str) -> restrict.Restriction:
     return restrict.parse(text, dict(model.named_parameters()), model.cfg)
 
 
@@ -81,6 +83,7 @@ def test_products_are_those_of_the_dense_matrix(small, text, hessian) -> None:
     torch.testing.assert_close(found, hessian @ direction, rtol=0, atol=1e-12)
 
 
+@hooked_only
 @pytest.mark.parametrize("attn_only", [True, False])
 def test_products_are_differences_of_gradients(text, attn_only: bool) -> None:
     """Also with MLPs, rotary positions and shared keys; the attention-only gradient goes through other code."""
@@ -144,7 +147,7 @@ def test_the_error_holds_probes_and_text(small) -> None:
     assert abs(found.value - traces[0]) > 4 * found.se
 
 
-def dense_scores(model: HookedTransformer, row: torch.Tensor, varied: restrict.Restriction) -> tuple:
+def dense_scores(model: Model, row: torch.Tensor, varied: restrict.Restriction) -> tuple:
     """Probabilities [position, token] and the gradient of each log-probability."""
     weights = dict(model.named_parameters())
 

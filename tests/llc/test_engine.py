@@ -12,8 +12,10 @@ from llc.chains import Observable, minibatches, one_by_one, sample
 from llc.estimate import learning_coefficient
 from llc.minibatch import Minibatch, Room
 from llc.restrict import parse
-from tests.conftest import GPT2, PYTHIA, make_model
+from tests.conftest import GPT2, PYTHIA, hooked_only, make_model
 from tests.llc.conftest import SHORT, settings
+
+pytestmark = pytest.mark.both_majors
 
 
 def tokens_of(rows: int = 9, seed: int = 2) -> torch.Tensor:
@@ -124,6 +126,7 @@ def test_losses_and_gradients_are_exact(overrides: dict) -> None:
             assert (losses_ - at_center).abs().min() > 1e-6  # the control: it matters where the head is
 
 
+@hooked_only
 def test_other_models_and_restrictions_take_the_general_path() -> None:
     model, tokens = make_model(1), tokens_of()
     found = engine.sample(model, tokens, ["1:2", "L1", "embed+L0H1"], settings=SHORT, seed=0)
@@ -283,6 +286,7 @@ def test_minibatches_depend_on_the_seed_alone() -> None:
     assert not np.array_equal(minibatches(100, SHORT, 0), minibatches(100, SHORT, 1))
 
 
+@hooked_only
 def test_bad_inputs_are_named(model) -> None:
     with pytest.raises(ValueError, match="no rows"):
         general(model, tokens=torch.zeros(0, 5, dtype=torch.int64))

@@ -9,6 +9,8 @@ import pytest
 import llc
 from llc import calibrate, chains, diagnose, engine, estimate, gauge, losses, restrict
 
+pytestmark = pytest.mark.both_majors
+
 WITH_EXAMPLES = [
     llc,
     engine.sample,

@@ -2,23 +2,25 @@
 
 import pytest
 import torch
-from transformer_lens import HookedTransformer
 
+from ablations.models import Model
 from ablations.not_measurable import NotMeasurable
 from llc import gauge
-from tests.conftest import make_model
+from tests.conftest import hooked_only, make_model
+
+pytestmark = pytest.mark.both_majors
 
 POSITIONS = ["shortformer", "standard"]
 MATRICES = ("W_Q", "W_K", "W_V", "W_O")
 
 
-def squares(model: HookedTransformer) -> torch.Tensor:
+def squares(model: Model) -> torch.Tensor:
     """Sum of squared weights (biases apart) of every head [layer, head]."""
     by_layer = [sum(getattr(block.attn, name).square().sum((1, 2)) for name in MATRICES) for block in model.blocks]
     return torch.stack(by_layer).detach()
 
 
-def gauges(model: HookedTransformer) -> list[HookedTransformer]:
+def gauges(model: Model) -> list[Model]:
     return [gauge.balanced(model), gauge.random_gauge(model, 0), gauge.random_gauge(model, 1, spread=4.0)]
 
 
@@ -122,6 +124,7 @@ def test_the_model_and_the_global_generator_stay_as_they_are() -> None:
     assert torch.equal(state, torch.get_rng_state())
 
 
+@hooked_only
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -6,7 +6,7 @@ import torch
 
 from llc import engine, restrict
 from llc.diagnose import health
-from tests.conftest import GPT2, make_model
+from tests.conftest import GPT2, hooked_only, make_model
 from tests.llc.conftest import SHORT
 
 TOKENS = torch.randint(5, (6, 8), generator=torch.Generator().manual_seed(2))
@@ -24,6 +24,7 @@ CONFIGURATIONS = {
 }
 
 
+@hooked_only
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_key_biases_are_free_where_moving_them_changes_nothing(name: str) -> None:
     model = make_model(1, **(SMALL | CONFIGURATIONS[name]))
@@ -36,6 +37,7 @@ def test_key_biases_are_free_where_moving_them_changes_nothing(name: str) -> Non
     assert (restriction.key_bias(model.cfg) is None) == (change > 1e-3)
 
 
+@hooked_only
 @pytest.mark.parametrize("name", ["standard", "soft cap", "normed queries and keys", "clipped", "sinks"])
 def test_health_does_not_accuse_a_sampler_of_what_the_loss_does(name: str) -> None:
     """The loss holds key biases near the center here, so that their draws would vary less than the law says."""

@@ -14,7 +14,7 @@ from llc.fisher_trace import fisher_trace
 from llc.hessian_trace import hessian_trace
 from llc.restrict import parse
 from llc.settings import Settings
-from tests.conftest import make_model
+from tests.conftest import hooked_only, make_model
 from tests.llc.conftest import SHORT
 
 TOKENS = torch.randint(50, (6, 12), generator=torch.Generator().manual_seed(2))
@@ -108,6 +108,7 @@ SMALLER = {"d_vocab": 14, "d_vocab_out": 13}  # token 13 is read and never predi
 READ, PREDICTED = torch.tensor([[13, 2, 1, 3], [13, 5, 12, 9]]), torch.tensor([[1, 2, 13, 3], [4, 5, 6, 9]])
 
 
+@hooked_only
 @pytest.mark.parametrize(
     "call",
     [
@@ -127,6 +128,7 @@ def test_tokens_that_are_read_and_never_predicted(call) -> None:
         call(model, PREDICTED)
 
 
+@hooked_only
 def test_a_loss_without_targets_needs_no_logit_for_each_token() -> None:
     loss = losses.function("mean logit", lambda predictions, tokens: predictions.mean())
     trace = engine.sample(make_model(1, **SMALLER), PREDICTED, ["L0H0"], settings=SHORT, seed=0, loss=loss)["L0H0"]

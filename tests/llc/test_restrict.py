@@ -9,7 +9,9 @@ from ablations import forward
 from ablations.not_measurable import NotMeasurable
 from llc import restrict
 from llc.settings import PAPER, from_json
-from tests.conftest import make_model
+from tests.conftest import hooked_only, make_model
+
+pytestmark = pytest.mark.both_majors
 
 HEAD = 4 * 24 * 6 + 3 * 6
 
@@ -60,6 +62,7 @@ def test_unknown_and_double_selections_are_refused(model, wrong: str) -> None:
         restrict.parse(wrong, forward.weights_of(model), model.cfg)
 
 
+@hooked_only
 def test_heads_that_share_keys_are_refused_and_their_layer_is_not() -> None:
     model = make_model(n_heads=4, n_key_value_heads=2)
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}

@@ -13,6 +13,8 @@ from llc.hessian_trace import probed
 from tests.conftest import GPT2, make_model
 from tests.llc.conftest import SHORT
 
+pytestmark = pytest.mark.both_majors
+
 TOKENS = torch.randint(5, (6, 8), generator=torch.Generator().manual_seed(2))
 SMALL = {"d_vocab": 5, "d_model": 8, "d_head": 2, "n_heads": 2}
 BOTH = tied.Tie("unembed.W_U", "embed.W_E", transposed=True)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from transformer_lens import HookedTransformer
 
 from ablations import effects, forward, rerun
+from ablations.models import Model
 from ablations.names import Head
 from ablations.paths import Path as Route
 from ablations.paths import cut
@@ -258,7 +258,7 @@ def test_both_methods_must_agree() -> None:
 
 
 @pytest.mark.parametrize("via", ["q", "k", "v"])
-def test_attention_under_a_cut_is_that_of_the_hooked_model(model: HookedTransformer, via: str) -> None:
+def test_attention_under_a_cut_is_that_of_the_hooked_model(model: Model, via: str) -> None:
     tokens = torch.randint(50, (3, 8), generator=torch.Generator().manual_seed(2)).repeat(1, 2)
     weights, cfg = forward.weights_of(model), model.cfg
     sources: tuple[Head, ...] = ((0, 0), (0, 2))

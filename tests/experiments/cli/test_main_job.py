@@ -25,6 +25,8 @@ from experiments.storage import store
 from llc.settings import natural_nbeta
 from tests.experiments.conftest import ROOT, command, finish
 
+pytestmark = pytest.mark.both_majors
+
 
 def kill_until_done(moments: list[float], *arguments: str, cwd: Path) -> int:
     """Runs a command, killing it (and its workers) after each of these seconds, then to the end; returns the kills."""

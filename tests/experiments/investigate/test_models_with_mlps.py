@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformer_lens import HookedTransformer
 
 from ablations import effects, heads
 from ablations.effects import clustered
+from ablations.models import Model
 from ablations.paths import cut, parse_path
 from circuits import discover, discover_hooks
 from experiments import corpora, runs
@@ -26,7 +26,7 @@ NOTE = "The model has MLPs: what a head tells others through them is part of no 
 SHAPES = {"gpt2": GPT2 | {"d_mlp": 96}, "pythia": PYTHIA | {"d_mlp": 96, "n_layers": 3, "n_heads": 2}}
 
 
-def model_of(shape: str, run: runs.Run, seed: int = 0) -> HookedTransformer:
+def model_of(shape: str, run: runs.Run, seed: int = 0) -> Model:
     """With a few more tokens than the run's tokenizer, as vocabularies are padded."""
     sizes = {"n_ctx": run.config["model"]["n_ctx"], "d_vocab": run.config["model"]["d_vocab"] + 3}
     return make_model(seed, **(sizes | SHAPES[shape])).requires_grad_(False)
@@ -122,8 +122,8 @@ VERBS = {
 
 
 @pytest.fixture(scope="module")
-def adopted(trained: Path, corpus_file: Path, shared: Path) -> Path:
-    tiny, folder = runs.open_run(trained / "runs/tiny-seed0"), shared / "rotary"
+def adopted(trained: Path, corpus_file: Path, session_folder: Path) -> Path:
+    tiny, folder = runs.open_run(trained / "runs/tiny-seed0"), session_folder / "rotary"
     with only_once(folder) as first:
         if first:
             models = {step: model_of("pythia", tiny, step) for step in (0, 20)}

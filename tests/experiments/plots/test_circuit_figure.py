@@ -9,8 +9,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
-from transformer_lens import HookedTransformerConfig
 
+from ablations.configuration import Configuration
 from circuits import annotate, discover, graph, ways
 from experiments.plots import circuit, circuit_layout, render
 
@@ -18,9 +18,8 @@ from experiments.plots import circuit, circuit_layout, render
 def made_up(layers: int, heads: int, count: int, seed: int = 0) -> nx.DiGraph:
     """A graph in which so many paths, drawn at random, were found."""
     generator = np.random.default_rng(seed)
-    cfg = HookedTransformerConfig(
-        n_layers=layers, n_heads=heads, d_model=24, d_head=2, n_ctx=8, d_vocab=9, attn_only=True
-    )
+    sizes = {"d_model": 24, "d_head": 2, "n_ctx": 8, "d_vocab": 9}
+    cfg = Configuration.of({"n_layers": layers, "n_heads": heads, "attn_only": True, **sizes})
     paths = discover.candidates(cfg)
     found = np.zeros(len(paths), dtype=bool)
     found[generator.choice(len(paths), count, replace=False)] = True

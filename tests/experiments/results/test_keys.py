@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformer_lens import HookedTransformer
 
+from ablations.models import Model
 from experiments.corpora.tokenizer import BOS
 from experiments.investigate import Investigation
 from experiments.measurements.scores import SCORES
@@ -45,7 +45,7 @@ def tokenizer(first: int = 0) -> Tokenizer:
     return made
 
 
-def scaled(factor: float) -> HookedTransformer:
+def scaled(factor: float) -> Model:
     """The model of seed 0 with another attention scale: the same weights, another configuration."""
     model = make_model(0)
     model.cfg.attn_scale *= factor
@@ -71,7 +71,7 @@ def text(tmp_path: Path) -> str:
 def put(tmp_path: Path, text: str) -> Iterator:
     """Replaces the run in one folder by that of another model or tokenizer."""
 
-    def replaced(model: HookedTransformer, tokens: Tokenizer | None = None) -> Run:
+    def replaced(model: Model, tokens: Tokenizer | None = None) -> Run:
         shutil.rmtree(tmp_path / "mine", ignore_errors=True)
         return adopt(tmp_path / "mine", {60: model}, tokens or tokenizer(), corpus=text, tokens_per_step=512)
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformer_lens import HookedTransformer
 from transformers import PreTrainedTokenizerFast
 
+from ablations.models import Model
 from experiments import corpora, runs
 from experiments.__main__ import main
 from experiments.corpora.tokenizer import BOS
@@ -23,7 +23,7 @@ from tests.experiments.conftest import command, finish
 TOKENS = torch.arange(16)[None] * 7
 
 
-def model_at(step: int, **overrides: object) -> HookedTransformer:
+def model_at(step: int, **overrides: object) -> Model:
     return make_model(step, **({"d_vocab": 400, "n_ctx": 64} | overrides))
 
 
@@ -57,7 +57,7 @@ def given(words_file: Path, own: Tokenizer, tmp_path: Path) -> dict:
     }
 
 
-def logits(model: HookedTransformer) -> torch.Tensor:
+def logits(model: Model) -> torch.Tensor:
     with torch.no_grad():
         return model(TOKENS)
 
@@ -134,19 +134,19 @@ def test_tokenizers_that_start_rows_in_their_own_way(given: dict, own: Tokenizer
     assert not np.array_equal(other.corpus("test").tokens, reference)
 
 
-def spoiled(value: float) -> HookedTransformer:
+def spoiled(value: float) -> Model:
     model = model_at(1)
     model.W_E.data[3, 2] = value
     return model
 
 
-def with_tied_ends() -> HookedTransformer:
+def with_tied_ends() -> Model:
     model = model_at(1)
     model.unembed.W_U.data = model.embed.W_E.data.T
     return model
 
 
-def hooked() -> HookedTransformer:
+def hooked() -> Model:
     model = model_at(1)
     model.add_perma_hook("blocks.0.hook_resid_post", lambda residual, hook: 2 * residual)
     return model
@@ -252,9 +252,9 @@ VERBS = {
 
 
 @pytest.fixture(scope="module")
-def adopted(trained: Path, corpus_file: Path, shared: Path) -> Path:
+def adopted(trained: Path, corpus_file: Path, session_folder: Path) -> Path:
     """The tiny trained run, adopted: without its history, preset and seed."""
-    tiny, folder = runs.open_run(trained / "runs" / "tiny-seed0"), shared / "adopted"
+    tiny, folder = runs.open_run(trained / "runs" / "tiny-seed0"), session_folder / "adopted"
     with only_once(folder) as first:
         if first:
             given = {step: tiny.model(step) for step in tiny.steps}

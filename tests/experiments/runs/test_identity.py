@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformer_lens import HookedTransformer
 
+from ablations.models import Model
 from experiments import corpora, runs
 from experiments.corpora.tokenizer import BOS
 from experiments.runs import adopt
@@ -51,7 +51,7 @@ def run(tmp_path: Path, text: Path) -> runs.Run:
     )
 
 
-def logits(model: HookedTransformer) -> torch.Tensor:
+def logits(model: Model) -> torch.Tensor:
     with torch.no_grad():
         return model(TOKENS)
 
