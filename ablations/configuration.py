@@ -98,7 +98,11 @@ def as_fields(source: Source) -> dict[str, Any]:
     """The fields of a configuration of any kind, by TransformerLens's names, as far as they are said."""
     if isinstance(source, Configuration):
         return source.fields()
-    return dict(source if isinstance(source, Mapping) else vars(source))
+    if isinstance(source, Mapping):
+        return dict(source)
+    if not hasattr(source, "__dict__"):
+        raise ValueError(f"{type(source).__name__} is no configuration: give fields by name, or a model's cfg")
+    return dict(vars(source))
 
 
 def filled(source: Source) -> SimpleNamespace:

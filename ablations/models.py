@@ -98,9 +98,9 @@ def of_tensors(weights: Mapping[str, Tensor], config: Configuration | Mapping[st
 
     Raises ValueError for weights that are missing, too many or of another shape.
     """
-    first = next(iter(weights.values()))
+    dtype = next((tensor.dtype for tensor in weights.values()), torch.float32)
     with torch.device("meta"):
-        model = Transformer(Configuration.of(config), tokenizer, first.dtype)
+        model = Transformer(Configuration.of(config), tokenizer, dtype)
     expected = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     if expected != given:

@@ -216,6 +216,10 @@ class Transformer(HookedRootModule):
     ) -> Any:
         """Logits [batch, pos, d_vocab], the next-token loss in nats (its mean, or of each token), both, or None."""
         tokens = (input if isinstance(input, Tensor) else self.to_tokens(input)).to(self.embed.W_E.device)
+        if tokens.shape[1] > self.cfg.n_ctx:
+            raise ValueError(
+                f"rows of {tokens.shape[1]} tokens do not fit the model's context of {self.cfg.n_ctx}: cut them"
+            )
         padded = padding.padding_of(self)
         text = torch.ones_like(tokens, dtype=torch.bool)
         if padded is not None and padded.left:

@@ -40,7 +40,8 @@ def steps_of(official: str) -> list[int]:
 def load(official: str, step: int | None) -> Any:
     """The model, of a step where it has checkpoints, with its weights as they are (nothing folded), on the CPU.
 
-    An unembedding that is the embedding is a matrix of its own, as in a HookedTransformer. Raises what transformers raises where it cannot be had. The random state stays as it was.
+    An unembedding that is the embedding is a matrix of its own, as in a HookedTransformer. Raises what transformers
+    raises where it cannot be had. The random state stays as it was.
     """
     with torch.random.fork_rng(devices=[]), redirect_stdout(io.StringIO()):
         if HOOKED:
