@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 from transformer_lens import ActivationCache, HookedRootModule
 from transformer_lens.hook_points import HookPoint
 
@@ -98,10 +99,10 @@ class Attention(nn.Module):
         v = self.hook_v(_projected(read[2], self.W_V, self.b_V))
         q, k = _turned(q, by), _turned(k, by)
         scores = torch.einsum("bqhd,bkhd->bhqk", q, k) / self.cfg.attn_scale
-        seen = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril() & text[:, None, None]
+        past = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+        seen = past & (text[:, None, None] | past.T)  # padding is seen by itself alone
         scores = self.hook_attn_scores(scores.masked_fill(~seen, float("-inf")))
-        pattern = scores.softmax(-1)
-        pattern = self.hook_pattern(torch.where(pattern.isnan(), 0.0, pattern))  # a padding token sees nothing
+        pattern = self.hook_pattern(scores.softmax(-1))
         z = self.hook_z(torch.einsum("bhqk,bkhd->bqhd", pattern, v))
         return torch.einsum("bqhd,hdm->bqm", z, self.W_O) + self.b_O
 
@@ -261,11 +262,29 @@ class Transformer(HookedRootModule):
         tokens: Tensor = self.tokenizer(texts, return_tensors="pt", padding=len(texts) > 1)["input_ids"]
         return tokens[:, 1:] if adds and not prepend_bos else tokens
 
+    def to_string(self, tokens: Int64[Tensor, "*row pos"]) -> str | list[str]:
+        """The text of a row of tokens, or of several."""
+        if self.tokenizer is None:
+            raise ValueError("the model has no tokenizer to write its tokens as text")
+        if tokens.ndim == 1:
+            return str(self.tokenizer.decode(tokens, clean_up_tokenization_spaces=False))
+        return list(self.tokenizer.batch_decode(tokens, clean_up_tokenization_spaces=False))
+
     @torch.no_grad()
-    def generate(self, input: str, max_new_tokens: int = 10, do_sample: bool = True, temperature: float = 1.0) -> str:
-        """The text with more tokens, drawn from the model's predictions or the likeliest; it ends with its EOS."""
+    def generate(
+        self,
+        input: str,
+        max_new_tokens: int = 10,
+        do_sample: bool = True,
+        temperature: float = 1.0,
+        verbose: bool = False,
+    ) -> str:
+        """The text with more tokens, drawn from the model's predictions or the likeliest; it ends with its EOS.
+
+        verbose: shows how far it is.
+        """
         tokens = self.to_tokens(input)
-        for _ in range(max_new_tokens):
+        for _ in tqdm(range(max_new_tokens), "tokens", disable=not verbose):
             logits = self(tokens[:, -self.cfg.n_ctx :])[0, -1]
             drawn = (logits / temperature).softmax(-1).multinomial(1) if do_sample else logits.argmax(-1, keepdim=True)
             tokens = torch.cat((tokens, drawn[None]), 1)
