@@ -49,7 +49,14 @@ SLOW = {
     "docs/sweeps.md",
 }
 # programs that documents call, other than ours, pip, and benchmarks
-OTHERS = ("python3 -m venv", "python -m pytest", "python -m tests.test_documents", ".ci/run", "dask scheduler")
+OTHERS = (
+    "python -m tests.both_majors",
+    "python3 -m venv",
+    "python -m pytest",
+    "python -m tests.test_documents",
+    ".ci/run",
+    "dask scheduler",
+)
 OTHERS += ("dask worker", "ruff check", "ruff format", "mypy", "mkdocs build", "mkdocs serve", "pre-commit install")
 BEGIN, END = "<!-- from the parsers: begin -->", "<!-- from the parsers: end -->"
 
@@ -107,7 +114,7 @@ def commands(shell: str) -> Iterator[list[str]]:
             while one and re.fullmatch(r"[A-Z_]+=\S*", one[0]):
                 one = one[1:]
             if one:
-                yield [one[0].removeprefix(".venv/bin/"), *one[1:]]
+                yield [re.sub(r"^\.venv[\w-]*/bin/", "", one[0]), *one[1:]]
 
 
 def parser(verb: str) -> argparse.ArgumentParser:
