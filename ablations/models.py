@@ -33,7 +33,7 @@ CLOSE = 1e-3  # of the largest logit: rounding of fp32 stays far below, another 
 
 if TYPE_CHECKING:
     Model: TypeAlias = Any
-    Config: TypeAlias = Any
+    Config: TypeAlias = Configuration
 elif HOOKED:
     Model = transformer_lens.HookedTransformer | Transformer | TransformerBridge
     Config = transformer_lens.HookedTransformerConfig | Configuration
@@ -101,15 +101,20 @@ def of_tensors(weights: Mapping[str, Tensor], config: Configuration | Mapping[st
     dtype = next((tensor.dtype for tensor in weights.values()), torch.float32)
     with torch.device("meta"):
         model = Transformer(Configuration.of(config), tokenizer, dtype)
-    expected = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    if expected != given:
-        name = next(name for name in expected | given if expected.get(name) != given.get(name))
-        raise ValueError(f"{name} has shape {given.get(name)}, the model needs {expected.get(name)}")
+    if reason := misfit(model, weights):
+        raise ValueError(reason)
     for name, tensor in weights.items():
         place, _, own = name.rpartition(".")
         setattr(model.get_submodule(place), own, torch.nn.Parameter(tensor.detach(), requires_grad=False))
     return model.eval()
+
+
+def misfit(model: Model, weights: Mapping[str, Tensor]) -> str:
+    """Which of these weights is missing, too many or of another shape than the model's; empty where they fit."""
+    expected = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    wrong = next((name for name in expected | given if expected.get(name) != given.get(name)), None)
+    return f"{wrong} has shape {given.get(wrong)}, the model needs {expected.get(wrong)}" if wrong else ""
 
 
 def save(model: Any, folder: str | Path) -> None:

@@ -13,8 +13,8 @@ from torch import Tensor
 class Rotary(NamedTuple):
     """Sines and cosines of the angles of some positions, each once for either component of its pair."""
 
-    sin: Float[Tensor, "pos rotary_dim"]
-    cos: Float[Tensor, "pos rotary_dim"]
+    sin: Float[Tensor, "*batch pos rotary_dim"]  # batch: where rows begin at positions of their own
+    cos: Float[Tensor, "*batch pos rotary_dim"]
     adjacent: bool  # pairs are (0, 1), (2, 3), ... as in GPT-J, not (0, n/2), (1, n/2 + 1), ... as in GPT-NeoX
 
 
@@ -31,12 +31,12 @@ def turned(x: Float[Tensor, "batch some head d_head"], by: Rotary | None) -> Flo
     """Queries or keys that stand at the last of these positions, turned; as they are without any."""
     if by is None:
         return x
-    sin, cos = (angles[-x.shape[1] :, None] for angles in by[:2])
+    sin, cos = (angles[..., -x.shape[1] :, None, :] for angles in by[:2])
     varied, rest = x[..., : sin.shape[-1]], x[..., sin.shape[-1] :]
-    return torch.cat((varied * cos + partners(varied, by.adjacent) * sin, rest), -1)
+    return torch.cat((varied * cos + _partners(varied, by.adjacent) * sin, rest), -1)
 
 
-def partners(x: Tensor, adjacent: bool) -> Tensor:
+def _partners(x: Tensor, adjacent: bool) -> Tensor:
     """Each pair (a, b) turned by a quarter: (-b, a)."""
     if adjacent:
         a, b = x.unflatten(-1, (-1, 2)).unbind(-1)

@@ -92,12 +92,12 @@ class Attention(nn.Module):
         self.hook_q, self.hook_k, self.hook_v, self.hook_z = (HookPoint() for _ in range(4))
         self.hook_attn_scores, self.hook_pattern = HookPoint(), HookPoint()
 
-    def forward(self, read: tuple[Tensor, Tensor, Tensor], text: Bool[Tensor, "batch pos"], by: Any) -> Tensor:
+    def forward(self, read: Sequence[Tensor], text: Bool[Tensor, "batch pos"], by: rotary.Rotary | None) -> Tensor:
         """read: by queries, keys and values, [batch, pos, d_model] or one for each head; text: what is no padding."""
         q = self.hook_q(_projected(read[0], self.W_Q, self.b_Q))
         k = self.hook_k(_projected(read[1], self.W_K, self.b_K))
         v = self.hook_v(_projected(read[2], self.W_V, self.b_V))
-        q, k = _turned(q, by), _turned(k, by)
+        q, k = rotary.turned(q, by), rotary.turned(k, by)
         scores = torch.einsum("bqhd,bkhd->bhqk", q, k) / self.cfg.attn_scale
         past = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
         seen = past & (text[:, None, None] | past.T)  # padding is seen by itself alone
@@ -151,20 +151,23 @@ class Block(nn.Module):
         self.hook_resid_pre, self.hook_resid_mid, self.hook_resid_post = HookPoint(), HookPoint(), HookPoint()
 
     def forward(
-        self, residual: Tensor, positions: Tensor | None, text: Bool[Tensor, "batch pos"], by: Any, split: bool
+        self,
+        residual: Tensor,
+        positions: Tensor | None,
+        text: Bool[Tensor, "batch pos"],
+        by: rotary.Rotary | None,
+        split: bool,
     ) -> Tensor:
         residual = self.hook_resid_pre(residual)
-        read = [residual] * 3
         if split:  # each head's own, before the norm
             each = residual.unsqueeze(2).expand(-1, -1, self.cfg.n_heads, -1)
-            read = [hook(each) for hook in (self.hook_q_input, self.hook_k_input, self.hook_v_input)]
-            read = [self.ln1(one) for one in read]
+            read = [self.ln1(hook(each)) for hook in (self.hook_q_input, self.hook_k_input, self.hook_v_input)]
         else:
             read = [self.ln1(residual)] * 3
         if positions is not None:  # of a shortformer
             added = positions.unsqueeze(2) if split else positions
             read = [read[0] + added, read[1] + added, read[2]]
-        after = residual + self.hook_attn_out(self.attn((read[0], read[1], read[2]), text, by))
+        after = residual + self.hook_attn_out(self.attn(read, text, by))
         if self.cfg.attn_only:
             return self.hook_resid_post(after)
         before = residual if self.cfg.parallel_attn_mlp else self.hook_resid_mid(after)
@@ -228,13 +231,14 @@ class Transformer(HookedRootModule):
         places = (text.cumsum(1) - 1).clamp(min=0)  # of a text that begins after padding
         residual, positions, by = self.hook_embed(self.embed(tokens)), None, None
         if self.cfg.positional_embedding_type == "rotary":
-            by = tuple(angles[places] for angles in self.angles())
+            sin, cos = self.angles()
+            by = rotary.Rotary(sin[places], cos[places], bool(self.cfg.rotary_adjacent_pairs))
         else:
             positions = self.hook_pos_embed(self.pos_embed(places))
             if self.cfg.positional_embedding_type == "standard":
                 residual, positions = residual + positions, None
         for block in self.blocks:
-            residual = block(residual, positions, text, (by, self.cfg.rotary_adjacent_pairs), self.use_split_qkv_input)
+            residual = block(residual, positions, text, by, self.use_split_qkv_input)
         if return_type is None:
             return None
         logits = self.unembed(self.ln_final(residual))
@@ -327,13 +331,3 @@ def _projected(read: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """read @ W + b for every head; read: the same for all of them, or one for each."""
     form = "bphm,hmd->bphd" if read.ndim == 4 else "bpm,hmd->bphd"
     return torch.einsum(form, read, weight) + bias
-
-
-def _turned(vectors: Tensor, by: tuple[tuple[Tensor, Tensor] | None, bool]) -> Tensor:
-    """Queries or keys, turned by the angles of their positions [batch, pos, rotary_dim], where there are any."""
-    angles, adjacent = by
-    if angles is None:
-        return vectors
-    sin, cos = (each.unsqueeze(2) for each in angles)
-    varied, rest = vectors[..., : sin.shape[-1]], vectors[..., sin.shape[-1] :]
-    return torch.cat((varied * cos + rotary.partners(varied, adjacent) * sin, rest), -1)

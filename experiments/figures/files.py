@@ -23,7 +23,7 @@ def write_figure(cells: Cells, name: str) -> list[Path]:
     module = figures.get(name)
     data = module.compute(cells)
     figure = module.draw(data)
-    if word := caution(data, *(str(each).removesuffix("_degrees") for each in data if str(each).endswith("_degrees"))):
+    if word := caution(data):
         style.footnote(figure, word)
     return write_drawn(cells, name + variant(cells.run, cells.plan), figure)
 

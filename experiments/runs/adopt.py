@@ -62,11 +62,12 @@ def adopt(
         raise ValueError(f"tokens_per_step={tokens_per_step}: it must be at least 1")
     if not 0 < code_share < 1:
         raise ValueError(f"code_share={code_share}: it must be above 0 and below 1")
-    pairs = iter(checkpoints.items() if isinstance(checkpoints, Mapping) else checkpoints)
+    given = checkpoints.items() if isinstance(checkpoints, Mapping) else checkpoints
+    pairs = ((step, as_model(model)) for step, model in given)
     first = next(pairs, None)
     if first is None:
         raise ValueError("no checkpoints: give at least one model and its step")
-    config = _config(as_model(first[1]).cfg, n_ctx, corpus, tokens_per_step, code_share)
+    config = _config(first[1].cfg, n_ctx, corpus, tokens_per_step, code_share)
     own = padded(plain(tokenizer, bos), config["model"]["d_vocab"])
     config["corpus"]["fingerprint"] = _fingerprints(config, own)
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
@@ -149,7 +150,6 @@ def _write(folder: Path, step: int, model: Model, expected: dict) -> None:
     """Writes one checkpoint; raises ValueError for a step that is none or there twice, and another architecture."""
     if not isinstance(step, int) or step < 0 or runs.checkpoint_path(folder, step).exists():
         raise ValueError(f"step {step!r}: steps are whole numbers from 0, each once")
-    model = as_model(model)
     own = _architecture(model.cfg)
     for name in {**own, **expected}:
         if own.get(name) != expected.get(name) and name != "n_ctx":
@@ -173,7 +173,6 @@ def _write(folder: Path, step: int, model: Model, expected: dict) -> None:
 
 def _check_same(run: runs.Run, step: int, model: Model) -> None:
     """Raises ValueError when the run's model predicts something else than the given one."""
-    model = as_model(model)
     tokens = torch.arange(min(run.model_config().n_ctx, run.model_config().d_vocab))[None]
     with torch.no_grad():
         given = model(tokens.to(model.W_E.device)).cpu().float()

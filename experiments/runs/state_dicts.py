@@ -126,14 +126,8 @@ def built(config: Config, weights: Mapping[str, Tensor], what: str) -> Model:
     """
     with torch.random.fork_rng(devices=[]):
         model = models.new(config)
-    expected = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    if expected != shapes:
-        name = next(n for n in expected | shapes if expected.get(n) != shapes.get(n))
-        raise ValueError(
-            f"{what}: {name} has shape {shapes.get(name)}, the model needs {expected.get(name)}: "
-            "configuration and checkpoint are not of the same model"
-        )
+    if reason := models.misfit(model, weights):
+        raise ValueError(f"{what}: {reason}: configuration and checkpoint are not of the same model")
     if bad := next((name for name, tensor in weights.items() if not torch.isfinite(tensor).all()), ""):
         raise ValueError(
             f"{what}: {bad} is not finite: the checkpoint is damaged or its training "

@@ -83,7 +83,10 @@ def give_or_take(value: float, half_width: float, digits: int = 3) -> str:
 
 
 def caution(table: xr.Dataset | pd.DataFrame, *names: str) -> str:
-    """A word where intervals of these numbers rest on few documents; nothing where they rest on enough."""
+    """A word where intervals of these numbers, of all where none is named, rest on few documents; nothing where they
+    rest on enough.
+    """
+    names = names or tuple(name.removesuffix("_degrees") for name in map(str, table) if name.endswith("_degrees"))
     kept = [np.ravel(table[f"{name}_degrees"]) for name in names if f"{name}_degrees" in table]
     fewest = 1 + min((float(each) for degrees in kept for each in degrees if np.isfinite(each)), default=math.inf)
     return CAUTION.format(documents=fewest, few=FEW) if fewest < FEW else ""
