@@ -1,6 +1,6 @@
 """What discovery works on: the direct paths of a model, and the record of what patching each of them does to a task."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ablations.models import Config
-from ablations.names import all_heads
+from ablations.names import Head, all_heads
 from ablations.paths import OUTPUT, VIAS, Path, Source, all_paths, check_path
 from circuits import answer_tests
 from circuits.tasks import Metric, Task
@@ -26,13 +26,17 @@ class Effects(NamedTuple):
     way: str = ""  # how it was measured, and why so, where `discover.path_effects` chose
 
 
-def candidates(cfg: Config) -> tuple[Path, ...]:
-    """Every direct path: from the embedding and from heads, into heads and to the output."""
+def candidates(cfg: Config, of: Collection[Head] = ()) -> tuple[Path, ...]:
+    """Every direct path: from the embedding and from heads, into heads and to the output.
+
+    of: those from and into these heads alone (default: all).
+    """
     heads = all_heads(cfg)
     sources: list[Source] = ["embed", *heads]
     from_embedding = [Path("embed", head, via) for head in heads for via in VIAS]
     to_output = [Path(source, OUTPUT) for source in sources]
-    return (*from_embedding, *all_paths(cfg), *to_output)
+    every = (*from_embedding, *all_paths(cfg), *to_output)
+    return tuple(path for path in every if not of or path.source in of or path.target in of)
 
 
 def check_paths(paths: Sequence[Path], cfg: Config) -> None:

@@ -3,6 +3,7 @@
 Cuts every set of as many earlier heads, through q, k and v, and asks how much of the copy gain each removes.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import combinations, product
 from typing import NamedTuple
@@ -24,6 +25,8 @@ from ablations.rerun import Clean
 from ablations.substitutes import Substitutes, Values
 from circuits.scores import copy_gain, prefix_matching
 
+MOST_SETS = 2000
+
 
 class SetCut(NamedTuple):
     """What cutting a set of heads from the induction heads removes of the copy gain, in nats per token."""
@@ -43,7 +46,7 @@ def set_cuts(
     induction: Sequence[Head],
     values: Substitutes,
 ) -> list[SetCut]:
-    """All cuts of sets as large as `previous`, from heads of the same layers, into all of `induction` at once.
+    """All cuts of sets (`same_size_sets`) as large as `previous`, into all of `induction` at once.
 
     tokens: repeated sequences (one copy after another); clusters: their documents; values: what stands in for the
     sources' z. Sorted by what they remove.
@@ -63,9 +66,18 @@ def set_cuts(
 
 
 def same_size_sets(heads: Sequence[Head], cfg: Config) -> list[tuple[Head, ...]]:
-    """All sets of as many heads as these, from the layers that these are in; these themselves are among them."""
+    """All sets of as many heads as these, from the layers that these are in; these themselves are among them.
+
+    Of more than MOST_SETS, as in models of many layers, so many are drawn at random.
+    """
     layers = sorted({layer for layer, _ in heads})
-    return list(combinations([(layer, head) for layer in layers for head in range(cfg.n_heads)], len(heads)))
+    every = [(layer, head) for layer in layers for head in range(cfg.n_heads)]
+    if math.comb(len(every), len(heads)) <= MOST_SETS:
+        return list(combinations(every, len(heads)))
+    stream, sets = np.random.default_rng(0), {tuple(sorted(heads))}
+    while len(sets) < MOST_SETS:
+        sets.add(tuple(every[place] for place in sorted(stream.choice(len(every), len(heads), replace=False))))
+    return sorted(sets)
 
 
 def matching_attention(

@@ -62,6 +62,11 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_heads_argument(parser: argparse.ArgumentParser, what: str) -> None:
+    """--heads: that of what a verb measures for all heads, some are asked for."""
+    parser.add_argument("--heads", metavar="HEAD", nargs="+", default=(), help=f"{what} (default: all heads)")
+
+
 def add_pass_arguments(parser: argparse.ArgumentParser, tokens: int) -> None:
     """--step, --tokens, --layer-norm."""
     parser.add_argument("--step", type=int, help="checkpoint (default: the last)")

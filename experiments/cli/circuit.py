@@ -1,12 +1,18 @@
 """Discovery of the paths that carry a task."""
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from experiments.results.cells import Cells
 
 HELP = "find the paths that carry a task: exact effects of all, false discoveries controlled, a graph and a picture"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from experiments.cli.arguments import add_run_arguments
+    from experiments.cli.arguments import add_heads_argument, add_run_arguments
 
     parser.add_argument(
         "--task", default="induction", help="induction, brackets, quotes or skipgram (default: %(default)s)"
@@ -20,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also draw how it formed: the checkpoints of the run, evenly chosen, at most 6",
     )
+    add_heads_argument(parser, "measure the paths from and into these alone, as a table without a circuit")
     add_run_arguments(parser)
 
 
@@ -30,8 +37,15 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.top < 1:
         raise ValueError(f"--top {arguments.top}: at least one path is printed")
 
+    if arguments.heads and arguments.formation:
+        raise ValueError("--formation with --heads: how a circuit formed takes all paths, leave one of them out")
+
+    from experiments.cli import refusals
+
+    refusals.check_heads(arguments.run, arguments.heads)
+
     from experiments import runs
-    from experiments.cli.opening import chosen_step, open_cells, open_executor
+    from experiments.cli.opening import announced, chosen_heads, chosen_step, open_cells, open_executor
     from experiments.heldout import head_types
     from experiments.pages import circuit_files
     from experiments.tasks import bracket_effects, discovery, path_effects
@@ -40,6 +54,16 @@ def run(arguments: argparse.Namespace) -> None:
     step = chosen_step(opened, arguments)
     cells = open_cells(arguments)
     steps = path_effects.formation_steps(cells) if arguments.formation else []
+    if heads := chosen_heads(opened, arguments):
+        of_heads(cells, arguments, step, heads)
+        return
+    announced(
+        opened,
+        arguments,
+        f"paths of {arguments.task}",
+        discovery.missing(cells, arguments.task, step, steps),
+        lambda head: path_effects.missing(cells, arguments.task, [step], [head]),
+    )
     with open_executor(arguments) as executor:
         discovery.compute(cells, arguments.task, step, steps, executor)
     discovered = discovery.discover_circuit(cells, arguments.task, step, head_types.labels(cells, step))
@@ -49,3 +73,19 @@ def run(arguments: argparse.Namespace) -> None:
     formed = circuit_files.formation(cells, arguments.task) if arguments.formation else None
     for path in circuit_files.write(cells, discovered, arguments.top, formed):
         print(f"wrote {path}")
+
+
+def of_heads(cells: "Cells", arguments: argparse.Namespace, step: int, heads: "Sequence[str]") -> None:
+    """The paths from and into some heads, as a table."""
+    from experiments.cli.opening import announced, open_executor
+    from experiments.jobs import runner
+    from experiments.pages import path_files
+    from experiments.tasks import path_effects
+
+    jobs = path_effects.missing(cells, arguments.task, [step], heads)
+    announced(cells.run, arguments, f"paths of {arguments.task}", jobs, None)
+    with open_executor(arguments) as executor:
+        runner.run(jobs, executor, cells.run.name)
+    measured = path_effects.table(cells, arguments.task, [step], heads).isel(step=0)
+    print(path_files.as_text(measured, arguments.task, heads, arguments.top))
+    print(f"wrote {path_files.write(cells, measured, arguments.task, heads)}")

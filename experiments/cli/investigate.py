@@ -6,13 +6,14 @@ HELP = "all that is known of one head on one page: type, learning coefficient, a
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from experiments.cli.arguments import add_run_arguments
+    from experiments.cli.arguments import add_heads_argument, add_run_arguments
 
     parser.add_argument("head", metavar="HEAD", help="L1H4 or 1:4")
     parser.add_argument("--step", type=int, help="checkpoint (default: the last)")
     parser.add_argument(
         "--tokens", type=int, help="of held-out text that types rest on (default: 500000, or all where there are fewer)"
     )
+    add_heads_argument(parser, "measure types and rLLCs of HEAD and these alone, which is quick in large models")
     parser.add_argument("--text", default="", help="show its attention on this text (default: where it matters)")
     add_run_arguments(parser)
 
@@ -20,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from experiments.cli import refusals
 
-    refusals.check_heads(arguments.run, [arguments.head])
+    refusals.check_heads(arguments.run, [arguments.head, *arguments.heads])
 
     from experiments.cli.opening import open_executor
     from experiments.investigate.investigation import Investigation
@@ -33,6 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
             step=arguments.step,
             seed=arguments.seed,
             tokens=arguments.tokens,
+            heads=[arguments.head, *arguments.heads] if arguments.heads else [],
             workers=executor,
         )
         card = investigation[arguments.head]

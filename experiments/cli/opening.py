@@ -8,12 +8,13 @@ from experiments.cli.arguments import BUNDLED
 from experiments.runs import places
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from concurrent.futures import Executor
     from contextlib import AbstractContextManager
 
     from experiments.claims.study import Study
     from experiments.heldout.ablation_pass import AblationPass
+    from experiments.jobs.job import Job
     from experiments.results.cells import Cells
     from experiments.results.kind import Kind
     from experiments.runs.run import Run
@@ -80,6 +81,29 @@ def chosen_step(run: "Run", arguments: argparse.Namespace) -> int:
     return step
 
 
+def chosen_heads(run: "Run", arguments: argparse.Namespace) -> list[str]:
+    """The heads that --heads names, each once; empty for all. Raises ValueError for one that the model lacks."""
+    from ablations.names import check_head, head_name, parse_head
+
+    named = (head_name(check_head(parse_head(text), run.model_config())) for text in arguments.heads)
+    return list(dict.fromkeys(named))
+
+
+def announced(
+    run: "Run",
+    arguments: argparse.Namespace,
+    what: str,
+    jobs: "Sequence[Job]",
+    of: "Callable[[str], Sequence[Job]] | None",
+) -> None:
+    """Says how long these jobs will take where that is long, and how long those `of` one head of the last layer."""
+    from experiments.jobs.announcement import announce
+
+    head = f"L{run.model_config().n_layers - 1}H0"
+    less = (f"--heads {head}", lambda: of(head)) if of and not arguments.heads else None
+    announce(what, jobs, 0 if arguments.scheduler else arguments.workers, less)
+
+
 def open_study_with_references(arguments: argparse.Namespace) -> "Study":
     """The runs that the flags name, together, of which findings can be told.
 
@@ -124,10 +148,15 @@ def compute(cells: "Cells", kinds: "Collection[Kind]", executor: "Executor") -> 
     runner.run(cells.missing_tables(kinds), executor, cells.run.name)
 
 
-def pass_over_text(cells: "Cells", arguments: argparse.Namespace, passes: "list[AblationPass]") -> "list[AblationPass]":
+def pass_over_text(
+    cells: "Cells",
+    arguments: argparse.Namespace,
+    passes: "list[AblationPass]",
+    of: "Callable[[str], list[AblationPass]] | None" = None,
+) -> "list[AblationPass]":
     """Computes the parts of these passes that are missing, over as many tokens as the flags say; returns the passes.
 
-    Raises ValueError for what the model or the text does not have.
+    of: the passes of one head, where the verb has --heads. Raises ValueError for what model or text do not have.
     """
     from dataclasses import replace
 
@@ -136,7 +165,15 @@ def pass_over_text(cells: "Cells", arguments: argparse.Namespace, passes: "list[
     tokens = arguments.tokens
     if tokens is None:
         tokens = min(arguments.default_tokens, cells.inputs.free_tokens)
-    checked = [ablation_pass.check(replace(one, tokens=tokens), cells.inputs) for one in passes]
+
+    def check(asked: "list[AblationPass]") -> "list[AblationPass]":
+        return [ablation_pass.check(replace(one, tokens=tokens), cells.inputs) for one in asked]
+
+    def missing(asked: "list[AblationPass]") -> "list[Job]":
+        return [job for one in check(asked) for job in ablation_pass.missing(cells, one)]
+
+    checked = check(passes)
+    announced(cells.run, arguments, cells.run.name, missing(checked), (lambda head: missing(of(head))) if of else None)
     with open_executor(arguments) as executor:
         ablation_pass.compute(cells, checked, executor)
     return checked

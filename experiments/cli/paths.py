@@ -1,12 +1,16 @@
 """Every direct path between heads, cut by itself."""
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 HELP = "what cutting each path between heads (through q, k and v), and from heads to the output, costs on held-out text"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from experiments.cli.arguments import add_pass_arguments, add_run_arguments
+    from experiments.cli.arguments import add_heads_argument, add_pass_arguments, add_run_arguments
 
     parser.add_argument(
         "--method",
@@ -15,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="method of ablation of the source's output (default: %(default)s)",
     )
     parser.add_argument("--top", type=int, default=15, help="paths to print (default: %(default)s)")
+    add_heads_argument(parser, "paths from and into these alone")
     add_pass_arguments(parser, 100_000)
     add_run_arguments(parser)
 
@@ -23,20 +28,31 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.top < 1:
         raise ValueError(f"--top {arguments.top}: at least one path is printed")
 
+    from experiments.cli import refusals
+
+    refusals.check_heads(arguments.run, arguments.heads)
+
+    from ablations.names import parse_head
     from experiments import runs
-    from experiments.cli.opening import chosen_step, open_cells, pass_over_text
+    from experiments.cli.opening import chosen_heads, chosen_step, open_cells, pass_over_text
     from experiments.figures import files
     from experiments.heldout import ablation_pass
     from experiments.heldout.ablation_pass import AblationPass
     from experiments.plots import path_map
+    from experiments.results.file_names import of_heads
     from experiments.statistics.intervals import caution, written
 
     opened = runs.open_run(arguments.run)
     step = chosen_step(opened, arguments)
-    what = path_map.every_path(opened.model_config())
-    asked = AblationPass(what, step, 0, arguments.method, arguments.layer_norm)
+    heads = chosen_heads(opened, arguments)
     cells = open_cells(arguments)
-    (asked,) = pass_over_text(cells, arguments, [asked])
+
+    def of(names: "Sequence[str]") -> AblationPass:
+        what = path_map.every_path(opened.model_config(), [parse_head(name) for name in names])
+        return AblationPass(what, step, 0, arguments.method, arguments.layer_norm)
+
+    (asked,) = pass_over_text(cells, arguments, [of(heads)], lambda head: [of([head])])
+    what = asked.what
     effects = ablation_pass.means(cells, asked)
     ranked = effects.isel(change=abs(effects.effect).argsort()[::-1].values)
     print(
@@ -53,5 +69,6 @@ def run(arguments: argparse.Namespace) -> None:
     if opened.path_note:
         print(opened.path_note)
     table = path_map.table(effects)
-    for path in files.write_table_and_figure(cells, "path_effects", table, path_map.draw(table)):
+    name = f"path_effects{of_heads(heads)}"
+    for path in files.write_table_and_figure(cells, name, table, path_map.draw(table)):
         print(f"wrote {path}")

@@ -6,26 +6,37 @@ HELP = "what each head is (previous-token, induction, multigram, bracket, ...), 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from experiments.cli.arguments import add_run_arguments
+    from experiments.cli.arguments import add_heads_argument, add_run_arguments
 
     parser.add_argument("--step", type=int, help="checkpoint (default: the last)")
     parser.add_argument("--tokens", type=int, help="of held-out text (default: 500000, or all where there are fewer)")
+    add_heads_argument(parser, "the types of these alone, which is quick in large models")
     add_run_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
+    from experiments.cli import refusals
+
+    refusals.check_heads(arguments.run, arguments.heads)
+
+    from functools import partial
+
     from experiments import runs
-    from experiments.cli.opening import chosen_step, open_cells, open_executor
+    from experiments.cli.opening import announced, chosen_heads, chosen_step, open_cells, open_executor
     from experiments.heldout import head_types
     from experiments.pages import type_files
 
     opened = runs.open_run(arguments.run)
     step = chosen_step(opened, arguments)
     cells = open_cells(arguments, layers=1)
-    wanted = head_types.pass_of_types(cells, step, arguments.tokens)
+    heads = chosen_heads(opened, arguments)
+    of = partial(head_types.pass_for, cells, step, arguments.tokens)
+    wanted, missing = of(heads), partial(head_types.missing, cells)
+    announced(opened, arguments, "types", missing(wanted), lambda head: missing(of([head])))
     with open_executor(arguments) as executor:
         head_types.compute(cells, wanted, executor)
     table = head_types.table(cells, wanted)
+    table = table.sel(restriction=heads) if heads else table
     print(type_files.as_text(cells, table, step))
-    for path in type_files.write(cells, table, step):
+    for path in type_files.write(cells, table, step, heads):
         print(f"wrote {path}")

@@ -5,7 +5,7 @@ on from a shorter. Kept of a part are sums by document and a few tokens a docume
 text's; `keep` keeps the effect on every token as well.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 
@@ -24,6 +24,7 @@ from experiments.corpora.corpus import Corpus
 from experiments.jobs import runner
 from experiments.jobs.job import Job
 from experiments.measurements.labels import with_errors
+from experiments.results import pass_time
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters
@@ -84,9 +85,11 @@ def check(ablation: AblationPass, inputs: Inputs) -> AblationPass:
     return ablation
 
 
-def of_heads(inputs: Inputs, step: int, tokens: int) -> AblationPass:
-    """The pass in which every head is removed by itself (mean ablation), effects on all tokens kept; checked."""
-    names = tuple(head_name(head) for head in all_heads(inputs.run.model_config()))
+def of_heads(inputs: Inputs, step: int, tokens: int, heads: Sequence[str] = ()) -> AblationPass:
+    """The pass in which each of these heads (default: of all) is removed by itself (mean ablation), effects on all
+    tokens kept; checked.
+    """
+    names = tuple(heads) or tuple(head_name(head) for head in all_heads(inputs.run.model_config()))
     return check(AblationPass(names, step, tokens, "mean", keep=True), inputs)
 
 
@@ -267,9 +270,9 @@ def _read(cells: Cells, ablation: AblationPass) -> Iterator[xr.Dataset]:
 
 def seconds(inputs: Inputs, parameters: Parameters) -> float:
     """Rough seconds of one part."""
-    ablation, (first, last) = parameters["ablation"], parameters["rows"]
-    draws = DRAWS if ablation["method"] == "resample" else 1
-    return 4e-6 * (last - first) * inputs.n_ctx * len(ablation["what"]) * draws
+    ablation, (first, last) = of_record(parameters["ablation"], 0), parameters["rows"]
+    draws = DRAWS if ablation.method == "resample" else 1
+    return pass_time.of_changes(inputs, ablation.changes(), 1.3 * draws * (last - first))
 
 
 def label(inputs: Inputs, parameters: Parameters) -> str:

@@ -1,5 +1,6 @@
 """What removing each head costs on held-out text, and which pairs of heads matter for the same tokens."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,12 +22,12 @@ class Removed(NamedTuple):
 
     tokens: int
     effects: dict[str, Estimate]
-    shared: Shared  # of all heads, in the order of `all_heads`
+    shared: Shared  # of the heads, in the order of the pass
     size: int  # tokens in each head's list
 
 
-def pass_of_heads(cells: Cells, step: int) -> AblationPass:
-    """The pass over the text that overlaps rest on.
+def pass_of_heads(cells: Cells, step: int, heads: Sequence[str] = ()) -> AblationPass:
+    """The pass over the text that overlaps rest on, of these heads (default: all).
 
     Raises NotMeasurable where no text is left for it, or rows are too short to have scored tokens.
     """
@@ -35,11 +36,11 @@ def pass_of_heads(cells: Cells, step: int) -> AblationPass:
         raise NotMeasurable(
             f"rows of {inputs.n_ctx} tokens have none with {affected.BEFORE} before it: use a longer context"
         )
-    return ablation_pass.of_heads(inputs, step, min(TOKENS, inputs.free_tokens))
+    return ablation_pass.of_heads(inputs, step, min(TOKENS, inputs.free_tokens), heads)
 
 
 def removed(cells: Cells, ablation: AblationPass) -> Removed:
-    """Costs of all heads and overlaps of all pairs; computes the parts of the pass that are missing."""
+    """Costs of the heads and overlaps of their pairs; computes the parts of the pass that are missing."""
     kept, means = ablation_pass.kept(cells, ablation), ablation_pass.means(cells, ablation)
     chosen = np.stack([overlap.strongest(effect, SHARE) for effect in kept.effect.values])
     groups = overlap.strata(kept.target.values, kept.clean.values)

@@ -6,8 +6,10 @@ and the number seen among all of these with a lower bound of those unseen (`circ
 """
 
 import contextlib
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +17,7 @@ import xarray as xr
 from scipy import stats
 
 from ablations.effects import Estimate
-from ablations.names import head_name, parse_head
+from ablations.names import all_heads, head_name, parse_head
 from ablations.not_measurable import NotMeasurable
 from circuits import classify, mining, multigrams, rarefaction, token_kinds
 from circuits.classify import Evidence
@@ -25,6 +27,7 @@ from experiments.heldout.labelled_tokens import LABELLED_TOKENS
 from experiments.heldout.model_multigrams import AFFECTED_KINDS, MODEL_MULTIGRAMS
 from experiments.heldout.text_multigrams import TEXT_MULTIGRAMS, as_patterns, sizes
 from experiments.jobs import runner
+from experiments.jobs.job import Job
 from experiments.measurements.scores import SCORES
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
@@ -51,29 +54,49 @@ class Completions(NamedTuple):
     tokens: np.ndarray  # of the pass
 
 
-def pass_of_types(cells: Cells, step: int, tokens: int | None = None) -> AblationPass:
+def pass_of_types(cells: Cells, step: int, tokens: int | None = None, heads: Sequence[str] = ()) -> AblationPass:
     """The pass over the text that types need (default: `TOKENS`, or all where there are fewer).
 
-    Raises ValueError for a step or a number of tokens that there is not, NotMeasurable where no text is left.
+    heads: those whose types are asked for, by name (default: all). A head's type does not depend on the others asked
+    for. Raises ValueError for a step or a number of tokens that there is not, NotMeasurable where no text is left.
     """
     inputs = cells.inputs
-    return ablation_pass.of_heads(inputs, step, min(TOKENS, inputs.free_tokens) if tokens is None else tokens)
+    count = min(TOKENS, inputs.free_tokens) if tokens is None else tokens
+    return ablation_pass.of_heads(inputs, step, count, heads)
+
+
+def pass_for(cells: Cells, step: int, tokens: int | None, heads: Sequence[str]) -> AblationPass:
+    """The pass whose table tells of these heads: that of all where it is known, or there are none; else of these."""
+    of_all = pass_of_types(cells, step, tokens)
+    return of_all if not heads or known(cells, of_all) is not None else pass_of_types(cells, step, tokens, heads)
 
 
 def compute(cells: Cells, ablation: AblationPass, executor: Executor) -> None:
     """Everything that `table` needs and that takes long."""
     if known(cells, ablation) is not None:
         return
+    runner.run(_of_text(cells, ablation), executor, cells.run.name)
+    then = [*_of_model(cells, ablation), *ablation_pass.missing(cells, _joint(cells, ablation))]
+    runner.run(then, executor, cells.run.name)
+
+
+def missing(cells: Cells, ablation: AblationPass) -> list[Job]:
+    """What `compute` will do, as far as it is known before; nothing where `table` is there."""
+    return [] if known(cells, ablation) is not None else [*_of_text(cells, ablation), *_of_model(cells, ablation)]
+
+
+def _of_text(cells: Cells, ablation: AblationPass) -> list[Job]:
+    """The jobs that need no other."""
     rows = len(ablation_pass.rows_of(ablation, cells.inputs))
-    first = ablation_pass.missing(cells, ablation)
-    first += [*cells.missing(TEXT_MULTIGRAMS), *cells.missing(LABELLED_TOKENS, rows=rows)]
-    runner.run(first, executor, cells.run.name)
+    jobs = ablation_pass.missing(cells, ablation)
+    return [*jobs, *cells.missing(TEXT_MULTIGRAMS), *cells.missing(LABELLED_TOKENS, rows=rows)]
+
+
+def _of_model(cells: Cells, ablation: AblationPass) -> list[Job]:
+    """The jobs that need those of the text."""
     record, step = ablation.record(), ablation.step
-    then = [
-        job for head in ablation.what for job in cells.missing(AFFECTED_KINDS, step, ablation=record, restriction=head)
-    ]
-    then += cells.missing(MODEL_MULTIGRAMS, step, ablation=record)
-    runner.run([*then, *ablation_pass.missing(cells, _joint(cells, ablation))], executor, cells.run.name)
+    of_heads = (cells.missing(AFFECTED_KINDS, step, ablation=record, restriction=head) for head in ablation.what)
+    return [*chain.from_iterable(of_heads), *cells.missing(MODEL_MULTIGRAMS, step, ablation=record)]
 
 
 def table(cells: Cells, ablation: AblationPass) -> xr.Dataset:
@@ -107,8 +130,9 @@ def measure(inputs: Inputs, step: int, cells: Cells, ablation: Parameters) -> xr
     where all completions are of one document. rarefied is NaN where there are fewer than 200 completions.
     """
     asked = ablation_pass.of_record(ablation, step)
-    scores, means, completions = cells.get(SCORES, step), ablation_pass.means(cells, asked), _completions(cells, asked)
+    means, completions = ablation_pass.means(cells, asked), _completions(cells, asked)
     names, joint = [str(name) for name in means.change.values], ablation_pass.means(cells, _joint(cells, asked))
+    scores = cells.get(SCORES, step).sel(restriction=names)
     every = float(joint.effect[0])
     shares = np.stack([model_multigrams.affected_kinds(cells, asked, name).share.values for name in names])
     types = []
@@ -133,9 +157,11 @@ def measure(inputs: Inputs, step: int, cells: Cells, ablation: Parameters) -> xr
 def _joint(cells: Cells, ablation: AblationPass) -> AblationPass:
     """Removing all heads at once; and what tells whether heads without effect stand for others that attend alike."""
     means, groups = ablation_pass.means(cells, ablation), _alike(cells, ablation.step)
-    idle = [name for name in groups if float(means.effect.sel(change=name)) <= 0 or _in_doubt(means, name)]
+    asked = [name for name in ablation.what if name in groups]
+    idle = [name for name in asked if float(means.effect.sel(change=name)) <= 0 or _in_doubt(means, name)]
     pairs = [pair for name in idle for pair in _with_and_without(groups[name], name)]
-    what = tuple(dict.fromkeys(["+".join(ablation.what), *pairs]))
+    every = "+".join(head_name(head) for head in all_heads(cells.run.model_config()))
+    what = tuple(dict.fromkeys([every, *pairs]))
     return replace(ablation, what=what, keep=False, tokens=min(ablation.tokens, JOINT_TOKENS))
 
 

@@ -20,6 +20,7 @@ from experiments.heldout import ablation_pass, affected_tokens
 from experiments.heldout.ablation_pass import AblationPass
 from experiments.measurements.induction_heads import INDUCTION_HEADS
 from experiments.measurements.labels import with_errors
+from experiments.results import pass_time
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters
@@ -104,5 +105,5 @@ INDUCTION_TOKENS = Kind(
     (7,),
     measure,
     plan_fields=("text_rows", "reference_rows", "seed"),
-    seconds=20.0,
+    seconds=pass_time.Passes(2000),
 )

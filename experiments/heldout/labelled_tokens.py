@@ -42,12 +42,17 @@ def label(inputs: Inputs, parameters: Parameters) -> str:
     return f"kinds of tokens, {parameters['rows']} rows"
 
 
+def seconds(inputs: Inputs, parameters: Parameters) -> float:
+    """Rough seconds, which go with the tokens."""
+    return 5e-5 * parameters["rows"] * inputs.n_ctx
+
+
 LABELLED_TOKENS = Kind(
     "labelled_tokens",
     (2,),
     measure,
     steps=None,
     plan_fields=("text_rows", "reference_rows"),
-    seconds=10.0,
+    seconds=seconds,
     label=label,
 )

@@ -13,6 +13,7 @@ from experiments.heldout import ablation_pass, labelled_tokens
 from experiments.heldout.ablation_pass import AblationPass
 from experiments.heldout.labelled_tokens import LABELLED_TOKENS
 from experiments.heldout.text_multigrams import TEXT_MULTIGRAMS, as_patterns, sizes
+from experiments.results import pass_time
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters
@@ -105,6 +106,11 @@ def _completes(
     return np.stack([(family >= 0) & is_contiguous, (family >= 0) & ~is_contiguous])
 
 
+def seconds_of_known(inputs: Inputs, parameters: Parameters) -> float:
+    """Rough seconds, which go with the tokens of the pass: the more there are, the more patterns are frequent."""
+    return pass_time.seconds(inputs, 2.5e-3 * parameters["ablation"]["tokens"])
+
+
 PLAN_FIELDS = ("text_rows", "reference_rows", "seed")
 
 MODEL_MULTIGRAMS = Kind(
@@ -113,7 +119,7 @@ MODEL_MULTIGRAMS = Kind(
     measure_known,
     splits=("train", "test"),
     plan_fields=PLAN_FIELDS,
-    seconds=10.0,
+    seconds=seconds_of_known,
     also=sizes,
 )
 AFFECTED_KINDS = Kind(
@@ -122,7 +128,7 @@ AFFECTED_KINDS = Kind(
     measure_affected,
     splits=("train", "test"),
     plan_fields=PLAN_FIELDS,
-    seconds=3.0,
+    seconds=pass_time.Passes(200),
     label=label_of_head,
     also=sizes,
 )

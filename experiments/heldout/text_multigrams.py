@@ -81,6 +81,6 @@ TEXT_MULTIGRAMS = Kind(
     splits=("train", "test"),
     steps=None,
     plan_fields=("text_rows", "reference_rows"),
-    seconds=20.0,
+    seconds=30.0,
     also=sizes,
 )

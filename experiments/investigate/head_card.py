@@ -6,7 +6,7 @@ from pathlib import Path
 from experiments.investigate import head_page
 from experiments.investigate.head_measures import HeadMeasures
 from experiments.pages import shell
-from experiments.results.file_names import of_text, variant
+from experiments.results.file_names import of_heads, of_text, variant
 from experiments.storage.files import write_bytes
 
 
@@ -19,7 +19,13 @@ class HeadCard(HeadMeasures):
         """What the card is called in a results folder, without suffix: "L1H4", "L1H4_4800_cpp_seed1", ..."""
         cells, step = self.snapshot.cells, self.snapshot.step
         at = "" if step == cells.run.steps[-1] else f"_{step}"
-        return f"{self.head}{at}{variant(cells.run, cells.plan)}{of_text(self.text)}"
+        return f"{self.head}{at}{variant(cells.run, cells.plan)}{of_text(self.text)}{self._among}"
+
+    @property
+    def _among(self) -> str:
+        """The end of the name where not all heads are looked at: "_alone", "_L5H1+L5H2"."""
+        only = self.snapshot.only
+        return "_alone" if only == (self.head,) else of_heads(only)
 
     def on(self, text: str) -> "HeadCard":
         """The same card with the attention on this text; raises ValueError for an empty one."""

@@ -1,7 +1,7 @@
 """All that is known of one head at one checkpoint, as plain data; each part is computed when it is first asked for."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import pandas as pd
@@ -16,11 +16,13 @@ from experiments.heldout.affected_tokens import Context
 from experiments.investigate import head_pairs, text_attention
 from experiments.investigate.attention_grid import TextAttention
 from experiments.investigate.snapshot import Snapshot
+from experiments.jobs.announcement import announce
 from experiments.jobs.job import Job
 from experiments.measurements.composition import COMPOSITION
 from experiments.measurements.paths import PATHS
 
 TOP = 6  # affected tokens
+DIMS = ("step", "restriction")
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,14 @@ class HeadMeasures:
     def layer_rllc(self) -> xr.Dataset:
         """value, se, verdict, ... [step, restriction] of all heads of its layer, which it may be compared with.
 
-        Steps are all at which one of them was sampled, here or by another command.
+        Heads and steps are all that were sampled, here or by another command.
         """
         self.snapshot.compute(self._missing_rllcs(), f"learning coefficients of layer {self.layer}")
         rllc = self.snapshot.rllc()
         layer = rllc.isel(restriction=(rllc.layer == self.layer).values.nonzero()[0])
-        sampled = (layer.verdict != "").any("restriction")
-        return layer.isel(step=sampled.values.nonzero()[0])
+        sampled = layer.verdict != ""
+        places = {dim: sampled.any(other).values.nonzero()[0] for dim, other in (DIMS, DIMS[::-1])}
+        return layer.isel(places)
 
     @cached_property
     def rllc(self) -> xr.Dataset:
@@ -117,9 +120,23 @@ class HeadMeasures:
         return ablation_pass.check(AblationPass((self.head,), self.snapshot.step, tokens, lists=True), inputs)
 
     def compute(self) -> None:
-        """All that the card shows and that is missing, but for types, with one bar for the time left."""
+        """All that the card shows and that is missing, but for types, with one bar for the time left.
+
+        Where all of it takes long, a line says so first, and how long this head alone takes.
+        """
+        jobs, types = self._missing(), _allowed(self.snapshot.missing_types)
+        less = None if self.snapshot.only else (f"--heads {self.head}", self._missing_alone)
+        announce(f"card of {self.head}", [*jobs, *types], self.snapshot.processes, less)
+        self.snapshot.compute(jobs, f"card of {self.head}")
+
+    def _missing(self) -> list[Job]:
         parts = (self._missing_rllcs, self._missing_composition, self._missing_paths, self._missing_affected)
-        self.snapshot.compute([job for part in parts for job in _allowed(part)], f"card of {self.head}")
+        return [job for part in parts for job in _allowed(part)]
+
+    def _missing_alone(self) -> list[Job]:
+        """What is missing where no other head is looked at."""
+        alone = replace(self, snapshot=replace(self.snapshot, only=(self.head,)))
+        return [*alone._missing(), *_allowed(alone.snapshot.missing_types)]
 
     def _missing_rllcs(self) -> list[Job]:
         return self.snapshot.missing_rllcs([self.layer])

@@ -107,13 +107,15 @@ def _rllc(measures: HeadMeasures) -> str:
     how = settings.from_json(layer.attrs["settings"])
     seen = layer.assign_coords(tokens=("step", tokens_seen(measures.snapshot.cells.run, layer.step.values)))
     drawn = head_curve.draw(intervals.with_half_widths(seen)[["value", "half_width"]], measures.head, step, how.name)
-    alt = f"rLLC of {measures.head} over training, with 95% intervals, and of the other heads of layer {measures.layer}"
+    others = f"the other heads of layer {measures.layer}" if layer.sizes["restriction"] > 1 else ""
+    alt = f"rLLC of {measures.head} over training, with 95% intervals" + (f", and of {others}" if others else "")
+    grey = f"; grey: {others} (compare within a layer only)" if others else ""
     explained = (
-        f"<p class=quiet>Blue: {measures.head} with 95% intervals; ringed: this checkpoint; grey: the other heads of "
-        f"layer {measures.layer} (compare within a layer only). The rLLC has no unit: nbeta times the mean rise of the "
-        f"loss in nats. {how.name} settings: {html.escape(layer.attrs['kernel'].upper())}, lr {how.lr:g}, localization "
-        f"{how.localization:g}, nbeta {how.nbeta:g}, batch {how.batch_size}, {how.num_chains} chains of "
-        f"{how.num_draws} draws, the first {how.num_burnin} discarded; {html.escape(layer.attrs['loss'])} loss.</p>"
+        f"<p class=quiet>Blue: {measures.head} with 95% intervals; ringed: this checkpoint{grey}. The rLLC has no "
+        f"unit: nbeta times the mean rise of the loss in nats. {how.name} settings: "
+        f"{html.escape(layer.attrs['kernel'].upper())}, lr {how.lr:g}, localization {how.localization:g}, nbeta "
+        f"{how.nbeta:g}, batch {how.batch_size}, {how.num_chains} chains of {how.num_draws} draws, the first "
+        f"{how.num_burnin} discarded; {html.escape(layer.attrs['loss'])} loss.</p>"
     )
     caution = decay_note(measures.snapshot.cells.run, layer.step.values.tolist())
     told = f"<p><b>Caution:</b> {html.escape(caution)}.</p>" if caution else ""

@@ -10,7 +10,7 @@
 Nothing is computed before it is shown or asked for, and nothing twice: all of it is cells of the results folder.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
@@ -40,8 +40,10 @@ class Investigation:
     run with one checkpoint (tokenizer: its own, of `tokenizers` or a fast one of transformers; default: the model's).
     corpus: as in the command line (default: what the run was trained on; a model needs one). out: results folder
     (default: results/RUN). step: default the last. tokens: of held-out text that types rest on (default: 500,000, or
-    all where there are fewer). workers: processes for what takes long, or a `concurrent.futures.Executor`; several
-    processes need the guard `if __name__ == "__main__"` in a script, and nothing in a notebook.
+    all where there are fewer). heads: those that are looked at, by name (default: all): types and learning
+    coefficients of others are not measured, which takes long in large models. workers: processes for what takes long,
+    or a `concurrent.futures.Executor`; several processes need the guard `if __name__ == "__main__"` in a script, and
+    nothing in a notebook.
 
     Raises ValueError for a run, corpus or checkpoint that there is not.
     """
@@ -56,6 +58,7 @@ class Investigation:
         step: int | None = None,
         seed: int = 0,
         tokens: int | None = None,
+        heads: Sequence[str] = (),
         workers: int | Executor = 1,
     ) -> None:
         folder = Path(out) if out else None
@@ -66,7 +69,8 @@ class Investigation:
         planned = plan.default_plan(name, run.config["model"]["n_ctx"], seed)
         kept = Cells(folder or places.results_of(run.name), run, planned, committed=True)
         _ = run.tokenizer, kept.inputs.corpus  # read, or built, now: what is wrong with them is said here
-        self.snapshot = Snapshot(kept, chosen, tokens, workers)
+        names = [head_name(check_head(parse_head(str(head)), run.model_config())) for head in heads]
+        self.snapshot = Snapshot(kept, chosen, tokens, workers, tuple(dict.fromkeys(names)))
 
     @property
     def run(self) -> Run:
@@ -89,8 +93,13 @@ class Investigation:
         return other
 
     def __getitem__(self, head: str) -> HeadCard:
-        """The card of a head, by its name ("L1H4" or "1:4"); raises ValueError for one that the model lacks."""
-        return HeadCard(self.snapshot, head_name(check_head(parse_head(str(head)), self.snapshot.cfg)))
+        """The card of a head, by its name ("L1H4" or "1:4"); raises ValueError for one that the model lacks, or that is
+        not looked at.
+        """
+        name = head_name(check_head(parse_head(str(head)), self.snapshot.cfg))
+        if name not in self.snapshot.heads:
+            raise ValueError(f"{name} is not among heads={', '.join(self.snapshot.only)}: name it there, too")
+        return HeadCard(self.snapshot, name)
 
     def __iter__(self) -> Iterator[HeadCard]:
         return (self[name] for name in self.snapshot.heads)

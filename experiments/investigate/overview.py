@@ -23,7 +23,7 @@ def frame(snapshot: Snapshot) -> pd.DataFrame:
     """
     parts = [part for part in (_types(snapshot), _rllc(snapshot)) if isinstance(part, pd.DataFrame)]
     joined = pd.concat([pd.DataFrame(index=pd.Index(snapshot.heads, name="head")), *parts], axis=1)
-    return joined.reindex(columns=[*TYPES, "learned", "rllc", "rllc_se", "rllc_half", "verdict"])
+    return joined.reindex(index=snapshot.heads, columns=[*TYPES, "learned", "rllc", "rllc_se", "rllc_half", "verdict"])
 
 
 def overview(snapshot: Snapshot) -> str:

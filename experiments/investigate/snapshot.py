@@ -15,7 +15,7 @@ import xarray as xr
 from ablations import forward
 from ablations.forward import Weights
 from ablations.models import Config
-from ablations.names import all_heads, head_name
+from ablations.names import all_heads, head_name, parse_head
 from ablations.not_measurable import NotMeasurable
 from ablations.running import as_in_workers
 from experiments.heldout import ablation_pass, head_overlap, head_types
@@ -23,7 +23,6 @@ from experiments.heldout.ablation_pass import AblationPass
 from experiments.jobs import executors, runner
 from experiments.jobs.job import Job, JobsFailed
 from experiments.measurements import variants
-from experiments.measurements.labels import heads_by_layer
 from experiments.measurements.rllc import RLLC
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
@@ -37,6 +36,7 @@ class Snapshot:
     step: int
     tokens: int | None = None  # of held-out text that types rest on; None: 500,000, or all where there are fewer
     workers: int | Executor = 1  # processes (1: this one), or an executor
+    only: tuple[str, ...] = ()  # the heads that are looked at; all where it is empty
 
     @property
     def title(self) -> str:
@@ -50,8 +50,8 @@ class Snapshot:
 
     @property
     def heads(self) -> list[str]:
-        """The names of all heads."""
-        return [head_name(head) for head in all_heads(self.cfg)]
+        """The names of the heads that are looked at."""
+        return [*self.only] or [head_name(head) for head in all_heads(self.cfg)]
 
     @property
     def weights(self) -> Weights:
@@ -66,6 +66,11 @@ class Snapshot:
         with as_in_workers(), self.executor(seconds) as executor, suppress(NotMeasurable), _first_reason():
             runner.run(jobs, executor, f"{self.cells.run.name}: {what}")
 
+    @property
+    def processes(self) -> int:
+        """How many jobs are done side by side; 0 where it is not known."""
+        return executors.workers_of(self.workers) if isinstance(self.workers, Executor) else self.workers
+
     def executor(self, seconds: float) -> AbstractContextManager[Executor]:
         """Who computes work of so many seconds: this process where starting others takes longer."""
         if isinstance(self.workers, Executor):
@@ -75,8 +80,8 @@ class Snapshot:
 
     @cached_property
     def types(self) -> xr.Dataset:
-        """`head_types.measure`; raises NotMeasurable where the text does not allow it."""
-        ablation = head_types.pass_of_types(self.cells, self.step, self.tokens)
+        """`head_types.measure`, of all heads where that is known; raises NotMeasurable where no text is left."""
+        ablation = head_types.pass_for(self.cells, self.step, self.tokens, self.only)
         stored = head_types.known(self.cells, ablation)
         if stored is not None:
             return stored
@@ -84,6 +89,10 @@ class Snapshot:
             with self.executor(float("inf")) as executor, _first_reason():
                 head_types.compute(self.cells, ablation, executor)
             return head_types.table(self.cells, ablation)
+
+    def missing_types(self) -> list[Job]:
+        """What `types` will compute, as far as it is known before."""
+        return head_types.missing(self.cells, head_types.pass_for(self.cells, self.step, self.tokens, self.only))
 
     def rllc(self) -> xr.Dataset:
         """value, se, verdict, ... [step, restriction] of all that is sampled by now, by whichever command.
@@ -101,20 +110,16 @@ class Snapshot:
         """What is to be sampled of these layers, by default at the few checkpoints that curves are read at: those of
         the committed sweep. Whatever was sampled at others is shown with them.
         """
-        names = [name for layer in layers for name in heads_by_layer(self.cfg)[layer]]
-        return [
-            job
-            for job in self.cells.missing_tables([RLLC], self.few_steps if steps is None else steps)
-            if set(job.arguments[-1]["restrictions"]) <= set(names)
-        ]
+        names = [name for name in self.heads if parse_head(name)[0] in layers]
+        return self.cells.missing_tables([RLLC], self.few_steps if steps is None else steps, names)
 
     @cached_property
     def effects(self) -> AblationPass:
-        """The pass over the text with every head removed by itself (mean ablation), computed; raises NotMeasurable
+        """The pass over the text with each head removed by itself (mean ablation), computed; raises NotMeasurable
         where the text does not allow it.
         """
-        ablation = head_overlap.pass_of_heads(self.cells, self.step)
-        self.compute(ablation_pass.missing(self.cells, ablation), "effects of all heads")
+        ablation = head_overlap.pass_of_heads(self.cells, self.step, self.only)
+        self.compute(ablation_pass.missing(self.cells, ablation), "effects of the heads")
         return ablation
 
     def missing_cells(self, *kinds: Kind) -> list[Job]:

@@ -7,9 +7,10 @@ from ablations.changes import Change
 from ablations.effects import clustered
 from ablations.names import all_heads
 from experiments.measurements.labels import head_coords, with_errors
+from experiments.results import pass_time
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs, Sequences
-from experiments.results.kind import Kind
+from experiments.results.kind import Kind, Parameters
 
 
 def measure(inputs: Inputs, step: int, cells: Cells) -> xr.Dataset:
@@ -36,10 +37,16 @@ def measure(inputs: Inputs, step: int, cells: Cells) -> xr.Dataset:
     return xr.Dataset(with_errors("effect", ("restriction", "method"), estimates, (-1, 3)), coords)
 
 
+def seconds(inputs: Inputs, parameters: Parameters) -> float:
+    """Rough seconds of all heads by each method."""
+    changes = [Change(heads=(head,)) for head in all_heads(inputs.run.model_config())]
+    return pass_time.of_changes(inputs, changes, 3.6 * inputs.plan.ablation_rows)
+
+
 ABLATIONS = Kind(
     "ablations",
     (7,),
     measure,
     plan_fields=("text_rows", "reference_rows", "ablation_rows", "seed"),
-    seconds=5.0,
+    seconds=seconds,
 )

@@ -9,7 +9,7 @@ from ablations.paths import VIAS
 from circuits import composition
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
-from experiments.results.kind import Kind
+from experiments.results.kind import Kind, Parameters
 
 
 def measure(inputs: Inputs, step: int, cells: Cells) -> xr.Dataset:
@@ -29,4 +29,10 @@ def measure(inputs: Inputs, step: int, cells: Cells) -> xr.Dataset:
     return xr.Dataset(data, {"source": names, "target": names, "via": list(VIAS)}, {"processing": "folded"})
 
 
-COMPOSITION = Kind("composition", (7,), measure, splits=(), seconds=0.2)
+def seconds(inputs: Inputs, parameters: Parameters) -> float:
+    """Rough seconds: every pair of heads, each as large as it is wide."""
+    cfg = inputs.run.model_config()
+    return 2e-4 * (cfg.n_layers * cfg.n_heads) ** 2 * (cfg.d_head / 32) ** 2
+
+
+COMPOSITION = Kind("composition", (7,), measure, splits=(), seconds=seconds)

@@ -7,6 +7,7 @@ from ablations import forward
 from ablations.names import Head, all_heads, head_name
 from experiments.jobs import device
 from experiments.measurements.labels import head_coords
+from experiments.results import pass_time
 from experiments.results.cells import Cells
 from experiments.results.committed import without_traces
 from experiments.results.inputs import Inputs
@@ -50,6 +51,6 @@ CURVATURE = Kind(
     splits=("train",),
     steps=sampled_checkpoints,
     plan_fields=("sampled_rows", "seed"),
-    seconds=10.0,
+    seconds=pass_time.Passes(2100),
     keeps=without_traces,
 )

@@ -4,6 +4,7 @@ import xarray as xr
 
 from experiments.jobs import device
 from experiments.measurements.rllc import named
+from experiments.results import pass_time
 from experiments.results.cells import Cells
 from experiments.results.committed import without_traces
 from experiments.results.inputs import Inputs
@@ -26,6 +27,12 @@ def label(inputs: Inputs, parameters: Parameters) -> str:
     return f"full, {inputs.plan.corpus}, {named(inputs.plan.llc)}"
 
 
+def seconds(inputs: Inputs, parameters: Parameters) -> float:
+    """Rough seconds: a gradient of all weights for every row of every minibatch."""
+    llc = inputs.plan.llc
+    return pass_time.seconds(inputs, 5.0 * llc.num_chains * llc.num_draws * llc.batch_size)
+
+
 FULL_LLC = Kind(
     "full",
     (6, VERSION),
@@ -33,7 +40,7 @@ FULL_LLC = Kind(
     splits=("train",),
     steps=sampled_checkpoints,
     plan_fields=("sampled_rows", "llc", "seed"),
-    seconds=10.0,
+    seconds=seconds,
     label=label,
     keeps=without_traces,
 )

@@ -8,9 +8,10 @@ from ablations.paths import VIAS
 from circuits import classify, induction
 from experiments.measurements.labels import TEXTS, with_errors
 from experiments.measurements.scores import SCORES
+from experiments.results import pass_time
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
-from experiments.results.kind import Kind, last_checkpoint
+from experiments.results.kind import Kind, Parameters, last_checkpoint
 
 
 def measure(inputs: Inputs, step: int, cells: Cells) -> xr.Dataset:
@@ -47,12 +48,19 @@ def _names(heads: tuple[Head, ...]) -> str:
     return "+".join(head_name(head) for head in heads)
 
 
+def seconds(inputs: Inputs, parameters: Parameters) -> float:
+    """Rough seconds where one head attends to the previous token: every head of its layer in its place."""
+    cfg, plan = inputs.run.model_config(), inputs.plan
+    tokens = len(TEXTS) * len(VIAS) * cfg.n_heads * plan.circuit_sequences * 2 * plan.period
+    return pass_time.seconds(inputs, tokens / inputs.n_ctx * pass_time.rerun(cfg, min(1, cfg.n_layers - 1)))
+
+
 INDUCTION_HEADS = Kind(
     "circuit",
     (7,),
     measure,
     steps=last_checkpoint,
     plan_fields=(*SCORES.plan_fields, "circuit_sequences"),
-    seconds=20.0,
+    seconds=seconds,
     also=thresholds,
 )

@@ -9,9 +9,10 @@ from ablations.effects import clustered
 from ablations.names import all_heads, head_name
 from ablations.paths import VIAS, all_paths, ends
 from circuits import induction
+from experiments.results import pass_time
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
-from experiments.results.kind import Kind
+from experiments.results.kind import Kind, Parameters
 
 
 def measure(inputs: Inputs, step: int, cells: Cells) -> xr.Dataset:
@@ -36,10 +37,17 @@ def measure(inputs: Inputs, step: int, cells: Cells) -> xr.Dataset:
     return xr.Dataset(data, {"source": names, "target": names, "via": list(VIAS)})
 
 
+def seconds(inputs: Inputs, parameters: Parameters) -> float:
+    """Rough seconds of all paths."""
+    changes = [Change(cuts=(path,)) for path in all_paths(inputs.run.model_config())]
+    tokens = inputs.plan.path_sequences * 2 * inputs.plan.period
+    return pass_time.of_changes(inputs, changes, tokens / inputs.n_ctx)
+
+
 PATHS = Kind(
     "paths",
     (7,),
     measure,
     plan_fields=("text_rows", "reference_rows", "period", "path_sequences", "seed"),
-    seconds=5.0,
+    seconds=seconds,
 )

@@ -11,6 +11,7 @@ from ablations.effects import clustered
 from circuits import ngrams
 from experiments import corpora
 from experiments.measurements.labels import with_errors
+from experiments.results import pass_time
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind
@@ -77,4 +78,11 @@ def _counted_tokens(inputs: Inputs) -> np.ndarray:
     return inputs.train.batch(slice(0, max(1, COUNTED_TOKENS // inputs.n_ctx))).numpy()
 
 
-PREDICTIONS = Kind("predictions", (7,), measure, splits=("train", "test"), plan_fields=("text_rows",), seconds=2.0)
+PREDICTIONS = Kind(
+    "predictions",
+    (7,),
+    measure,
+    splits=("train", "test"),
+    plan_fields=("text_rows",),
+    seconds=pass_time.Passes(120),
+)

@@ -6,6 +6,7 @@ from ablations.models import Model
 from ablations.names import parse_head
 from experiments.jobs import device
 from experiments.measurements.labels import heads_by_layer
+from experiments.results import pass_time
 from experiments.results.cells import Cells
 from experiments.results.committed import without_traces
 from experiments.results.inputs import Inputs
@@ -59,11 +60,10 @@ def reference_key(inputs: Inputs, step: int | None) -> dict:
 
 
 def seconds(inputs: Inputs, parameters: Parameters) -> float:
-    """Rough seconds on one core of the chains of heads of one layer: more where layers after it run again."""
-    heads = [parse_head(name) for name in parameters["restrictions"]]
-    settings, n_layers = inputs.plan.llc, inputs.run.config["model"]["n_layers"]
+    """Rough seconds of the chains of heads of one layer: a gradient of what runs again after it, for every row."""
+    heads, settings = [parse_head(name) for name in parameters["restrictions"]], inputs.plan.llc
     rows = settings.num_chains * settings.num_draws * len(heads) * settings.batch_size
-    return 0.004 * rows * (1 + 1.7 * (n_layers - 1 - heads[0][0]))
+    return pass_time.seconds(inputs, 4.0 * rows * pass_time.rerun(inputs.run.model_config(), heads[0][0]))
 
 
 def label(inputs: Inputs, parameters: Parameters) -> str:

@@ -10,6 +10,7 @@ from ablations.effects import Estimate, clustered
 from ablations.models import Model
 from circuits import copying, scores
 from experiments.measurements.labels import TEXTS, head_coords, with_errors
+from experiments.results import pass_time
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs, Sequences
 from experiments.results.kind import Kind
@@ -79,5 +80,5 @@ SCORES = Kind(
     (7,),
     measure,
     plan_fields=("text_rows", "reference_rows", "period", "matching_period", "score_sequences", "seed"),
-    seconds=2.0,
+    seconds=pass_time.Passes(400),
 )

@@ -1,5 +1,6 @@
 """The types of a run's heads in words, as tables and as a picture."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from experiments.heldout.head_types import ATTENTION, ENDS, RAREFIED_TO
 from experiments.heldout.text_multigrams import as_patterns, describe
 from experiments.plots import head_types as picture
 from experiments.results.cells import Cells
-from experiments.results.file_names import variant
+from experiments.results.file_names import of_heads, variant
 from experiments.statistics.intervals import caution, written
 from experiments.storage.files import write_bytes
 
@@ -81,12 +82,12 @@ def as_text(cells: Cells, table: xr.Dataset, step: int) -> str:
     return "\n".join(lines)
 
 
-def write(cells: Cells, table: xr.Dataset, step: int) -> list[Path]:
+def write(cells: Cells, table: xr.Dataset, step: int, heads: Sequence[str] = ()) -> list[Path]:
     """Writes tables/types_STEP.csv, tables/multigrams_STEP.csv and figures/types_STEP; returns all paths.
 
-    The names end with what in the plan is no default (`file_names.variant`).
+    The names end with what in the plan is no default (`file_names.variant`), and with the heads where some were chosen.
     """
-    end = f"{step}{variant(cells.run, cells.plan)}"
+    end = f"{step}{variant(cells.run, cells.plan)}{of_heads(heads)}"
     tables = {f"types_{end}": frame(table), f"multigrams_{end}": multigrams(cells, table)}
     written = []
     for name, content in tables.items():

@@ -22,14 +22,9 @@ def draw(rllc: xr.Dataset, head: str, step: int, settings: str) -> Figure:
     bars = own.half_width
     blue = style.COLORS[0]
     axis.errorbar(tokens, own.value, bars, color=blue, label=head, marker="o", ms=4, lw=2.2, elinewidth=1, capsize=2)
-    axis.plot(
-        [],
-        [],
-        color=style.QUIET,
-        linewidth=1.0,
-        marker=marker,
-        label=f"other heads of layer {head[1:].partition('H')[0]}",
-    )
+    if rllc.sizes["restriction"] > 1:
+        others = f"other heads of layer {head[1:].partition('H')[0]}"
+        axis.plot([], [], color=style.QUIET, linewidth=1.0, marker=marker, label=others)
     if step in rllc.step.values:
         at = own.sel(step=step)
         axis.plot(float(at.tokens), float(at.value), "o", ms=10, mfc="none", mec=style.COLORS[1], mew=1.6, zorder=4)

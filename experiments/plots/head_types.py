@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 from circuits.classify import CURRENT_TOKEN, PREFIX_MATCHING, PREVIOUS_TOKEN
 from experiments.plots import style
@@ -21,11 +22,14 @@ MARKS = {"previous_token": ("previous token", "o"), "current_token": ("current t
          "prefix_matching": ("prefix matching", "^")}  # fmt: skip
 
 
+BELOW = 0.62  # inches from an axis down to its legend: ticks and two lines of words
+
+
 def draw(table: xr.Dataset, title: str) -> Figure:
     """Heads from top to bottom, with their types; the table is that of `experiments.heldout.head_types`."""
     names = [str(name) for name in table.restriction.values]
     rows = np.arange(len(names))
-    figure = style.new_figure(11.5, min(30.0, 0.26 * len(names) + 1.6))
+    figure = style.new_figure(11.5, min(30.0, 0.26 * len(names) + 2.0))
     effect, looks, kinds, known = figure.subplots(1, 4, sharey=True, width_ratios=[1.1, 1.1, 2.2, 0.9])
     _effect(effect, table, rows)
     for number, (score, (label, marker)) in enumerate(MARKS.items()):
@@ -46,9 +50,10 @@ def draw(table: xr.Dataset, title: str) -> Figure:
     effect.set_ylim(len(names) + 0.6, -0.6)
     for axis in (effect, looks, kinds, known):
         style.tidy(axis)
-    below = {"fontsize": style.FONT - 1.5, "frameon": False, "loc": "upper center"}
-    looks.legend(bbox_to_anchor=(0.5, -0.14), ncol=1, **below)
-    kinds.legend(bbox_to_anchor=(0.5, -0.14), ncol=3, **below)
+    for axis, columns in ((looks, 1), (kinds, 3)):
+        below = axis.transAxes + ScaledTranslation(0, -BELOW, figure.dpi_scale_trans)
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "bbox_transform": below}
+        axis.legend(ncol=columns, fontsize=style.FONT - 1.5, frameon=False, **place)
     figure.suptitle(title, fontsize=style.FONT + 1, **as_written(title))
     return figure
 

@@ -1,17 +1,20 @@
 """The effects of every path as a table [source, target, via] and its heat maps."""
 
+from collections.abc import Collection
+
 import xarray as xr
 from matplotlib.figure import Figure
 
 from ablations.models import Config
-from ablations.names import all_heads
+from ablations.names import Head, all_heads
 from ablations.paths import OUTPUT, VIAS, Path, all_paths, ends, parse_path, path_name
 from experiments.plots import style
 
 
-def every_path(cfg: Config) -> tuple[str, ...]:
-    """All paths between heads, and from heads to the output, by name."""
-    return tuple(map(path_name, [*all_paths(cfg), *(Path(head, OUTPUT) for head in all_heads(cfg))]))
+def every_path(cfg: Config, of: Collection[Head] = ()) -> tuple[str, ...]:
+    """All paths between heads, and from heads to the output, by name; of: those from and into these heads alone."""
+    paths = [*all_paths(cfg), *(Path(head, OUTPUT) for head in all_heads(cfg))]
+    return tuple(path_name(path) for path in paths if not of or path.source in of or path.target in of)
 
 
 def table(effects: xr.Dataset) -> xr.Dataset:

@@ -8,7 +8,7 @@ A cell is one measured dataset under its key (`keys.key`). Any kind of measureme
     cells.table(SCORES)                         all cells of a kind, along `step`
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -94,14 +94,17 @@ class Cells:
             return [self._job(kind, step, {"restrictions": names})] if names else []
         return [] if self.read(kind, step, **parameters) is not None else [self._job(kind, step, parameters)]
 
-    def missing_tables(self, kinds: Iterable[Kind], steps: Sequence[int] | None = None) -> list[Job]:
-        """All jobs that tables of these kinds lack; steps: of some checkpoints alone."""
+    def missing_tables(
+        self, kinds: Iterable[Kind], steps: Sequence[int] | None = None, restrictions: Collection[str] | None = None
+    ) -> list[Job]:
+        """All jobs that tables of these kinds lack; of some checkpoints, or of some restrictions alone."""
         jobs = []
         for kind in kinds:
             chosen = [step for step in self.steps(kind) if steps is None or step in steps]
             if self._committed_table(kind) is None:
                 for step in chosen:
-                    groups = [{"restrictions": names} for names in self._groups(kind)] if kind.groups else [{}]
+                    groups = [{"restrictions": names} for names in self._groups(kind, restrictions)]
+                    groups = groups if kind.groups else [{}]
                     jobs += [job for parameters in groups for job in self.missing(kind, step, **parameters)]
         return jobs
 
@@ -153,8 +156,11 @@ class Cells:
             return None
         return committed.read(table_key(self.inputs, kind, self.steps(kind)))
 
-    def _groups(self, kind: Kind) -> list[list[str]]:
-        return kind.groups(self.run.model_config()) if kind.groups else []
+    def _groups(self, kind: Kind, among: Collection[str] | None = None) -> list[list[str]]:
+        """Restrictions that are measured together, all or those among some."""
+        groups = kind.groups(self.run.model_config()) if kind.groups else []
+        chosen = ([name for name in names if among is None or name in among] for names in groups)
+        return [names for names in chosen if names]
 
     def _missing_restrictions(self, kind: Kind, step: int, names: Sequence[str]) -> list[str]:
         return [name for name in names if self.read(kind, step, restriction=name) is None]

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.corpora.cache import digest
@@ -36,6 +37,12 @@ def flags(run: Run, plan: Plan) -> str:
 def of_text(text: str) -> str:
     """The end of a file's name for what is shown on a text of the user's; empty for none."""
     return f"_text-{digest(text)[:8]}" if text else ""
+
+
+def of_heads(heads: Sequence[str]) -> str:
+    """The end of a file's name for what is told of these heads alone; empty for none, which means all."""
+    named = "+".join(heads)
+    return f"_{named if len(named) <= LONGEST else digest(named)[:8]}" if heads else ""
 
 
 def _short(corpus: str) -> str:

@@ -20,6 +20,7 @@ from ablations import effects
 from ablations.not_measurable import NotMeasurable
 from experiments.jobs.job import Job
 from experiments.measurements.labels import with_errors
+from experiments.results import pass_time
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind
@@ -111,5 +112,5 @@ BRACKET_EFFECTS = Kind(
     (7,),
     measure,
     plan_fields=("text_rows", "reference_rows"),
-    seconds=15.0,
+    seconds=pass_time.Passes(5000),
 )

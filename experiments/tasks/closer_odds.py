@@ -21,6 +21,7 @@ from ablations.paths import VIAS, Path, ends
 from circuits import closers
 from circuits.brackets import BRACKETS, KINDS
 from experiments.corpora import bracket_rows
+from experiments.results import pass_time
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind
@@ -123,5 +124,5 @@ CLOSER_ODDS = Kind(
     (6,),
     measure,
     plan_fields=("text_rows", "reference_rows"),
-    seconds=12.0,
+    seconds=pass_time.Passes(2500),
 )

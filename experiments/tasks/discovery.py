@@ -17,6 +17,7 @@ from circuits.discover import Circuit, RandomCircuits
 from experiments.heldout import ablation_pass, head_effects, head_overlap
 from experiments.heldout.ablation_pass import AblationPass
 from experiments.jobs import runner
+from experiments.jobs.job import Job
 from experiments.results.cells import Cells
 from experiments.statistics.intervals import reach
 from experiments.tasks import path_effects, task_prompts
@@ -42,13 +43,18 @@ def compute(cells: Cells, task: str, step: int, steps: Sequence[int], executor: 
     """Effects of all paths at the step and at all others asked for, and of all heads on held-out text at the step,
     where missing; on the executor when there is much to do.
     """
-    jobs = path_effects.missing(cells, task, sorted({step, *steps}))
-    on_text = _pass_of_heads(cells, step)
-    jobs += ablation_pass.missing(cells, on_text) if on_text else []
+    jobs = missing(cells, task, step, steps)
     if sum(job.seconds for job in jobs) < ablation_pass.WORTH_WORKERS:
         runner.run_here(jobs, cells.run.name)
     else:
         runner.run(jobs, executor, cells.run.name)
+
+
+def missing(cells: Cells, task: str, step: int, steps: Sequence[int]) -> list[Job]:
+    """What `compute` will do."""
+    on_text = _pass_of_heads(cells, step)
+    of_text = ablation_pass.missing(cells, on_text) if on_text else []
+    return [*path_effects.missing(cells, task, sorted({step, *steps})), *of_text]
 
 
 def _pass_of_heads(cells: Cells, step: int) -> AblationPass | None:

@@ -21,6 +21,7 @@ from ablations.paths import VIAS, Path
 from circuits import induction
 from experiments.jobs.job import Job
 from experiments.measurements.induction_heads import INDUCTION_HEADS
+from experiments.results import pass_time
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind
@@ -106,5 +107,5 @@ INDUCTION_CUTS = Kind(
     (6,),
     measure,
     plan_fields=("text_rows", "reference_rows", "period", "seed"),
-    seconds=20.0,
+    seconds=pass_time.Passes(2000),
 )

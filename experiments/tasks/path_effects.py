@@ -6,9 +6,12 @@ import torch
 import xarray as xr
 
 from ablations import forward
+from ablations.changes import Change, first_layer
+from ablations.names import parse_head
 from circuits import discover, graph, scale_part
 from circuits.tasks import Task, accuracy
 from experiments.jobs.job import Job
+from experiments.results import pass_time
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters
@@ -17,7 +20,7 @@ from experiments.storage import store
 from experiments.tasks import task_prompts
 
 STEPS = 6  # checkpoints, at most, that show how a circuit formed
-COST = 2e-4  # rough seconds of a path and a prompt
+LENGTH = 48  # of a prompt, roughly, for the time that it takes
 
 
 def formation_steps(cells: Cells) -> list[int]:
@@ -25,32 +28,32 @@ def formation_steps(cells: Cells) -> list[int]:
     return evenly_chosen(cells.run.steps, STEPS)
 
 
-def table(cells: Cells, task: str, steps: Sequence[int]) -> xr.Dataset:
+def table(cells: Cells, task: str, steps: Sequence[int], heads: Sequence[str] = ()) -> xr.Dataset:
     """effect, se, p, found, read, read_se, scale, scale_se [step, path], clean, corrupted, accuracy [step]; computed
     here where they are missing.
 
     Effects are in the task's units (logit difference), their errors over prompts; found: at a false-discovery rate of
     5%, by step; read, scale: parts of the effects of paths that were found (`circuits.scale_part`), NaN for others;
-    accuracy: share of right answers.
+    accuracy: share of right answers. heads: of paths from and into these alone, by name (default: all).
     """
-    parameters = _parameters(cells, task)
+    parameters = _parameters(cells, task, heads)
     parts = [cells.get(PATH_EFFECTS, step, **parameters) for step in steps]
     joined = xr.concat(parts, "step", combine_attrs="override", data_vars="all")
     return joined.assign_coords(step=list(steps))
 
 
-def missing(cells: Cells, task: str, steps: Sequence[int]) -> list[Job]:
+def missing(cells: Cells, task: str, steps: Sequence[int], heads: Sequence[str] = ()) -> list[Job]:
     """The steps that are not there yet, as jobs."""
-    parameters = _parameters(cells, task)
+    parameters = _parameters(cells, task, heads)
     return [job for step in steps for job in cells.missing(PATH_EFFECTS, step, **parameters)]
 
 
-def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str) -> xr.Dataset:
+def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str, heads: Sequence[str] = ()) -> xr.Dataset:
     """What `table` has of one step, on the prompts with this fingerprint."""
     model, asked = inputs.model(step), task_prompts.task(task, cells)
     assert _fingerprint(asked) == prompts
     weights, cfg = forward.weights_of(model), model.cfg
-    effects = discover.exact(weights, cfg, asked, discover.candidates(cfg))
+    effects = discover.exact(weights, cfg, asked, discover.candidates(cfg, [parse_head(name) for name in heads]))
     found = discover.significant(effects.p)
     passed = [path for path, at in zip(effects.paths, found, strict=True) if at]
     frozen = discover.exact(weights, cfg, asked, passed, layer_norm="freeze") if passed else None
@@ -59,8 +62,9 @@ def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str) ->
     return scale_part.with_parts(graph.table(effects, found), effects, frozen).assign(accuracy=right)
 
 
-def _parameters(cells: Cells, task: str) -> dict:
-    return {"task": task, "prompts": _fingerprint(task_prompts.task(task, cells))}
+def _parameters(cells: Cells, task: str, heads: Sequence[str] = ()) -> dict:
+    chosen = {"heads": list(heads)} if heads else {}
+    return {"task": task, "prompts": _fingerprint(task_prompts.task(task, cells))} | chosen
 
 
 def _fingerprint(task: Task) -> str:
@@ -68,13 +72,19 @@ def _fingerprint(task: Task) -> str:
 
 
 def seconds(inputs: Inputs, parameters: Parameters) -> float:
-    """Rough seconds of all paths on as many prompts as a task has."""
-    return COST * len(discover.candidates(inputs.run.model_config())) * task_prompts.PROMPTS
+    """Rough seconds of all paths on as many prompts as a task has: their target, and the layers after it."""
+    cfg = inputs.run.model_config()
+    heads = [parse_head(name) for name in parameters.get("heads", ())]
+    layers = [first_layer(Change(cuts=(path,)), cfg) for path in discover.candidates(cfg, heads)]
+    target = 1 / (cfg.n_layers * cfg.n_heads)
+    shares = sum(pass_time.rerun(cfg, layer, logits=False) + target for layer in layers)
+    return pass_time.seconds(inputs, 1.7 * shares * task_prompts.PROMPTS * LENGTH / inputs.n_ctx)
 
 
 def label(inputs: Inputs, parameters: Parameters) -> str:
-    """What is measured, and on which task."""
-    return f"paths of {parameters['task']}"
+    """What is measured, of which heads, and on which task."""
+    heads = "".join(f" {name}" for name in parameters.get("heads", ()))
+    return f"paths of {parameters['task']}{heads}"
 
 
 PATH_EFFECTS = Kind(

@@ -174,6 +174,36 @@ def test_the_circuit_verb_writes_graph_table_and_picture(trained: Path, tmp_path
     assert "unknown task 'chess'" in capsys.readouterr().err
 
 
+def test_paths_of_some_heads_are_those_of_all(trained: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(trained)
+    asked = ["circuit", "--run", "tiny-seed0", "--top", "3", "--out", str(tmp_path)]
+    assert main(asked) == main([*asked, "--heads", "1:2", "L0H1"]) == 0
+    said = capsys.readouterr().out
+    whole, part = (
+        pd.read_csv(tmp_path / "tables" / name)
+        for name in ("circuit_induction_60.csv", "circuit_induction_60_L1H2+L0H1.csv")
+    )
+    own = whole[whole.path.str.contains("L1H2|L0H1")]
+    assert len(part) == len(own) == 2 * 3 + 2 * 4 * 3 - 3 + 2  # from the embedding, between heads, to the output
+    assert part.path.tolist() == own.path.tolist()
+    assert part.effect.to_numpy() == pytest.approx(own.effect.to_numpy(), rel=1e-5)
+    assert part.half_width.to_numpy() == pytest.approx(own.half_width.to_numpy(), rel=1e-5)
+    assert f"{part.found.sum()} of the {len(part)} paths from and into L1H2, L0H1 pass" in said
+    assert main([*asked, "--heads", "L1H2", "--formation"]) == 2
+    assert "leave one of them out" in capsys.readouterr().err
+
+    cut = ["paths", "--run", "tiny-seed0", "--tokens", "2000", "--out", str(tmp_path)]
+    assert main(cut) == main([*cut, "--heads", "L1H2"]) == 0
+    whole, part = (pd.read_csv(tmp_path / f"tables/path_effects{end}.csv") for end in ("", "_L1H2"))
+    own = whole[(whole.source == "L1H2") | (whole.target == "L1H2")]
+    assert len(part) == len(own) == 4 * 3 + 1
+    assert part.set_index("change").effect.to_dict() == own.set_index("change").effect.to_dict()
+    _ = capsys.readouterr()
+    for verb in ("types", "paths", "circuit"):
+        assert main([verb, "--run", "tiny-seed0", "--heads", "L1H2", "L7H0", "--out", str(tmp_path)]) == 2
+        assert capsys.readouterr().err == "error: no head L7H0: the model has layers 0 to 1 and heads 0 to 3\n"
+
+
 def test_the_circuit_verb_shows_how_it_formed(trained: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(trained)
     steps = runs.open_run("tiny-seed0").steps

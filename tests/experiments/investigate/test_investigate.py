@@ -122,6 +122,29 @@ def test_a_second_card_computes_nothing(inv: Investigation, page: str) -> None:
     assert of_file(inv) == before and before
 
 
+def test_a_head_alone_is_measured_as_among_all(
+    inv: Investigation, page: str, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    alone = Investigation(inv.run, out=tmp_path / "alone", tokens=1500, heads=["1:2"])
+    assert "--heads" not in capsys.readouterr().err
+    shown = alone["L1H2"]._repr_html_()
+    xr.testing.assert_identical(alone["L1H2"].evidence, inv["L1H2"].evidence)
+    assert alone["L1H2"].layer_rllc.restriction.values.tolist() == ["L1H2"]
+    xr.testing.assert_identical(alone["L1H2"].rllc.value, inv["L1H2"].rllc.value)
+    assert "grey: the other heads" in page and "grey" not in shown
+    assert alone.heads.index.tolist() == ["L1H2"] and len(inv.heads) == 8
+    with pytest.raises(ValueError, match="L1H3 is not among heads=L1H2"):
+        alone["L1H3"]
+    kept = Investigation(inv.run, out=inv.snapshot.cells.folder, tokens=1500, heads=["L1H2", "L1H3"])
+    before = of_file(inv)
+    assert kept.heads.type.tolist() == inv.heads.type.loc[["L1H2", "L1H3"]].tolist()
+    assert of_file(inv) == before, "the table of all heads is known there"
+
+    monkeypatch.setattr("experiments.jobs.announcement.LONG", 0.0)
+    _ = Investigation(inv.run, out=tmp_path / "none", tokens=1500)["L1H2"].compute()
+    assert re.search(r"card of L1H2: about \d+ s \(.*\); --heads L1H2 takes about \d+ s\n", capsys.readouterr().err)
+
+
 def test_a_page_stands_alone(inv: Investigation, page: str, tmp_path: Path) -> None:
     saved = inv["L1H2"].save(tmp_path / "card.html").read_text()
     assert page in saved and len(saved) < 300_000

@@ -77,7 +77,9 @@ def test_cards_of_heads(trained: Path, corpus_file: Path, tmp_path: Path) -> Non
     seeded = Investigation(folder, out=tmp_path, seed=1)["L0H1"]
     foreign = Investigation(folder, out=tmp_path, corpus=f"text:{tmp_path / 'other.jsonl'}")["L0H1"]
     shown = [default["L0H1"].on("some text"), default["L0H1"].on("other text")]
-    names = [card.file_name for card in (default["L0H1"], default["L0H2"], seeded, foreign, *shown)]
+    some = [Investigation(folder, out=tmp_path, heads=heads)["L0H1"] for heads in (["L0H1"], ["L0H1", "L1H2"])]
+    assert [card.file_name for card in some] == ["L0H1_alone", "L0H1_L0H1+L1H2"]
+    names = [card.file_name for card in (default["L0H1"], default["L0H2"], seeded, foreign, *shown, *some)]
     assert seeded.file_name == "L0H1_seed1" and foreign.file_name.startswith("L0H1_text-other-")
     assert shown[0].file_name == f"L0H1{of_text('some text')}" and of_text("") == ""
     assert len(set(names)) == len(names)
