@@ -69,7 +69,8 @@ def blocks(
 ) -> Iterator[Block]:
     """The losses under every change, block of rows by block of rows, so that memory does not grow with the text.
 
-    Clean and changed losses come from the same functions. What padding is `ablations.padding` says; positions of
+    Computed on the device of the weights, and handed over on the CPU. Clean and changed losses come from the same
+    functions. What padding is `ablations.padding` says; positions of
     substitutes are those of the text alone. Raises ValueError for an empty text, rows longer than the context, and
     heads or paths that the model does not have.
     """
@@ -94,7 +95,7 @@ def blocks(
             for run in runs:
                 for number, change in enumerate(changes):
                     changed[number] += _changed_losses(run, change, shared, writes).view(before.shape) / len(runs)
-            yield Block(rows, *(padding.as_given(padded, tokens[rows], losses) for losses in (before, changed)))
+            yield Block(rows, *(padding.as_given(padded, tokens[rows], losses.cpu()) for losses in (before, changed)))
 
 
 @as_in_workers()

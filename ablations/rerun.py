@@ -44,7 +44,8 @@ class Run(NamedTuple):
 
 
 def clean_run(weights: Weights, cfg: Config, tokens: Int64[Tensor, "batch pos"]) -> Clean:
-    """Runs the model and keeps what changes share."""
+    """Runs the model, on the device of its weights, and keeps what changes share."""
+    tokens = tokens.to(weights["embed.W_E"].device)
     residuals, z = [forward.embed(weights, cfg, tokens)], []
     for layer in range(cfg.n_layers):
         heads = forward.head_weights(weights, layer)
@@ -75,8 +76,7 @@ def prepare(
     "pos_embed", "b_O"); zero for what is not given.
     """
     check_layer_norm(layer_norm)
-    dtype = clean.residuals[0].dtype
-    stand_in: dict[Source, Tensor] = {source: value.to(dtype) for source, value in values.items()}
+    stand_in: dict[Source, Tensor] = {source: value.to(clean.residuals[0]) for source, value in values.items()}
     return Run(weights, cfg, clean, stand_in, layer_norm, {}, {})
 
 

@@ -35,7 +35,7 @@ def _add_place_arguments(parser: argparse.ArgumentParser) -> None:
         "--device",
         choices=("cpu", "cuda"),
         default="cpu",
-        help="what chains are sampled on; cuda: one process a GPU (default: %(default)s)",
+        help="what chains, ablations and discovery run on; cuda: one process a GPU (default: %(default)s)",
     )
 
 

@@ -21,7 +21,7 @@ from ablations.paths import check_layer_norm
 from ablations.substitutes import Substitutes
 from experiments import corpora
 from experiments.corpora.corpus import Corpus
-from experiments.jobs import runner
+from experiments.jobs import device, runner
 from experiments.jobs.job import Job
 from experiments.measurements.labels import with_errors
 from experiments.results import pass_time
@@ -171,10 +171,10 @@ def donors(inputs: Inputs, step: int, half: int) -> substitutes.Pool:
     """z of one half of the reference rows: lists are chosen with the first, and printed with the second."""
     run, plan = inputs.run, inputs.plan
     rows = (plan.text_rows, plan.reference_rows)
-    content = (run.model_digest(step), run.configuration, inputs.corpus.fingerprint, rows, half)
+    content = (run.model_digest(step), run.configuration, inputs.corpus.fingerprint, rows, half, str(device.own()))
 
     def pool() -> substitutes.Pool:
-        model, middle = inputs.model(step), plan.reference_rows // 2
+        model, middle = inputs.model_here(step), plan.reference_rows // 2
         own = slice(0, middle) if half == 0 else slice(middle, None)
         documents = inputs.reference_documents[own]
         return substitutes.pool(forward.weights_of(model), model.cfg, inputs.reference[own], documents)
@@ -184,7 +184,7 @@ def donors(inputs: Inputs, step: int, half: int) -> substitutes.Pool:
 
 def stand_in(inputs: Inputs, ablation: AblationPass, rows: slice, half: int = 0) -> Substitutes:
     """What takes the place of removed z on some rows of the free held-out text; half: of the donors."""
-    model = inputs.model(ablation.step)
+    model = inputs.model_here(ablation.step)
     weights = forward.weights_of(model)
     if ablation.method == "zero":
         return substitutes.zeros(model.cfg)
@@ -200,7 +200,7 @@ def measure(inputs: Inputs, step: int, cells: Cells, ablation: Parameters, rows:
     lists are asked for, and every token where they are kept.
     """
     asked, part = of_record(ablation, step), slice(*rows)
-    model, text = inputs.model(step), inputs.free_text.part(part)
+    model, text = inputs.model_here(step), inputs.free_text.part(part)
     tokens, documents, positions = text.batch(slice(None)), np.asarray(text.documents), np.asarray(text.positions)
     bos = corpora.bos(text.tokenizer)
     stream = changed_losses.blocks(

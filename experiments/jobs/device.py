@@ -1,5 +1,6 @@
-"""Where a process samples: on the CPU, or on a GPU that it has to itself. Everything else is measured on the CPU.
+"""Where a process works: on the CPU, or on a GPU that it has to itself.
 
+Chains, removals of heads and paths, and discovery run there, which is what takes long; all else runs on the CPU.
 Noise is drawn on the CPU in either case, so that a cell has the same key: values agree up to rounding.
 """
 

@@ -17,7 +17,7 @@ def measure(inputs: Inputs, step: int, cells: Cells) -> xr.Dataset:
     """effect, effect_se [restriction, method]: the loss rise on held-out text when a head is removed by zero, mean or
     resample ablation; nats per token, positive where the head helps, errors clustered by document.
     """
-    model = inputs.model(step)
+    model = inputs.model_here(step)
     weights, cfg = forward.weights_of(model), model.cfg
     rows = inputs.plan.ablation_rows
     text = Sequences(inputs.text.tokens[:rows], inputs.text.clusters[:rows])

@@ -5,14 +5,12 @@ import xarray as xr
 
 from ablations import forward
 from ablations.names import Head, all_heads, head_name
-from experiments.jobs import device
 from experiments.measurements.labels import head_coords
 from experiments.results import pass_time
 from experiments.results.cells import Cells
 from experiments.results.committed import without_traces
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, sampled_checkpoints
-from experiments.runs.models import sampled_model_at
 from llc.estimate import VERSION
 from llc.fisher_trace import fisher_trace
 from llc.hessian_trace import hessian_trace
@@ -27,7 +25,7 @@ def measure(inputs: Inputs, step: int, cells: Cells) -> xr.Dataset:
     probe of its own; Fisher information of labels that the model draws (llc/fisher_trace.py). weight_norm: Frobenius
     norm of W_Q, W_K, W_V and W_O together.
     """
-    model, rows = sampled_model_at(inputs.run, step, device.own()), inputs.sampled[:ROWS]
+    model, rows = inputs.model_here(step), inputs.sampled[:ROWS]
     weights, heads = forward.weights_of(model), all_heads(model.cfg)
     names = [head_name(head) for head in heads]
     data: dict = {"weight_norm": ("restriction", np.array([_norm(weights, head) for head in heads]))}

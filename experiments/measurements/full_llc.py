@@ -2,14 +2,12 @@
 
 import xarray as xr
 
-from experiments.jobs import device
 from experiments.measurements.rllc import named
 from experiments.results import pass_time
 from experiments.results.cells import Cells
 from experiments.results.committed import without_traces
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters, sampled_checkpoints
-from experiments.runs.models import sampled_model_at
 from llc import engine
 from llc.diagnose import health
 from llc.estimate import VERSION
@@ -17,7 +15,7 @@ from llc.estimate import VERSION
 
 def measure(inputs: Inputs, step: int, cells: Cells) -> xr.Dataset:
     """value, se and the health record, on the train split of the plan's corpus (data-refined where it is another)."""
-    model = sampled_model_at(inputs.run, step, device.own())
+    model = inputs.model_here(step)
     trace = engine.sample(model, inputs.sampled, ["full"], settings=inputs.plan.llc, seed=inputs.plan.seed)["full"]
     return health(trace).drop_dims("bound")  # computed from the rest wherever intervals are shown
 

@@ -19,7 +19,7 @@ def measure(inputs: Inputs, step: int, cells: Cells) -> xr.Dataset:
     """effect, effect_se, effect_degrees [source, target, via]: copy gain lost when a path is cut (mean ablation of
     what it carries), nats per token, positive where the path helps; NaN where no path is.
     """
-    model = inputs.model(step)
+    model = inputs.model_here(step)
     weights, cfg = forward.weights_of(model), model.cfg
     sequences = inputs.repeated("random", inputs.plan.path_sequences)
     paths = all_paths(cfg)

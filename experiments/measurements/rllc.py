@@ -12,7 +12,7 @@ from experiments.results.committed import without_traces
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters, sampled_checkpoints
 from experiments.results.reference import reference_run, reference_step
-from experiments.runs.models import sampled_model_at
+from experiments.runs.models import model_on
 from llc import engine, gauge, losses
 from llc.diagnose import health
 from llc.estimate import VERSION
@@ -21,7 +21,7 @@ from llc.settings import Settings
 
 def measure(inputs: Inputs, step: int, cells: Cells, restrictions: list[str]) -> dict[str, xr.Dataset]:
     """Refined LLCs of heads of one layer, with their health records and their traces (`trace_*`)."""
-    model = _in_gauge(sampled_model_at(inputs.run, step, device.own()), inputs.plan.gauge)
+    model = _in_gauge(inputs.model_here(step), inputs.plan.gauge)
     traces = engine.sample(
         model,
         inputs.sampled,
@@ -45,7 +45,7 @@ def sampling_loss(inputs: Inputs, step: int) -> losses.Loss:
     if not inputs.plan.reference:
         return losses.next_token()
     chosen = reference_step(inputs, step)
-    model = sampled_model_at(reference_run(inputs.run), chosen, device.own())
+    model = model_on(reference_run(inputs.run), chosen, device.own())
     return losses.kl_to(model, f"one layer, step {chosen}")
 
 

@@ -12,8 +12,9 @@ from ablations.models import Model
 from ablations.not_measurable import NotMeasurable
 from circuits import scores
 from experiments.corpora.corpus import Corpus
+from experiments.jobs import device
 from experiments.results.plan import Plan
-from experiments.runs.models import model_at
+from experiments.runs.models import model_at, model_on
 from experiments.runs.run import Run
 
 
@@ -111,6 +112,10 @@ class Inputs:
     def model(self, step: int) -> Model:
         """The run's model at a checkpoint, on the CPU."""
         return model_at(self.run, step)
+
+    def model_here(self, step: int) -> Model:
+        """The same on the device that this process has to itself (`jobs.device`)."""
+        return model_on(self.run, step, device.own())
 
     def repeated(self, text: str, count: int) -> Sequences:
         """Sequences of one copy after another, without BOS; text: "random" tokens, or held-out "text"."""

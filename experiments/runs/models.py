@@ -26,8 +26,8 @@ def model_at(run: Run, step: int) -> Model:
     return _MODELS.get((run.model_digest(step), run.configuration), lambda: run.bare_model(step))
 
 
-def sampled_model_at(run: Run, step: int, device: torch.device) -> Model:
-    """The run's model at a checkpoint on the device that this process samples on; otherwise as `model_at`."""
+def model_on(run: Run, step: int, device: torch.device) -> Model:
+    """The run's model at a checkpoint on a device; otherwise as `model_at`."""
     if device.type == "cpu":
         return model_at(run, step)
 

@@ -50,7 +50,7 @@ def missing(cells: Cells, task: str, steps: Sequence[int], heads: Sequence[str] 
 
 def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str, heads: Sequence[str] = ()) -> xr.Dataset:
     """What `table` has of one step, on the prompts with this fingerprint."""
-    model, asked = inputs.model(step), task_prompts.task(task, cells)
+    model, asked = inputs.model_here(step), task_prompts.task(task, cells)
     assert _fingerprint(asked) == prompts
     weights, cfg = forward.weights_of(model), model.cfg
     effects = discover.exact(weights, cfg, asked, discover.candidates(cfg, [parse_head(name) for name in heads]))
@@ -58,7 +58,7 @@ def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str, he
     passed = [path for path, at in zip(effects.paths, found, strict=True) if at]
     frozen = discover.exact(weights, cfg, asked, passed, layer_norm="freeze") if passed else None
     with torch.no_grad():
-        right = accuracy(asked, model(asked.clean))
+        right = accuracy(asked, model(asked.clean).cpu())
     return scale_part.with_parts(graph.table(effects, found), effects, frozen).assign(accuracy=right)
 
 

@@ -14,7 +14,7 @@ from ablations.models import Model
 from experiments import corpora, runs
 from experiments.corpora.tokenizer import BOS
 from experiments.runs import adopt
-from experiments.runs.models import model_at, sampled_model_at
+from experiments.runs.models import model_at, model_on
 from experiments.storage import files
 from tests.conftest import make_model
 
@@ -58,7 +58,7 @@ def logits(model: Model) -> torch.Tensor:
 
 def test_what_stays_is_the_same_object(run: runs.Run, tmp_path: Path) -> None:
     first, again = model_at(run, 10), model_at(runs.open_run(run.folder), 10)
-    assert first is again and first is sampled_model_at(run, 10, torch.device("cpu"))
+    assert first is again and first is model_on(run, 10, torch.device("cpu"))
     copy = runs.open_run(shutil.copytree(run.folder, tmp_path / "copied under another name"))
     assert model_at(copy, 10) is first
     assert (copy.model_digest(10), copy.configuration, copy.tokenizer_digest) == (
