@@ -142,11 +142,13 @@ class HeadMeasures:
         return self.snapshot.missing_rllcs([self.layer])
 
     def _missing_composition(self) -> list[Job]:
-        return self.snapshot.missing_cells(COMPOSITION) if self.snapshot.cfg.n_layers > 1 else []
+        snapshot = self.snapshot
+        return snapshot.cells.missing(COMPOSITION, snapshot.step) if snapshot.cfg.n_layers > 1 else []
 
     def _missing_paths(self) -> list[Job]:
         ablation = head_pairs.path_pass(self.snapshot, self.head)
-        return [*self.snapshot.missing_cells(PATHS), *ablation_pass.missing(self.snapshot.cells, ablation)]
+        copying = self.snapshot.cells.missing(PATHS, self.snapshot.step, **self.snapshot.copying)
+        return [*copying, *ablation_pass.missing(self.snapshot.cells, ablation)]
 
     def _missing_affected(self) -> list[Job]:
         return ablation_pass.missing(self.snapshot.cells, self.affected_pass)

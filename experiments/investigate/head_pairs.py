@@ -14,7 +14,7 @@ from experiments.investigate.snapshot import Snapshot
 from experiments.measurements.composition import COMPOSITION
 from experiments.measurements.paths import PATHS
 
-PATH_TOKENS = 30_000  # of held-out text on which paths are cut
+PATH_TOKENS, FEWEST_TOKENS, FEW = 30_000, 5_000, 25  # of held-out text on which a few paths are cut, and more
 
 
 def composition(snapshot: Snapshot, name: str) -> pd.DataFrame:
@@ -36,12 +36,13 @@ def composition(snapshot: Snapshot, name: str) -> pd.DataFrame:
 
 
 def path_pass(snapshot: Snapshot, name: str) -> AblationPass:
-    """Every path between the head and another, and the head's to the output, cut by itself; raises NotMeasurable where
-    the model or the text does not allow it.
+    """Every path between the head and another, and the head's to the output, cut by itself: the more there are, the
+    fewer tokens. Raises NotMeasurable where the model or the text does not allow it.
     """
     paths = [Path(source, target, via) for source, target in _pairs(snapshot, name) for via in VIAS]
     paths.append(Path(parse_head(name), OUTPUT))
-    tokens = min(PATH_TOKENS, snapshot.cells.inputs.free_tokens)
+    wanted = max(min(PATH_TOKENS, FEWEST_TOKENS), min(PATH_TOKENS, PATH_TOKENS * FEW // len(paths)))
+    tokens = min(wanted, snapshot.cells.inputs.free_tokens)
     ablation = AblationPass(tuple(map(path_name, paths)), snapshot.step, tokens, "mean")
     return ablation_pass.check(ablation, snapshot.cells.inputs)
 
@@ -54,7 +55,10 @@ def paths(snapshot: Snapshot, name: str) -> pd.DataFrame:
     output, which is not measured); nats per token.
     """
     ablation = path_pass(snapshot, name)
-    means, copying = ablation_pass.means(snapshot.cells, ablation), snapshot.cells.get(PATHS, snapshot.step)
+    means, copying = (
+        ablation_pass.means(snapshot.cells, ablation),
+        snapshot.cells.get(PATHS, snapshot.step, **snapshot.copying),
+    )
     rows = []
     for change in ablation.what:
         path, at = parse_path(change), means.sel(change=change)

@@ -23,9 +23,9 @@ from experiments.heldout.ablation_pass import AblationPass
 from experiments.jobs import executors, runner
 from experiments.jobs.job import Job, JobsFailed
 from experiments.measurements import variants
+from experiments.measurements.paths import PATHS
 from experiments.measurements.rllc import RLLC
 from experiments.results.cells import Cells
-from experiments.results.kind import Kind
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,11 @@ class Snapshot:
         self.compute(ablation_pass.missing(self.cells, ablation), "effects of the heads")
         return ablation
 
-    def missing_cells(self, *kinds: Kind) -> list[Job]:
-        """Those of the cells at this checkpoint that are not there, as jobs."""
-        return [job for kind in kinds for job in self.cells.missing(kind, self.step)]
+    @property
+    def copying(self) -> dict[str, list[str]]:
+        """Parameters of the cell with what paths do for copying: of some heads where the others are not looked at."""
+        known = self.cells.read(PATHS, self.step) is not None
+        return {"heads": [*self.only]} if self.only and not known else {}
 
 
 @contextmanager

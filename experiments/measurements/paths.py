@@ -1,13 +1,16 @@
 """What cutting each path between heads costs the copy gain on repeated random tokens."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 
 from ablations import changed_losses, forward, substitutes
 from ablations.changes import Change
 from ablations.effects import clustered
-from ablations.names import all_heads, head_name
-from ablations.paths import VIAS, all_paths, ends
+from ablations.models import Config
+from ablations.names import all_heads, head_name, parse_head
+from ablations.paths import VIAS, Path, all_paths, ends
 from circuits import induction
 from experiments.results import pass_time
 from experiments.results.cells import Cells
@@ -15,14 +18,16 @@ from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters
 
 
-def measure(inputs: Inputs, step: int, cells: Cells) -> xr.Dataset:
+def measure(inputs: Inputs, step: int, cells: Cells, heads: Sequence[str] = ()) -> xr.Dataset:
     """effect, effect_se, effect_degrees [source, target, via]: copy gain lost when a path is cut (mean ablation of
     what it carries), nats per token, positive where the path helps; NaN where no path is.
+
+    heads: of paths from and into these alone, NaN for others (default: all).
     """
     model = inputs.model_here(step)
     weights, cfg = forward.weights_of(model), model.cfg
     sequences = inputs.repeated("random", inputs.plan.path_sequences)
-    paths = all_paths(cfg)
+    paths = _paths(cfg, heads)
     changes = [Change(cuts=(path,)) for path in paths]
     means = substitutes.means(weights, cfg, inputs.reference)
     effects = changed_losses.effects(weights, cfg, sequences.tokens, changes, induction.negative_copy_gain, means)
@@ -37,9 +42,15 @@ def measure(inputs: Inputs, step: int, cells: Cells) -> xr.Dataset:
     return xr.Dataset(data, {"source": names, "target": names, "via": list(VIAS)})
 
 
+def _paths(cfg: Config, heads: Sequence[str]) -> list[Path]:
+    own = {parse_head(name) for name in heads}
+    return [path for path in all_paths(cfg) if not own or path.source in own or path.target in own]
+
+
 def seconds(inputs: Inputs, parameters: Parameters) -> float:
     """Rough seconds of all paths."""
-    changes = [Change(cuts=(path,)) for path in all_paths(inputs.run.model_config())]
+    paths = _paths(inputs.run.model_config(), parameters.get("heads", ()))
+    changes = [Change(cuts=(path,)) for path in paths]
     tokens = inputs.plan.path_sequences * 2 * inputs.plan.period
     return pass_time.of_changes(inputs, changes, tokens / inputs.n_ctx)
 
