@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from experiments import figures
-    from experiments.cli.opening import compute, open_cells, open_executor
+    from experiments.cli.opening import announced, compute, open_cells, open_executor
     from experiments.heldout import induction_tokens
     from experiments.measurements.kinds import MAIN_JOB
     from experiments.pages import report, summary
@@ -33,6 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
     note = cells.run.corpus_note(cells.inputs.corpus)
     if note:
         print(f"note: {note}")
+    announced(cells.run, arguments, cells.run.name, cells.missing_tables(MAIN_JOB), None)
     with open_executor(arguments) as executor:
         compute(cells, MAIN_JOB, executor)
         induction_tokens.compute(cells, executor)

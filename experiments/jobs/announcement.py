@@ -38,11 +38,11 @@ def expected(jobs: Sequence[Job], workers: int) -> float:
 
 
 def in_words(seconds: float) -> str:
-    """20 s, 12 minutes, 2 hours 10 minutes; rounded, since it is an estimate."""
+    """20 s, 12 minutes, 2 h 10 min; rounded, since it is an estimate."""
     if seconds < 95:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)
     if minutes < 95:
         return f"{minutes} minutes"
     hours, rest = divmod(10 * round(minutes / 10), 60)
-    return f"{hours} hours" + (f" {rest} minutes" if rest else "")
+    return f"{hours} h {rest} min" if rest else f"{hours} h"

@@ -180,3 +180,14 @@ def test_the_planted_circuit_has_the_whole_effect() -> None:
     removed = induction.set_cuts(weights, model.cfg, tokens, np.arange(24), [(0, 0)], [(1, 2)], zeros)
     claimed = next(cut for cut in removed if cut.sources == ((0, 0),) and cut.via == "k")
     assert abs(claimed.removed.value) < 1e-5  # negative control: another head is named
+
+
+def test_of_very_many_sets_some_are_drawn() -> None:
+    few, claimed = make_model().cfg, [(3, 2), (1, 0), (2, 5), (3, 11)]
+    assert len(induction.same_size_sets([(0, 1), (1, 2)], few)) == 6 * 5 // 2  # all
+    many = make_model(n_layers=4, n_heads=12, d_head=2).cfg
+    drawn = induction.same_size_sets(claimed, many)  # of 58,905
+    assert len(set(drawn)) == len(drawn) == induction.MOST_SETS
+    assert tuple(sorted(claimed)) in drawn and drawn == induction.same_size_sets(claimed, many)
+    assert all(len(set(one)) == 4 and list(one) == sorted(one) for one in drawn)
+    assert {layer for one in drawn for layer, _ in one} == {1, 2, 3}

@@ -22,8 +22,8 @@ def jobs(*declared: tuple[str, float]) -> list[Job]:
         (94.0, "94 s"),
         (96.0, "2 minutes"),
         (2400.0, "40 minutes"),
-        (7200.0, "2 hours"),
-        (14_905.7, "4 hours 10 minutes"),
+        (7200.0, "2 h"),
+        (14_905.7, "4 h 10 min"),
     ],
 )
 def test_times_are_told_as_people_say_them(seconds: float, words: str) -> None:

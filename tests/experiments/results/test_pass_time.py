@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from ablations.changes import parse_change
 from experiments import open_run
@@ -64,6 +65,6 @@ def test_jobs_take_longer_on_a_slower_machine_and_with_more_to_do(cells: Cells, 
 
 
 def test_a_row_is_timed(tmp_path: Path) -> None:
-    of_mini = Cells(tmp_path, open_run("mini-seed0"), default_plan("python", 256)).inputs
-    took = pass_time._timed(of_mini)
-    assert 1e-4 < took < 1  # five milliseconds where nothing else runs
+    threads = torch.get_num_threads()
+    assert pass_time._timed(Cells(tmp_path, open_run("mini-seed0"), default_plan("python", 256)).inputs) > 0
+    assert torch.get_num_threads() == threads
