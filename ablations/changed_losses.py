@@ -33,6 +33,7 @@ from ablations.substitutes import Substitutes
 Cost = Callable[[Float[Tensor, "batch predicted"]], Float[Tensor, " batch"]]
 
 CHUNK_BYTES = 2**21  # of a chunk's logits: about a core's cache
+FEWEST = 128  # tokens of a chunk: with a large vocabulary fewer would read the unembedding too often
 
 
 class Block(NamedTuple):
@@ -194,7 +195,7 @@ def _cross_entropy(
     base: Float[Tensor, "token vocab"] | None = None,
 ) -> Float[Tensor, " token"]:
     """Cross-entropy of logits = scale (base + x weight) + bias, in chunks of tokens that stay in cache."""
-    size = max(16, CHUNK_BYTES // (weight.shape[1] * x.element_size()))
+    size = max(FEWEST, CHUNK_BYTES // (weight.shape[1] * x.element_size()))
     first, second = x.new_empty(2, min(size, len(x)), weight.shape[1])
     losses = x.new_empty(len(x))
     for start in range(0, len(x), size):
