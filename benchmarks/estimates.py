@@ -2,7 +2,7 @@
 
     python benchmarks/estimates.py
 
-takes some ten minutes on two cores and writes benchmarks/results/estimates.json. Every kind of measurement at one
+takes some fifteen minutes on two cores and writes benchmarks/results/estimates.json. Every kind of measurement at one
 checkpoint, on the bundled model and on one of GPT-2's shape with four layers and random weights, one job after another
 in this process. The target is a factor of two either way for every job of five seconds or more.
 """
