@@ -71,9 +71,8 @@ def blocks(
     """The losses under every change, block of rows by block of rows, so that memory does not grow with the text.
 
     Computed on the device of the weights, and handed over on the CPU. Clean and changed losses come from the same
-    functions. What padding is `ablations.padding` says; positions of
-    substitutes are those of the text alone. Raises ValueError for an empty text, rows longer than the context, and
-    heads or paths that the model does not have.
+    functions. What padding is `ablations.padding` says; positions of substitutes are those of the text alone. Raises
+    ValueError for an empty text, rows longer than the context, and heads or paths that the model does not have.
     """
     for change in changes:
         check_change(change, cfg)

@@ -66,6 +66,11 @@ def check_head(head: Any, cfg: Shape) -> Head:
     return head
 
 
+def distinct_heads(heads: Iterable[Any], cfg: Shape) -> list[str]:
+    """The names of these heads, each once; raises ValueError as `check_head` does."""
+    return list(dict.fromkeys(head_name(check_head(head, cfg)) for head in heads))
+
+
 def all_heads(cfg: Shape) -> list[Head]:
     """Every head, layer by layer."""
     return [(layer, head) for layer in range(cfg.n_layers) for head in range(cfg.n_heads)]

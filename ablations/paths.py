@@ -7,7 +7,7 @@ those paths too to remove it), as does everything it tells other heads.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -64,6 +64,11 @@ def as_paths(paths: Any) -> list[Path]:
     if odd := next((one for one in several if not isinstance(one, str | Path)), None):
         raise ValueError(f"{odd!r} is not a path: write it as L0H5->L1H4.k, or give what parse_path makes of it")
     return [parse_path(one) if isinstance(one, str) else one for one in several]
+
+
+def paths_of(heads: Collection[Head], paths: Iterable[Path]) -> list[Path]:
+    """Those of the paths that go from or into one of these heads; all of them where no head is given."""
+    return [path for path in paths if not heads or path.source in heads or path.target in heads]
 
 
 def check_path(path: Path, cfg: Config) -> Path:

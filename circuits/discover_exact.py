@@ -58,13 +58,13 @@ def patched_run(
 
 def both_runs(weights: Weights, cfg: Config, task: Task) -> tuple[rerun.Clean, rerun.Clean]:
     """The runs on the clean and on the corrupted prompts, on the device of the weights, padding after the text."""
-    device, padded = weights["embed.W_E"].device, padding.marked(weights)
-    rows = (padding.text_first(padded, tokens).to(device) for tokens in (task.clean, task.corrupted))
+    padded = padding.marked(weights)
+    rows = (padding.text_first(padded, tokens) for tokens in (task.clean, task.corrupted))
     clean, corrupted = (rerun.clean_run(weights, cfg, tokens) for tokens in rows)
     if padded is None:
         return clean, corrupted
     padding.check_alike(padded, task.clean, task.corrupted)
-    ends = padding.lengths(padded, task.clean).to(device) - 1
+    ends = padding.lengths(padded, task.clean).to(clean.tokens.device) - 1
     return clean._replace(ends=ends), corrupted._replace(ends=ends)
 
 

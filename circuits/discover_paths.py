@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ablations.models import Config
 from ablations.names import Head, all_heads
-from ablations.paths import OUTPUT, VIAS, Path, Source, all_paths, check_path
+from ablations.paths import OUTPUT, VIAS, Path, Source, all_paths, check_path, paths_of
 from circuits import answer_tests
 from circuits.tasks import Metric, Task
 
@@ -35,8 +35,7 @@ def candidates(cfg: Config, of: Collection[Head] = ()) -> tuple[Path, ...]:
     sources: list[Source] = ["embed", *heads]
     from_embedding = [Path("embed", head, via) for head in heads for via in VIAS]
     to_output = [Path(source, OUTPUT) for source in sources]
-    every = (*from_embedding, *all_paths(cfg), *to_output)
-    return tuple(path for path in every if not of or path.source in of or path.target in of)
+    return tuple(paths_of(of, (*from_embedding, *all_paths(cfg), *to_output)))
 
 
 def check_paths(paths: Sequence[Path], cfg: Config) -> None:

@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     refusals.check_heads(arguments.run, arguments.heads)
 
-    from ablations.names import check_head, head_name, parse_head
+    from ablations.names import distinct_heads, head_name, parse_head
     from experiments import runs
     from experiments.cli.opening import chosen_step, open_cells, open_executor
     from experiments.figures import files
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
     from llc.calibrate import grid
 
     cfg = runs.open_run(arguments.run).model_config()
-    heads = [check_head(parse_head(text), cfg) for text in dict.fromkeys(arguments.heads)]
+    heads = [parse_head(name) for name in distinct_heads(arguments.heads, cfg)]
     cells = open_cells(arguments, layers=1)
     step = chosen_step(cells.run, arguments)
     settings = grid(

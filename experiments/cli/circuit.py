@@ -44,9 +44,10 @@ def run(arguments: argparse.Namespace) -> None:
 
     refusals.check_heads(arguments.run, arguments.heads)
 
+    from ablations.names import distinct_heads
     from experiments import runs
-    from experiments.cli.opening import announced, chosen_heads, chosen_step, open_cells, open_executor
-    from experiments.heldout import head_types
+    from experiments.cli.opening import announced, chosen_step, open_cells, open_executor
+    from experiments.heldout import ablation_pass, head_types
     from experiments.pages import circuit_files
     from experiments.tasks import bracket_effects, discovery, path_effects
 
@@ -54,18 +55,13 @@ def run(arguments: argparse.Namespace) -> None:
     step = chosen_step(opened, arguments)
     cells = open_cells(arguments)
     steps = path_effects.formation_steps(cells) if arguments.formation else []
-    if heads := chosen_heads(opened, arguments):
-        of_heads(cells, arguments, step, heads)
+    if arguments.heads:
+        of_heads(cells, arguments, step, distinct_heads(arguments.heads, opened.model_config()))
         return
-    announced(
-        opened,
-        arguments,
-        f"paths of {arguments.task}",
-        discovery.missing(cells, arguments.task, step, steps),
-        lambda head: path_effects.missing(cells, arguments.task, [step], [head]),
-    )
+    jobs, what = discovery.missing(cells, arguments.task, step, steps), f"paths of {arguments.task}"
+    announced(opened, arguments, what, jobs, lambda head: path_effects.missing(cells, arguments.task, [step], [head]))
     with open_executor(arguments) as executor:
-        discovery.compute(cells, arguments.task, step, steps, executor)
+        ablation_pass.run(cells, jobs, executor)
     discovered = discovery.discover_circuit(cells, arguments.task, step, head_types.labels(cells, step))
     print(circuit_files.as_text(discovered, arguments.top))
     if arguments.task == "brackets":
@@ -78,14 +74,14 @@ def run(arguments: argparse.Namespace) -> None:
 def of_heads(cells: "Cells", arguments: argparse.Namespace, step: int, heads: "Sequence[str]") -> None:
     """The paths from and into some heads, as a table."""
     from experiments.cli.opening import announced, open_executor
-    from experiments.jobs import runner
+    from experiments.heldout import ablation_pass
     from experiments.pages import path_files
     from experiments.tasks import path_effects
 
     jobs = path_effects.missing(cells, arguments.task, [step], heads)
     announced(cells.run, arguments, f"paths of {arguments.task}", jobs, None)
     with open_executor(arguments) as executor:
-        runner.run(jobs, executor, cells.run.name)
+        ablation_pass.run(cells, jobs, executor)
     measured = path_effects.table(cells, arguments.task, [step], heads).isel(step=0)
     print(path_files.as_text(measured, arguments.task, heads, arguments.top))
     print(f"wrote {path_files.write(cells, measured, arguments.task, heads)}")

@@ -81,14 +81,6 @@ def chosen_step(run: "Run", arguments: argparse.Namespace) -> int:
     return step
 
 
-def chosen_heads(run: "Run", arguments: argparse.Namespace) -> list[str]:
-    """The heads that --heads names, each once; empty for all. Raises ValueError for one that the model lacks."""
-    from ablations.names import check_head, head_name, parse_head
-
-    named = (head_name(check_head(parse_head(text), run.model_config())) for text in arguments.heads)
-    return list(dict.fromkeys(named))
-
-
 def announced(
     run: "Run",
     arguments: argparse.Namespace,
@@ -170,10 +162,11 @@ def pass_over_text(
         return [ablation_pass.check(replace(one, tokens=tokens), cells.inputs) for one in asked]
 
     def missing(asked: "list[AblationPass]") -> "list[Job]":
-        return [job for one in check(asked) for job in ablation_pass.missing(cells, one)]
+        return [job for one in asked for job in ablation_pass.missing(cells, one)]
 
     checked = check(passes)
-    announced(cells.run, arguments, cells.run.name, missing(checked), (lambda head: missing(of(head))) if of else None)
+    jobs = missing(checked)
+    announced(cells.run, arguments, cells.run.name, jobs, (lambda head: missing(check(of(head)))) if of else None)
     with open_executor(arguments) as executor:
-        ablation_pass.compute(cells, checked, executor)
+        ablation_pass.run(cells, jobs, executor)
     return checked

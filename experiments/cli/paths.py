@@ -32,9 +32,9 @@ def run(arguments: argparse.Namespace) -> None:
 
     refusals.check_heads(arguments.run, arguments.heads)
 
-    from ablations.names import parse_head
+    from ablations.names import distinct_heads, parse_head
     from experiments import runs
-    from experiments.cli.opening import chosen_heads, chosen_step, open_cells, pass_over_text
+    from experiments.cli.opening import chosen_step, open_cells, pass_over_text
     from experiments.figures import files
     from experiments.heldout import ablation_pass
     from experiments.heldout.ablation_pass import AblationPass
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     opened = runs.open_run(arguments.run)
     step = chosen_step(opened, arguments)
-    heads = chosen_heads(opened, arguments)
+    heads = distinct_heads(arguments.heads, opened.model_config())
     cells = open_cells(arguments)
 
     def of(names: "Sequence[str]") -> AblationPass:

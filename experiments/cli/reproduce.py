@@ -24,8 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from experiments import figures
-    from experiments.cli.opening import announced, compute, open_cells, open_executor
+    from experiments.cli.opening import announced, open_cells, open_executor
     from experiments.heldout import induction_tokens
+    from experiments.jobs import runner
     from experiments.measurements.kinds import MAIN_JOB
     from experiments.pages import report, summary
 
@@ -33,9 +34,10 @@ def run(arguments: argparse.Namespace) -> None:
     note = cells.run.corpus_note(cells.inputs.corpus)
     if note:
         print(f"note: {note}")
-    announced(cells.run, arguments, cells.run.name, cells.missing_tables(MAIN_JOB), None)
+    jobs = cells.missing_tables(MAIN_JOB)
+    announced(cells.run, arguments, cells.run.name, jobs, None)
     with open_executor(arguments) as executor:
-        compute(cells, MAIN_JOB, executor)
+        runner.run(jobs, executor, cells.run.name)
         induction_tokens.compute(cells, executor)
         for module in map(figures.get, figures.FIGURES):
             if hasattr(module, "prepare"):

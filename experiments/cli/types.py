@@ -21,15 +21,16 @@ def run(arguments: argparse.Namespace) -> None:
 
     from functools import partial
 
+    from ablations.names import distinct_heads
     from experiments import runs
-    from experiments.cli.opening import announced, chosen_heads, chosen_step, open_cells, open_executor
+    from experiments.cli.opening import announced, chosen_step, open_cells, open_executor
     from experiments.heldout import head_types
     from experiments.pages import type_files
 
     opened = runs.open_run(arguments.run)
     step = chosen_step(opened, arguments)
     cells = open_cells(arguments, layers=1)
-    heads = chosen_heads(opened, arguments)
+    heads = distinct_heads(arguments.heads, opened.model_config())
     of = partial(head_types.pass_for, cells, step, arguments.tokens)
     wanted, missing = of(heads), partial(head_types.missing, cells)
     announced(opened, arguments, "types", missing(wanted), lambda head: missing(of([head])))

@@ -99,8 +99,12 @@ def rows_of(ablation: AblationPass, inputs: Inputs) -> Corpus:
 
 
 def compute(cells: Cells, passes: Iterable[AblationPass], executor: Executor) -> None:
-    """Computes the parts that are missing: in this process when there is little to do, else on the executor."""
-    jobs = [job for ablation in passes for job in missing(cells, ablation)]
+    """Computes the parts that are missing, as `run` does."""
+    run(cells, [job for ablation in passes for job in missing(cells, ablation)], executor)
+
+
+def run(cells: Cells, jobs: Sequence[Job], executor: Executor) -> None:
+    """Runs jobs: in this process when there is little to do, else on the executor."""
     if sum(job.seconds for job in jobs) < WORTH_WORKERS:
         runner.run_here(jobs, cells.run.name)
     else:

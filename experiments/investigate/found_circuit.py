@@ -10,7 +10,7 @@ import pandas as pd
 from ablations.not_measurable import NotMeasurable
 from ablations.running import as_in_workers
 from experiments import tasks
-from experiments.heldout import head_types
+from experiments.heldout import ablation_pass, head_types
 from experiments.investigate.snapshot import Snapshot
 from experiments.pages import circuit_files, circuit_page, shell
 from experiments.plots import circuit as picture
@@ -39,7 +39,7 @@ class FoundCircuit:
         cells, step = self.snapshot.cells, self.snapshot.step
         with as_in_workers():
             with self.snapshot.executor(float("inf")) as executor:
-                discovery.compute(cells, self.task, step, [], executor)
+                ablation_pass.run(cells, discovery.missing(cells, self.task, step), executor)
             return discovery.discover_circuit(cells, self.task, step, head_types.labels(cells, step))
 
     @property

@@ -22,7 +22,6 @@ from experiments.measurements.composition import COMPOSITION
 from experiments.measurements.paths import PATHS
 
 TOP = 6  # affected tokens
-DIMS = ("step", "restriction")
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,8 @@ class HeadMeasures:
         rllc = self.snapshot.rllc()
         layer = rllc.isel(restriction=(rllc.layer == self.layer).values.nonzero()[0])
         sampled = layer.verdict != ""
-        places = {dim: sampled.any(other).values.nonzero()[0] for dim, other in (DIMS, DIMS[::-1])}
-        return layer.isel(places)
+        steps, heads = (sampled.any(other).values.nonzero()[0] for other in ("restriction", "step"))
+        return layer.isel(step=steps, restriction=heads)
 
     @cached_property
     def rllc(self) -> xr.Dataset:

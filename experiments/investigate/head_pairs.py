@@ -14,7 +14,8 @@ from experiments.investigate.snapshot import Snapshot
 from experiments.measurements.composition import COMPOSITION
 from experiments.measurements.paths import PATHS
 
-PATH_TOKENS, FEWEST_TOKENS, FEW = 30_000, 5_000, 25  # of held-out text on which a few paths are cut, and more
+PATH_TOKENS, FEW = 30_000, 25  # of held-out text on which so many paths are cut: the more there are, the fewer tokens,
+FEWEST_TOKENS = 5_000  # but these
 
 
 def composition(snapshot: Snapshot, name: str) -> pd.DataFrame:
@@ -41,8 +42,8 @@ def path_pass(snapshot: Snapshot, name: str) -> AblationPass:
     """
     paths = [Path(source, target, via) for source, target in _pairs(snapshot, name) for via in VIAS]
     paths.append(Path(parse_head(name), OUTPUT))
-    wanted = max(min(PATH_TOKENS, FEWEST_TOKENS), min(PATH_TOKENS, PATH_TOKENS * FEW // len(paths)))
-    tokens = min(wanted, snapshot.cells.inputs.free_tokens)
+    wanted = max(FEWEST_TOKENS, PATH_TOKENS * FEW // len(paths))
+    tokens = min(wanted, PATH_TOKENS, snapshot.cells.inputs.free_tokens)
     ablation = AblationPass(tuple(map(path_name, paths)), snapshot.step, tokens, "mean")
     return ablation_pass.check(ablation, snapshot.cells.inputs)
 
@@ -55,10 +56,8 @@ def paths(snapshot: Snapshot, name: str) -> pd.DataFrame:
     output, which is not measured); nats per token.
     """
     ablation = path_pass(snapshot, name)
-    means, copying = (
-        ablation_pass.means(snapshot.cells, ablation),
-        snapshot.cells.get(PATHS, snapshot.step, **snapshot.copying),
-    )
+    means = ablation_pass.means(snapshot.cells, ablation)
+    copying = snapshot.cells.get(PATHS, snapshot.step, **snapshot.copying)
     rows = []
     for change in ablation.what:
         path, at = parse_path(change), means.sel(change=change)

@@ -20,7 +20,7 @@ import pandas as pd
 
 from ablations import models
 from ablations.models import Model
-from ablations.names import check_head, head_name, parse_head
+from ablations.names import check_head, distinct_heads, head_name, parse_head
 from experiments import runs
 from experiments.investigate import overview
 from experiments.investigate.comparison import Comparison
@@ -69,8 +69,7 @@ class Investigation:
         planned = plan.default_plan(name, run.config["model"]["n_ctx"], seed)
         kept = Cells(folder or places.results_of(run.name), run, planned, committed=True)
         _ = run.tokenizer, kept.inputs.corpus  # read, or built, now: what is wrong with them is said here
-        names = [head_name(check_head(parse_head(str(head)), run.model_config())) for head in heads]
-        self.snapshot = Snapshot(kept, chosen, tokens, workers, tuple(dict.fromkeys(names)))
+        self.snapshot = Snapshot(kept, chosen, tokens, workers, tuple(distinct_heads(heads, run.model_config())))
 
     @property
     def run(self) -> Run:

@@ -10,7 +10,7 @@ from ablations.changes import Change
 from ablations.effects import clustered
 from ablations.models import Config
 from ablations.names import all_heads, head_name, parse_head
-from ablations.paths import VIAS, Path, all_paths, ends
+from ablations.paths import VIAS, Path, all_paths, ends, paths_of
 from circuits import induction
 from experiments.results import pass_time
 from experiments.results.cells import Cells
@@ -43,8 +43,7 @@ def measure(inputs: Inputs, step: int, cells: Cells, heads: Sequence[str] = ()) 
 
 
 def _paths(cfg: Config, heads: Sequence[str]) -> list[Path]:
-    own = {parse_head(name) for name in heads}
-    return [path for path in all_paths(cfg) if not own or path.source in own or path.target in own]
+    return paths_of([parse_head(name) for name in heads], all_paths(cfg))
 
 
 def seconds(inputs: Inputs, parameters: Parameters) -> float:

@@ -9,13 +9,12 @@ import xarray as xr
 
 from circuits import graph, scale_part, ways
 from experiments.figures import files
-from experiments.pages import circuit_page
+from experiments.pages import circuit_page, path_files
 from experiments.plots import circuit as picture
 from experiments.plots.render import svg
 from experiments.results.cells import Cells
 from experiments.results.file_names import flags, variant
 from experiments.runs.run import tokens_seen
-from experiments.statistics.intervals import give_or_take
 from experiments.storage.files import as_json, write_bytes
 from experiments.tasks import path_effects
 from experiments.tasks.discovery import Discovered, frame
@@ -26,9 +25,7 @@ def sentences(discovered: Discovered) -> list[str]:
     table, quality, random = discovered.table, discovered.quality, discovered.random
     found = int(table.found.sum())
     return [
-        f"task {discovered.task}, step {discovered.step}: logit difference {float(table.clean):.2f} on "
-        f"{table.attrs['prompts']} clean prompts, {float(table.corrupted):.2f} on corrupted ones; right answers "
-        f"{100 * float(table.accuracy):.0f}%",
+        path_files.task_sentence(table, discovered.task),
         f"{found} of {table.sizes['path']} paths pass a false-discovery rate of 5%: {_on_ways(discovered, found)}. "
         f"Faithfulness of the {found} alone {quality.faithfulness:.2f}, of all others {quality.completeness:.2f}; of "
         f"random circuits as large {_spread(random.faithfulness)}, of all paths but theirs "
@@ -76,11 +73,9 @@ def as_text(discovered: Discovered, top: int) -> str:
     """The sentences and the `top` strongest paths, for a terminal."""
     lines = [*sentences(discovered), explanation(discovered)]
     for row in frame(discovered).head(top).to_dict("records"):
-        effect = give_or_take(row["effect"], row["half_width"], 2)
-        parts = "".join(f"{row[name]:>8.2f}" if pd.notna(row[name]) else " " * 8 for name in ("read", "scale"))
-        numbers = f"{effect:>15}{parts}{row['eap_ig']:>9.2f}{row['faithfulness_lost']:>8.2f}"
+        numbers = f"{path_files.columns(row)}{row['eap_ig']:>9.2f}{row['faithfulness_lost']:>8.2f}"
         pair = "".join(f"{row[name]:>8.1f}" if pd.notna(row[name]) else " " * 8 for name in circuit_page.PAIR_COLUMNS)
-        lines.append(f"{row['path']:16}{numbers}{pair}  {circuit_page.remark(row)}".rstrip())
+        lines.append(f"{numbers}{pair}  {circuit_page.remark(row)}".rstrip())
     return "\n".join(lines)
 
 

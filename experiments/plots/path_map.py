@@ -7,14 +7,14 @@ from matplotlib.figure import Figure
 
 from ablations.models import Config
 from ablations.names import Head, all_heads
-from ablations.paths import OUTPUT, VIAS, Path, all_paths, ends, parse_path, path_name
+from ablations.paths import OUTPUT, VIAS, Path, all_paths, ends, parse_path, path_name, paths_of
 from experiments.plots import style
 
 
 def every_path(cfg: Config, of: Collection[Head] = ()) -> tuple[str, ...]:
     """All paths between heads, and from heads to the output, by name; of: those from and into these heads alone."""
     paths = [*all_paths(cfg), *(Path(head, OUTPUT) for head in all_heads(cfg))]
-    return tuple(path_name(path) for path in paths if not of or path.source in of or path.target in of)
+    return tuple(map(path_name, paths_of(of, paths)))
 
 
 def table(effects: xr.Dataset) -> xr.Dataset:

@@ -101,11 +101,10 @@ class Cells:
         jobs = []
         for kind in kinds:
             chosen = [step for step in self.steps(kind) if steps is None or step in steps]
+            groups = self._groups(kind, restrictions)
+            each: list[dict] = [{"restrictions": names} for names in groups] if kind.groups else [{}]
             if self._committed_table(kind) is None:
-                for step in chosen:
-                    groups = [{"restrictions": names} for names in self._groups(kind, restrictions)]
-                    groups = groups if kind.groups else [{}]
-                    jobs += [job for parameters in groups for job in self.missing(kind, step, **parameters)]
+                jobs += [job for step in chosen for which in each for job in self.missing(kind, step, **which)]
         return jobs
 
     @as_in_workers()

@@ -13,6 +13,7 @@ import torch
 from ablations import forward
 from ablations.changes import Change, first_layer
 from ablations.models import Config
+from ablations.running import as_in_workers
 from experiments.results.inputs import Inputs
 from experiments.storage.recent import Recent
 
@@ -58,14 +59,12 @@ def _multiplications(cfg: Config) -> tuple[int, int, int]:
     return 4 * cfg.d_model * heads + 2 * cfg.n_ctx * heads, mlp, cfg.d_model * cfg.d_vocab
 
 
-@torch.no_grad()
 def _timed(inputs: Inputs) -> float:
     """Seconds of a row; the shortest of some passes, since whatever else the machine does makes them longer."""
-    model, threads, took = inputs.model(inputs.run.steps[-1]), torch.get_num_threads(), []
+    model, took = inputs.model(inputs.run.steps[-1]), []
     cfg, weights = model.cfg, forward.weights_of(model)
     tokens = torch.arange(ROWS * cfg.n_ctx).view(ROWS, -1) % cfg.d_vocab
-    torch.set_num_threads(1)
-    try:
+    with as_in_workers(), torch.no_grad():
         for _ in range(TAKEN):
             start = time.perf_counter()
             if forward.unsupported(cfg):
@@ -74,6 +73,4 @@ def _timed(inputs: Inputs) -> float:
                 residual = forward.run_layers(weights, cfg, forward.embed(weights, cfg, tokens), 0, cfg.n_layers)
                 forward.token_losses(weights, cfg, residual, tokens)
             took.append(time.perf_counter() - start)
-    finally:
-        torch.set_num_threads(threads)
     return min(took) / ROWS

@@ -1,7 +1,6 @@
 """Discovery of the circuit that does a task on a run: the paths, what else is known of them, how good a circuit."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
 from typing import NamedTuple
 
 import networkx as nx
@@ -12,14 +11,12 @@ import xarray as xr
 from ablations import forward
 from ablations.not_measurable import NotMeasurable
 from ablations.paths import OUTPUT, ends, parse_path
-from circuits import annotate, discover, graph, scale_part, ways
+from circuits import annotate, discover, graph, ways
 from circuits.discover import Circuit, RandomCircuits
 from experiments.heldout import ablation_pass, head_effects, head_overlap
 from experiments.heldout.ablation_pass import AblationPass
-from experiments.jobs import runner
 from experiments.jobs.job import Job
 from experiments.results.cells import Cells
-from experiments.statistics.intervals import reach
 from experiments.tasks import path_effects, task_prompts
 
 RANDOM = 12  # random circuits of the same size
@@ -39,19 +36,10 @@ class Discovered(NamedTuple):
     note: str  # `Run.path_note`
 
 
-def compute(cells: Cells, task: str, step: int, steps: Sequence[int], executor: Executor) -> None:
+def missing(cells: Cells, task: str, step: int, steps: Sequence[int] = ()) -> list[Job]:
     """Effects of all paths at the step and at all others asked for, and of all heads on held-out text at the step,
-    where missing; on the executor when there is much to do.
+    where missing, as jobs.
     """
-    jobs = missing(cells, task, step, steps)
-    if sum(job.seconds for job in jobs) < ablation_pass.WORTH_WORKERS:
-        runner.run_here(jobs, cells.run.name)
-    else:
-        runner.run(jobs, executor, cells.run.name)
-
-
-def missing(cells: Cells, task: str, step: int, steps: Sequence[int]) -> list[Job]:
-    """What `compute` will do."""
     on_text = _pass_of_heads(cells, step)
     of_text = ablation_pass.missing(cells, on_text) if on_text else []
     return [*path_effects.missing(cells, task, sorted({step, *steps})), *of_text]
@@ -68,7 +56,7 @@ def _pass_of_heads(cells: Cells, step: int) -> AblationPass | None:
 def discover_circuit(cells: Cells, name: str, step: int, types: Mapping[str, str] | None = None) -> Discovered:
     """Exact effects of all paths, those that pass a false-discovery rate of 5%, and how good a circuit they are.
 
-    types: what heads are, by name, for the graph. What `compute` has not computed is computed here.
+    types: what heads are, by name, for the graph. What is missing is computed here.
     """
     model = cells.inputs.model(step)
     weights, cfg, task = forward.weights_of(model), model.cfg, task_prompts.task(name, cells)
@@ -103,9 +91,7 @@ def frame(discovered: Discovered) -> pd.DataFrame:
     found and lies on a way from the embedding to the output along found paths; read, scale: the parts of the effect
     that the target reads and that goes through its norm's scale, of found paths.
     """
-    columns = ["effect", "se", *scale_part.COLUMNS, "p", "found", "eap_ig"]
-    table = discovered.table[columns].to_dataframe()[columns].reset_index(names="path")
-    table.insert(3, "half_width", reach(discovered.table.attrs["prompts"] - 1) * table.se)
+    table = path_effects.frame(discovered.table, "eap_ig")
     paths = [parse_path(name) for name in table.path]
     on_way = ways.on_a_way(discovered.graph)
     table["on_way"] = [(*ends(path), path.via or OUTPUT) in on_way for path in paths]
@@ -115,4 +101,4 @@ def frame(discovered: Discovered) -> pd.DataFrame:
         table[name] = [edge[path.via or OUTPUT].get(name, np.nan) for edge, path in zip(edges, paths, strict=True)]
     for name in OF_PAIRS:
         table[name] = [edge.get(name, np.nan) for edge in edges]
-    return table.reindex(table.effect.abs().sort_values(ascending=False, kind="stable").index)
+    return table

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import pandas as pd
 import torch
 import xarray as xr
 
@@ -16,6 +17,7 @@ from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters
 from experiments.results.plan import evenly_chosen
+from experiments.statistics.intervals import reach
 from experiments.storage import store
 from experiments.tasks import task_prompts
 
@@ -40,6 +42,16 @@ def table(cells: Cells, task: str, steps: Sequence[int], heads: Sequence[str] = 
     parts = [cells.get(PATH_EFFECTS, step, **parameters) for step in steps]
     joined = xr.concat(parts, "step", combine_attrs="override", data_vars="all")
     return joined.assign_coords(step=list(steps))
+
+
+def frame(measured: xr.Dataset, *more: str) -> pd.DataFrame:
+    """One row per path of a table of one step, largest effect first: path, effect, se, half_width (of its 95% interval
+    over prompts, by Student's t), read, scale, p, found, and more columns of the table.
+    """
+    columns = ["effect", "se", *scale_part.COLUMNS, "p", "found", *more]
+    rows = measured[columns].to_dataframe()[columns].reset_index(names="path")
+    rows.insert(3, "half_width", reach(measured.attrs["prompts"] - 1) * rows.se)
+    return rows.reindex(rows.effect.abs().sort_values(ascending=False, kind="stable").index)
 
 
 def missing(cells: Cells, task: str, steps: Sequence[int], heads: Sequence[str] = ()) -> list[Job]:
