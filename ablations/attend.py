@@ -14,11 +14,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ablations import attend_short
+
 GROUP = 8  # heads whose scores a thread holds in cache together
 
 
 def block_attention(qkv: Float[Tensor, "batch pos 3 head d_head"]) -> Float[Tensor, "batch pos head d_head"]:
     """z of scaled queries, keys and values, packed so that neither they nor their gradients are copied apart."""
+    if qkv.shape[1] <= attend_short.LONGEST:
+        return attend_short.short_attention(qkv)
     return _Blocks.apply(qkv)  # type: ignore[no-any-return]
 
 
