@@ -3,11 +3,13 @@
     python benchmarks/coverage.py
     python benchmarks/coverage.py --only quadratics
 
-takes some hours on two cores (quadratics a few minutes), resumes from results/coverage, and writes
-benchmarks/results/coverage.json, in which parts of `--only` replace their own rows. Three parts:
+takes some hours on two cores (quadratics and independent draws a few minutes), resumes from results/coverage, and
+writes benchmarks/results/coverage.json, in which parts of `--only` replace their own rows. Four parts:
 
     quadratics  200 curvatures that fall like 1 / number, without and with minibatches (of rows whose factor of
                 the curvature is exponential), at QUICK, PAPER and MINI, 1,000 repetitions; the truth is exact
+    independent the same quadratic of half the curvature by independent draws, for each of the two laws, minibatches
+                of one row each, 1,000 repetitions; the truth is exact
     tiny        one head of each layer of the tiny preset as trained here, at PAPER and MINI, 1,000 repetitions
     bundled     one head of each layer of mini-seed0 at its last checkpoint, at QUICK, 300 repetitions
 
@@ -23,7 +25,7 @@ from collections.abc import Iterator
 from concurrent.futures import as_completed
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast, get_args
 
 import numpy as np
 import torch
@@ -34,8 +36,10 @@ from experiments import open_run
 from experiments.jobs.executors import pool
 from experiments.runs import presets, train
 from experiments.storage.files import write_json
-from llc import engine, sgld
+from llc import closed_form, engine, gaussian_moments, sgld
+from llc.cumulant_expansion import Law, coefficient, spread
 from llc.estimate import learning_coefficient
+from llc.gaussian_moments import Gaussian, OnRow
 from llc.settings import MINI, NAMED, PAPER, QUICK, Settings
 
 OUT = Path(__file__).parent / "results" / "coverage.json"
@@ -59,6 +63,7 @@ class Case(NamedTuple):
 
 CASES = (
     *(Case("quadratics", name, one.name, 1000) for name in ("alone", "minibatches") for one in (QUICK, PAPER, MINI)),
+    *(Case("independent", law, QUICK.name, 1000) for law in get_args(Law)),
     *(Case("tiny", head, one.name, 1000) for one in (MINI, PAPER) for head in ("L0H0", "L1H0")),
     *(Case("bundled", head, QUICK.name, 300) for head in ("L0H5", "L1H4")),
 )
@@ -108,6 +113,26 @@ def quadratics(case: Case) -> dict[str, list[float]]:
     return {str(number): _numbers(trace) for number, trace in enumerate(traces)}
 
 
+def independent(case: Case, seed: int) -> list[float]:
+    """One estimate by independent draws, as many as the default: each row multiplies the curvature by a factor."""
+    h, law = torch.from_numpy(curvatures(QUICK) / 2), cast(Law, case.name)
+    scale, stream, factors = spread(QUICK, law), torch.Generator().manual_seed(seed), np.random.default_rng(seed)
+    drawn = {"f": Gaussian(torch.zeros(len(h), dtype=torch.float64), scale, stream)}
+
+    def rows(count: int) -> Iterator[OnRow]:
+        for factor in factors.exponential(size=count):
+            yield 0.0, {"f": lambda w, gradient=True, factor=factor: (factor * (w * w) @ h / 2, factor * w * h)}
+
+    rises = gaussian_moments.rises(rows(400), drawn)["f"]
+    return _kept(coefficient(rises, gaussian_moments.cumulants(rows(99), drawn)["f"], QUICK, law))
+
+
+def many_independent(case: Case) -> dict[str, list[float]]:
+    """The estimates of all repetitions, by seed."""
+    torch.set_num_threads(1)
+    return {str(seed): independent(case, seed) for seed in range(case.repetitions)}
+
+
 def head(case: Case, seed: int) -> xr.Dataset:
     """The trace of one repetition."""
     model, tokens = _model("mini-seed0" if case.part == "bundled" else str(TINY))
@@ -128,19 +153,25 @@ def heads(case: Case, seeds: list[int]) -> dict[str, list[float]]:
 
 def _numbers(trace: xr.Dataset) -> list[float]:
     """value, se, and the ends of the interval."""
-    one = learning_coefficient(trace)
+    return _kept(learning_coefficient(trace))
+
+
+def _kept(one: xr.Dataset) -> list[float]:
     return [float(one.value), float(one.se), *map(float, one.interval.values)]
 
 
 def summary(case: Case, estimates: dict[str, list[float]]) -> dict:
     """How often the intervals of a case hold its truth."""
-    value, se, low, high = np.array(list(estimates.values())).T
-    known = case.part == "quadratics"
-    truth = exact(NAMED[case.settings], case.name == "minibatches") if known else float(value.mean())
+    every = np.array(list(estimates.values()), dtype=float)
+    taken = np.isfinite(every).all(1)  # of independent draws, those that were not refused
+    value, se, low, high = every[taken].T
+    known = case.part in ("quadratics", "independent")
+    truth = _exact(case) if known else float(value.mean())
     spread = float(value.std(ddof=1))
     held = float(np.mean((low <= truth) & (truth <= high)))
     return case._asdict() | {
         "repetitions": len(value),
+        "refused": int((~taken).sum()),
         "truth": truth,
         "error of the truth, in spreads": 0.0 if known else len(value) ** -0.5,
         "coverage": held,
@@ -151,19 +182,31 @@ def summary(case: Case, estimates: dict[str, list[float]]) -> dict:
     }
 
 
+def _exact(case: Case) -> float:
+    """The truth of a quadratic."""
+    if case.part == "quadratics":
+        return exact(NAMED[case.settings], case.name == "minibatches")
+    h = curvatures(QUICK) / 2
+    if case.name == "sgld":
+        return closed_form.quadratic(h, QUICK)
+    return float((QUICK.nbeta * h / (QUICK.nbeta * h + QUICK.localization)).sum() / 2)
+
+
 def jobs(cases: list[Case], kept: dict[Case, dict]) -> Iterator[tuple]:
     """What is missing: a case, what measures it, and with which arguments; a few seeds of a head at a time."""
     for case in cases:
         missing = [seed for seed in range(case.repetitions) if str(seed) not in kept[case]]
         if case.part == "quadratics":
             yield from [(case, quadratics, case)] * bool(missing)
+        elif case.part == "independent":
+            yield from [(case, many_independent, case)] * bool(missing)
         else:
             yield from ((case, heads, case, missing[at : at + 5]) for at in range(0, len(missing), 5))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--only", choices=("quadratics", "tiny", "bundled"), help="one part alone")
+    parser.add_argument("--only", choices=("quadratics", "independent", "tiny", "bundled"), help="one part alone")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
     cases = [case for case in CASES if arguments.only in (None, case.part)]

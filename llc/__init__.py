@@ -10,6 +10,7 @@ What a user begins with is imported from here. Every part is also a module of it
     sample                      chains for each restriction ("full", "L0", "L1H4"), as xarray traces
     health                      the learning coefficient of a trace, its standard error, diagnostics and a verdict
     learning_coefficient        the learning coefficient and its standard error alone
+    independent_draws           the same without chains, where the loss has little influence on the posterior
     Settings                    lr, nbeta, localization, batch size, chains and draws
     QUICK, PAPER, MINI          settings that have names
     next_token, kl_to, weighted losses: of the next token, KL from a reference model, with a weight for each token
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from llc.engine import sample
     from llc.estimate import learning_coefficient
     from llc.gauge import balanced
+    from llc.independent import independent_draws
     from llc.kernel import Kernel
     from llc.losses import kl_to, next_token, weighted
     from llc.settings import MINI, PAPER, QUICK, Settings
@@ -59,6 +61,7 @@ __all__ = [
     "balanced",
     "calibrate",
     "health",
+    "independent_draws",
     "kl_to",
     "learning_coefficient",
     "mala",
@@ -78,6 +81,7 @@ _MODULES = {  # the module that defines a name
     "Settings": "settings",
     "balanced": "gauge",
     "health": "diagnose",
+    "independent_draws": "independent",
     "kl_to": "losses",
     "learning_coefficient": "estimate",
     "next_token": "losses",

@@ -66,20 +66,37 @@ def sample(
     drawn = batches(kernel, len(tokens), settings, seed)
     for draw, rows in enumerate(tracked(drawn, f"chains of {restriction.name}")):
         batch = tokens[rows].to(center.device)
-        prepared = loss.prepare(batch, rows)
-
-        def value(position: Float[Tensor, " dim"], batch: Tokens = batch, prepared: object = prepared) -> Tensor:
-            return loss.mean(predict(restriction.put(weights, position), batch), prepared)
-
+        center_loss, evaluate = evaluation(predict, weights, restriction, loss, batch, rows)
         with torch.no_grad():
-            center_loss = loss.mean(predict(weights, batch), prepared).item()
             moved = [restriction.put(weights, position) for position in recorder.state.position] if recorded else []
             rises = {
                 name: _rises(observable, streams[name][draw], predict, weights, moved)
                 for name, observable in recorded.items()
             }
-        recorder.draw(center_loss, one_by_one(value), rises)
+        recorder.draw(center_loss, evaluate, rises)
     return recorder.trace()
+
+
+def evaluation(
+    predict: Predictor,
+    weights: Mapping[str, Tensor],
+    restriction: Restriction,
+    loss: Loss,
+    batch: Tokens,
+    rows: np.ndarray,
+) -> tuple[float, Evaluate]:
+    """The mean loss of a minibatch at the model's own weights, and what evaluates the restriction's parameters on it.
+
+    rows: the numbers of the minibatch's rows in the data set.
+    """
+    prepared = loss.prepare(batch, rows)
+
+    def value(position: Float[Tensor, " dim"]) -> Tensor:
+        return loss.mean(predict(restriction.put(weights, position), batch), prepared)
+
+    with torch.no_grad():
+        center_loss = loss.mean(predict(weights, batch), prepared).item()
+    return center_loss, one_by_one(value)
 
 
 def _rises(

@@ -92,10 +92,7 @@ def sample(
     loss, seed = loss or next_token(), operator.index(seed)
     parsed = restrict.parse_all(restrictions, weights, model.cfg)
     check_data(model, weights, tokens, loss)
-    first_row = tokens[:1].to(next(iter(weights.values())).device)
-    by_rows = isinstance(loss.prepare(first_row, np.arange(1)), Targets | SoftTargets)
-    whole_loss = "" if by_rows else f"the loss {loss.name}"
-    reasons = {each.name: _general_because(model, each, whole_loss, path) for each in parsed}
+    reasons = general_because(model, tokens, parsed, loss, path)
     traces: dict[str, xr.Dataset] = {}
     for restriction in parsed:
         if reason := reasons[restriction.name]:
@@ -103,7 +100,7 @@ def sample(
             traces[restriction.name] = trace.assign_attrs(path=f"general: {reason}")
     attrs = described(weights, tokens, loss) | {"path": f"fast, {precision}"}
     drawn = batches(kernel, len(tokens), settings, seed)
-    for number, heads in _by_layer(each for each in parsed if not reasons[each.name]).items():
+    for number, heads in by_layer(each for each in parsed if not reasons[each.name]).items():
         recorders = {}
         for head, restriction in heads.items():
             head_attrs, key_bias = attrs | {"restriction": restriction.name}, restriction.key_bias(model.cfg)
@@ -116,7 +113,7 @@ def sample(
     return {restriction.name: traces[restriction.name] for restriction in parsed}
 
 
-def _by_layer(restrictions: Iterable[Restriction]) -> dict[int, dict[int, Restriction]]:
+def by_layer(restrictions: Iterable[Restriction]) -> dict[int, dict[int, Restriction]]:
     """Restrictions that are single heads, by layer, then by the head's number in it."""
     heads: dict[int, dict[int, Restriction]] = {}
     for restriction in restrictions:
@@ -130,6 +127,16 @@ def _draw(recorders: Mapping[int, Recorder], minibatch: Minibatch) -> None:
     """Makes one draw of every head of a layer."""
     for head, recorder in recorders.items():
         recorder.draw(minibatch.center_loss, partial(minibatch.evaluate, head))
+
+
+def general_because(
+    model: Model, tokens: Tokens, restrictions: Iterable[Restriction], loss: Loss, path: Path = "auto"
+) -> dict[str, str]:
+    """Why each restriction, by its name, takes the general path; the text is empty where it takes the fast one."""
+    first_row = tokens[:1].to(next(iter(forward.parameters_of(model).values())).device)
+    by_rows = isinstance(loss.prepare(first_row, np.arange(1)), Targets | SoftTargets)
+    whole_loss = "" if by_rows else f"the loss {loss.name}"
+    return {each.name: _general_because(model, each, whole_loss, path) for each in restrictions}
 
 
 def _general_because(model: Model, restriction: Restriction, whole_loss: str, path: Path) -> str:

@@ -52,6 +52,9 @@ def found(model: Model) -> nx.DiGraph:
 
 FACE: dict[str, Call] = {
     "llc.sample": sampled(),
+    "llc.independent_draws": lambda model, tokens: (
+        llc.independent_draws(model, tokens, "L0H1", settings=SHORT, seed=0, draws=8)["L0H1"].noise_value
+    ),
     "llc.health": lambda model, tokens: llc.health(TRACE).value,
     "llc.learning_coefficient": lambda model, tokens: llc.learning_coefficient(TRACE).value,
     "llc.next_token": sampled("L0", loss=llc.next_token()),
