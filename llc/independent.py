@@ -90,7 +90,7 @@ def independent_draws(
     parsed = restrict.parse_all(restrictions, weights, model.cfg)
     check_data(model, weights, tokens, loss)
     data, found = Data(model, tokens, loss), {}
-    attrs = described(weights, tokens, loss) | {"seed": seed}
+    attrs = described(weights, tokens, loss) | {"seed": seed, "draws": draws}
 
     def rows(purpose: str, count: int) -> Int64[np.ndarray, "draw one"]:
         return np.random.default_rng(derived_seed(seed, f"rows of {purpose}")).integers(len(tokens), size=(count, 1))
