@@ -43,6 +43,7 @@ SLOW = {
     "README.md",
     "docs/calibrate.md",
     "docs/estimator.md",
+    "docs/guide/devinterp.md",
     "docs/guide/experiments.md",
     "docs/guide/llc.md",
     "docs/guide/notebooks.md",
