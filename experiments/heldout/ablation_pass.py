@@ -273,10 +273,13 @@ def _read(cells: Cells, ablation: AblationPass) -> Iterator[xr.Dataset]:
 
 
 def seconds(inputs: Inputs, parameters: Parameters) -> float:
-    """Rough seconds of one part."""
+    """Rough seconds of one part: the model's own run, the reference rows that substitutes come from, and the changes."""
     ablation, (first, last) = of_record(parameters["ablation"], 0), parameters["rows"]
     draws = DRAWS if ablation.method == "resample" else 1
-    return pass_time.of_changes(inputs, ablation.changes(), 1.3 * draws * (last - first))
+    cfg = inputs.run.model_config()
+    reference = inputs.plan.reference_rows * (1 - pass_time.rerun(cfg, cfg.n_layers))  # without logits
+    own = pass_time.seconds(inputs, last - first + reference)
+    return own + pass_time.of_changes(inputs, ablation.changes(), 1.3 * draws * (last - first))
 
 
 def label(inputs: Inputs, parameters: Parameters) -> str:
