@@ -273,7 +273,7 @@ def _read(cells: Cells, ablation: AblationPass) -> Iterator[xr.Dataset]:
 
 
 def seconds(inputs: Inputs, parameters: Parameters) -> float:
-    """Rough seconds of one part: the model's own run, the reference rows that substitutes come from, and the changes."""
+    """Rough seconds of one part: the model's own run, that of the rows that substitutes come from, and the changes."""
     ablation, (first, last) = of_record(parameters["ablation"], 0), parameters["rows"]
     draws = DRAWS if ablation.method == "resample" else 1
     cfg = inputs.run.model_config()
