@@ -27,7 +27,7 @@ class _Together(torch.autograd.Function):
         query, key, value = packed = _heads_first(qkv.transpose(1, 2))
         z, patterns = torch.empty_like(query), query.new_empty(*query.shape[:2], query.shape[1])
         for some in _groups(patterns):
-            scores = torch.baddbmm(_future(qkv.shape[1], qkv.dtype), query[some], key[some].transpose(1, 2))
+            scores = torch.baddbmm(future(qkv.shape[1], qkv.dtype, qkv.device), query[some], key[some].transpose(1, 2))
             torch.softmax(scores, -1, out=patterns[some])
             torch.bmm(patterns[some], value[some], out=z[some])
         ctx.save_for_backward(packed, patterns, z)
@@ -61,5 +61,6 @@ def _groups(patterns: Float[Tensor, "batch_head query key"]) -> Iterator[slice]:
 
 
 @lru_cache
-def _future(size: int, dtype: torch.dtype) -> Float[Tensor, "query key"]:
-    return torch.full((size, size), float("-inf"), dtype=dtype).triu(1)
+def future(size: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "query key"]:
+    """What is added to scores so that a query does not see later keys."""
+    return torch.full((size, size), float("-inf"), dtype=dtype, device=device).triu(1)

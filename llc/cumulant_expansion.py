@@ -22,6 +22,7 @@ import numpy as np
 import xarray as xr
 
 from llc import intervals
+from llc.estimate import plain_error
 from llc.gaussian_moments import Cumulants
 from llc.settings import Settings
 
@@ -79,7 +80,7 @@ def _step(settings: Settings, law: Law) -> float:
 
 
 def _mean(values: np.ndarray) -> Mean:
-    return Mean(float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values))), len(values))
+    return Mean(float(values.mean()), plain_error(values), len(values))
 
 
 def _degrees(*means: tuple[float, int]) -> float:

@@ -67,7 +67,7 @@ def learning_coefficient(trace: xr.Dataset, *, drop_bad_chains: bool = False) ->
     center = settings.nbeta * trace.center_loss.values[: settings.num_burnin]
     if usable and len(center) > 1:
         estimates["unpaired"] = float(loss[:, settings.num_burnin :].mean() - center.mean())
-        estimates["unpaired_se"] = float(np.hypot(mean_error(loss[:, settings.num_burnin :]), _plain_error(center)))
+        estimates["unpaired_se"] = float(np.hypot(mean_error(loss[:, settings.num_burnin :]), plain_error(center)))
     by_chain = [_reduce(series[None], settings) if np.isfinite(series).all() else _nothing() for series in rises(trace)]
     data: dict = {name: ((), np.array(value)) for name, value in estimates.items()} | {
         "bad_chains": ((), np.array(bad))
@@ -147,6 +147,6 @@ def _nothing() -> dict[str, float]:
     return dict.fromkeys(names, float("nan"))
 
 
-def _plain_error(values: np.ndarray) -> float:
+def plain_error(values: np.ndarray) -> float:
     """Standard error of the mean of independent values."""
     return float(values.std(ddof=1) / np.sqrt(len(values)))

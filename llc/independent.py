@@ -6,7 +6,7 @@ What they say of the loss (gaussian_moments.py) gives the coefficient by an expa
 
 import operator
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import NamedTuple, SupportsIndex, get_args
 
@@ -29,6 +29,10 @@ from llc.trace import derived_seed, generator
 
 FEWEST = 8  # independent values that a standard error needs
 RISES_PER_TRIPLE = 12  # about the least error for the time, on heads of layer 0
+
+
+# row numbers [draw, 1] -> the loss at the model's own weights, and what evaluates each restriction, row after row
+OnRows = Callable[[np.ndarray], Iterator[OnRow]]
 
 
 class Data(NamedTuple):
@@ -100,12 +104,10 @@ def independent_draws(
         scale = spread(settings, law)
         return {each.name: Gaussian(each.flat(weights), scale, streams[each.name]) for each in group}
 
-    for layer, group in _together(data, parsed):
-        evaluated = _evaluated(data, layer, group, rows("rises", draws))
-        rises = gaussian_moments.rises(evaluated, gaussians("rises", group))
+    for group, on_rows in _together(data, parsed):
+        rises = gaussian_moments.rises(on_rows(rows("rises", draws)), gaussians("rises", group))
         triples = 3 * max(FEWEST, draws // RISES_PER_TRIPLE)
-        evaluated = _evaluated(data, layer, group, rows("cumulants", triples))
-        cumulants = gaussian_moments.cumulants(evaluated, gaussians("cumulants", group))
+        cumulants = gaussian_moments.cumulants(on_rows(rows("cumulants", triples)), gaussians("cumulants", group))
         for each in group:
             own = coefficient(rises[each.name], cumulants[each.name], settings, law)
             named = {"restriction": each.name, "dimension": each.dimension}
@@ -116,21 +118,17 @@ def independent_draws(
     return {each.name: found[each.name] for each in parsed}
 
 
-def _together(data: Data, parsed: list[Restriction]) -> list[tuple[int | None, list[Restriction]]]:
-    """Restrictions that share the run of a row: the heads of a layer on the fast path, with its number, and each other
-    one by itself.
+def _together(data: Data, parsed: list[Restriction]) -> Iterator[tuple[list[Restriction], OnRows]]:
+    """Restrictions that share the run of a row, and what evaluates them: the heads of a layer on the fast path, and
+    each other one by itself.
     """
     general = engine.general_because(data.model, data.tokens, parsed, data.loss)
-    layers = engine.by_layer(each for each in parsed if not general[each.name])
-    alone: list[tuple[int | None, list[Restriction]]] = [(None, [each]) for each in parsed if general[each.name]]
-    return alone + [(number, list(heads.values())) for number, heads in layers.items()]
-
-
-def _evaluated(
-    data: Data, layer: int | None, group: list[Restriction], drawn: Int64[np.ndarray, "draw one"]
-) -> Iterator[OnRow]:
-    """The loss at the model's own weights, and what evaluates each restriction, on one row after the other."""
-    return _by_whole_model(data, group[0], drawn) if layer is None else _by_layer(data, layer, group, drawn)
+    for each in parsed:
+        if general[each.name]:
+            yield [each], partial(_by_whole_model, data, each)
+    for number, heads in engine.by_layer(each for each in parsed if not general[each.name]).items():
+        layer = head_loss.prepare_layer(forward.weights_of(data.model), data.model.cfg, number)
+        yield list(heads.values()), partial(_by_layer, data, layer, heads)
 
 
 def _by_whole_model(data: Data, restriction: Restriction, drawn: Int64[np.ndarray, "draw one"]) -> Iterator[OnRow]:
@@ -143,14 +141,12 @@ def _by_whole_model(data: Data, restriction: Restriction, drawn: Int64[np.ndarra
 
 
 def _by_layer(
-    data: Data, number: int, group: list[Restriction], drawn: Int64[np.ndarray, "draw one"]
+    data: Data, layer: head_loss.Layer, heads: Mapping[int, Restriction], drawn: Int64[np.ndarray, "draw one"]
 ) -> Iterator[OnRow]:
-    layer = head_loss.prepare_layer(forward.weights_of(data.model), data.model.cfg, number)
     together = room(layer, 1, data.tokens.shape[1], 2)
-    heads = {each.name: each.head[1] for each in group if each.head}
-    for row in tracked(drawn, f"draws of layer {number}"):
+    for row in tracked(drawn, f"draws of layer {layer.number}"):
         minibatch = Minibatch(layer, data.tokens[row].to(layer.reader.device), row, data.loss, together)
-        yield minibatch.center_loss, {name: partial(minibatch.evaluate, head) for name, head in heads.items()}
+        yield minibatch.center_loss, {each.name: partial(minibatch.evaluate, head) for head, each in heads.items()}
 
 
 def _check(settings: Settings, law: str, draws: int) -> None:
