@@ -2,9 +2,10 @@
 
     python benchmarks/coverage.py
     python benchmarks/coverage.py --only quadratics
+    python benchmarks/coverage.py --only tiny PAPER
 
-takes some hours on two cores (quadratics and independent draws a few minutes), resumes from results/coverage, and
-writes benchmarks/results/coverage.json, in which parts of `--only` replace their own rows. Four parts:
+takes some hours on two cores (quadratics and independent draws a few minutes), resumes from benchmarks/results/coverage
+and writes benchmarks/results/coverage.json, in which the rows that `--only` selects are replaced. Four parts:
 
     quadratics  200 curvatures that fall like 1 / number, without and with minibatches (of rows whose factor of
                 the curvature is exponential), at QUICK, PAPER and MINI, 1,000 repetitions; the truth is exact
@@ -43,7 +44,7 @@ from llc.gaussian_moments import Gaussian, OnRow
 from llc.settings import MINI, NAMED, PAPER, QUICK, Settings
 
 OUT = Path(__file__).parent / "results" / "coverage.json"
-KEPT, TINY = Path("results/coverage"), Path("runs/tiny-seed0")
+KEPT, TINY = OUT.with_suffix(""), Path("runs/tiny-seed0")
 ROWS, TARGET = 4096, (0.93, 0.97)
 
 
@@ -157,7 +158,7 @@ def _numbers(trace: xr.Dataset) -> list[float]:
 
 
 def _kept(one: xr.Dataset) -> list[float]:
-    return [float(one.value), float(one.se), *map(float, one.interval.values)]
+    return [float(f"{number:.6g}") for number in (one.value, one.se, *one.interval.values)]
 
 
 def summary(case: Case, estimates: dict[str, list[float]]) -> dict:
@@ -206,10 +207,14 @@ def jobs(cases: list[Case], kept: dict[Case, dict]) -> Iterator[tuple]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--only", choices=("quadratics", "independent", "tiny", "bundled"), help="one part alone")
+    parser.add_argument("--only", nargs="+", default=[], help="cases of this part, head or settings alone")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
-    cases = [case for case in CASES if arguments.only in (None, case.part)]
+    cases = [case for case in CASES if set(arguments.only) <= set(case)]
+    if not cases:
+        parser.error(
+            f"no case is called {' and '.join(arguments.only)}: give a part, head or settings such as tiny PAPER"
+        )
     if any(case.part == "tiny" for case in cases) and not (TINY / "config.json").exists():
         train.train(presets.get("tiny"), 0, 2, TINY)
     KEPT.mkdir(parents=True, exist_ok=True)
@@ -221,9 +226,9 @@ def main() -> None:
             kept[case] |= future.result()
             write_json(case.file, kept[case])
     others = json.loads(OUT.read_text())["rows"] if OUT.exists() else []
-    rows = [row for row in others if row["part"] not in {case.part for case in cases}]
+    order = {case[:3]: place for place, case in enumerate(CASES)}
+    rows = [row for row in others if (row["part"], row["name"], row["settings"]) not in {case[:3] for case in cases}]
     rows += [summary(case, kept[case]) for case in cases]
-    order = {(case.part, case.name, case.settings): place for place, case in enumerate(CASES)}
     record = {
         "name": "coverage",
         "command": "python benchmarks/coverage.py",

@@ -17,7 +17,9 @@ from ablations import forward
 from ablations.models import Model, as_model
 from ablations.running import as_in_workers, tracked
 from llc import chains, head_loss, restrict, sgld
+from llc import gauge as gauges
 from llc.chains import batches, check_data, described
+from llc.gauge import Gauge
 from llc.kernel import Kernel
 from llc.losses import Loss, SoftTargets, Targets, Tokens, next_token
 from llc.minibatch import Minibatch, room
@@ -39,6 +41,7 @@ def sample(
     seed: SupportsIndex,
     loss: Loss | None = None,
     kernel: Kernel = sgld,
+    gauge: Gauge = "trained",
     path: Path = "auto",
     precision: Precision = "fp32",
     memory: int | None = None,
@@ -57,6 +60,8 @@ def sample(
         seed          an integer; it decides the minibatches, and with restriction and chain the noise
         loss          what chains sample with, in nats; `losses.next_token()` unless given
         kernel        the sampler's module: llc.sgld, llc.rmsprop or llc.mala
+        gauge         "trained" for the weights as they are, "balanced" for those of the same function that do not
+                      depend on training (`llc.balanced`); then each restriction is of the heads of one layer
         path          "fast" or "general" ask for one way; the trace's attribute `path` says which was taken, and why
         precision     "bf16" rounds the factors of the products with the vocabulary on the fast path; what that does
                       to a coefficient is measured by benchmarks/speed.py
@@ -81,6 +86,10 @@ def sample(
         >>> traces["unembed"].attrs["path"], traces["unembed"].attrs["dimension"]
         ('general: not a single head', 340)
     """
+    if gauges.is_balanced(gauge):
+        again = partial(sample, settings=settings, seed=seed, loss=loss, kernel=kernel, path=path)
+        measure = partial(again, precision=precision, memory=memory)
+        return gauges.in_each_layer(model, tokens, restrictions, measure)
     if path not in get_args(Path) or precision not in get_args(Precision):
         raise ValueError(
             f"path={path!r}, precision={precision!r}: choose from {get_args(Path)} and {get_args(Precision)}"

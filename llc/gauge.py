@@ -9,10 +9,15 @@ is the same head. A learning coefficient is another one there, for the localizat
 """
 
 import math
+import operator
+import re
+from collections.abc import Callable, Iterable
+from typing import Literal, SupportsIndex, get_args
 
 import torch
+import xarray as xr
 from einops import einsum, rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ablations import forward
@@ -20,27 +25,36 @@ from ablations.models import Model, as_model
 from ablations.names import head_name
 from ablations.not_measurable import NotMeasurable
 from ablations.running import as_in_workers
-from llc import tied
+from llc import restrict, tied
+from llc.standard_form import standardise
 from llc.trace import generator
 
+Gauge = Literal["trained", "balanced"]
+VERSION = 2  # of the balanced gauge, raised by hand when its weights change
 Square = Float[Tensor, "head d_head d_head"]
 
 
 @as_in_workers()
-def balanced(model: Model) -> Model:
-    """Gives a copy with W_Q^T W_Q = W_K^T W_K and W_V^T W_V = W_O W_O^T for every head: equal singular values.
+def balanced(model: Model, tokens: Int64[Tensor, "row pos"], layer: SupportsIndex) -> Model:
+    """Gives a copy in which the heads of a layer are written in a way that depends on what they compute alone.
 
-    Of all the gauges this one has the least sum of squared W_Q, W_K, W_V, W_O. It depends on the products W_Q W_K^T and
-    W_V W_O alone, up to a rotation of the head's space, which a learning coefficient does not depend on. Biases are
-    transformed but not balanced: b_K is arbitrary, so it must not decide the gauge. A balanced model stays as it is.
+    The layer's norm is folded into its heads, and what the norm ignores is removed; the residual stream that the layer
+    reads has root mean square 1 (`standard_form.standardise` says it in full). Then W_Q^T W_Q = W_K^T W_K and
+    W_V^T W_V = W_O W_O^T for every head of the layer: equal singular values, the least sum of squared weights. What is
+    left is a rotation of each head's space, on which a learning coefficient does not depend. So a coefficient sampled
+    there belongs to the head's function, where in the trained weights it also says how training left their scales.
 
     Arguments:
 
-        model  any model; it stays as it is, and of a bridge the copy is a Transformer (`ablations.models`)
+        model   any model; it stays as it is, and of a bridge the copy is a Transformer (`ablations.models`)
+        tokens  text [row, pos] on which the scale of the residual stream is measured
+        layer   whose heads are balanced; sample heads of this layer alone in the copy
 
-    Raises NotMeasurable for a model with shared keys and values, rotary positions or normalised queries and keys, in
-    which W_Q and W_K cannot be rescaled, for one in which two heads or layers have the same weights in memory, and for
-    a head without full rank, which no gauge balances. A tied embedding stays tied.
+    Biases are transformed but not balanced: b_K is arbitrary, so it must not decide the gauge. In the copy an embedding
+    that was the unembedding is one by itself. Raises ValueError for a layer that the model does not have, and
+    NotMeasurable for a model with shared keys and values, rotary positions or normalised queries and keys, in
+    which W_Q and W_K cannot be rescaled, for one in which two heads or layers have the same weights in memory, for
+    MLPs with a norm of their own, and for a head without full rank, which no gauge balances.
 
     Example:
 
@@ -49,22 +63,61 @@ def balanced(model: Model) -> Model:
         >>> from llc import balanced
         >>> sizes = {"n_layers": 2, "d_model": 16, "n_ctx": 12, "d_head": 4, "n_heads": 4, "d_vocab": 20}
         >>> model = models.new({**sizes, "attn_only": True, "seed": 0})
-        >>> same = balanced(model)
         >>> tokens = torch.arange(12)[None]
+        >>> same = balanced(model, tokens, layer=1)
         >>> torch.allclose(same(tokens), model(tokens), atol=1e-5)
         True
-        >>> W_Q, W_K = same.W_Q[0, 1], same.W_K[0, 1]  # of L0H1 [d_model, d_head]
+        >>> W_Q, W_K = same.W_Q[1, 1], same.W_K[1, 1]  # of L1H1 [d_model, d_head]
         >>> torch.allclose(W_Q.T @ W_Q, W_K.T @ W_K, atol=1e-5)
         True
     """
-    changed = _copy(model)
-    for layer in range(model.cfg.n_layers):
-        weights = _attention_weights(changed, layer)
-        output = rearrange(weights["W_O"], "head d_head d_model -> head d_model d_head")
-        queries_keys = _balancing(weights["W_Q"], weights["W_K"], layer, "W_Q, W_K")
-        values_output = _balancing(weights["W_V"], output, layer, "W_V, W_O")
-        _transform(weights, queries_keys, values_output)
+    changed, number = _copy(model), operator.index(layer)
+    if not 0 <= number < changed.cfg.n_layers:
+        raise ValueError(f"layer={number}: the model has layers 0 to {changed.cfg.n_layers - 1}")
+    forward.check_tokens(changed.cfg, tokens)
+    standardise(changed, tokens, number)
+    weights = _attention_weights(changed, number)
+    output = rearrange(weights["W_O"], "head d_head d_model -> head d_model d_head")
+    queries_keys = _balancing(weights["W_Q"], weights["W_K"], number, "W_Q, W_K")
+    values_output = _balancing(weights["W_V"], output, number, "W_V, W_O")
+    _transform(weights, queries_keys, values_output)
     return changed
+
+
+def is_balanced(gauge: Gauge) -> bool:
+    """Whether this is the balanced gauge; raises ValueError for a name of none."""
+    if gauge not in get_args(Gauge):
+        raise ValueError(f"gauge={gauge!r}: choose from {get_args(Gauge)}")
+    return gauge == "balanced"
+
+
+def in_each_layer(
+    model: Model,
+    tokens: Int64[Tensor, "row pos"],
+    restrictions: str | Iterable[str],
+    measure: Callable[[Model, Tensor, list[str]], dict[str, xr.Dataset]],
+) -> dict[str, xr.Dataset]:
+    """Measures restrictions in the balanced gauge of the layer that each is of.
+
+    measure: takes a model, the tokens and the restrictions of one layer. Raises ValueError for a restriction that is
+    not of the heads of one layer.
+    """
+    model = as_model(model)
+    parsed = restrict.parse_all(restrictions, forward.parameters_of(model), model.cfg)
+    of_layer: dict[int, list[str]] = {}
+    for each in parsed:
+        places = {re.match(r"blocks\.(\d+)\.attn\.(?!b_O)", name) for name, _ in each.parts}
+        layers = {int(place[1]) if place else -1 for place in places}
+        if len(layers) != 1 or -1 in layers:
+            raise ValueError(
+                f"{each.name} in the balanced gauge: the gauge is of the heads of one layer; name heads of one, such "
+                "as L1H4, L1H2+L1H4 or L1, or sample in the trained gauge"
+            )
+        of_layer.setdefault(layers.pop(), []).append(each.name)
+    found: dict[str, xr.Dataset] = {}
+    for layer, names in of_layer.items():
+        found |= measure(balanced(model, tokens, layer), tokens, names)
+    return {each.name: found[each.name].assign_attrs(gauge="balanced") for each in parsed}
 
 
 @as_in_workers()

@@ -18,8 +18,10 @@ from ablations import forward
 from ablations.models import Model, as_model
 from ablations.running import as_in_workers, tracked
 from llc import chains, engine, gaussian_moments, head_loss, restrict
+from llc import gauge as gauges
 from llc.chains import check_data, described
 from llc.cumulant_expansion import Law, coefficient, spread
+from llc.gauge import Gauge
 from llc.gaussian_moments import Gaussian, OnRow
 from llc.losses import Loss, Tokens, next_token, predictor
 from llc.minibatch import Minibatch, room
@@ -52,6 +54,7 @@ def independent_draws(
     settings: Settings,
     seed: SupportsIndex,
     loss: Loss | None = None,
+    gauge: Gauge = "trained",
     law: Law = "posterior",
     draws: int = 400,
 ) -> dict[str, xr.Dataset]:
@@ -59,7 +62,7 @@ def independent_draws(
 
     Arguments:
 
-        model, tokens, restrictions, seed, loss   as in `llc.sample`; the loss is taken row by row
+        model, tokens, restrictions, seed, loss, gauge   as in `llc.sample`; the loss is taken row by row
         settings    nbeta and localization; lr counts for the law "sgld" alone, the sizes for nothing
         law         "posterior", or "sgld" for the stationary law of the chains of `llc.sample`
         draws       pairs +-D, each on a row of its own; a twelfth as many (8 at least) triples of rows give what is
@@ -89,6 +92,9 @@ def independent_draws(
         (True, 'posterior')
     """
     _check(settings, law, draws)
+    if gauges.is_balanced(gauge):
+        measure = partial(independent_draws, settings=settings, seed=seed, loss=loss, law=law, draws=draws)
+        return gauges.in_each_layer(model, tokens, restrictions, measure)
     model, loss, seed = as_model(model), loss or next_token(), operator.index(seed)
     weights = forward.parameters_of(model)
     parsed = restrict.parse_all(restrictions, weights, model.cfg)

@@ -122,6 +122,7 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     "infinite weights": (lambda: sample(spoiled(-math.inf)), "weight embed.W_E is not finite"),
     # how
     "unknown path": (lambda: sample(path="quick"), "path"),
+    "unknown gauge": (lambda: sample(gauge="even"), "gauge"),
     "unknown precision": (lambda: sample(precision="fp8"), "precision"),
     "fast for a layer": (lambda: sample(what=["L0"], path="fast"), "cannot take the fast path"),
     "no memory": (lambda: sample(memory=0), "memory=0"),

@@ -335,11 +335,11 @@ def test_attention_scores(make) -> None:
 
 def test_weights_in_other_gauges() -> None:
     model = gpt2()
-    moved = gauge.balanced(model)
+    moved = gauge.balanced(model, TOKENS, 1)
     torch.testing.assert_close(own_losses(moved), own_losses(model), rtol=1e-3, atol=1e-3)
     assert (moved.W_Q - model.W_Q).abs().max() > 1e-2
     with pytest.raises(ValueError, match="rotary"):
-        gauge.balanced(pythia())
+        gauge.balanced(pythia(), TOKENS, 1)
 
 
 TASK = tasks.Task("test", TOKENS, OTHERS, TOKENS[:, 0], TOKENS[:, 1])

@@ -69,7 +69,7 @@ FACE: dict[str, Call] = {
             [replace(SHORT, nbeta=0.0), SHORT],
         ).value
     ),
-    "llc.balanced": lambda model, tokens: llc.balanced(model).W_Q,
+    "llc.balanced": lambda model, tokens: llc.balanced(model, tokens, 1).W_Q,
     "llc.sample_function": lambda model, tokens: (
         llc.sample_function(
             lambda x, batch: (x**2).sum(1), torch.zeros(2, dtype=torch.float32), settings=SHORT, seed=0

@@ -50,7 +50,7 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
-    """--settings, --reference."""
+    """--settings, --reference, --gauge."""
     from llc.settings import NAMED
 
     parser.add_argument("--settings", choices=NAMED, default="QUICK", help="of rLLC chains (default: %(default)s)")
@@ -59,6 +59,18 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("last", "same"),
         help="refine rLLCs by the run's one-layer reference model: its last checkpoint, or the one of the same step "
         "(default: the next-token loss)",
+    )
+    add_gauge_argument(parser)
+
+
+def add_gauge_argument(parser: argparse.ArgumentParser) -> None:
+    """--gauge: in which weights of the same function rLLCs are sampled."""
+    parser.add_argument(
+        "--gauge",
+        choices=("trained", "balanced"),
+        default="trained",
+        help="of rLLCs: weights as trained, or those of the same function that do not depend on training, so that the "
+        "rLLC is the head's own (default: %(default)s)",
     )
 
 

@@ -6,7 +6,7 @@ HELP = "all that is known of one head on one page: type, learning coefficient, a
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from experiments.cli.arguments import add_heads_argument, add_run_arguments
+    from experiments.cli.arguments import add_gauge_argument, add_heads_argument, add_run_arguments
 
     parser.add_argument("head", metavar="HEAD", help="L1H4 or 1:4")
     parser.add_argument("--step", type=int, help="checkpoint (default: the last)")
@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tokens", type=int, help="of held-out text that types rest on (default: 500000, or all where there are fewer)"
     )
     add_heads_argument(parser, "measure types and rLLCs of HEAD and these alone, which is quick in large models")
+    add_gauge_argument(parser)
     parser.add_argument("--text", default="", help="show its attention on this text (default: where it matters)")
     add_run_arguments(parser)
 
@@ -35,6 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
             seed=arguments.seed,
             tokens=arguments.tokens,
             heads=[arguments.head, *arguments.heads] if arguments.heads else [],
+            gauge=arguments.gauge,
             workers=executor,
         )
         card = investigation[arguments.head]

@@ -45,6 +45,7 @@ def open_cells(arguments: argparse.Namespace, layers: int = 2) -> "Cells":
             plan.default_plan(corpus, model["n_ctx"], arguments.seed),
             reference=getattr(arguments, "reference", None) or "",
             llc=NAMED[getattr(arguments, "settings", "QUICK")],
+            gauge=getattr(arguments, "gauge", "trained"),
         ),
         committed=True,
     )

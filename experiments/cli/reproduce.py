@@ -12,13 +12,14 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from experiments.cli.arguments import add_run_arguments
+    from experiments.cli.arguments import add_gauge_argument, add_run_arguments
 
     parser.add_argument(
         "--all",
         action="store_true",
         help="also every figure of the paper and the table of its claims, from the bundled seeds and their sweep",
     )
+    add_gauge_argument(parser)
     add_run_arguments(parser)
 
 

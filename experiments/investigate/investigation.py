@@ -31,6 +31,7 @@ from experiments.results import plan
 from experiments.results.cells import Cells
 from experiments.runs import adopt, places
 from experiments.runs.run import Run
+from llc.gauge import Gauge
 
 
 class Investigation:
@@ -41,9 +42,10 @@ class Investigation:
     corpus: as in the command line (default: what the run was trained on; a model needs one). out: results folder
     (default: results/RUN). step: default the last. tokens: of held-out text that types rest on (default: 500,000, or
     all where there are fewer). heads: those that are looked at, by name (default: all): types and learning
-    coefficients of others are not measured, which takes long in large models. workers: processes for what takes long,
-    or a `concurrent.futures.Executor`; several processes need the guard `if __name__ == "__main__"` in a script, and
-    nothing in a notebook.
+    coefficients of others are not measured, which takes long in large models. gauge: of learning coefficients,
+    "balanced" for the weights of the same function that do not depend on training (`llc.balanced`). workers: processes
+    for what takes long, or a `concurrent.futures.Executor`; several processes need the guard
+    `if __name__ == "__main__"` in a script, and nothing in a notebook.
 
     Raises ValueError for a run, corpus or checkpoint that there is not.
     """
@@ -59,6 +61,7 @@ class Investigation:
         seed: int = 0,
         tokens: int | None = None,
         heads: Sequence[str] = (),
+        gauge: Gauge = "trained",
         workers: int | Executor = 1,
     ) -> None:
         folder = Path(out) if out else None
@@ -66,7 +69,7 @@ class Investigation:
         chosen = run.steps[-1] if step is None else step
         run.check_step(chosen)
         name = corpus or run.config["preset"]["corpus"]
-        planned = plan.default_plan(name, run.config["model"]["n_ctx"], seed)
+        planned = replace(plan.default_plan(name, run.config["model"]["n_ctx"], seed), gauge=gauge)
         kept = Cells(folder or places.results_of(run.name), run, planned, committed=True)
         _ = run.tokenizer, kept.inputs.corpus  # read, or built, now: what is wrong with them is said here
         self.snapshot = Snapshot(kept, chosen, tokens, workers, tuple(distinct_heads(heads, run.model_config())))

@@ -11,6 +11,7 @@ from experiments.results.cells import Cells
 from experiments.results.committed import without_traces
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters, sampled_checkpoints
+from experiments.results.plan import TRAINED
 from experiments.results.reference import reference_run, reference_step
 from experiments.runs.models import model_on
 from llc import engine, gauge, losses
@@ -18,10 +19,12 @@ from llc.diagnose import health
 from llc.estimate import VERSION
 from llc.settings import Settings
 
+SCALE_ROWS = 256  # of the run's own text, on which the balanced gauge measures the residual stream's scale
+
 
 def measure(inputs: Inputs, step: int, cells: Cells, restrictions: list[str]) -> dict[str, xr.Dataset]:
     """Refined LLCs of heads of one layer, with their health records and their traces (`trace_*`)."""
-    model = _in_gauge(inputs.model_here(step), inputs.plan.gauge)
+    model = _in_gauge(inputs, step, parse_head(restrictions[0])[0])
     traces = engine.sample(
         model,
         inputs.sampled,
@@ -51,7 +54,10 @@ def sampling_loss(inputs: Inputs, step: int) -> losses.Loss:
 
 def reference_key(inputs: Inputs, step: int | None) -> dict:
     """The reference model that the cells depend on, where there is one, and the gauge where it is not the trained."""
-    gauge_part = {"gauge": inputs.plan.gauge} if inputs.plan.gauge else {}
+    gauge_part: dict = {} if inputs.plan.gauge == TRAINED else {"gauge": inputs.plan.gauge}
+    if inputs.plan.gauge == "balanced":
+        text = inputs.run.corpus_fingerprint("train")  # on which the scale of the residual stream rests
+        gauge_part |= {"gauge_of": [text, SCALE_ROWS, gauge.VERSION]}
     if not inputs.plan.reference or step is None:
         return gauge_part
     run = reference_run(inputs.run)
@@ -70,7 +76,8 @@ def label(inputs: Inputs, parameters: Parameters) -> str:
     """The kind, the heads, and what of the plan a person tells sweeps apart by."""
     plan = inputs.plan
     reference = f"reference {plan.reference}" if plan.reference else ""
-    parts = ("rllc", " ".join(parameters["restrictions"]), plan.corpus, named(plan.llc), reference, plan.gauge)
+    in_gauge = "" if plan.gauge == TRAINED else f"{plan.gauge} gauge"
+    parts = ("rllc", " ".join(parameters["restrictions"]), plan.corpus, named(plan.llc), reference, in_gauge)
     return ", ".join(part for part in parts if part)
 
 
@@ -79,11 +86,14 @@ def named(settings: Settings) -> str:
     return f"{settings.name} (lr {settings.lr:g}, localization {settings.localization:g}, nbeta {settings.nbeta:g})"
 
 
-def _in_gauge(model: Model, name: str) -> Model:
-    """The same function with other weights: "balanced", or "random N" for a draw; "" leaves them as trained."""
-    if not name:
+def _in_gauge(inputs: Inputs, step: int, layer: int) -> Model:
+    """The plan's gauge of the model; the balanced one is the same whatever text is sampled on."""
+    model, name = inputs.model_here(step), inputs.plan.gauge
+    if name == TRAINED:
         return model
-    return gauge.balanced(model) if name == "balanced" else gauge.random_gauge(model, int(name.removeprefix("random ")))
+    if name == "balanced":
+        return gauge.balanced(model, inputs.run.corpus("train").batch(slice(0, SCALE_ROWS)), layer)
+    return gauge.random_gauge(model, int(name.removeprefix("random ")))
 
 
 RLLC = Kind(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.corpora.cache import digest
-from experiments.results.plan import Plan
+from experiments.results.plan import TRAINED, Plan
 from experiments.runs.run import Run
 from llc.settings import QUICK
 
@@ -23,7 +23,7 @@ def variant(run: Run, plan: Plan) -> str:
         f"seed{plan.seed}": plan.seed != 0,
         plan.llc.name: plan.llc.name != QUICK.name,
         f"reference-{plan.reference}": plan.reference != "",
-        plan.gauge.replace(" ", "-"): plan.gauge != "",
+        plan.gauge.replace(" ", "-"): plan.gauge != TRAINED,
     }
     return "".join(f"_{part}" for part, is_other in parts.items() if is_other)
 

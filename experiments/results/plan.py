@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 
 from llc.settings import QUICK, Settings
 
+TRAINED = "trained"  # the gauge of the weights as they are
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -24,7 +26,7 @@ class Plan:
     llc: Settings = QUICK
     llc_checkpoints: int = 24  # at most, evenly spaced among those of the run
     reference: str = ""  # rLLCs refined by the one-layer run: its "last" checkpoint, or that of the "same" step
-    gauge: str = ""  # of the weights, for rLLCs: "balanced", "random 1", ...; the function stays as it is
+    gauge: str = TRAINED  # of the weights, for rLLCs, or "balanced", "random 1", ...; the function stays as it is
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -33,8 +35,8 @@ class Plan:
                 raise ValueError(f"{name}={value}: it must {'not be negative' if name == 'seed' else 'be at least 1'}")
         if self.reference not in ("", "last", "same"):
             raise ValueError(f"reference={self.reference!r}: it is last, same, or empty for the next-token loss")
-        if not re.fullmatch(r"(balanced|random \d+)?", self.gauge):
-            raise ValueError(f"gauge={self.gauge!r}: it is balanced, random N, or empty for the weights as trained")
+        if not re.fullmatch(rf"{TRAINED}|balanced|random \d+", self.gauge):
+            raise ValueError(f"gauge={self.gauge!r}: it is trained, balanced or random N")
 
     def record(self) -> dict:
         """All fields as JSON values."""

@@ -162,7 +162,7 @@ def test_a_graph_says_0_where_chance_leaves_nothing_open() -> None:
 
 def test_no_gauge_balances_a_rank_that_is_lacking_up_to_rounding() -> None:
     model = make_model(1)
-    gauge.balanced(model)
+    gauge.balanced(model, torch.arange(8)[None], 1)
     with torch.no_grad():
         attn = model.blocks[1].attn
         mixing = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
@@ -170,4 +170,4 @@ def test_no_gauge_balances_a_rank_that_is_lacking_up_to_rounding() -> None:
         values = torch.linalg.svdvals(attn.W_K[2].double())
         assert values[-1] > 0  # negative control: it is not exactly of lower rank
     with pytest.raises(NotMeasurable, match="W_Q, W_K of L1H2 are not both of full rank"):
-        gauge.balanced(model)
+        gauge.balanced(model, torch.arange(8)[None], 1)

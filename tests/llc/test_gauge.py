@@ -20,8 +20,17 @@ def squares(model: Model) -> torch.Tensor:
     return torch.stack(by_layer).detach()
 
 
+def text(rows: int = 4) -> torch.Tensor:
+    return torch.randint(50, (rows, 16), generator=torch.Generator().manual_seed(1))
+
+
 def gauges(model: Model) -> list[Model]:
-    return [gauge.balanced(model), gauge.random_gauge(model, 0), gauge.random_gauge(model, 1, spread=4.0)]
+    return [*balanced(model), gauge.random_gauge(model, 0), gauge.random_gauge(model, 1, spread=4.0)]
+
+
+def balanced(model: Model) -> list[Model]:
+    """In the balanced gauge of each layer."""
+    return [gauge.balanced(model, text(), layer) for layer in range(model.cfg.n_layers)]
 
 
 def gram(weight: torch.Tensor) -> torch.Tensor:
@@ -48,49 +57,37 @@ def test_the_function_stays_with_mlps(tokens) -> None:
 
 
 def test_singular_values_are_balanced_and_products_kept() -> None:
-    model = make_model(dtype=torch.float64)
-    found = gauge.balanced(gauge.random_gauge(model, 0, spread=4.0))
-    for before, after in zip(model.blocks, found.blocks, strict=True):
-        torch.testing.assert_close(gram(after.attn.W_Q), gram(after.attn.W_K))
-        torch.testing.assert_close(gram(after.attn.W_V), gram(after.attn.W_O.transpose(1, 2)))
-        assert not torch.allclose(gram(before.attn.W_Q), gram(before.attn.W_K), atol=0.1)
-        product = before.attn.W_Q @ before.attn.W_K.transpose(1, 2)
-        torch.testing.assert_close(after.attn.W_Q @ after.attn.W_K.transpose(1, 2), product)
+    model = make_model(dtype=torch.float64, normalization_type="LNPre")
+    for layer, found in enumerate(balanced(gauge.random_gauge(model, 0, spread=4.0))):
+        before, after = model.blocks[layer].attn, found.blocks[layer].attn
+        torch.testing.assert_close(gram(after.W_Q), gram(after.W_K))
+        torch.testing.assert_close(gram(after.W_V), gram(after.W_O.transpose(1, 2)))
+        assert not torch.allclose(gram(before.W_Q), gram(before.W_K), atol=0.1)
+        product = before.W_Q @ before.W_K.transpose(1, 2)  # nothing is folded into it here
+        torch.testing.assert_close(after.W_Q @ after.W_K.transpose(1, 2), product)
         # singular values of the product are the squares of those of either factor
-        values = torch.linalg.svdvals(after.attn.W_Q).square()
+        values = torch.linalg.svdvals(after.W_Q).square()
         torch.testing.assert_close(values, torch.linalg.svdvals(product)[:, : model.cfg.d_head])
+        other = found.blocks[1 - layer].attn
+        torch.testing.assert_close(other.W_Q, gauge.random_gauge(model, 0, spread=4.0).blocks[1 - layer].attn.W_Q)
 
 
 def test_balancing_twice_is_balancing_once() -> None:
-    once = gauge.balanced(make_model(dtype=torch.float64))
-    twice = gauge.balanced(once)
+    once = gauge.balanced(make_model(dtype=torch.float64), text(), 1)
+    twice = gauge.balanced(once, text(), 1)
     for name, weight in once.state_dict().items():
         torch.testing.assert_close(twice.state_dict()[name], weight, rtol=0, atol=1e-12)
 
 
 def test_balanced_weights_are_the_least() -> None:
-    model = make_model(dtype=torch.float64)
-    least = gauge.balanced(model)
-    assert (squares(least) < squares(model)).all()
-    for start in (model, least):
-        others = [gauge.random_gauge(start, seed, spread) for seed in range(5) for spread in (1.1, 2.0)]
-        assert all((squares(other) > squares(least)).all() for other in others)
-    # twice the sum of the singular values of both products, which no factors go below
-    products = [least.W_Q @ least.W_K.transpose(-1, -2), least.W_V @ least.W_O]
-    bound = sum(2 * torch.linalg.svdvals(product).sum(-1) for product in products)
-    torch.testing.assert_close(squares(least), bound)
-
-
-def test_the_balanced_gauge_does_not_depend_on_the_one_it_came_from() -> None:
-    """Up to a rotation of the head's space, and whatever the free key biases are."""
-    model = make_model(dtype=torch.float64)
-    other = gauge.random_gauge(model, 3, spread=4.0)
-    for block in other.blocks:
-        block.attn.b_K.data += 5.0
-    for name in MATRICES:
-        one, same = (getattr(gauge.balanced(start), name) for start in (model, other))
-        outer = (lambda w: w.transpose(-1, -2) @ w) if name == "W_O" else (lambda w: w @ w.transpose(-1, -2))
-        torch.testing.assert_close(outer(one), outer(same))
+    for layer, least in enumerate(balanced(make_model(dtype=torch.float64))):
+        others = [gauge.random_gauge(least, seed, spread) for seed in range(5) for spread in (1.1, 2.0)]
+        assert all((squares(other) > squares(least))[layer].all() for other in others)
+        # twice the sum of the singular values of both products, which no factors go below
+        products = [least.W_Q @ least.W_K.transpose(-1, -2), least.W_V @ least.W_O]
+        bound = sum(2 * torch.linalg.svdvals(product).sum(-1) for product in products)
+        torch.testing.assert_close(squares(least)[layer], bound[layer])
+        assert not torch.allclose(squares(least)[1 - layer], bound[1 - layer], atol=1e-2)
 
 
 def test_random_gauges_are_numbers_within_the_spread() -> None:
@@ -134,7 +131,7 @@ def test_the_model_and_the_global_generator_stay_as_they_are() -> None:
 )
 def test_models_that_cannot_be_rescaled_are_refused(settings: dict, message: str) -> None:
     model = make_model(**settings)
-    for change in (gauge.balanced, lambda refused: gauge.random_gauge(refused, 0)):
+    for change in (balanced, lambda refused: gauge.random_gauge(refused, 0)):
         with pytest.raises(NotMeasurable, match=message):
             change(model)
 
@@ -144,4 +141,10 @@ def test_heads_without_full_rank_and_wrong_spreads_are_refused(model) -> None:
         gauge.random_gauge(model, 0, spread=0.5)
     model.blocks[1].attn.W_V.data[2, :, 3] = 0
     with pytest.raises(NotMeasurable, match=r"W_V, W_O of L1H2 .* full rank"):
-        gauge.balanced(model)
+        gauge.balanced(model, text(), 1)
+    gauge.balanced(model, text(), 0)  # the other layer is what it is
+    with pytest.raises(ValueError, match="layer=2: the model has layers 0 to 1"):
+        gauge.balanced(model, text(), 2)
+    solu = make_model(attn_only=False, act_fn="solu_ln", d_mlp=9)
+    with pytest.raises(NotMeasurable, match="norm of their own"):
+        gauge.balanced(solu, text(), 0)

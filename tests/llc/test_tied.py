@@ -165,8 +165,8 @@ def test_what_is_one_and_what_only_lies_in_one_storage() -> None:
 
 def test_gauges() -> None:
     model = tied_model()
-    for changed in (gauge.balanced(model), gauge.random_gauge(model, 0)):
-        assert tied.ties(forward.parameters_of(changed)) == (BOTH,)
+    for changed, kept in ((gauge.balanced(model, TOKENS, 1), ()), (gauge.random_gauge(model, 0), (BOTH,))):
+        assert tied.ties(forward.parameters_of(changed)) == kept  # the embedding is rescaled, the unembedding not
         torch.testing.assert_close(changed(TOKENS), model(TOKENS), atol=1e-4, rtol=1e-4)
     one_matrix = make_model(1, **SMALL)
     one_matrix.blocks[1].attn.W_Q.data = one_matrix.blocks[0].attn.W_Q.data

@@ -106,11 +106,12 @@ def test_a_committed_table_is_read_where_it_is_asked_for_and_is_of_the_same_mode
 def test_a_gauge_changes_the_coefficients_and_not_the_loss(cells: Cells) -> None:
     last = replace(cells, plan=replace(cells.plan, llc_checkpoints=1))
     tables = {
-        gauge: replace(last, plan=replace(last.plan, gauge=gauge)).table(RLLC) for gauge in ("", "balanced", "random 1")
+        gauge: replace(last, plan=replace(last.plan, gauge=gauge)).table(RLLC)
+        for gauge in ("trained", "balanced", "random 1")
     }
     for gauge in ("balanced", "random 1"):
-        assert abs(tables[gauge].trace_center_loss - tables[""].trace_center_loss).max() < 1e-4
-        assert abs(tables[gauge].value - tables[""].value).max() > 0.01
+        assert abs(tables[gauge].trace_center_loss - tables["trained"].trace_center_loss).max() < 1e-4
+        assert abs(tables[gauge].value - tables["trained"].value).max() > 0.01
 
 
 def test_the_whole_models_coefficient_is_refined_by_the_text(cells: Cells, tmp_path: Path) -> None:
