@@ -44,12 +44,14 @@ def sample(
     seed: int,
     kernel: Kernel = sgld,
     observables: Mapping[str, Observable] | None = None,
+    whole_gradient: Float[Tensor, " dim"] | None = None,
 ) -> xr.Dataset:
     """Samples the local posterior of one restriction, all other parameters frozen; returns a trace (trace.py).
 
     This is the general path of `llc.sample`, for any model; it also records observables. tokens: the whole
     data set [row, pos], whose rows are drawn with replacement. For a data-refined LLC give that data, for one that is
-    refined by a reference model the loss `losses.kl_to(reference)`. The model is never changed, and its mode does not
+    refined by a reference model the loss `losses.kl_to(reference)`. whole_gradient: of the data set's loss at the
+    center, for a control variate (control_variate.py). The model is never changed, and its mode does not
     matter. The result depends on the arguments alone: minibatches on the seed, noise on seed, restriction and chain.
     Raises ValueError for data or weights that cannot be sampled.
     """
@@ -61,7 +63,7 @@ def sample(
         check_data(model, {}, observable.tokens, observable.loss)
     center, predict = restriction.flat(weights), predictor(model)
     attrs = described(weights, tokens, loss) | {"restriction": restriction.name, "path": "general"}
-    recorder = Recorder(center, kernel, settings, seed, attrs, restriction.key_bias(model.cfg))
+    recorder = Recorder(center, kernel, settings, seed, attrs, restriction.key_bias(model.cfg), whole_gradient)
     streams = {name: minibatches(len(other.tokens), settings, seed, name) for name, other in recorded.items()}
     drawn = batches(kernel, len(tokens), settings, seed)
     for draw, rows in enumerate(tracked(drawn, f"chains of {restriction.name}")):

@@ -7,6 +7,12 @@ Exact laws do most of the work, and none of them needs the posterior to be known
   chains start at w*, so R-hat cannot see that none has arrived; this can.
 - Temperature. In the stated posterior E[D.U] is the dimension. What the finite step and the minibatch noise add, the
   mean of (lr/4) U.G.U, is heat: the chain samples that much hotter a posterior.
+- Excess. Heat is spread over all parameters, the coefficient lies in few directions, so the temperature says little of
+  it. In a stationary chain the noise drives the loss up as much as the drift brings it down, by the mean of s.grad L
+  with s = (lr/2) G U; of that (1/2) s.H.s is not the Langevin noise's but the finite step's and the minibatches'. On
+  another minibatch, that share is the mean of L(w + s) + L(w - s) - 2 L(w) over that of L(w + s) - L(w - s). On a
+  quadratic it is the mean of each direction's excess, weighted by its curvature; the coefficient's own excess gives
+  stiff directions less weight, and is smaller where these are the hotter ones.
 - Key biases. Where nothing but the localization moves b_K, its draws are an autoregression whose law is known exactly,
   at every draw: a test of the sampler itself that comes with every head.
 - kappa = d log lambda / d log nbeta = 1 - nbeta Var(L(w)) / E[L(w) - L(w*)], by differentiating the posterior mean.
@@ -21,11 +27,12 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from llc.estimate import learning_coefficient, mean_error, rises
+from llc.estimate import learning_coefficient, mean_error, plain_error, rises
 from llc.settings import Settings, from_json
 
 NOISE_SENSITIVITY, PLATEAU = 0.7, 0.3  # the regimes: kappa above the first, below the second
 KAPPA_ERROR = 0.3  # from this standard error of kappa on, the regime is unknown
+EXCESS, GRAVE_EXCESS = 0.055, 0.2  # shares of a value that is to be used with caution, or not at all
 Z = 4.0  # standard errors from which on an exact law counts as broken
 
 
@@ -47,6 +54,8 @@ def health(trace: xr.Dataset) -> xr.Dataset:
 
         virial, virial_se        the virial over the dimension, and its standard error; 1 when stationary
         temperature              E[D.U] / dimension; 1 in the stated posterior
+        excess, excess_se        the share of what drives the loss up that comes of the finite step and of minibatch
+                                 noise, and its standard error: about the share by which value is too high
         key_bias, key_bias_z     ratio of the key biases' variance to the exact one, and its z-score; NaN where the
                                  loss depends on key biases, or none vary
         acceptance               mean probability that Metropolis would accept the step
@@ -84,13 +93,14 @@ def health(trace: xr.Dataset) -> xr.Dataset:
             "virial": float(trace.virial.values[:, kept].mean()) / dimension,
             "virial_se": _error(trace.virial.values[:, kept]) / dimension,
             "temperature": float((trace.virial + trace.heat).values[:, kept].mean()) / dimension,
-            "acceptance": float(trace.acceptance.values.mean()) if "acceptance" in trace else float("nan"),
+            "acceptance": float(np.nanmean(trace.acceptance.values)) if "acceptance" in trace else float("nan"),
             "drift_z": _drift(rises(trace)[:, kept]),
             "below_center": float((rises(trace)[:, kept] < 0).mean()),
             "step_length": float(trace.distance.values.max() / np.sqrt(settings.lr * dimension)),
             "relative_se": float(estimate.rise_se / abs(estimate.rise)),
         }
         measured |= dict(zip(("key_bias", "key_bias_z"), _key_bias(trace, settings), strict=True))
+        measured |= dict(zip(("excess", "excess_se"), _excess(trace, settings), strict=True))
         measured |= dict(zip(("kappa", "kappa_se"), _kappa(trace, settings, measured["temperature"]), strict=True))
         measured |= dict(zip(("noise_value", "noise_se"), _noise(trace, settings), strict=True))
     findings = _findings(measured, estimate, settings)
@@ -133,6 +143,10 @@ def _sampling_findings(m: dict[str, float], settings: Settings) -> list[Finding]
     if m["temperature"] > 1.1:
         how = f"step and minibatch noise heat the posterior by {100 * (m['temperature'] - 1):.0f}%"
         findings.append(Finding(m["temperature"] > 1.25, f"{how}: lower lr or take a larger batch_size"))
+    if (least := m["excess"] - 2 * m["excess_se"]) > EXCESS:
+        how = f"{100 * m['excess']:.0f}% of the value may come of step and minibatch noise"
+        remedy = "lower lr, take a larger batch_size, or sample with control_variate=True"
+        findings.append(Finding(least > GRAVE_EXCESS, f"{how}: {remedy}"))
     if abs(m["key_bias_z"]) > Z:
         how = f"key biases vary {m['key_bias']:.2f} times as much as they must ({m['key_bias_z']:+.1f} sd)"
         findings.append(Finding(True, f"{how}: the sampler does not do what its settings say"))
@@ -200,6 +214,18 @@ def _key_bias(trace: xr.Dataset, settings: Settings) -> tuple[float, float]:
     sd = np.sqrt(2 * count * (covariance**2).sum())
     total = float(trace.key_bias.values[:, draws].sum())
     return total / expected, (total - expected) / sd
+
+
+def _excess(trace: xr.Dataset, settings: Settings) -> tuple[float, float]:
+    """The mean bend of the loss along the drift over its mean work, after burn-in, and its standard error."""
+    if "drift_work" not in trace:
+        return float("nan"), float("nan")
+    used = (trace.check.values >= settings.num_burnin) & np.isfinite(trace.drift_work.values)
+    work, bend = trace.drift_work.values[used], trace.drift_bend.values[used]
+    if used.sum() < 3 or not work.mean() > 0:
+        return float("nan"), float("nan")
+    share = bend.mean() / work.mean()
+    return float(share), float(plain_error(bend - share * work) / work.mean())
 
 
 def _kappa(trace: xr.Dataset, settings: Settings, temperature: float) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from typing import Literal, SupportsIndex, get_args
 
 import numpy as np
 import xarray as xr
+from torch import Tensor
 
 from ablations import forward
 from ablations.models import Model, as_model
@@ -19,6 +20,7 @@ from ablations.running import as_in_workers, tracked
 from llc import chains, head_loss, restrict, sgld
 from llc import gauge as gauges
 from llc.chains import batches, check_data, described
+from llc.control_variate import whole_gradients
 from llc.gauge import Gauge
 from llc.kernel import Kernel
 from llc.losses import Loss, SoftTargets, Targets, Tokens, next_token
@@ -42,6 +44,7 @@ def sample(
     loss: Loss | None = None,
     kernel: Kernel = sgld,
     gauge: Gauge = "trained",
+    control_variate: bool = False,
     path: Path = "auto",
     precision: Precision = "fp32",
     memory: int | None = None,
@@ -62,6 +65,9 @@ def sample(
         kernel        the sampler's module: llc.sgld, llc.rmsprop or llc.mala
         gauge         "trained" for the weights as they are, "balanced" for those of the same function that do not
                       depend on training (`llc.balanced`); then each restriction is of the heads of one layer
+        control_variate   whether the noise of minibatches is taken out of the gradient at the center, which lets nbeta
+                      rise as far as the step allows; it costs one pass over the whole data set, forward and backward,
+                      and a chain more (control_variate.py)
         path          "fast" or "general" ask for one way; the trace's attribute `path` says which was taken, and why
         precision     "bf16" rounds the factors of the products with the vocabulary on the fast path; what that does
                       to a coefficient is measured by benchmarks/speed.py
@@ -88,7 +94,7 @@ def sample(
     """
     if gauges.is_balanced(gauge):
         again = partial(sample, settings=settings, seed=seed, loss=loss, kernel=kernel, path=path)
-        measure = partial(again, precision=precision, memory=memory)
+        measure = partial(again, control_variate=control_variate, precision=precision, memory=memory)
         return gauges.in_each_layer(model, tokens, restrictions, measure)
     if path not in get_args(Path) or precision not in get_args(Precision):
         raise ValueError(
@@ -102,18 +108,41 @@ def sample(
     parsed = restrict.parse_all(restrictions, weights, model.cfg)
     check_data(model, weights, tokens, loss)
     reasons = general_because(model, tokens, parsed, loss, path)
+    whole: Mapping[str, Tensor] = {}
+    if control_variate:
+        if kernel.WHOLE_DATA:
+            raise ValueError(
+                "control_variate=True with a sampler that takes the whole data at every step: leave it out"
+            )
+        whole = whole_gradients(model, tokens, loss, parsed)
     traces: dict[str, xr.Dataset] = {}
     for restriction in parsed:
         if reason := reasons[restriction.name]:
-            trace = chains.sample(model, tokens, restriction, loss=loss, settings=settings, seed=seed, kernel=kernel)
+            trace = chains.sample(
+                model,
+                tokens,
+                restriction,
+                loss=loss,
+                settings=settings,
+                seed=seed,
+                kernel=kernel,
+                whole_gradient=whole.get(restriction.name),
+            )
             traces[restriction.name] = trace.assign_attrs(path=f"general: {reason}")
     attrs = described(weights, tokens, loss) | {"path": f"fast, {precision}"}
     drawn = batches(kernel, len(tokens), settings, seed)
     for number, heads in by_layer(each for each in parsed if not reasons[each.name]).items():
         recorders = {}
         for head, restriction in heads.items():
-            head_attrs, key_bias = attrs | {"restriction": restriction.name}, restriction.key_bias(model.cfg)
-            recorders[head] = Recorder(restriction.flat(weights), kernel, settings, seed, head_attrs, key_bias)
+            recorders[head] = Recorder(
+                restriction.flat(weights),
+                kernel,
+                settings,
+                seed,
+                attrs | {"restriction": restriction.name},
+                restriction.key_bias(model.cfg),
+                whole.get(restriction.name),
+            )
         layer = head_loss.prepare_layer(forward.weights_of(model), model.cfg, number, bf16=precision == "bf16")
         together = room(layer, drawn.shape[1], tokens.shape[1], settings.num_chains, memory)
         for rows in tracked(drawn, f"chains of layer {number}"):

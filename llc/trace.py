@@ -7,19 +7,23 @@ Dims are chain, draw, and check (every fifth draw, at which more is measured). V
     virial [chain, draw]        D.U - (lr / 4) U.G.U with D = w - w*, U the drift; its stationary mean is the dimension
     heat [chain, draw]          (lr / 4) U.G.U, what the finite step and the minibatch noise add to E[D.U]
     distance [chain, draw]      |w_t - w*|
-    acceptance [check]          probability that Metropolis accepts the step made there, one chain after the other
+    acceptance [check]          probability that Metropolis accepts the step made there, one chain after the other, at
+                                every other check (at the rest NaN, where the next two are measured)
+    drift_work [check]          L(w + s) - L(w - s) on the next draw's batch, s the step that the drift made
+    drift_bend [check]          L(w + s) + L(w - s) - 2 L(w), likewise
     second_rise [chain, check]  the loss rise after that step on its own batch: a second batch for the next draw
     noise_rise [check]          the loss rise at w* +- N(0, 1 / localization), mean of the pair
     key_bias [chain, draw]      |b_K - b_K*|^2 of the head, where nothing but the localization moves b_K
     observable_NAME [chain, draw]  the rise of another loss along the chain: never an LLC
 
 A diverged chain is NaN from its first non-finite draw on. Attributes are kernel, loss, restriction, path (fast or
-general, and why), dimension (parameters that vary), key_biases (how many), settings (JSON), seed, and fingerprints of
-weights and data.
+general, and why), dimension (parameters that vary), key_biases (how many), settings (JSON), seed, fingerprints of
+weights and data, control_variate ("center") where there is one, and gauge where it is not the trained one.
 """
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,11 +31,12 @@ import xarray as xr
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from llc.control_variate import reduced
 from llc.kernel import Evaluate, Info, Kernel, acceptance
 from llc.settings import Settings
 
 CHECK_EVERY = 5
-CHECKED = ("acceptance", "second_rise", "noise_rise")
+CHECKED = ("acceptance", "drift_work", "drift_bend", "second_rise", "noise_rise")
 
 
 class Recorder:
@@ -45,11 +50,14 @@ class Recorder:
         seed: int,
         attrs: Mapping[str, object],
         key_bias: Int64[Tensor, " bias"] | None = None,
+        whole_gradient: Float[Tensor, " dim"] | None = None,
     ) -> None:
         """Starts the chains at the center. attrs: what is sampled, of which "restriction" takes part in the noise.
-        key_bias: where in the vector the key biases are that only the localization moves.
+        key_bias: where in the vector the key biases are that only the localization moves. whole_gradient: of the data
+        set's loss at the center, for the control variate (control_variate.py); without it there is none.
         """
         self.center, self.kernel, self.settings, self.key_bias = center, kernel, settings, key_bias
+        self.whole_gradient = whole_gradient
         self.attrs = {
             **attrs,
             "kernel": kernel_name(kernel),
@@ -57,6 +65,7 @@ class Recorder:
             "key_biases": 0 if key_bias is None else len(key_bias),
             "settings": settings.to_json(),
             "seed": seed,
+            **({} if whole_gradient is None else {"control_variate": "center"}),
         }
         name = attrs["restriction"]
         self.generators = [generator(seed, f"noise {name} {chain}") for chain in range(settings.num_chains)]
@@ -65,6 +74,7 @@ class Recorder:
         # of full length from the start: small arrays between large ones would keep the allocator from reusing memory
         self.records: dict[str, np.ndarray] = {}
         self.draws = 0
+        self.followed: tuple[Tensor, Tensor] | None = None  # a chain's position and drift, for the next minibatch
 
     def noise(self, size: int) -> Float[Tensor, "chain size"]:
         """Standard normals, for each chain from a stream of its own."""
@@ -75,6 +85,8 @@ class Recorder:
         self, center_loss: float, evaluate: Evaluate, observables: Mapping[str, Float[Tensor, " chain"]] | None = None
     ) -> None:
         """Measures every chain on this minibatch, then makes its step."""
+        if self.whole_gradient is not None:
+            evaluate = reduced(evaluate, self.center, self.whole_gradient)
         before = self.state
         displacement = before.position - self.center
         self.state, info = self.kernel.update(before, evaluate, self.settings, self.noise)
@@ -90,11 +102,13 @@ class Recorder:
         for name, values in measured.items():
             self._record(name, values)
         self._record("center_loss", np.array(center_loss))
+        if self.followed is not None:
+            self._follow(*self.followed, evaluate)
         if self.draws % CHECK_EVERY == CHECK_EVERY // 2:
             self._check(before, info, center_loss, evaluate)
         self.draws += 1
 
-    def _check(self, before: object, info: Info, center_loss: float, evaluate: Evaluate) -> None:
+    def _check(self, before: Any, info: Info, center_loss: float, evaluate: Evaluate) -> None:
         """Measures what is measured at every fifth draw only."""
         spread = self.settings.localization**-0.5 if self.settings.localization else float("nan")
         shift = spread * torch.randn(self.center.shape, generator=self.baseline, dtype=self.center.dtype)
@@ -102,11 +116,22 @@ class Recorder:
         losses, _ = evaluate(torch.cat([self.state.position, pair]), gradient=False)
         self._record("second_rise", losses[:-2] - center_loss)
         self._record("noise_rise", losses[-2:].mean() - center_loss)
-        if info.acceptance.isnan().all():
-            chain = self.draws // CHECK_EVERY % self.settings.num_chains
-            self._record("acceptance", acceptance(before, info, self.state, chain, evaluate, self.settings)[0])
-        else:
+        chain, other = divmod(self.draws // CHECK_EVERY, 2)
+        chain %= self.settings.num_chains
+        if not info.acceptance.isnan().all():
             self._record("acceptance", info.acceptance.mean())
+        elif other:
+            self.followed = before.position[chain], self.settings.lr / 2 * before.scale * info.drift[chain]
+        else:
+            self._record("acceptance", acceptance(before, info, self.state, chain, evaluate, self.settings)[0])
+
+    def _follow(self, position: Float[Tensor, " dim"], step: Float[Tensor, " dim"], evaluate: Evaluate) -> None:
+        """Measures what the drift of the draw before does to this minibatch's loss, which is independent of it."""
+        losses, _ = evaluate(torch.stack([position + step, position - step, position]), gradient=False)
+        ahead, behind, here = losses.double()
+        self._record("drift_work", ahead - behind)
+        self._record("drift_bend", ahead + behind - 2 * here)
+        self.followed = None
 
     def _record(self, name: str, values: Tensor | np.ndarray) -> None:
         """Keeps what was measured at this draw, or check."""

@@ -1,0 +1,74 @@
+"""Minibatch noise out of the gradient: a control variate at the center.
+
+A minibatch's loss and the whole data set's differ most by a linear term around the center w*, which is known once the
+whole gradient there is:
+
+    L_B(w) + (grad L(w*) - grad L_B(w*)) . (w - w*)        gradient: grad L_B(w) + grad L(w*) - grad L_B(w*)
+
+has the same mean over minibatches as L_B, and no gradient noise at the center. What is left is the noise of the
+curvature, (H_B - H)(w - w*), and the finite step's. (Baker, Fearnhead, Fox and Nemeth, arXiv:1706.05439, section 3.)
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ablations import forward
+from ablations.models import Model
+from ablations.running import tracked
+from llc import tied
+from llc.kernel import Evaluate, PerChain, Positions
+from llc.losses import Loss, Tokens, predictor
+from llc.restrict import Restriction
+
+ROWS = 16  # of the data set, whose gradient is taken together
+
+
+def whole_gradients(
+    model: Model, tokens: Tokens, loss: Loss, restrictions: Iterable[Restriction]
+) -> dict[str, Float[Tensor, " dim"]]:
+    """The gradient of the whole data set's mean loss at the model's own weights, for each restriction by its name.
+
+    It takes one pass over the data, forward and backward, whatever the restrictions.
+    """
+    weights, predict = forward.parameters_of(model), predictor(model)
+    wanted = list(restrictions)
+    ties = {tie.name: tie for tie in tied.ties(weights)}
+    varied = {name for each in wanted for name, _ in each.parts}
+    varied |= {name for name, tie in ties.items() if tie.owner in varied}
+    leaves = {name: weights[name].detach().clone().requires_grad_() for name in varied}
+    total = {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
+    device = next(iter(weights.values())).device
+    for rows in tracked(np.array_split(np.arange(len(tokens)), -(-len(tokens) // ROWS)), "the whole gradient"):
+        batch = tokens[rows].to(device)
+        with torch.enable_grad():
+            value = loss.mean(predict(weights | leaves, batch), loss.prepare(batch, rows))
+        gradients = torch.autograd.grad(value, list(leaves.values()), materialize_grads=True)
+        for name, gradient in zip(leaves, gradients, strict=True):
+            tie = ties.get(name)
+            owner, own = (name, gradient) if tie is None else (tie.owner, tie.of(gradient))
+            total[owner] += own * (len(rows) / len(tokens))
+    return {each.name: each.flat(total) for each in wanted}
+
+
+def reduced(evaluate: Evaluate, center: Float[Tensor, " dim"], whole: Float[Tensor, " dim"]) -> Evaluate:
+    """A minibatch's losses and gradients with the control variate.
+
+    whole: the gradient of the whole data set's loss at the center. The minibatch's own gradient there is taken once,
+    beside the first positions of which the gradient is asked for.
+    """
+    missing: list[Tensor] = []  # whole gradient - the minibatch's, once it is known
+
+    def value(positions: Positions, gradient: bool = True) -> tuple[PerChain, Positions]:
+        if missing:
+            losses, gradients = evaluate(positions, gradient)
+        else:
+            losses, gradients = evaluate(torch.cat([positions, center[None]]))
+            missing.append(whole - gradients[-1])
+            losses, gradients = losses[:-1], gradients[:-1]
+        return losses + (positions - center) @ missing[0], gradients + missing[0]
+
+    return value
