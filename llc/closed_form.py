@@ -40,14 +40,42 @@ def quadratic(
 
     Raises ValueError where the step is too large for a stationary law.
     """
+    variance = _variance(curvatures, settings, curvature_variance, gradient_variance)
+    return float((settings.nbeta * curvatures * variance / 2).sum())
+
+
+def quadratic_excess(
+    curvatures: Float[np.ndarray, " dim"],
+    settings: Settings,
+    *,
+    curvature_variance: Float[np.ndarray, " dim"] | float = 0.0,
+    gradient_variance: Float[np.ndarray, " dim"] | float = 0.0,
+) -> float:
+    """The excess (diagnose.py) of the chains of `quadratic`: with variances s_i of the coordinates,
+
+    (lr / 4) sum_i h_i (a_i^2 s_i + nbeta^2 (v_i s_i + g_i)) / sum_i h_i a_i s_i
+    """
+    stiffness = settings.nbeta * curvatures + settings.localization
+    variance = _variance(curvatures, settings, curvature_variance, gradient_variance)
+    noise = settings.nbeta**2 * (curvature_variance * variance + gradient_variance)
+    bend = (curvatures * (stiffness**2 * variance + noise)).sum()
+    return float(settings.lr / 4 * bend / (curvatures * stiffness * variance).sum())
+
+
+def _variance(
+    curvatures: Float[np.ndarray, " dim"],
+    settings: Settings,
+    curvature_variance: Float[np.ndarray, " dim"] | float,
+    gradient_variance: Float[np.ndarray, " dim"] | float,
+) -> Float[np.ndarray, " dim"]:
+    """The stationary variance of each coordinate; raises ValueError where there is none."""
     stiffness = settings.nbeta * curvatures + settings.localization
     kick = (settings.lr * settings.nbeta / 2) ** 2
     decay = 1 - (1 - settings.lr * stiffness / 2) ** 2 - kick * curvature_variance
     if (decay <= 0).any():
         worst = stiffness[decay <= 0].max()
         raise ValueError(f"lr={settings.lr} is unstable at stiffness {worst:g}: it must be below {4 / worst:g}")
-    variance = (settings.lr + kick * gradient_variance) / decay
-    return float((settings.nbeta * curvatures * variance / 2).sum())
+    return np.asarray((settings.lr + kick * gradient_variance) / decay)
 
 
 def quadratic_kappa(curvatures: Float[np.ndarray, " dim"], settings: Settings) -> float:

@@ -32,7 +32,7 @@ from llc.settings import Settings, from_json
 
 NOISE_SENSITIVITY, PLATEAU = 0.7, 0.3  # the regimes: kappa above the first, below the second
 KAPPA_ERROR = 0.3  # from this standard error of kappa on, the regime is unknown
-EXCESS, GRAVE_EXCESS = 0.055, 0.2  # shares of a value that is to be used with caution, or not at all
+EXCESS, GRAVE_EXCESS = 0.1, 0.25  # shares of a value that is to be used with caution, or not at all
 Z = 4.0  # standard errors from which on an exact law counts as broken
 
 

@@ -121,7 +121,8 @@ class Recorder:
         if not info.acceptance.isnan().all():
             self._record("acceptance", info.acceptance.mean())
         elif other:
-            self.followed = before.position[chain], self.settings.lr / 2 * before.scale * info.drift[chain]
+            scale = before.scale[chain] if before.scale.ndim else before.scale
+            self.followed = before.position[chain], self.settings.lr / 2 * scale * info.drift[chain]
         else:
             self._record("acceptance", acceptance(before, info, self.state, chain, evaluate, self.settings)[0])
 

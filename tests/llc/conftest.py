@@ -21,15 +21,23 @@ def settings(**overrides: float) -> Settings:
 
 
 def quadratic_trace(
-    curvatures: np.ndarray, chosen: Settings, noise: float = 0.0, seed: int = 0, kernel=sgld
+    curvatures: np.ndarray,
+    chosen: Settings,
+    noise: float | np.ndarray = 0.0,
+    seed: int = 0,
+    kernel=sgld,
+    control_variate: bool = False,
 ) -> xr.Dataset:
     """Chains on a quadratic loss whose minibatches add a gradient noise and a common loss shift."""
     h = torch.from_numpy(curvatures)
     generator = np.random.default_rng(seed)
     attrs = {"restriction": "quadratic", "loss": "quadratic", "weights": "", "data": ""}
-    recorder = Recorder(torch.zeros(len(h), dtype=torch.float64), kernel, chosen, seed, attrs)
+    center = torch.zeros(len(h), dtype=torch.float64)
+    whole = center if control_variate else None  # the mean of the noise
+    recorder = Recorder(center, kernel, chosen, seed, attrs, whole_gradient=whole)
     for _ in range(chosen.num_draws):
-        pull, shift = torch.from_numpy(noise * generator.normal(size=len(h))), 100 * noise * generator.normal()
+        pull = torch.from_numpy(noise * generator.normal(size=len(h)))
+        shift = 100 * float(np.max(noise)) * generator.normal()
 
         def evaluate(w: Positions, gradient=True, pull=pull, shift=shift) -> tuple[torch.Tensor, torch.Tensor]:
             return (h * w * w).sum(1) / 2 + w @ pull + shift, h * w + pull

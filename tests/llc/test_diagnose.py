@@ -68,6 +68,50 @@ def test_minibatch_noise_that_heats_the_chain_is_named() -> None:
     assert found == "do not trust"
 
 
+STIFF = np.geomspace(3, 300, 20)  # a few directions, whose heat is lost among parameters that do not matter
+FLAT = np.full(1000, 1e-9)
+LONG = settings(lr=4e-5, localization=100.0, num_draws=5000, num_burnin=1500)
+
+
+@pytest.mark.parametrize(("lr", "noise"), [(4e-5, 0.0), (2e-4, 0.0), (4e-5, 6.0)])
+def test_excess_is_that_of_the_exact_law(lr: float, noise: float) -> None:
+    chosen = replace(LONG, lr=lr)
+    found = health(quadratic_trace(STIFF, chosen, noise=noise))
+    truth = closed_form.quadratic_excess(STIFF, chosen, gradient_variance=noise**2)
+    assert abs(found.excess - truth) < 4 * found.excess_se
+    assert found.excess_se < 0.2 * truth
+    others = [replace(chosen, lr=lr * factor) for factor in (1 / 3, 2)]
+    wrong = [closed_form.quadratic_excess(STIFF, other, gradient_variance=noise**2) for other in others]
+    assert all(abs(found.excess - other) > 4 * found.excess_se for other in wrong)  # the control
+
+
+def test_heat_that_only_the_coefficient_feels_is_named_and_a_control_variate_removes_it() -> None:
+    """The temperature, over all parameters, does not show it; the chain without the noise is the control."""
+    curvatures = np.concatenate([STIFF, FLAT])
+    heated, cooled = (
+        quadratic_trace(curvatures, LONG, noise=8.0 * (curvatures > 1), control_variate=variate)
+        for variate in (False, True)
+    )
+    found, control = health(heated), health(cooled)
+    truth = closed_form.quadratic(curvatures, LONG)
+    assert found.value > 1.05 * truth
+    assert found.temperature < 1.02
+    assert abs(found.virial - 1) < 0.02
+    assert "of the value may come of step and minibatch noise" in str(found.advice.values)
+    assert found.verdict != "trust"
+    assert abs(control.value - truth) < 4 * control.se
+    assert control.verdict == "trust", control.advice
+
+
+def test_a_step_that_is_too_large_for_the_coefficient_alone_is_named() -> None:
+    curvatures, chosen = np.concatenate([STIFF, FLAT]), replace(LONG, lr=2e-4)
+    found, finer = health(quadratic_trace(curvatures, chosen)), health(quadratic_trace(curvatures, LONG))
+    assert found.value > 1.05 * finer.value
+    assert found.temperature < 1.02
+    assert "lower lr" in str(found.advice.values)
+    assert finer.verdict == "trust", finer.advice
+
+
 def test_a_center_far_from_a_minimum_is_named() -> None:
     def loss(positions: torch.Tensor, batch: torch.Tensor | None) -> torch.Tensor:
         return 10 * (positions - 1).square().sum(1)
