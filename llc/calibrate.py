@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from llc.diagnose import PLATEAU, health
+from llc.diagnose import EXCESS, PLATEAU, health
 from llc.intervals import with_half_widths
 from llc.settings import Settings
 
@@ -107,13 +107,16 @@ def recommend(sweep: xr.Dataset, base: Settings) -> Recommendation:
     it states.
 
     Settings must be stationary (virial ratio within 0.02 of 1, or 3 of its standard errors) and not too hot
-    (temperature at most 1.1). Of these it takes the one with the least |slope|, if that is a plateau (|slope| + 2
-    standard errors below 0.3), and otherwise the largest nbeta, at the localization of `base` where the sweep has it.
+    (temperature at most 1.1, excess at most 0.1 or within 2 standard errors of it). Of these it takes the one with the
+    least |slope|, if that is a plateau (|slope| + 2 standard errors below 0.3), and otherwise the largest nbeta, at the
+    localization of `base` where the sweep has it.
     Of equal ones it takes the largest lr, which needs the fewest draws. Whether the draws were enough does not matter
     here: more can be taken.
     """
     fit = (abs(sweep.virial - 1) <= np.maximum(OFF, 3 * sweep.virial_se)) & (sweep.temperature <= TOO_HOT)
     fit &= (sweep.bad_chains == 0) & (sweep.nbeta > 0)
+    if "excess" in sweep:  # records of before it was measured have none
+        fit &= ~(sweep.excess - 2 * sweep.excess_se > EXCESS)
     if not fit.any():
         return Recommendation(None, False, "no setting of the sweep can be sampled: add smaller lr or smaller nbeta")
     flat = fit & (abs(sweep.slope) + 2 * sweep.slope_se < PLATEAU)

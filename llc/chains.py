@@ -6,7 +6,8 @@ loss at the center w* stands beside it: their difference is free of the minibatc
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -92,13 +93,23 @@ def evaluation(
     rows: the numbers of the minibatch's rows in the data set.
     """
     prepared = loss.prepare(batch, rows)
-
-    def value(position: Float[Tensor, " dim"]) -> Tensor:
-        return loss.mean(predict(restriction.put(weights, position), batch), prepared)
-
     with torch.no_grad():
         center_loss = loss.mean(predict(weights, batch), prepared).item()
-    return center_loss, one_by_one(value)
+    value = partial(_at, predict, weights, restriction, loss, batch, prepared)
+    return center_loss, partial(one_by_one, value)
+
+
+def _at(
+    predict: Predictor,
+    weights: Mapping[str, Tensor],
+    restriction: Restriction,
+    loss: Loss,
+    batch: Tokens,
+    prepared: Any,
+    position: Float[Tensor, " dim"],
+) -> Tensor:
+    """The mean loss of a minibatch where the restriction's parameters are these."""
+    return loss.mean(predict(restriction.put(weights, position), batch), prepared)
 
 
 def _rises(
@@ -165,27 +176,23 @@ def sample_function(
     drawn = batches(kernel, 1 if data is None else len(data), settings, seed)
     for rows in tracked(drawn, f"chains of {name}"):
         batch = None if data is None else data[rows]
-
-        def evaluate(
-            positions: Positions, gradient: bool = True, batch: Tensor | None = batch
-        ) -> tuple[PerChain, Positions]:
-            return with_gradient(lambda each: loss(each, batch), positions, gradient)
-
         with torch.no_grad():
             center_loss = loss(center[None], batch).sum().item()
-        recorder.draw(center_loss, evaluate)
+        recorder.draw(center_loss, partial(with_gradient, partial(_on_batch, loss, batch)))
     return recorder.trace()
 
 
-def one_by_one(value: Callable[[Float[Tensor, " dim"]], Tensor]) -> Evaluate:
-    """Makes an Evaluate (kernel.py) that takes the chains in turn, from the loss at one position."""
+def _on_batch(loss: Callable[[Positions, Tensor | None], PerChain], batch: Tensor | None, each: Positions) -> PerChain:
+    return loss(each, batch)
 
-    def evaluate(positions: Positions, gradient: bool = True) -> tuple[PerChain, Positions]:
-        pairs = [with_gradient(lambda own: value(own[0])[None], position[None], gradient) for position in positions]
-        losses, gradients = zip(*pairs, strict=True)
-        return torch.cat(losses), torch.cat(gradients)
 
-    return evaluate
+def one_by_one(
+    value: Callable[[Float[Tensor, " dim"]], Tensor], positions: Positions, gradient: bool = True
+) -> tuple[PerChain, Positions]:
+    """Evaluates (kernel.py) the chains in turn, from the loss at one position."""
+    pairs = [with_gradient(lambda own: value(own[0])[None], position[None], gradient) for position in positions]
+    losses, gradients = zip(*pairs, strict=True)
+    return torch.cat(losses), torch.cat(gradients)
 
 
 def with_gradient(

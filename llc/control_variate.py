@@ -10,6 +10,7 @@ curvature, (H_B - H)(w - w*), and the finite step's. (Baker, Fearnhead, Fox and 
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -54,21 +55,24 @@ def whole_gradients(
     return {each.name: each.flat(total) for each in wanted}
 
 
-def reduced(evaluate: Evaluate, center: Float[Tensor, " dim"], whole: Float[Tensor, " dim"]) -> Evaluate:
-    """A minibatch's losses and gradients with the control variate.
+@dataclass
+class Reduced:
+    """An Evaluate (kernel.py): a minibatch's losses and gradients with the control variate.
 
     whole: the gradient of the whole data set's loss at the center. The minibatch's own gradient there is taken once,
-    beside the first positions of which the gradient is asked for.
+    beside the first positions.
     """
-    missing: list[Tensor] = []  # whole gradient - the minibatch's, once it is known
 
-    def value(positions: Positions, gradient: bool = True) -> tuple[PerChain, Positions]:
-        if missing:
-            losses, gradients = evaluate(positions, gradient)
-        else:
-            losses, gradients = evaluate(torch.cat([positions, center[None]]))
-            missing.append(whole - gradients[-1])
+    evaluate: Evaluate
+    center: Float[Tensor, " dim"]
+    whole: Float[Tensor, " dim"]
+    missing: Float[Tensor, " dim"] | None = None  # the whole gradient less the minibatch's, once it is known
+
+    def __call__(self, positions: Positions, gradient: bool = True) -> tuple[PerChain, Positions]:
+        if self.missing is None:
+            losses, gradients = self.evaluate(torch.cat([positions, self.center[None]]))
+            self.missing = self.whole - gradients[-1]
             losses, gradients = losses[:-1], gradients[:-1]
-        return losses + (positions - center) @ missing[0], gradients + missing[0]
-
-    return value
+        else:
+            losses, gradients = self.evaluate(positions, gradient)
+        return losses + (positions - self.center) @ self.missing, gradients + self.missing

@@ -31,7 +31,7 @@ import xarray as xr
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from llc.control_variate import reduced
+from llc.control_variate import Reduced
 from llc.kernel import Evaluate, Info, Kernel, acceptance
 from llc.settings import Settings
 
@@ -86,7 +86,7 @@ class Recorder:
     ) -> None:
         """Measures every chain on this minibatch, then makes its step."""
         if self.whole_gradient is not None:
-            evaluate = reduced(evaluate, self.center, self.whole_gradient)
+            evaluate = Reduced(evaluate, self.center, self.whole_gradient)
         before = self.state
         displacement = before.position - self.center
         self.state, info = self.kernel.update(before, evaluate, self.settings, self.noise)

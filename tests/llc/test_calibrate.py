@@ -66,3 +66,6 @@ def test_settings_that_heat_the_chain_are_not_recommended() -> None:
     none = calibrate.recommend(hopeless, BASE)
     assert none.settings is None
     assert "no setting of the sweep" in none.reason
+    steep = sweep.assign(excess=sweep.excess.where(sweep.nbeta < 50, 0.3), excess_se=0 * sweep.excess_se)
+    assert calibrate.recommend(steep, BASE).settings.nbeta == 10
+    assert calibrate.recommend(sweep.drop_vars(["excess", "excess_se"]), BASE).settings.nbeta == 100

@@ -73,7 +73,7 @@ def test_the_mean_over_minibatches_stays_and_the_noise_at_the_center_goes() -> N
     for row in range(37):
         evaluate = at(model, part, np.array([row]), loss)
         plain.append(evaluate(places))
-        reduced.append(control_variate.reduced(evaluate, center, whole)(places))
+        reduced.append(control_variate.Reduced(evaluate, center, whole)(places))
     for which in (0, 1):  # losses, gradients
         own, other = (torch.stack([one[which] for one in every]) for every in (plain, reduced))
         torch.testing.assert_close(own.mean(0), other.mean(0), rtol=1e-4, atol=1e-4)
@@ -81,12 +81,12 @@ def test_the_mean_over_minibatches_stays_and_the_noise_at_the_center_goes() -> N
     assert gradients[:, 3].std(0).max() < 1e-5  # at the center
     assert torch.stack([one[1] for one in plain])[:, 3].std(0).max() > 1e-2
     # a gradient is that of its own loss, with and without asking for it first
-    value = control_variate.reduced(at(model, part, np.arange(5), loss), center, whole)
+    value = control_variate.Reduced(at(model, part, np.arange(5), loss), center, whole)
     asked, gradient = value(moved[:1])
     step = 1e-2 * gradient / gradient.norm()
     ends = [value(moved[:1] + sign * step, gradient=False)[0].double() for sign in (1, -1)]
     assert float(ends[0] - ends[1]) == pytest.approx(2e-2 * float(gradient.norm()), rel=0.02)
-    fresh = control_variate.reduced(at(model, part, np.arange(5), loss), center, whole)
+    fresh = control_variate.Reduced(at(model, part, np.arange(5), loss), center, whole)
     torch.testing.assert_close(fresh(moved[:1], gradient=False)[0], asked)
 
 

@@ -112,7 +112,7 @@ def test_losses_and_gradients_are_exact(overrides: dict) -> None:
                 logits = torch.func.functional_call(model, restriction.put(weights, position), (tokens,))
                 return loss.mean(logits[:, :-1], loss.prepare(tokens, rows))
 
-            losses_, gradients = one_by_one(value)(positions)
+            losses_, gradients = one_by_one(value, positions)
             for minibatch in pieces:
                 assert minibatch.center_loss == pytest.approx(center, rel=1e-12)
                 found, slopes = minibatch.evaluate(head, positions)
