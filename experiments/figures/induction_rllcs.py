@@ -43,7 +43,7 @@ def compute(cells: Cells) -> xr.Dataset:
     table = xr.concat([training, code, ratio], "data").assign_coords(data=["training", "code", "ratio"])
     last = table.isel(restriction=(table.layer == table.layer.max()).values.nonzero()[0])
     return last.assign_coords(tokens=("step", tokens_seen(cells.run, last.step.values))).assign_attrs(
-        cells.table(INDUCTION_HEADS).attrs, settings=cells.plan.llc.name
+        cells.table(INDUCTION_HEADS).attrs, settings=cells.plan.of_settings
     )
 
 
@@ -56,7 +56,7 @@ def draw(data: xr.Dataset) -> Figure:
         style.head_curves(axis, shown.value, shown.half_width, shown.tokens.values, data.attrs)
         style.token_axis(axis, data.tokens.values)
         axis.set_title(f"{title}, layer {int(data.layer[0])}", fontsize=style.FONT + 1)
-        unit = "ratio of rLLCs" if name == "ratio" else f"rLLC of the head ({data.attrs['settings']} settings)"
+        unit = "ratio of rLLCs" if name == "ratio" else f"rLLC of the head ({data.attrs['settings']})"
         axis.set_ylabel(unit, fontsize=style.FONT)
         if name == "ratio":
             axis.axhline(1, color=style.QUIET, linewidth=0.8)

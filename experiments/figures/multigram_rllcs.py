@@ -38,7 +38,7 @@ def compute(cells: Cells) -> xr.Dataset:
     training, relative = (table[["value", "se", "half_width"]] for table in tables)
     table = xr.concat([training.sel(step=relative.step), relative], "loss").assign_coords(loss=[MAIN, RELATIVE])
     return table.assign_coords(tokens=("step", tokens_seen(cells.run, table.step.values))).assign_attrs(
-        cells.table(INDUCTION_HEADS).attrs, settings=cells.plan.llc.name
+        cells.table(INDUCTION_HEADS).attrs, settings=cells.plan.of_settings
     )
 
 
@@ -55,7 +55,7 @@ def draw(data: xr.Dataset) -> Figure:
             _mean(axis, at)
             style.token_axis(axis, data.tokens.values)
             axis.set_title(f"Layer {layer}, {title}", fontsize=style.FONT + 1)
-            axis.set_ylabel(f"rLLC of the head ({data.attrs['settings']} settings)", fontsize=style.FONT)
+            axis.set_ylabel(f"rLLC of the head ({data.attrs['settings']})", fontsize=style.FONT)
             axis.legend(fontsize=style.FONT - 2, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 

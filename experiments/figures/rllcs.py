@@ -24,7 +24,7 @@ def compute(cells: Cells) -> xr.Dataset:
     """value, se and half_width (of the 95% interval) [step, restriction], with the circuit's heads in attrs."""
     rllc = with_half_widths(cells.table(RLLC))[["value", "se", "half_width"]]
     return rllc.assign_coords(tokens=("step", tokens_seen(cells.run, rllc.step.values))).assign_attrs(
-        cells.table(INDUCTION_HEADS).attrs, settings=cells.plan.llc.name, reference=cells.plan.reference
+        cells.table(INDUCTION_HEADS).attrs, settings=cells.plan.of_settings, reference=cells.plan.reference
     )
 
 
@@ -38,5 +38,5 @@ def draw(data: xr.Dataset) -> Figure:
         axis.set_ylim(bottom=min(0.0, float((part.value - part.half_width).min())))
         axis.set_title(f"Layer {layer}", fontsize=style.FONT + 1)
         against = ", against the one-layer model" if data.attrs["reference"] else ""
-        axis.set_ylabel(f"rLLC of the head ({data.attrs['settings']} settings{against})", fontsize=style.FONT)
+        axis.set_ylabel(f"rLLC of the head ({data.attrs['settings']}{against})", fontsize=style.FONT)
     return figure

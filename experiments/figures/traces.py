@@ -36,7 +36,7 @@ def compute(cells: Cells) -> xr.Dataset:
     last = with_half_widths(_traced(cells).table(RLLC)).isel(step=-1)
     rise = cells.plan.llc.nbeta * (last.trace_loss - last.trace_center_loss)
     kept = ["value", "se", "half_width", "virial", "kappa", "rhat", "verdict", "advice"]
-    attrs = {"num_burnin": cells.plan.llc.num_burnin, "settings": cells.plan.llc.name}
+    attrs = {"num_burnin": cells.plan.llc.num_burnin, "settings": cells.plan.of_settings}
     return last[kept].assign(rise=rise).assign_attrs(attrs)
 
 
@@ -63,7 +63,7 @@ def draw(data: xr.Dataset) -> Figure:
             else:
                 axis.set_axis_off()
     figure.supxlabel("draw", fontsize=style.FONT)
-    figure.supylabel(f"nbeta × loss rise ({data.attrs['settings']} settings)", fontsize=style.FONT)
+    figure.supylabel(f"nbeta × loss rise ({data.attrs['settings']})", fontsize=style.FONT)
     return figure
 
 

@@ -38,7 +38,7 @@ def overview(snapshot: Snapshot) -> str:
         rows.append([*row, f"{at['learned']:.0f}" if pd.notna(at["learned"]) else ""])
     missing = [reason for reason in (types, rllc) if isinstance(reason, str)]
     remarks = "".join(map(shell.not_measured, missing))
-    llc = snapshot.cells.plan.llc
+    plan, llc = snapshot.cells.plan, snapshot.cells.plan.llc
     lead = (
         f"{model['n_layers']} layers of {model['n_heads']} heads, {len(run.steps)} checkpoints (steps "
         f"{', '.join(map(str, run.steps))}), shown at step {snapshot.step}, corpus {snapshot.cells.plan.corpus}."
@@ -46,9 +46,9 @@ def overview(snapshot: Snapshot) -> str:
     over = "held-out text" if isinstance(types, str) else head_effects.population(snapshot.types)
     notes = (
         f"With 95% confidence intervals. Loss rise: under mean ablation, nats per token, mean over {over}. rLLC: "
-        f"{llc.name} settings (nbeta {llc.nbeta:g}, localization {llc.localization:g}), no unit; compare within a "
-        "layer. Then its mean attention (0 to 1) to the previous token and to the current one, and its prefix-matching "
-        "score on repeated random tokens; learned: how many multigrams of the model it has learned."
+        f"{llc.name} settings (nbeta {llc.nbeta:g}, localization {llc.localization:g}){plan.of_gauge}, no unit; "
+        "compare within a layer. Then its mean attention (0 to 1) to the previous token and to the current one, and "
+        "its prefix-matching score on repeated random tokens; learned: how many multigrams of the model it has learned."
     )
     few = caution(types, "effect", *ATTENTION) if isinstance(types, pd.DataFrame) else ""
     note = run.corpus_note(snapshot.cells.inputs.corpus)

@@ -16,6 +16,7 @@ from experiments.pages import affected_page, report_tokens, shell
 from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.file_names import variant
+from experiments.results.plan import TRAINED
 from experiments.runs.learning_rate import decay_note
 from experiments.statistics.intervals import caution, margin, written
 from experiments.storage.files import write_bytes
@@ -154,12 +155,14 @@ def _interval(measured: xr.Dataset, name: str, digits: int = 2) -> str:
 def _how(cells: Cells) -> str:
     llc = cells.plan.llc
     rllc = cells.table(RLLC)
+    weights = "Weights as trained, nothing folded (composition scores fold ln1 into the reading weights)"
+    if cells.plan.gauge != TRAINED:
+        weights += f", but for learning coefficients, which are of the {cells.plan.gauge} gauge"
     relative = (half_widths(rllc) / rllc.value).values
     trusted, estimates = int((rllc.verdict == "trust").sum()), rllc.verdict.size
     of_noise = float((rllc.value / rllc.temperature / rllc.noise_value).median())
     return (
-        "<h2>How these numbers were made</h2><p>Weights as trained, nothing folded (composition scores fold ln1 into "
-        "the reading weights). Learning coefficients: SGLD, "
+        f"<h2>How these numbers were made</h2><p>{weights}. Learning coefficients: SGLD, "
         f"{llc.name} settings (lr {llc.lr:g}, localization {llc.localization:g}, nbeta {llc.nbeta:g}, "
         f"batch {llc.batch_size}, {llc.num_chains} chains of {llc.num_draws} draws, the first {llc.num_burnin} "
         "discarded); every loss is paired with the "

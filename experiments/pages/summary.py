@@ -15,6 +15,7 @@ from experiments.measurements.rllc import RLLC
 from experiments.measurements.scores import SCORES
 from experiments.results.cells import Cells
 from experiments.results.file_names import variant
+from experiments.results.plan import TRAINED
 from experiments.statistics.intervals import bounds, degrees_of
 from experiments.storage.files import write_bytes, write_json
 from llc.intervals import half_widths
@@ -38,6 +39,7 @@ UNITS = {
 def summary(cells: Cells) -> dict:
     """The record that summary.json holds; its schema is checked by a test."""
     tables = {kind.name: cells.table(kind) for kind in (SCORES, PATHS, RLLC, INDUCTION_HEADS)}
+    rllcs = "" if cells.plan.gauge == TRAINED else f"; rLLCs are of the {cells.plan.gauge} gauge"
     return {
         "schema": 1,
         "run": cells.run.name,
@@ -45,7 +47,7 @@ def summary(cells: Cells) -> dict:
         "data": {"name": cells.plan.corpus, "fingerprint": cells.inputs.corpus.fingerprint},
         "settings": cells.plan.record(),
         "units": UNITS,
-        "weights": "as trained, nothing folded; composition scores fold ln1 into the reading weights",
+        "weights": f"as trained, nothing folded; composition scores fold ln1 into the reading weights{rllcs}",
         "circuit": _circuit(tables["circuit"]),
         "affected": _affected(cells),
         "checkpoints": [_checkpoint(cells, tables, step) for step in cells.run.steps],

@@ -35,6 +35,6 @@ def draw(rllc: xr.Dataset, head: str, step: int, settings: str) -> Figure:
     else:
         style.token_axis(axis, tokens)
     axis.set_ylim(bottom=min(0.0, float(np.nanmin(rllc.value - rllc.half_width))))
-    axis.set_ylabel(f"rLLC ({settings} settings)", fontsize=style.FONT)
+    axis.set_ylabel(f"rLLC ({settings})", fontsize=style.FONT)
     axis.legend(fontsize=style.FONT - 1, frameon=False, loc="upper left")
     return figure

@@ -42,6 +42,16 @@ class Plan:
         """All fields as JSON values."""
         return asdict(self)
 
+    @property
+    def of_gauge(self) -> str:
+        """What labels of rLLCs add where the weights are not as trained, such as ", balanced gauge"."""
+        return "" if self.gauge == TRAINED else f", {self.gauge} gauge"
+
+    @property
+    def of_settings(self) -> str:
+        """What labels of rLLCs call the plan's settings."""
+        return f"{self.llc.name} settings{self.of_gauge}"
+
     def sampled_steps(self, steps: list[int]) -> list[int]:
         """Those of a run's steps at which learning coefficients are sampled."""
         return evenly_chosen(steps, self.llc_checkpoints)
