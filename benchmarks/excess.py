@@ -5,8 +5,8 @@
 takes half an hour on two cores, resumes from results/excess.json, and writes benchmarks/results/excess.json: two heads
 of each layer of mini-seed0 at its last checkpoint, at six nbeta and three step sizes, with the control variate and, at
 the two larger steps, without. The truth of a head at an nbeta is taken from the two smaller steps with the control
-variate, drawn out to step 0: value(1e-4) - (value(3e-4) - value(1e-4)) / 2. The bias of an estimate that is trusted is
-to be below 5%.
+variate, drawn out to step 0: value(1e-4) - (value(3e-4) - value(1e-4)) / 2, where the excess of the smallest is below
+10%. The bias of an estimate that is trusted is to be below 5%.
 """
 
 import json
@@ -25,11 +25,14 @@ from experiments import open_run
 from experiments.jobs.executors import pool
 from experiments.storage.files import write_json
 from llc import Settings, health, sample
+from llc.calibrate import OFF, TOO_HOT
+from llc.diagnose import EXCESS
 
 OUT = Path(__file__).parent / "results" / "excess.json"
 KEPT, RUN, ROWS = Path("results/excess.json"), "mini-seed0", 256
 PAIRS = (("L0H2", "L0H5"), ("L1H1", "L1H4"))
 NBETAS, LRS, LOCALIZATION = (10, 30, 300, 1000, 4000, 16000), (1e-3, 3e-4, 1e-4), 200.0
+LARGEST = 0.05  # bias that a trusted estimate may have
 Case = tuple[int, int, float, bool]  # layer, nbeta, lr, whether with the control variate
 
 
@@ -58,16 +61,29 @@ def _numbers(record: xr.Dataset) -> dict:
 
 
 def with_bias(rows: list[dict]) -> list[dict]:
-    """The rows with the relative bias of each, and its error; none where the two smaller steps give no truth."""
+    """The rows with the relative bias of each, and its error; None where even the smallest step is too coarse for a
+    truth.
+    """
     by_case = {(row["head"], row["nbeta"], row["lr"], row["control_variate"]): row for row in rows}
     found = []
     for row in rows:
         coarse, fine = (by_case[row["head"], row["nbeta"], lr, True] for lr in LRS[1:])
         truth = 1.5 * fine["value"] - 0.5 * coarse["value"]
         error = np.hypot(1.5 * fine["se"], 0.5 * coarse["se"])
+        known = fine["excess"] < EXCESS
         bias, bias_se = row["value"] / truth - 1, np.hypot(row["se"], error) / truth
-        found.append(row | {"bias": float(f"{bias:.3g}"), "bias_se": float(f"{bias_se:.3g}")})
+        numbers = (float(f"{bias:.3g}"), float(f"{bias_se:.3g}")) if known else (None, None)
+        found.append(row | dict(zip(("bias", "bias_se"), numbers, strict=True)))
     return found
+
+
+def judged(rows: list[dict]) -> dict:
+    """Of estimates with a known bias: how many, how many of them are surely 5% too high (one-sided, 95%), the worst."""
+    worst = max(rows, key=lambda row: row["bias"])
+    surely = [row for row in rows if row["bias"] - 1.645 * row["bias_se"] > LARGEST]
+    names = ("head", "nbeta", "lr", "control_variate", "bias", "bias_se", "excess", "temperature", "verdict")
+    told = {name: worst[name] for name in names}
+    return {"estimates": len(rows), "surely 5% too high": len(surely), "worst": told}
 
 
 def main() -> None:
@@ -86,17 +102,21 @@ def main() -> None:
             kept[futures[future]] = future.result()
             write_json(KEPT, list(kept.items()))
     rows = with_bias([row for case in cases for row in kept[case]])
-    trusted = [row for row in rows if row["verdict"] == "trust"]
-    worst = max(trusted, key=lambda row: row["bias"])
+    known = [row for row in rows if row["bias"] is not None]
+    trusted = [row for row in known if row["verdict"] == "trust"]
+    heated = [row for row in known if row["temperature"] <= TOO_HOT and abs(row["virial"] - 1) <= OFF]
     record = {
         "name": "excess",
         "command": "python benchmarks/excess.py",
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__.partition('+')[0]}",
-        "trusted": len(trusted),
-        "of": len(rows),
-        "worst bias that is trusted": worst,
-        "target": "below 0.05",
-        "met": worst["bias"] < 0.05,
+        "target": "no trusted estimate 5% too high",
+        "met": not judged(trusted)["surely 5% too high"],
+        "trusted": judged(trusted),
+        "passed by temperature and virial ratio alone": judged(heated),
+        "without a known truth, of these trusted": [
+            len(rows) - len(known),
+            sum(row["verdict"] == "trust" for row in rows if row["bias"] is None),
+        ],
         "rows": rows,
     }
     write_json(OUT, record)
