@@ -120,6 +120,11 @@ def mlp_reads_heads(cfg: Config) -> bool:
     return not (cfg.attn_only or cfg.parallel_attn_mlp)
 
 
+def mlp_normalises(cfg: Config) -> bool:
+    """Whether a layer's MLP has a norm of its own."""
+    return not cfg.attn_only and mlp.normalises(cfg)
+
+
 def rows_at_once(cfg: Config, length: int, most: int = 16) -> int:
     """Rows of this length, at most so many, whose logits fit into LOGIT_BYTES; one at least."""
     return max(1, min(most, LOGIT_BYTES // (length * cfg.d_vocab * 4)))

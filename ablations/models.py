@@ -12,6 +12,7 @@ that needs hooks runs on it too; that this computes what the bridge does is chec
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -195,3 +196,17 @@ def _fitting(weights: dict[str, Tensor], cfg: SimpleNamespace) -> dict[str, Tens
     if "unembed.b_U" not in kept:
         kept["unembed.b_U"] = kept["unembed.W_U"].new_zeros(cfg.d_vocab)
     return kept
+
+
+def set_eps(model: Model, eps: float) -> None:
+    """Gives all norms of a model another eps, in place, and its configuration."""
+    cfg = model.cfg
+    if isinstance(cfg, Configuration):
+        cfg = replace(cfg, eps=eps)
+    else:
+        cfg.eps = eps
+    for module in model.modules():
+        if hasattr(module, "cfg"):
+            module.cfg = cfg
+        if hasattr(module, "eps"):
+            module.eps = eps

@@ -182,7 +182,7 @@ def sample_function(
     return recorder.trace()
 
 
-def _on_batch(loss: Callable[[Positions, Tensor | None], PerChain], batch: Tensor | None, each: Positions) -> PerChain:
+def _on_batch(loss: Callable[[Positions, Tensor | None], Tensor], batch: Tensor | None, each: Positions) -> Tensor:
     return loss(each, batch)
 
 

@@ -13,9 +13,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from ablations import forward, mlp
-from ablations.configuration import Configuration
-from ablations.models import Config, Model
+from ablations import forward
+from ablations.models import Model, set_eps
 from ablations.not_measurable import NotMeasurable
 
 ROWS, AT_ONCE = 256, 16  # rows that the scale of the residual stream is measured on, at most
@@ -41,7 +40,7 @@ def standardise(model: Model, tokens: Int64[Tensor, "row pos"], layer: int) -> N
     of their own, whose eps would change with the scale, and where the layer reads nothing but zeros.
     """
     cfg = model.cfg
-    if not cfg.attn_only and mlp.normalises(cfg):
+    if forward.mlp_normalises(cfg):
         raise NotMeasurable(
             "MLPs with a norm of their own keep the residual stream at its scale: use the trained gauge"
         )
@@ -135,23 +134,9 @@ def _rescale(model: Model, factor: float) -> None:
         writers += ["pos_embed.W_pos"] * (cfg.positional_embedding_type == "shortformer")
     else:
         readers = []
-        _set_eps(model, cfg, cfg.eps * factor**2)
+        set_eps(model, cfg.eps * factor**2)
     for name, parameter in model.named_parameters():
         if name in writers:
             parameter.data = parameter.data * factor  # in memory of its own: an unembedding may be the embedding
         elif name in readers:
             parameter.data = parameter.data / factor
-
-
-def _set_eps(model: Model, cfg: Config, eps: float) -> None:
-    """Gives the model's norms another eps."""
-    changed = cfg
-    if isinstance(cfg, Configuration):
-        changed = Configuration(**vars(cfg) | {"eps": eps})
-    else:
-        cfg.eps = eps
-    for module in model.modules():
-        if hasattr(module, "cfg"):
-            module.cfg = changed
-        if hasattr(module, "eps"):
-            module.eps = eps

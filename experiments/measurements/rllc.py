@@ -93,6 +93,10 @@ def _in_gauge(inputs: Inputs, step: int, layer: int) -> Model:
         return model
     if name == "balanced":
         return gauge.balanced(model, inputs.run.corpus("train").batch(slice(0, SCALE_ROWS)), layer)
+    return _rescaled(model, name)
+
+
+def _rescaled(model: Model, name: str) -> Model:
     return gauge.random_gauge(model, int(name.removeprefix("random ")))
 
 

@@ -73,7 +73,7 @@ FLAT = np.full(1000, 1e-9)
 LONG = settings(lr=4e-5, localization=100.0, num_draws=5000, num_burnin=1500)
 
 
-@pytest.mark.parametrize(("lr", "noise"), [(4e-5, 0.0), (2e-4, 0.0), (4e-5, 6.0)])
+@pytest.mark.parametrize(("lr", "noise"), [(4e-5, 0.0), (2e-4, 0.0), (4e-5, 3.0)])
 def test_excess_is_that_of_the_exact_law(lr: float, noise: float) -> None:
     chosen = replace(LONG, lr=lr)
     found = health(quadratic_trace(STIFF, chosen, noise=noise))
@@ -95,7 +95,7 @@ def test_heat_that_only_the_coefficient_feels_is_named_and_a_control_variate_rem
     found, control = health(heated), health(cooled)
     truth = closed_form.quadratic(curvatures, LONG)
     assert found.value > 1.05 * truth
-    assert found.temperature < 1.02
+    assert found.temperature < 1.03
     assert abs(found.virial - 1) < 0.02
     assert "of the value may come of step and minibatch noise" in str(found.advice.values)
     assert found.verdict != "trust"
@@ -107,7 +107,7 @@ def test_a_step_that_is_too_large_for_the_coefficient_alone_is_named() -> None:
     curvatures, chosen = np.concatenate([STIFF, FLAT]), replace(LONG, lr=2e-4)
     found, finer = health(quadratic_trace(curvatures, chosen)), health(quadratic_trace(curvatures, LONG))
     assert found.value > 1.05 * finer.value
-    assert found.temperature < 1.02
+    assert found.temperature < 1.03
     assert "lower lr" in str(found.advice.values)
     assert finer.verdict == "trust", finer.advice
 

@@ -17,7 +17,7 @@ from experiments.cli.calibrate import _nbeta
 from experiments.jobs import executors, job_log, runner
 from experiments.jobs.bugs import Bug, is_about_input
 from experiments.jobs.job import Job, JobsFailed
-from experiments.measurements.rllc import _in_gauge
+from experiments.measurements.rllc import _rescaled
 from tests.conftest import make_model
 
 
@@ -38,7 +38,7 @@ def ill_shaped_in_our_code(folder: Path) -> None:
 
 
 def no_number_in_our_code(folder: Path) -> None:
-    _in_gauge(make_model(), "random seven")  # calls int("seven")
+    _rescaled(make_model(), "random seven")  # calls int("seven")
 
 
 def not_measurable(folder: Path) -> None:
