@@ -103,15 +103,15 @@ def main() -> None:
             write_json(KEPT, list(kept.items()))
     rows = with_bias([row for case in cases for row in kept[case]])
     known = [row for row in rows if row["bias"] is not None]
-    trusted = [row for row in known if row["verdict"] == "trust"]
+    trusted = judged([row for row in known if row["verdict"] == "trust"])
     heated = [row for row in known if row["temperature"] <= TOO_HOT and abs(row["virial"] - 1) <= OFF]
     record = {
         "name": "excess",
         "command": "python benchmarks/excess.py",
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__.partition('+')[0]}",
         "target": "no trusted estimate 5% too high",
-        "met": not judged(trusted)["surely 5% too high"],
-        "trusted": judged(trusted),
+        "met": not trusted["surely 5% too high"],
+        "trusted": trusted,
         "passed by temperature and virial ratio alone": judged(heated),
         "without a known truth, of these trusted": [
             len(rows) - len(known),

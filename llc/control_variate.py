@@ -36,22 +36,18 @@ def whole_gradients(
     It takes one pass over the data, forward and backward, whatever the restrictions.
     """
     weights, predict = forward.parameters_of(model), predictor(model)
-    wanted = list(restrictions)
-    ties = {tie.name: tie for tie in tied.ties(weights)}
-    varied = {name for each in wanted for name, _ in each.parts}
-    varied |= {name for name, tie in ties.items() if tie.owner in varied}
-    leaves = {name: weights[name].detach().clone().requires_grad_() for name in varied}
+    wanted, ties = list(restrictions), tied.ties(weights)
+    varied = dict.fromkeys(name for each in wanted for name, _ in each.parts)
+    leaves = {name: weights[name].detach().requires_grad_() for name in varied}
     total = {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
     device = next(iter(weights.values())).device
     for rows in tracked(np.array_split(np.arange(len(tokens)), -(-len(tokens) // ROWS)), "the whole gradient"):
         batch = tokens[rows].to(device)
         with torch.enable_grad():
-            value = loss.mean(predict(weights | leaves, batch), loss.prepare(batch, rows))
+            value = loss.mean(predict(tied.followed(weights | leaves, ties), batch), loss.prepare(batch, rows))
         gradients = torch.autograd.grad(value, list(leaves.values()), materialize_grads=True)
         for name, gradient in zip(leaves, gradients, strict=True):
-            tie = ties.get(name)
-            owner, own = (name, gradient) if tie is None else (tie.owner, tie.of(gradient))
-            total[owner] += own * (len(rows) / len(tokens))
+            total[name] += gradient * (len(rows) / len(tokens))
     return {each.name: each.flat(total) for each in wanted}
 
 

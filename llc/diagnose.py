@@ -93,7 +93,7 @@ def health(trace: xr.Dataset) -> xr.Dataset:
             "virial": float(trace.virial.values[:, kept].mean()) / dimension,
             "virial_se": _error(trace.virial.values[:, kept]) / dimension,
             "temperature": float((trace.virial + trace.heat).values[:, kept].mean()) / dimension,
-            "acceptance": float(np.nanmean(trace.acceptance.values)) if "acceptance" in trace else float("nan"),
+            "acceptance": float(trace.acceptance.mean()) if "acceptance" in trace else float("nan"),
             "drift_z": _drift(rises(trace)[:, kept]),
             "below_center": float((rises(trace)[:, kept] < 0).mean()),
             "step_length": float(trace.distance.values.max() / np.sqrt(settings.lr * dimension)),

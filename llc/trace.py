@@ -74,7 +74,9 @@ class Recorder:
         # of full length from the start: small arrays between large ones would keep the allocator from reusing memory
         self.records: dict[str, np.ndarray] = {}
         self.draws = 0
-        self.followed: tuple[Tensor, Tensor] | None = None  # a chain's position and drift, for the next minibatch
+        self.followed: tuple[Tensor, Tensor] | None = (
+            None  # a chain's position and its drift's step, for the next minibatch
+        )
 
     def noise(self, size: int) -> Float[Tensor, "chain size"]:
         """Standard normals, for each chain from a stream of its own."""

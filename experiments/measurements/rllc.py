@@ -14,12 +14,10 @@ from experiments.results.kind import Kind, Parameters, sampled_checkpoints
 from experiments.results.plan import TRAINED
 from experiments.results.reference import reference_run, reference_step
 from experiments.runs.models import model_on
-from llc import engine, gauge, losses
+from llc import engine, gauge, losses, standard_form
 from llc.diagnose import health
 from llc.estimate import VERSION
 from llc.settings import Settings
-
-SCALE_ROWS = 256  # of the run's own text, on which the balanced gauge measures the residual stream's scale
 
 
 def measure(inputs: Inputs, step: int, cells: Cells, restrictions: list[str]) -> dict[str, xr.Dataset]:
@@ -57,7 +55,7 @@ def reference_key(inputs: Inputs, step: int | None) -> dict:
     gauge_part: dict = {} if inputs.plan.gauge == TRAINED else {"gauge": inputs.plan.gauge}
     if inputs.plan.gauge == "balanced":
         text = inputs.run.corpus_fingerprint("train")  # on which the scale of the residual stream rests
-        gauge_part |= {"gauge_of": [text, SCALE_ROWS, gauge.VERSION]}
+        gauge_part |= {"gauge_of": [text, standard_form.ROWS, gauge.VERSION]}
     if not inputs.plan.reference or step is None:
         return gauge_part
     run = reference_run(inputs.run)
@@ -92,7 +90,7 @@ def _in_gauge(inputs: Inputs, step: int, layer: int) -> Model:
     if name == TRAINED:
         return model
     if name == "balanced":
-        return gauge.balanced(model, inputs.run.corpus("train").batch(slice(0, SCALE_ROWS)), layer)
+        return gauge.balanced(model, inputs.run.corpus("train").batch(slice(0, standard_form.ROWS)), layer)
     return _rescaled(model, name)
 
 
