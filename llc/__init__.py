@@ -14,7 +14,8 @@ What a user begins with is imported from here. Every part is also a module of it
     Settings                    lr, nbeta, localization, batch size, chains and draws
     QUICK, PAPER, MINI          settings that have names
     next_token, kl_to, weighted losses: of the next token, KL from a reference model, with a weight for each token
-    sgld, rmsprop, mala         samplers, as modules: `sample(..., kernel=rmsprop)`; `Kernel` is what they share
+    sgld, leimkuhler_matthews,  samplers, as modules: `sample(..., kernel=leimkuhler_matthews)`; `Kernel` is what they
+    rmsprop, mala               share
     calibrate                   the module that sweeps settings and recommends one
     balanced                    a copy of the model in the gauge that does not depend on training
     sample_function             chains for any differentiable function of a parameter vector
@@ -41,7 +42,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from llc import calibrate, mala, rmsprop, sgld
+    from llc import calibrate, leimkuhler_matthews, mala, rmsprop, sgld
     from llc.chains import sample_function
     from llc.diagnose import health
     from llc.engine import sample
@@ -64,6 +65,7 @@ __all__ = [
     "independent_draws",
     "kl_to",
     "learning_coefficient",
+    "leimkuhler_matthews",
     "mala",
     "next_token",
     "rmsprop",
@@ -89,7 +91,7 @@ _MODULES = {  # the module that defines a name
     "sample_function": "chains",
     "weighted": "losses",
 }
-_SUBMODULES = ("calibrate", "mala", "rmsprop", "sgld")  # modules that are in the face themselves
+_SUBMODULES = ("calibrate", "leimkuhler_matthews", "mala", "rmsprop", "sgld")  # modules that are in the face themselves
 
 if not TYPE_CHECKING:  # with __getattr__ a type checker would take every name for one that is here
 

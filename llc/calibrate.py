@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
 from llc.diagnose import EXCESS, PLATEAU, health
 from llc.intervals import with_half_widths
@@ -98,7 +99,8 @@ def table(settings: list[Settings], records: list[xr.Dataset]) -> xr.Dataset:
     assert isinstance(joined, xr.Dataset)
     control = joined.rise.sel(nbeta=0.0, drop=True) * joined.nbeta
     joined = joined.assign(control=control.transpose(*DIMS))
-    slope, error = _slopes(joined)
+    value, se = (joined[name].transpose(*DIMS).values for name in ("value", "se"))
+    slope, error = slopes(value, se, joined.nbeta.values)
     return joined.assign(slope=(DIMS, slope), slope_se=(DIMS, error))
 
 
@@ -151,12 +153,15 @@ def _least(allowed: xr.DataArray, score: xr.DataArray) -> dict[str, float]:
     return {dim: float(scores[dim][place]) for dim, place in zip(DIMS, best, strict=True)}
 
 
-def _slopes(sweep: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """d log value / d log nbeta between neighbouring nbetas, and its error; NaN where a value is not positive."""
+def slopes(
+    value: Float[np.ndarray, "*rest nbeta"], se: Float[np.ndarray, "*rest nbeta"], nbeta: Float[np.ndarray, " nbeta"]
+) -> tuple[Float[np.ndarray, "*rest nbeta"], Float[np.ndarray, "*rest nbeta"]]:
+    """d log value / d log nbeta from the next smaller nbeta, and its standard error, for independent values; NaN at the
+    smallest nbeta, and where a value is not positive.
+    """
+    slope, error = np.full(value.shape, np.nan), np.full(value.shape, np.nan)
     with np.errstate(all="ignore"):
-        value, relative = sweep.value.transpose(*DIMS).values, (sweep.se / sweep.value).transpose(*DIMS).values
-        step = np.diff(np.log(sweep.nbeta.values))
-        slope, error = np.full(value.shape, np.nan), np.full(value.shape, np.nan)
+        relative, step = se / value, np.diff(np.log(nbeta))
         slope[..., 1:] = np.diff(np.log(np.where(value > 0, value, np.nan)), axis=-1) / step
         error[..., 1:] = np.hypot(relative[..., 1:], relative[..., :-1]) / step
     return np.where(np.isfinite(slope), slope, np.nan), error

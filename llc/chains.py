@@ -147,7 +147,7 @@ def sample_function(
         settings  lr, nbeta, localization, batch size, chains and draws
         seed      an integer; it decides noise and minibatches
         data      a tensor whose rows are drawn with replacement
-        kernel    the sampler's module: llc.sgld, llc.rmsprop or llc.mala
+        kernel    the sampler's module: llc.sgld, llc.leimkuhler_matthews, llc.rmsprop or llc.mala
         name      what the function is called in the trace; the noise depends on it
 
     Raises ValueError for a center that is no vector, and for losses that are not one for each position.

@@ -3,12 +3,14 @@
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from llc.settings import Settings
+
+Sampler = Literal["sgld", "leimkuhler_matthews"]
 
 
 class Coefficient(NamedTuple):
@@ -27,8 +29,10 @@ def quadratic(
     *,
     curvature_variance: Float[np.ndarray, " dim"] | float = 0.0,
     gradient_variance: Float[np.ndarray, " dim"] | float = 0.0,
+    sampler: Sampler = "sgld",
 ) -> float:
-    """nbeta E[L(w) - L(w*)] of discretised SGLD, stationary, on L(w) = L(w*) + 1/2 sum_i h_i (w_i - w*_i)^2.
+    """nbeta E[L(w) - L(w*)] of a discretised sampler, stationary, on L(w) = L(w*) + 1/2 sum_i h_i (w_i - w*_i)^2: that
+    of SGLD is
 
         sum_i nbeta h_i / (2 a_i (1 - lr a_i / 4)),    a_i = nbeta h_i + localization
 
@@ -38,9 +42,12 @@ def quadratic(
 
         (lr + (lr nbeta / 2)^2 g_i) / (1 - (1 - lr a_i / 2)^2 - (lr nbeta / 2)^2 v_i)
 
+    With the sampler "leimkuhler_matthews" the first lr is lr (1 - lr a_i / 4): without minibatches the variance is
+    1 / a_i, whatever the step.
+
     Raises ValueError where the step is too large for a stationary law.
     """
-    variance = _variance(curvatures, settings, curvature_variance, gradient_variance)
+    variance = _variance(curvatures, settings, curvature_variance, gradient_variance, sampler)
     return float((settings.nbeta * curvatures * variance / 2).sum())
 
 
@@ -50,15 +57,19 @@ def quadratic_excess(
     *,
     curvature_variance: Float[np.ndarray, " dim"] | float = 0.0,
     gradient_variance: Float[np.ndarray, " dim"] | float = 0.0,
+    sampler: Sampler = "sgld",
 ) -> float:
     """The excess (diagnose.py) of the chains of `quadratic`: with variances s_i of the coordinates,
 
-    (lr / 4) sum_i h_i (a_i^2 s_i + nbeta^2 (v_i s_i + g_i)) / sum_i h_i a_i s_i
+        (lr / 4) sum_i h_i (a_i^2 s_i + nbeta^2 (v_i s_i + g_i)) / sum_i h_i a_i s_i
+
+    and a_i^2 s_i - a_i in place of a_i^2 s_i with the sampler "leimkuhler_matthews".
     """
     stiffness = settings.nbeta * curvatures + settings.localization
-    variance = _variance(curvatures, settings, curvature_variance, gradient_variance)
+    variance = _variance(curvatures, settings, curvature_variance, gradient_variance, sampler)
+    shared = stiffness if sampler == "leimkuhler_matthews" else 0.0
     noise = settings.nbeta**2 * (curvature_variance * variance + gradient_variance)
-    bend = (curvatures * (stiffness**2 * variance + noise)).sum()
+    bend = (curvatures * (stiffness**2 * variance - shared + noise)).sum()
     return float(settings.lr / 4 * bend / (curvatures * stiffness * variance).sum())
 
 
@@ -67,6 +78,7 @@ def _variance(
     settings: Settings,
     curvature_variance: Float[np.ndarray, " dim"] | float,
     gradient_variance: Float[np.ndarray, " dim"] | float,
+    sampler: Sampler,
 ) -> Float[np.ndarray, " dim"]:
     """The stationary variance of each coordinate; raises ValueError where there is none."""
     stiffness = settings.nbeta * curvatures + settings.localization
@@ -75,7 +87,8 @@ def _variance(
     if (decay <= 0).any():
         worst = stiffness[decay <= 0].max()
         raise ValueError(f"lr={settings.lr} is unstable at stiffness {worst:g}: it must be below {4 / worst:g}")
-    return np.asarray((settings.lr + kick * gradient_variance) / decay)
+    langevin = settings.lr * (1 - settings.lr * stiffness / 4 if sampler == "leimkuhler_matthews" else 1)
+    return np.asarray((langevin + kick * gradient_variance) / decay)
 
 
 def quadratic_kappa(curvatures: Float[np.ndarray, " dim"], settings: Settings) -> float:

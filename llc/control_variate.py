@@ -11,6 +11,7 @@ curvature, (H_B - H)(w - w*), and the finite step's. (Baker, Fearnhead, Fox and 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -49,6 +50,24 @@ def whole_gradients(
         for name, gradient in zip(leaves, gradients, strict=True):
             total[name] += gradient * (len(rows) / len(tokens))
     return {each.name: each.flat(total) for each in wanted}
+
+
+def kept_whole_gradients(
+    of: tuple[str, ...], model: Model, tokens: Tokens, loss: Loss, restrictions: Iterable[Restriction]
+) -> dict[str, Float[Tensor, " dim"]]:
+    """The same, measured once for all settings of a sweep. of: fingerprints of the model's weights and of the data, the
+    loss's name and the device, which tell one set of gradients from another.
+    """
+    kept, wanted = _kept(of), list(restrictions)
+    if missing := [each for each in wanted if each.name not in kept]:
+        kept |= whole_gradients(model, tokens, loss, missing)
+    return {each.name: kept[each.name] for each in wanted}
+
+
+@lru_cache(maxsize=1)
+def _kept(of: tuple[str, ...]) -> dict[str, Float[Tensor, " dim"]]:
+    """The gradients of the last model, data and loss, by restriction."""
+    return {}
 
 
 @dataclass

@@ -3,16 +3,18 @@
 Exact laws do most of the work, and none of them needs the posterior to be known:
 
 - Virial. For the discretised chain, minibatch noise included, E[D.U - (lr/4) U.G.U] is the number of varied parameters
-  once the chain is stationary (D = w - w*, U the drift, G the preconditioner), because E[D.D] then stays the same. All
-  chains start at w*, so R-hat cannot see that none has arrived; this can.
+  once the chain is stationary (D = w - w*, U the drift, G the preconditioner), because E[D.D] then stays the same;
+  where a step shares noise b with the one before, so is E[D.U - (lr/4) U.G.U + U.b]. All chains start at w*, so R-hat
+  cannot see that none has arrived; this can.
 - Temperature. In the stated posterior E[D.U] is the dimension. What the finite step and the minibatch noise add, the
-  mean of (lr/4) U.G.U, is heat: the chain samples that much hotter a posterior.
+  mean of (lr/4) U.G.U - U.b, is heat: the chain samples that much hotter a posterior.
 - Excess. Heat is spread over all parameters, the coefficient lies in few directions, so the temperature says little of
   it. In a stationary chain the noise drives the loss up as much as the drift brings it down, by the mean of s.grad L
   with s = (lr/2) G U; of that (1/2) s.H.s is not the Langevin noise's but the finite step's and the minibatches'. On
-  another minibatch, that share is the mean of L(w + s) + L(w - s) - 2 L(w) over that of L(w + s) - L(w - s). On a
-  quadratic it is the mean of each direction's excess, weighted by its curvature; the coefficient's own excess gives
-  stiff directions less weight, and is smaller where these are the hotter ones.
+  another minibatch, that share is the mean of L(w + s) + L(w - s) - 2 L(w) over that of L(w + s) - L(w - s); where
+  noise is shared, s.H.(s - 2 b) takes the place of s.H.s. On a quadratic it is the mean of each direction's excess,
+  weighted by its curvature; the coefficient's own excess gives stiff directions less weight, and is smaller where
+  these are the hotter ones.
 - Key biases. Where nothing but the localization moves b_K, its draws are an autoregression whose law is known exactly,
   at every draw: a test of the sampler itself that comes with every head.
 - kappa = d log lambda / d log nbeta = 1 - nbeta Var(L(w)) / E[L(w) - L(w*)], by differentiating the posterior mean.
@@ -203,17 +205,39 @@ def _drift(kept: np.ndarray) -> float:
 
 def _key_bias(trace: xr.Dataset, settings: Settings) -> tuple[float, float]:
     """The sum of squares of the key biases' draws over its exact mean, and its distance from that mean in exact sds."""
-    if "key_bias" not in trace or trace.attrs["kernel"] != "sgld" or not settings.localization:
+    law = FREE_LAWS.get(trace.attrs["kernel"])
+    if "key_bias" not in trace or law is None or not settings.localization:
         return float("nan"), float("nan")
     draws = np.unique(np.linspace(1, trace.sizes["draw"] - 1, 500).astype(int))
-    keep = 1 - settings.lr * settings.localization / 2
-    variance = settings.lr * (1 - keep ** (2 * draws)) / (1 - keep**2)  # after `draws` steps from the center
-    covariance = np.minimum.outer(variance, variance) * keep ** np.abs(np.subtract.outer(draws, draws))
+    variance, covariance = law(settings, draws)
     count = trace.sizes["chain"] * trace.attrs["key_biases"]
     expected = count * variance.sum()
     sd = np.sqrt(2 * count * (covariance**2).sum())
     total = float(trace.key_bias.values[:, draws].sum())
     return total / expected, (total - expected) / sd
+
+
+def _new_noise(settings: Settings, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Variance and covariance of a free coordinate of SGLD, after these many steps from the center."""
+    keep = 1 - settings.lr * settings.localization / 2
+    variance = settings.lr * (1 - keep ** (2 * draws)) / (1 - keep**2)
+    return variance, np.minimum.outer(variance, variance) * keep ** np.abs(np.subtract.outer(draws, draws))
+
+
+def _shared_noise(settings: Settings, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same where each step shares half its noise with the one before: w = y + b with noise b that y has not seen,
+    y' = k y + (1 + k) b.
+    """
+    keep, half = 1 - settings.lr * settings.localization / 2, settings.lr / 4
+    settled = half * (1 + keep) / (1 - keep)
+    seen = settled + (half - settled) * keep ** (2.0 * draws - 2)  # the variance of y, which is b after the first step
+    covariance = keep * seen + half * (1 + keep)  # with the next draw; of two draws, the earlier one decides
+    earlier, apart = np.minimum.outer(draws, draws), np.abs(np.subtract.outer(draws, draws))
+    between = covariance[np.searchsorted(draws, earlier)] * keep ** np.maximum(apart - 1.0, 0)
+    return seen + half, np.where(apart == 0, seen[:, None] + half, between)
+
+
+FREE_LAWS = {"sgld": _new_noise, "leimkuhler_matthews": _shared_noise}  # of samplers whose step is the same throughout
 
 
 def _excess(trace: xr.Dataset, settings: Settings) -> tuple[float, float]:

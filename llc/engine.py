@@ -12,7 +12,6 @@ from typing import Literal, SupportsIndex, get_args
 
 import numpy as np
 import xarray as xr
-from torch import Tensor
 
 from ablations import forward
 from ablations.models import Model, as_model
@@ -20,7 +19,7 @@ from ablations.running import as_in_workers, tracked
 from llc import chains, head_loss, restrict, sgld
 from llc import gauge as gauges
 from llc.chains import batches, check_data, described
-from llc.control_variate import whole_gradients
+from llc.control_variate import kept_whole_gradients
 from llc.gauge import Gauge
 from llc.kernel import Kernel
 from llc.losses import Loss, SoftTargets, Targets, Tokens, next_token
@@ -62,7 +61,7 @@ def sample(
         settings      lr, nbeta, localization, batch size, chains and draws, such as QUICK
         seed          an integer; it decides the minibatches, and with restriction and chain the noise
         loss          what chains sample with, in nats; `losses.next_token()` unless given
-        kernel        the sampler's module: llc.sgld, llc.rmsprop or llc.mala
+        kernel        the sampler's module: llc.sgld, llc.leimkuhler_matthews, llc.rmsprop or llc.mala
         gauge         "trained" for the weights as they are, "balanced" for those of the same function that do not
                       depend on training (`llc.balanced`); then each restriction is of the heads of one layer
         control_variate   whether the noise of minibatches is taken out of the gradient at the center, which lets nbeta
@@ -108,13 +107,14 @@ def sample(
     parsed = restrict.parse_all(restrictions, weights, model.cfg)
     check_data(model, weights, tokens, loss)
     reasons = general_because(model, tokens, parsed, loss, path)
-    whole: Mapping[str, Tensor] = {}
+    of, whole = described(weights, tokens, loss), {}
     if control_variate:
         if kernel.WHOLE_DATA:
             raise ValueError(
                 "control_variate=True with a sampler that takes the whole data at every step: leave it out"
             )
-        whole = whole_gradients(model, tokens, loss, parsed)
+        device = next(iter(weights.values())).device
+        whole = kept_whole_gradients((*of.values(), str(device)), model, tokens, loss, parsed)
     traces: dict[str, xr.Dataset] = {}
     for restriction in parsed:
         if reason := reasons[restriction.name]:
@@ -129,7 +129,7 @@ def sample(
                 whole_gradient=whole.get(restriction.name),
             )
             traces[restriction.name] = trace.assign_attrs(path=f"general: {reason}")
-    attrs = described(weights, tokens, loss) | {"path": f"fast, {precision}"}
+    attrs = of | {"path": f"fast, {precision}"}
     drawn = batches(kernel, len(tokens), settings, seed)
     for number, heads in by_layer(each for each in parsed if not reasons[each.name]).items():
         recorders = {}

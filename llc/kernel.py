@@ -25,8 +25,10 @@ class Info(NamedTuple):
 
     loss: PerChain  # of the minibatch, in nats
     drift: Positions  # U = nbeta gradient + localization (w - w*)
-    heat: PerChain  # (lr / 4) U G U, which the finite step and the minibatch noise add to E[D U]; 0 after Metropolis
+    heat: PerChain  # what the finite step and the minibatch noise add to E[D U]: (lr / 4) U G U - U.shared; 0 after
+    # Metropolis
     acceptance: PerChain  # of the proposal; NaN for samplers that accept every step
+    shared: Positions | None = None  # noise of the step before that this step adds again; None: all of it is new
 
 
 @runtime_checkable

@@ -4,13 +4,16 @@ Dims are chain, draw, and check (every fifth draw, at which more is measured). V
 
     loss [chain, draw]          L_batch(w_t) in nats, before the step that uses this batch
     center_loss [draw]          L_batch(w*) in nats, on the same batch
-    virial [chain, draw]        D.U - (lr / 4) U.G.U with D = w - w*, U the drift; its stationary mean is the dimension
-    heat [chain, draw]          (lr / 4) U.G.U, what the finite step and the minibatch noise add to E[D.U]
+    virial [chain, draw]        D.U - heat with D = w - w*, U the drift; its stationary mean is the dimension
+    heat [chain, draw]          (lr / 4) U.G.U, what the finite step and the minibatch noise add to E[D.U]; less U.b
+                                where half a step's noise, b, is that of the step before (leimkuhler_matthews.py)
     distance [chain, draw]      |w_t - w*|
     acceptance [check]          probability that Metropolis accepts the step made there, one chain after the other, at
-                                every other check (at the rest NaN, where the next two are measured)
+                                every other check (at the rest NaN, where the next two are measured); NaN where a
+                                step's noise is not all new
     drift_work [check]          L(w + s) - L(w - s) on the next draw's batch, s the step that the drift made
-    drift_bend [check]          L(w + s) + L(w - s) - 2 L(w), likewise
+    drift_bend [check]          L(w + s) + L(w - s) - 2 L(w), likewise: s.H.s, H the Hessian of the loss; s.H.(s - 2 b)
+                                where a step shares noise b with the one before
     second_rise [chain, check]  the loss rise after that step on its own batch: a second batch for the next draw
     noise_rise [check]          the loss rise at w* +- N(0, 1 / localization), mean of the pair
     key_bias [chain, draw]      |b_K - b_K*|^2 of the head, where nothing but the localization moves b_K
@@ -74,9 +77,8 @@ class Recorder:
         # of full length from the start: small arrays between large ones would keep the allocator from reusing memory
         self.records: dict[str, np.ndarray] = {}
         self.draws = 0
-        self.followed: tuple[Tensor, Tensor] | None = (
-            None  # a chain's position and its drift's step, for the next minibatch
-        )
+        # a chain's position, its drift's step and the noise its step shares, for the next minibatch
+        self.followed: tuple[Tensor, Tensor, Tensor | None] | None = None
 
     def noise(self, size: int) -> Float[Tensor, "chain size"]:
         """Standard normals, for each chain from a stream of its own."""
@@ -122,18 +124,28 @@ class Recorder:
         chain %= self.settings.num_chains
         if not info.acceptance.isnan().all():
             self._record("acceptance", info.acceptance.mean())
-        elif other:
+        elif other or info.shared is not None:
             scale = before.scale[chain] if before.scale.ndim else before.scale
-            self.followed = before.position[chain], self.settings.lr / 2 * scale * info.drift[chain]
+            shared = None if info.shared is None else info.shared[chain]
+            self.followed = before.position[chain], self.settings.lr / 2 * scale * info.drift[chain], shared
         else:
             self._record("acceptance", acceptance(before, info, self.state, chain, evaluate, self.settings)[0])
 
-    def _follow(self, position: Float[Tensor, " dim"], step: Float[Tensor, " dim"], evaluate: Evaluate) -> None:
+    def _follow(
+        self,
+        position: Float[Tensor, " dim"],
+        step: Float[Tensor, " dim"],
+        shared: Float[Tensor, " dim"] | None,
+        evaluate: Evaluate,
+    ) -> None:
         """Measures what the drift of the draw before does to this minibatch's loss, which is independent of it."""
-        losses, _ = evaluate(torch.stack([position + step, position - step, position]), gradient=False)
-        ahead, behind, here = losses.double()
+        away = [step, -step]
+        away += [0 * step] if shared is None else [step - shared, shared - step, shared, -shared]
+        losses, _ = evaluate(position + torch.stack(away), gradient=False)
+        ahead, behind, *others = losses.double()
         self._record("drift_work", ahead - behind)
-        self._record("drift_bend", ahead + behind - 2 * here)
+        bend = ahead + behind - 2 * others[0] if shared is None else sum(others[:2]) - sum(others[2:])
+        self._record("drift_bend", bend)
         self.followed = None
 
     def _record(self, name: str, values: Tensor | np.ndarray) -> None:

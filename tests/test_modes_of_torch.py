@@ -61,6 +61,7 @@ FACE: dict[str, Call] = {
     "llc.kl_to": lambda model, tokens: sampled(loss=llc.kl_to(model))(model, tokens),
     "llc.weighted": sampled(loss=llc.weighted(torch.ones(4, 11, dtype=torch.float32), "ones")),
     "llc.sgld": sampled(kernel=llc.sgld),
+    "llc.leimkuhler_matthews": sampled(kernel=llc.leimkuhler_matthews),
     "llc.rmsprop": sampled(kernel=llc.rmsprop),
     "llc.mala": sampled(kernel=llc.mala),
     "llc.calibrate": lambda model, tokens: (

@@ -7,6 +7,7 @@ HELP = "sweep lr, localization and nbeta for heads' rLLCs, look for a plateau, a
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from experiments.cli.arguments import add_run_arguments, add_sampling_arguments
+    from experiments.results.plan import SAMPLERS
 
     parser.add_argument("heads", metavar="HEAD", nargs="+", help="L1H3 or 1:3")
     parser.add_argument("--step", type=int, help="checkpoint (default: the last)")
@@ -17,6 +18,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="VALUE",
         help="inverse temperatures to try; `natural` is n / log n, n rows sampled",
+    )
+    parser.add_argument(
+        "--sampler",
+        choices=SAMPLERS,
+        nargs="+",
+        default=SAMPLERS[:1],
+        metavar="NAME",
+        help=f"samplers to compare, of {', '.join(SAMPLERS)}; -cv: with a control variate, which takes the noise of "
+        f"minibatches out of the gradient at the center (default: {SAMPLERS[0]})",
     )
     add_sampling_arguments(parser)
     add_run_arguments(parser)
@@ -47,15 +57,17 @@ def run(arguments: argparse.Namespace) -> None:
         [_nbeta(text, len(cells.inputs.sampled)) for text in arguments.nbeta or map(str, calibration.NBETAS)],
     )
     with open_executor(arguments) as executor:
-        runner.run(calibration.missing(cells, step, heads, settings), executor, f"{len(settings)} settings")
+        wanted = calibration.missing(cells, step, heads, settings, arguments.sampler)
+        runner.run(wanted, executor, f"{len(settings)} settings")
     for head in heads:
-        calibrated = calibration.calibration(cells, step, head, settings)
-        print(f"{head_name(head)} at step {step}: {calibrated.recommendation.reason}")
-        if chosen := calibrated.recommendation.settings:
-            print(
-                f"recommended: lr {chosen.lr:g}, localization {chosen.localization:g}, nbeta {chosen.nbeta:g}, "
-                f"{chosen.num_burnin} draws discarded of {chosen.num_draws}"
-            )
+        calibrated = calibration.calibration(cells, step, head, settings, arguments.sampler)
+        for sampler, (chosen, _, reason) in calibrated.recommendations.items():
+            print(f"{head_name(head)} at step {step}, {sampler}: {reason}")
+            if chosen:
+                print(
+                    f"recommended: lr {chosen.lr:g}, localization {chosen.localization:g}, nbeta {chosen.nbeta:g}, "
+                    f"{chosen.num_burnin} draws discarded of {chosen.num_draws}"
+                )
         name = f"calibrate_{head_name(head)}_{step}"
         for path in files.write_table_and_figure(cells, name, calibrated.sweep, figure.draw(calibrated)):
             print(f"wrote {path}")

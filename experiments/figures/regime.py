@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from experiments.claims.study import Study
-from experiments.measurements import variants
+from experiments.measurements import over_nbeta, variants
 from experiments.measurements.induction_heads import INDUCTION_HEADS
 from experiments.measurements.rllc import RLLC
 from experiments.measurements.variants import BALANCED, MAIN, RANDOM, RECALIBRATED, in_way
+from experiments.plots import over_nbeta as plot_over_nbeta
 from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
@@ -24,10 +25,12 @@ TITLE = "Regime and gauge"
 CAPTION = (
     "Top, over training: kappa = d log rLLC / d log nbeta of every head (near 1: the rLLC measures sensitivity to "
     "noise; near 0: a plateau); the virial ratio (1: the chains have arrived; grey: within 2%); rank correlation, "
-    "within a layer, of the rLLCs with the rise under plain Gaussian noise and with the trace of the Hessian. Bottom: "
-    "final rLLCs in the trained gauge, the balanced gauge, random gauges (up to 2x) and the recalibrated settings, "
-    "each divided by its layer's mean, with 95% intervals: where lines cross, the order of the heads is no property of "
-    "the function."
+    "within a layer, of the rLLCs with the rise under plain Gaussian noise and with the trace of the Hessian. Middle, "
+    "at the last checkpoint, over nbeta up to n / log n of the sampled rows: the rLLC of every head, without and with "
+    "a control variate (which takes the noise of minibatches out of the gradient); its slope between neighbouring "
+    "nbeta; and what the control variate takes away. Bottom: final rLLCs in the trained gauge, the balanced gauge, "
+    "random gauges (up to 2x) and the recalibrated settings, each divided by its layer's mean: where lines cross, the "
+    "order of the heads is no property of the function. All bars are 95% intervals."
 )
 
 NEEDS: tuple[Kind, ...] = (INDUCTION_HEADS,)
@@ -45,11 +48,12 @@ def prepare(cells: Cells, executor: Executor) -> None:
 
     variants.compute_ways(cells, WAYS, executor)
     variants.compute_curvature(cells, executor)
+    over_nbeta.compute(cells, executor)
 
 
 def compute(cells: Cells) -> xr.Dataset:
-    """kappa, virial [step, restriction]; noise_rank, hessian_rank [step, layer]; final [way, restriction],
-    each with the half width of its 95% interval (`_half`).
+    """kappa, virial [step, restriction]; noise_rank, hessian_rank [step, layer]; final [way, restriction]; each but the
+    ranks with the half width of its 95% interval (`_half`); and `over_nbeta.table`, its values as over_nbeta_*.
     """
     rllc, curvature = in_way(cells, MAIN).table(RLLC), Study((cells,)).curvature(cells)
     layers = sorted(set(rllc.layer.values.tolist()))
@@ -68,17 +72,19 @@ def compute(cells: Cells) -> xr.Dataset:
     for name, of in (("final", "value"), ("final_half", "half_width")):
         data[name] = (("way", "restriction"), np.stack([one[of].values for one in last]))
     coords = {"step": rllc.step, "restriction": rllc.restriction, "layer": rllc.layer, "of_layer": layers}
-    return xr.Dataset(data, coords | {"way": list(WAYS.values())}, cells.table(INDUCTION_HEADS).attrs).assign_coords(
-        tokens=("step", tokens_seen(cells.run, rllc.step.values))
-    )
+    over = over_nbeta.table(cells).rename({name: f"over_nbeta_{name}" for name in ("value", "half_width")})
+    return xr.Dataset(
+        data | dict(over), coords | {"way": list(WAYS.values())} | dict(over.coords), cells.table(INDUCTION_HEADS).attrs
+    ).assign_coords(tokens=("step", tokens_seen(cells.run, rllc.step.values)))
 
 
 def draw(data: xr.Dataset) -> Figure:
     layers = data.of_layer.values.tolist()
-    figure = style.new_figure(13, 7.6)
-    grid = figure.add_gridspec(2, 3 * len(layers))
+    figure = style.new_figure(13, 10.8)
+    grid = figure.add_gridspec(3, 3 * len(layers))
     kappa, virial, ranks = (figure.add_subplot(grid[0, len(layers) * n : len(layers) * (n + 1)]) for n in range(3))
-    below = [figure.add_subplot(grid[1, 3 * n : 3 * (n + 1)]) for n in range(len(layers))]
+    middle = [figure.add_subplot(grid[1, len(layers) * n : len(layers) * (n + 1)]) for n in range(3)]
+    below = [figure.add_subplot(grid[2, 3 * n : 3 * (n + 1)]) for n in range(len(layers))]
     for axis, name, label in ((kappa, "kappa", "kappa"), (virial, "virial", "virial ratio")):
         _of_heads(axis, data, name)
         axis.set_ylabel(label, fontsize=style.FONT)
@@ -98,6 +104,10 @@ def draw(data: xr.Dataset) -> Figure:
     ranks.legend(fontsize=style.FONT - 2, frameon=False, loc="lower right")
     for axis in (kappa, virial, ranks):
         style.token_axis(axis, data.tokens.values)
+    over = data[[name for name in data if "nbeta" in data[name].dims]]
+    plot_over_nbeta.draw(
+        middle, over.rename(over_nbeta_value="value", over_nbeta_half_width="half_width"), data.layer.values
+    )
     for axis, layer in zip(below, layers, strict=True):
         _gauges(axis, data.isel(restriction=(data.layer == layer).values.nonzero()[0]), layer)
     return figure

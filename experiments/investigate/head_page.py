@@ -104,10 +104,13 @@ def _kinds(evidence: xr.Dataset, types: xr.Dataset) -> str:
 
 def _rllc(measures: HeadMeasures) -> str:
     layer, own, step = measures.layer_rllc, measures.rllc, measures.snapshot.step
-    how, of_gauge = settings.from_json(layer.attrs["settings"]), measures.snapshot.cells.plan.of_gauge
+    how, of_others = settings.from_json(layer.attrs["settings"]), measures.snapshot.cells.plan.of_others
     seen = layer.assign_coords(tokens=("step", tokens_seen(measures.snapshot.cells.run, layer.step.values)))
     drawn = head_curve.draw(
-        intervals.with_half_widths(seen)[["value", "half_width"]], measures.head, step, f"{how.name} settings{of_gauge}"
+        intervals.with_half_widths(seen)[["value", "half_width"]],
+        measures.head,
+        step,
+        f"{how.name} settings{of_others}",
     )
     others = f"the other heads of layer {measures.layer}" if layer.sizes["restriction"] > 1 else ""
     alt = f"rLLC of {measures.head} over training, with 95% intervals" + (f", and of {others}" if others else "")
@@ -117,7 +120,7 @@ def _rllc(measures: HeadMeasures) -> str:
         f"unit: nbeta times the mean rise of the loss in nats. {how.name} settings: "
         f"{html.escape(layer.attrs['kernel'].upper())}, lr {how.lr:g}, localization {how.localization:g}, nbeta "
         f"{how.nbeta:g}, batch {how.batch_size}, {how.num_chains} chains of {how.num_draws} draws, the first "
-        f"{how.num_burnin} discarded; {html.escape(layer.attrs['loss'])} loss{of_gauge}.</p>"
+        f"{how.num_burnin} discarded; {html.escape(layer.attrs['loss'])} loss{of_others}.</p>"
     )
     caution = decay_note(measures.snapshot.cells.run, layer.step.values.tolist())
     told = f"<p><b>Caution:</b> {html.escape(caution)}.</p>" if caution else ""

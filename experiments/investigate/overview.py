@@ -46,7 +46,7 @@ def overview(snapshot: Snapshot) -> str:
     over = "held-out text" if isinstance(types, str) else head_effects.population(snapshot.types)
     notes = (
         f"With 95% confidence intervals. Loss rise: under mean ablation, nats per token, mean over {over}. rLLC: "
-        f"{llc.name} settings (nbeta {llc.nbeta:g}, localization {llc.localization:g}){plan.of_gauge}, no unit; "
+        f"{llc.name} settings (nbeta {llc.nbeta:g}, localization {llc.localization:g}){plan.of_others}, no unit; "
         "compare within a layer. Then its mean attention (0 to 1) to the previous token and to the current one, and "
         "its prefix-matching score on repeated random tokens; learned: how many multigrams of the model it has learned."
     )

@@ -11,13 +11,16 @@ from experiments.results.cells import Cells
 from experiments.results.committed import without_traces
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters, sampled_checkpoints
-from experiments.results.plan import TRAINED
+from experiments.results.plan import SGLD, TRAINED, VARIATE
 from experiments.results.reference import reference_run, reference_step
 from experiments.runs.models import model_on
-from llc import engine, gauge, losses, standard_form
+from llc import engine, gauge, leimkuhler_matthews, losses, sgld, standard_form
 from llc.diagnose import health
 from llc.estimate import VERSION
+from llc.kernel import Kernel
 from llc.settings import Settings
+
+KERNELS: dict[str, Kernel] = {SGLD: sgld, "leimkuhler-matthews": leimkuhler_matthews}  # by what a plan calls them
 
 
 def measure(inputs: Inputs, step: int, cells: Cells, restrictions: list[str]) -> dict[str, xr.Dataset]:
@@ -30,6 +33,8 @@ def measure(inputs: Inputs, step: int, cells: Cells, restrictions: list[str]) ->
         settings=inputs.plan.llc,
         seed=inputs.plan.seed,
         loss=sampling_loss(inputs, step),
+        kernel=KERNELS[inputs.plan.sampler.removesuffix(VARIATE)],
+        control_variate=inputs.plan.sampler.endswith(VARIATE),
     )
     return {name: _kept(traces[name]) for name in restrictions}
 
@@ -50,17 +55,20 @@ def sampling_loss(inputs: Inputs, step: int) -> losses.Loss:
     return losses.kl_to(model, f"one layer, step {chosen}")
 
 
-def reference_key(inputs: Inputs, step: int | None) -> dict:
-    """The reference model that the cells depend on, where there is one, and the gauge where it is not the trained."""
-    gauge_part: dict = {} if inputs.plan.gauge == TRAINED else {"gauge": inputs.plan.gauge}
-    if inputs.plan.gauge == "balanced":
+def key_parts(inputs: Inputs, step: int | None) -> dict:
+    """What of gauge, sampler and reference model the cells depend on, where they are no default."""
+    plan = inputs.plan
+    parts: dict = {} if plan.gauge == TRAINED else {"gauge": plan.gauge}
+    if plan.gauge == "balanced":
         text = inputs.run.corpus_fingerprint("train")  # on which the scale of the residual stream rests
-        gauge_part |= {"gauge_of": [text, standard_form.ROWS, gauge.VERSION]}
-    if not inputs.plan.reference or step is None:
-        return gauge_part
+        parts |= {"gauge_of": [text, standard_form.ROWS, gauge.VERSION]}
+    if plan.sampler != SGLD:
+        parts |= {"sampler": plan.sampler}
+    if not plan.reference or step is None:
+        return parts
     run = reference_run(inputs.run)
     weights = run.model_digest(reference_step(inputs, step))
-    return gauge_part | {"reference": {"weights": weights, "configuration": run.configuration.record()}}
+    return parts | {"reference": {"weights": weights, "configuration": run.configuration.record()}}
 
 
 def seconds(inputs: Inputs, parameters: Parameters) -> float:
@@ -74,9 +82,8 @@ def label(inputs: Inputs, parameters: Parameters) -> str:
     """The kind, the heads, and what of the plan a person tells sweeps apart by."""
     plan = inputs.plan
     reference = f"reference {plan.reference}" if plan.reference else ""
-    in_gauge = "" if plan.gauge == TRAINED else f"{plan.gauge} gauge"
-    parts = ("rllc", " ".join(parameters["restrictions"]), plan.corpus, named(plan.llc), reference, in_gauge)
-    return ", ".join(part for part in parts if part)
+    parts = ("rllc", " ".join(parameters["restrictions"]), plan.corpus, named(plan.llc), reference)
+    return ", ".join(part for part in parts if part) + plan.of_others
 
 
 def named(settings: Settings) -> str:
@@ -107,7 +114,7 @@ RLLC = Kind(
     plan_fields=("sampled_rows", "llc", "seed"),
     seconds=seconds,
     label=label,
-    also=reference_key,
+    also=key_parts,
     groups=heads_by_layer,
     keeps=without_traces,
 )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.corpora.cache import digest
-from experiments.results.plan import TRAINED, Plan
+from experiments.results.plan import SGLD, TRAINED, Plan
 from experiments.runs.run import Run
 from llc.settings import QUICK
 
@@ -14,7 +14,8 @@ LONGEST = 32  # characters of a corpus's name
 
 
 def variant(run: Run, plan: Plan) -> str:
-    """The end of a file's name, such as "_cpp_seed1": corpus, seed, settings, reference and gauge that are no default.
+    """The end of a file's name, such as "_cpp_seed1": corpus, seed, settings, reference, gauge and sampler that
+    are no default.
 
     Empty for the corpus that the run was trained on, seed 0, and rLLCs as `reproduce` measures them.
     """
@@ -24,6 +25,7 @@ def variant(run: Run, plan: Plan) -> str:
         plan.llc.name: plan.llc.name != QUICK.name,
         f"reference-{plan.reference}": plan.reference != "",
         plan.gauge.replace(" ", "-"): plan.gauge != TRAINED,
+        plan.sampler: plan.sampler != SGLD,
     }
     return "".join(f"_{part}" for part, is_other in parts.items() if is_other)
 

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from llc.settings import QUICK, Settings
 
 TRAINED = "trained"  # the gauge of the weights as they are
+SGLD, VARIATE = "sgld", "-cv"  # the sampler of the papers; the end of a sampler's name that says control variate
+SAMPLERS = tuple(f"{name}{end}" for name in (SGLD, "leimkuhler-matthews") for end in ("", VARIATE))
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Plan:
     llc_checkpoints: int = 24  # at most, evenly spaced among those of the run
     reference: str = ""  # rLLCs refined by the one-layer run: its "last" checkpoint, or that of the "same" step
     gauge: str = TRAINED  # of the weights, for rLLCs, or "balanced", "random 1", ...; the function stays as it is
+    sampler: str = SGLD  # of the chains of rLLCs: one of SAMPLERS
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -37,20 +40,23 @@ class Plan:
             raise ValueError(f"reference={self.reference!r}: it is last, same, or empty for the next-token loss")
         if not re.fullmatch(rf"{TRAINED}|balanced|random \d+", self.gauge):
             raise ValueError(f"gauge={self.gauge!r}: it is trained, balanced or random N")
+        if self.sampler not in SAMPLERS:
+            raise ValueError(f"sampler={self.sampler!r}: it is one of {', '.join(SAMPLERS)}")
 
     def record(self) -> dict:
         """All fields as JSON values."""
         return asdict(self)
 
     @property
-    def of_gauge(self) -> str:
-        """What labels of rLLCs add where the weights are not as trained, such as ", balanced gauge"."""
-        return "" if self.gauge == TRAINED else f", {self.gauge} gauge"
+    def of_others(self) -> str:
+        """What labels of rLLCs add where gauge or sampler are not the default, such as ", balanced gauge"."""
+        parts = ("" if self.gauge == TRAINED else f"{self.gauge} gauge", "" if self.sampler == SGLD else self.sampler)
+        return "".join(f", {part}" for part in parts if part)
 
     @property
     def of_settings(self) -> str:
         """What labels of rLLCs call the plan's settings."""
-        return f"{self.llc.name} settings{self.of_gauge}"
+        return f"{self.llc.name} settings{self.of_others}"
 
     def sampled_steps(self, steps: list[int]) -> list[int]:
         """Those of a run's steps at which learning coefficients are sampled."""

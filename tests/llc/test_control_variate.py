@@ -1,10 +1,13 @@
 """Minibatches with a control variate: the same loss in the mean, without gradient noise at the center."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
+import xarray as xr
+from torch import Tensor
 
 from ablations import forward
 from ablations.models import Model
@@ -119,6 +122,27 @@ def test_it_does_not_change_what_is_estimated() -> None:
         for each in found.values()
     )
     assert abs(plain - reduced) < 4 * np.hypot(plain_se, reduced_se)
+
+
+def test_the_whole_gradient_is_taken_once_for_settings_of_one_model_and_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def counted(model: Model, tokens: Tensor, loss: losses.Loss, restrictions: list) -> dict[str, Tensor]:
+        asked.append([each.name for each in restrictions])
+        return whole(model, tokens, loss, restrictions)
+
+    whole = control_variate.whole_gradients
+    monkeypatch.setattr(control_variate, "whole_gradients", counted)
+    sample = partial(engine.sample, seed=0, control_variate=True)
+    model, other = make_model(3), make_model(4)
+    sample(model, TOKENS, ["L0H1"], settings=SHORT)
+    again = sample(model, TOKENS, ["L1H0", "L0H1"], settings=replace(SHORT, nbeta=60.0))
+    assert asked == [["L0H1"], ["L1H0"]]
+    for changed in ((other, TOKENS), (other, TOKENS[:4])):  # the control: another model, another text
+        sample(*changed, ["L0H1"], settings=SHORT)
+    assert asked[2:] == [["L0H1"], ["L0H1"]]
+    fresh = sample(model, TOKENS, ["L0H1"], settings=replace(SHORT, nbeta=60.0))
+    xr.testing.assert_identical(again["L0H1"], fresh["L0H1"])
 
 
 def test_a_sampler_of_whole_data_has_no_use_for_it() -> None:

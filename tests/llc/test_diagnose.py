@@ -7,7 +7,7 @@ import pytest
 import torch
 import xarray as xr
 
-from llc import closed_form, engine, losses
+from llc import closed_form, engine, leimkuhler_matthews, losses, sgld
 from llc.chains import sample, sample_function
 from llc.diagnose import health
 from llc.restrict import parse
@@ -73,6 +73,20 @@ FLAT = np.full(1000, 1e-9)
 LONG = settings(lr=4e-5, localization=100.0, num_draws=5000, num_burnin=1500)
 
 
+def test_excess_of_shared_noise_is_that_of_minibatches_alone() -> None:
+    """At a step at which SGLD has a fifth too much."""
+    chosen = replace(LONG, lr=2e-4)
+    for noise in (0.0, 3.0):
+        found = health(quadratic_trace(STIFF, chosen, noise=noise, kernel=leimkuhler_matthews))
+        truth, of_new_noise = (
+            closed_form.quadratic_excess(STIFF, chosen, gradient_variance=noise**2, sampler=sampler)
+            for sampler in ("leimkuhler_matthews", "sgld")
+        )
+        assert abs(found.excess - truth) < 4 * found.excess_se
+        assert found.excess_se < 0.05
+        assert abs(found.excess - of_new_noise) > 4 * found.excess_se  # the control
+
+
 @pytest.mark.parametrize(("lr", "noise"), [(4e-5, 0.0), (2e-4, 0.0), (4e-5, 3.0)])
 def test_excess_is_that_of_the_exact_law(lr: float, noise: float) -> None:
     chosen = replace(LONG, lr=lr)
@@ -134,18 +148,24 @@ def test_a_sampler_that_does_not_do_what_it_says_is_betrayed_by_the_key_biases()
     assert np.isnan(health(quadratic_trace(CURVATURES, GOOD)).key_bias_z)
 
 
-def test_key_bias_scores_are_standard_normal() -> None:
-    """Over many heads and seeds, without burn-in: the law holds at every draw."""
-    model, chosen = make_model(1), settings(batch_size=2, num_chains=2, num_draws=40, num_burnin=4)
+@pytest.mark.parametrize(("kernel", "other"), [(sgld, "leimkuhler_matthews"), (leimkuhler_matthews, "sgld")])
+def test_key_bias_scores_are_standard_normal(kernel, other: str) -> None:
+    """Over many heads and seeds, without burn-in: the law holds at every draw, and that of the other sampler does not,
+    at a step that makes them differ.
+    """
+    model, chosen = make_model(1), settings(lr=6e-3, batch_size=2, num_chains=2, num_draws=40, num_burnin=4)
     tokens = torch.randint(50, (9, 8), generator=torch.Generator().manual_seed(2))
     heads = ["L1H0", "L1H1", "L1H2"]
-    scores = [
-        float(health(trace).key_bias_z)
+    traces = [
+        trace
         for seed in range(12)
-        for trace in engine.sample(model, tokens, heads, settings=chosen, seed=seed).values()
+        for trace in engine.sample(model, tokens, heads, settings=chosen, seed=seed, kernel=kernel).values()
     ]
+    scores = [float(health(trace).key_bias_z) for trace in traces]
     assert abs(np.mean(scores)) < 4 / np.sqrt(len(scores))
     assert 0.6 < np.std(scores) < 1.5
+    wrong = [float(health(trace.assign_attrs(kernel=other)).key_bias_z) for trace in traces]
+    assert abs(np.mean(wrong)) > 4 / np.sqrt(len(wrong))
 
 
 def test_kappa_and_noise_on_quadratics() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 import xarray as xr
 
-from llc import closed_form, mala, quadrature, rmsprop, sgld
+from llc import closed_form, leimkuhler_matthews, mala, quadrature, rmsprop, sgld
 from llc.chains import sample_function
 from llc.diagnose import health
 from llc.estimate import learning_coefficient
@@ -92,6 +92,35 @@ def test_sgld_and_mala_agree_on_a_deep_linear_network() -> None:
     assert abs(other - reference) / np.hypot(other_se, reference_se) > 4
 
 
+@pytest.mark.parametrize("noise", [0.0, 2.0])
+def test_shared_noise_has_no_step_bias_on_a_quadratic(noise: float) -> None:
+    """At a step at which SGLD has a fifth too much; what minibatches add stays, by its exact law."""
+    curvatures, chosen = np.geomspace(1, 40, 30), settings(lr=1e-3, num_draws=4000)
+    found = learning_coefficient(quadratic_trace(curvatures, chosen, noise=noise, kernel=leimkuhler_matthews))
+    truth, of_new_noise = (
+        closed_form.quadratic(curvatures, chosen, gradient_variance=noise**2, sampler=sampler)
+        for sampler in ("leimkuhler_matthews", "sgld")
+    )
+    exact = float((chosen.nbeta * curvatures / (chosen.nbeta * curvatures + chosen.localization)).sum() / 2)
+    assert truth == pytest.approx(exact) if not noise else truth > 1.02 * exact
+    assert abs(found.value - truth) / found.se < 4
+    plain = learning_coefficient(quadratic_trace(curvatures, chosen, noise=noise))
+    assert abs(plain.value - of_new_noise) / plain.se < 4
+    assert (plain.value - truth) / plain.se > 4  # the control
+
+
+@pytest.mark.parametrize("exponents", [(2,), (1, 1)])
+def test_shared_noise_has_a_smaller_step_bias_where_the_loss_is_no_quadratic(exponents: tuple[int, ...]) -> None:
+    loss, center = power(exponents), torch.zeros(len(exponents), dtype=torch.float64)
+    chosen = replace(SINGULAR, lr=0.03, num_draws=6000)
+    truth = quadrature.posterior(loss, center, chosen, half_width=4.0)
+    shared, new = (
+        learning_coefficient(sampled(loss, len(exponents), chosen, kernel=kernel))
+        for kernel in (leimkuhler_matthews, sgld)
+    )
+    assert abs(shared.value - truth) + 4 * shared.se < abs(new.value - truth) / 2
+
+
 def test_frozen_rmsprop_targets_the_same_posterior() -> None:
     curvatures = np.geomspace(0.1, 10, 40)
     chosen = settings(lr=1e-4, localization=100.0, num_draws=9000, num_burnin=1000)
@@ -118,7 +147,7 @@ def test_rmsprop_freezes_after_burnin_and_steps_further_where_gradients_are_smal
     assert scales[-1].mean() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("kernel", [sgld, rmsprop, mala])
+@pytest.mark.parametrize("kernel", [sgld, leimkuhler_matthews, rmsprop, mala])
 def test_the_virial_identity_holds_and_betrays_a_chain_that_has_not_arrived(kernel) -> None:
     curvatures = np.geomspace(0.3, 30, 12)
     found = health(quadratic_trace(curvatures, settings(num_draws=3000, num_burnin=300), kernel=kernel))

@@ -114,6 +114,18 @@ def test_a_gauge_changes_the_coefficients_and_not_the_loss(cells: Cells) -> None
         assert abs(tables[gauge].value - tables["trained"].value).max() > 0.01
 
 
+def test_the_plans_sampler_is_the_one_that_samples(cells: Cells) -> None:
+    values = {}
+    for name in plan.SAMPLERS:
+        record = cells.planned(sampler=name).get(RLLC, 60, restriction="L0H1")
+        assert record.attrs["kernel"] == name.removesuffix(plan.VARIATE).replace("-", "_")
+        assert ("control_variate" in record.attrs) == name.endswith(plan.VARIATE)
+        values[name] = float(record.value)
+    assert len(set(values.values())) == len(plan.SAMPLERS)
+    with pytest.raises(ValueError, match="sampler='hmc': it is one of sgld, sgld-cv, leimkuhler-matthews"):
+        cells.planned(sampler="hmc")
+
+
 def test_the_whole_models_coefficient_is_refined_by_the_text(cells: Cells, tmp_path: Path) -> None:
     sentences = (f"{n} apples and {n + 1} pears make a pie " * 9 for n in range(400))
     (tmp_path / "words.txt").write_text("\n\n\n".join(sentences))

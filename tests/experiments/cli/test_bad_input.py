@@ -100,6 +100,7 @@ def place(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
         (["calibrate", "L0H0->L1H0.k"], "is not a head"),
         (["calibrate", "L0H0", "--step", "11"], "no checkpoint at step 11"),
         (["calibrate", "L0H0", "--step", "-1"], "no checkpoint at step -1"),
+        (["calibrate", "L0H0", "--sampler", "hmc"], "invalid choice: 'hmc'"),
         (["calibrate", "L0H0", "--lr", "0"], "lr=0.0"),
         (["calibrate", "L0H0", "--lr", "-1"], "lr=-1.0"),
         (["calibrate", "L0H0", "--lr", "nan"], "lr=nan"),

@@ -157,15 +157,20 @@ def test_other_verbs(reproduced: Path, trained: Path) -> None:
 @pytest.mark.slow
 def test_calibrate(reproduced: Path, trained: Path, corpus_file: Path) -> None:
     arguments = ["L0H1", "1:2", "--lr", "0.001", "--localization", "100", "200", "--nbeta", "10", "natural"]
-    command_line = ("calibrate", *arguments, "--run", "tiny-seed0", "--workers", "2")
+    samplers = ["sgld", "leimkuhler-matthews-cv"]
+    command_line = ("calibrate", *arguments, "--sampler", *samplers, "--run", "tiny-seed0", "--workers", "2")
     lines = finish(command(*command_line, cwd=trained)).splitlines()
-    assert [line.split()[0] for line in lines if " at step 60: " in line] == ["L0H1", "L1H2"]
+    said = [f"{head} at step 60, {sampler}" for head in ("L0H1", "L1H2") for sampler in samplers]
+    assert [line.partition(":")[0] for line in lines if " at step 60, " in line] == said
     for suffix in ("png", "svg"):
         assert (reproduced / "figures" / f"calibrate_L1H2_60.{suffix}").stat().st_size > 10_000
     table = pd.read_csv(reproduced / "tables" / "calibrate_L1H2_60.csv")
     rows = len(Inputs(runs.open_run(trained / "runs/tiny-seed0"), default_plan(f"text:{corpus_file}", 64)).sampled)
     expected = [(place, nbeta) for place in (100, 200) for nbeta in (0, 10, natural_nbeta(rows))]
-    assert table.groupby(["localization", "nbeta"]).size().index.tolist() == expected
+    for _, part in table.groupby("sampler"):
+        assert part.groupby(["localization", "nbeta"]).size().index.tolist() == expected
+    values = table[table.nbeta > 0].pivot(index=["localization", "nbeta"], columns="sampler", values="value")
+    assert values.columns.tolist() == sorted(samplers) and (values.nunique(axis=1) == 2).all()
     assert (table.value[table.nbeta == 0] == 0).all()
     assert (table.control[table.nbeta > 0] > 0).all()
     before = len(list((reproduced / "cells").iterdir()))

@@ -73,7 +73,7 @@ def test_a_cell_is_read_out_of_a_table_of_other_checkpoints(swept: Cells, tmp_pa
         values.append(float(found.value))
     assert len(set(values)) == 3, "negative control: other checkpoints and heads are others"
     assert cells.read(RLLC, 30, restriction="L0H0") is None
-    for changes in ({"seed": 1}, {"gauge": "balanced"}, {"reference": "last"}):
+    for changes in ({"seed": 1}, {"gauge": "balanced"}, {"reference": "last"}, {"sampler": "sgld-cv"}):
         assert cells.planned(**changes).read(RLLC, 60, restriction="L0H0") is None, "another measurement"
 
 

@@ -22,7 +22,7 @@ KINDS = (*MAIN_JOB, FULL_LLC, CURVATURE)
 FIELDS = frozenset(field.name for field in fields(Plan))
 # In keys, but not by the fields of a record: the text, by the content of its splits, and what RLLC.also adds.
 OTHERWISE_IN_KEYS = {"corpus"}
-OF_RLLCS = {"reference", "gauge"}
+OF_RLLCS = {"reference", "gauge", "sampler"}
 
 
 class Watched(Plan):

@@ -33,6 +33,8 @@ OTHERS = [
     {"reference": "last"},
     {"reference": "same"},
     {"gauge": "random 1"},
+    {"sampler": "sgld-cv"},
+    {"sampler": "leimkuhler-matthews"},
 ]
 
 

@@ -1,0 +1,51 @@
+"""Every head's rLLC over nbeta at the last checkpoint, without and with a control variate, up to n / log n of the rows
+that are sampled.
+"""
+
+from concurrent.futures import Executor
+from dataclasses import replace
+
+import numpy as np
+import xarray as xr
+
+from experiments.jobs import runner
+from experiments.measurements.rllc import RLLC
+from experiments.results.cells import Cells
+from experiments.results.plan import SGLD, VARIATE, Plan
+from llc.calibrate import grid, slopes
+from llc.intervals import with_half_widths
+from llc.settings import natural_nbeta
+
+SAMPLERS = (SGLD, SGLD + VARIATE)
+NBETAS, LR = (10.0, 30.0, 100.0), 3e-4  # below n / log n; a step that adds little at any of them
+
+
+def plans(plan: Plan) -> list[list[Plan]]:
+    """The plan of each [sampler, nbeta]."""
+    nbetas = (*NBETAS, natural_nbeta(plan.sampled_rows))
+    settings = grid(plan.llc, [LR], [plan.llc.localization], nbetas)[1:]  # the first is the control at nbeta 0
+    return [[replace(plan, llc_checkpoints=1, llc=one, sampler=sampler) for one in settings] for sampler in SAMPLERS]
+
+
+def compute(cells: Cells, executor: Executor) -> None:
+    """Samples what is missing."""
+    each = (replace(cells, plan=one) for row in plans(cells.plan) for one in row)
+    runner.run([job for one in each for job in one.missing_tables([RLLC])], executor, cells.run.name)
+
+
+def table(cells: Cells) -> xr.Dataset:
+    """value and half_width (of its 95% interval), slope and slope_se (d log value / d log nbeta from the next smaller
+    nbeta; NaN at the smallest) [sampler, nbeta, restriction].
+    """
+    asked = plans(cells.plan)
+    rows = [[with_half_widths(replace(cells, plan=one).table(RLLC).isel(step=-1)) for one in row] for row in asked]
+    value, se, half = (
+        np.array([[one[name].values for one in row] for row in rows]) for name in ("value", "se", "half_width")
+    )
+    nbetas, dims = np.array([one.llc.nbeta for one in asked[0]]), ("sampler", "nbeta", "restriction")
+    slope, error = (
+        np.moveaxis(part, -1, 1) for part in slopes(np.moveaxis(value, 1, -1), np.moveaxis(se, 1, -1), nbetas)
+    )
+    arrays = {"value": value, "half_width": half, "slope": slope, "slope_se": error}
+    coords = {"sampler": list(SAMPLERS), "nbeta": nbetas, "restriction": rows[0][0].restriction.values}
+    return xr.Dataset({name: (dims, array) for name, array in arrays.items()}, coords)
