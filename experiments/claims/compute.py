@@ -10,6 +10,7 @@ from experiments.heldout import head_types
 from experiments.heldout.head_types import HEAD_TYPES
 from experiments.jobs import runner
 from experiments.jobs.job import Job, JobsFailed
+from experiments.measurements import over_nbeta
 from experiments.measurements.kinds import MAIN_JOB
 from experiments.measurements.rllc import RLLC
 from experiments.measurements.variants import few_steps, middle_step, sampled
@@ -29,8 +30,8 @@ def compute(study: Study, executor: Executor) -> None:
 
 
 def compute_sampled(study: Study, executor: Executor) -> None:
-    """Samples the learning coefficients in all ways and on all texts, and computes the curvatures."""
-    tables = (table for cells in study.cells for table in sampled(cells))
+    """Samples the learning coefficients in all ways, on all texts and over nbeta, and computes the curvatures."""
+    tables = (table for cells in study.cells for table in (*sampled(cells), *over_nbeta.tables(cells)))
     runner.run([job for table in tables for job in table.missing()], executor, "sampling")
 
 
@@ -43,7 +44,7 @@ def compute_types(study: Study, executor: Executor) -> None:
 
 def commit(cells: Cells) -> list[Path]:
     """Writes the tables that take long beside the bundled runs, where `Cells(committed=True)` finds them."""
-    written = [table.cells.commit(table.kind) for table in sampled(cells)]
+    written = [table.cells.commit(table.kind) for table in (*sampled(cells), *over_nbeta.tables(cells))]
     with contextlib.suppress(NotMeasurable):
         ablation = pass_of_types(cells)
         written.append(cells.commit(HEAD_TYPES, ablation.step, ablation=ablation.record()))

@@ -28,11 +28,12 @@ CAPTION = (
     "within a layer, of the rLLCs with the rise under plain Gaussian noise and with the trace of the Hessian. Middle, "
     "at the last checkpoint, over nbeta up to n / log n of the sampled rows: the rLLC of every head, without and with "
     "a control variate (which takes the noise of minibatches out of the gradient); its slope between neighbouring "
-    "nbeta; and what the control variate takes away. Bottom: final rLLCs in the trained gauge, the balanced gauge, "
+    "nbeta; and its share of what noise alone gives. Bottom: final rLLCs in the trained gauge, the balanced gauge, "
     "random gauges (up to 2x) and the recalibrated settings, each divided by its layer's mean: where lines cross, the "
     "order of the heads is no property of the function. All bars are 95% intervals."
 )
 
+OVER = ("value", "half_width", "slope", "slope_se", "noise", "noise_half_width")  # over_nbeta_* in the data
 NEEDS: tuple[Kind, ...] = (INDUCTION_HEADS,)
 WAYS = {
     MAIN: "trained",
@@ -72,7 +73,7 @@ def compute(cells: Cells) -> xr.Dataset:
     for name, of in (("final", "value"), ("final_half", "half_width")):
         data[name] = (("way", "restriction"), np.stack([one[of].values for one in last]))
     coords = {"step": rllc.step, "restriction": rllc.restriction, "layer": rllc.layer, "of_layer": layers}
-    over = over_nbeta.table(cells).rename({name: f"over_nbeta_{name}" for name in ("value", "half_width")})
+    over = over_nbeta.table(cells).rename({name: f"over_nbeta_{name}" for name in OVER})
     return xr.Dataset(
         data | dict(over), coords | {"way": list(WAYS.values())} | dict(over.coords), cells.table(INDUCTION_HEADS).attrs
     ).assign_coords(tokens=("step", tokens_seen(cells.run, rllc.step.values)))
@@ -81,10 +82,9 @@ def compute(cells: Cells) -> xr.Dataset:
 def draw(data: xr.Dataset) -> Figure:
     layers = data.of_layer.values.tolist()
     figure = style.new_figure(13, 10.8)
-    grid = figure.add_gridspec(3, 3 * len(layers))
-    kappa, virial, ranks = (figure.add_subplot(grid[0, len(layers) * n : len(layers) * (n + 1)]) for n in range(3))
-    middle = [figure.add_subplot(grid[1, len(layers) * n : len(layers) * (n + 1)]) for n in range(3)]
-    below = [figure.add_subplot(grid[2, 3 * n : 3 * (n + 1)]) for n in range(len(layers))]
+    top, centre, bottom = figure.subfigures(3, 1, squeeze=False)[:, 0]  # each with margins of its own
+    kappa, virial, ranks = top.subplots(1, 3)
+    middle, below = centre.subplots(1, 3), bottom.subplots(1, len(layers), squeeze=False)[0]
     for axis, name, label in ((kappa, "kappa", "kappa"), (virial, "virial", "virial ratio")):
         _of_heads(axis, data, name)
         axis.set_ylabel(label, fontsize=style.FONT)
@@ -105,9 +105,8 @@ def draw(data: xr.Dataset) -> Figure:
     for axis in (kappa, virial, ranks):
         style.token_axis(axis, data.tokens.values)
     over = data[[name for name in data if "nbeta" in data[name].dims]]
-    plot_over_nbeta.draw(
-        middle, over.rename(over_nbeta_value="value", over_nbeta_half_width="half_width"), data.layer.values
-    )
+    over = over.rename({f"over_nbeta_{name}": name for name in OVER})
+    plot_over_nbeta.draw(middle, over, data.layer.values)
     for axis, layer in zip(below, layers, strict=True):
         _gauges(axis, data.isel(restriction=(data.layer == layer).values.nonzero()[0]), layer)
     return figure

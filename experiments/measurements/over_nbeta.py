@@ -10,10 +10,11 @@ import xarray as xr
 
 from experiments.jobs import runner
 from experiments.measurements.rllc import RLLC
+from experiments.measurements.variants import Sampled
 from experiments.results.cells import Cells
 from experiments.results.plan import SGLD, VARIATE, Plan
 from llc.calibrate import grid, slopes
-from llc.intervals import with_half_widths
+from llc.intervals import half_widths, noise_half_widths
 from llc.settings import natural_nbeta
 
 SAMPLERS = (SGLD, SGLD + VARIATE)
@@ -27,25 +28,32 @@ def plans(plan: Plan) -> list[list[Plan]]:
     return [[replace(plan, llc_checkpoints=1, llc=one, sampler=sampler) for one in settings] for sampler in SAMPLERS]
 
 
+def tables(cells: Cells) -> list[Sampled]:
+    """The tables of all samplers and nbetas, as parts of a sweep."""
+    return [Sampled(replace(cells, plan=one), RLLC) for row in plans(cells.plan) for one in row]
+
+
 def compute(cells: Cells, executor: Executor) -> None:
     """Samples what is missing."""
-    each = (replace(cells, plan=one) for row in plans(cells.plan) for one in row)
-    runner.run([job for one in each for job in one.missing_tables([RLLC])], executor, cells.run.name)
+    runner.run([job for each in tables(cells) for job in each.missing()], executor, cells.run.name)
 
 
 def table(cells: Cells) -> xr.Dataset:
-    """value and half_width (of its 95% interval), slope and slope_se (d log value / d log nbeta from the next smaller
-    nbeta; NaN at the smallest) [sampler, nbeta, restriction].
+    """value, noise (what noise alone gives, `noise_value`), half_width and noise_half_width (of their 95% intervals),
+    slope and slope_se (d log value / d log nbeta from the next smaller nbeta; NaN at the smallest), each
+    [sampler, nbeta, restriction].
     """
     asked = plans(cells.plan)
-    rows = [[with_half_widths(replace(cells, plan=one).table(RLLC).isel(step=-1)) for one in row] for row in asked]
-    value, se, half = (
-        np.array([[one[name].values for one in row] for row in rows]) for name in ("value", "se", "half_width")
+    rows = [[replace(cells, plan=one).table(RLLC).isel(step=-1) for one in row] for row in asked]
+    value, se, noise = (
+        np.array([[one[name] for one in row] for row in rows]) for name in ("value", "se", "noise_value")
     )
+    half, noise_half = (np.array([[of(one) for one in row] for row in rows]) for of in (half_widths, noise_half_widths))
     nbetas, dims = np.array([one.llc.nbeta for one in asked[0]]), ("sampler", "nbeta", "restriction")
     slope, error = (
         np.moveaxis(part, -1, 1) for part in slopes(np.moveaxis(value, 1, -1), np.moveaxis(se, 1, -1), nbetas)
     )
-    arrays = {"value": value, "half_width": half, "slope": slope, "slope_se": error}
+    arrays = {"value": value, "half_width": half, "noise": noise, "noise_half_width": noise_half}
+    arrays |= {"slope": slope, "slope_se": error}
     coords = {"sampler": list(SAMPLERS), "nbeta": nbetas, "restriction": rows[0][0].restriction.values}
     return xr.Dataset({name: (dims, array) for name, array in arrays.items()}, coords)
