@@ -16,6 +16,7 @@ What a user begins with is imported from here. Every part is also a module of it
     next_token, kl_to, weighted losses: of the next token, KL from a reference model, with a weight for each token
     sgld, leimkuhler_matthews,  samplers, as modules: `sample(..., kernel=leimkuhler_matthews)`; `Kernel` is what they
     rmsprop, mala               share
+    Probes                      text whose tokens' losses are followed: `sample(..., probes=Probes(tokens))`
     calibrate                   the module that sweeps settings and recommends one
     balanced                    a copy of the model in the gauge that does not depend on training
     sample_function             chains for any differentiable function of a parameter vector
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from llc.independent import independent_draws
     from llc.kernel import Kernel
     from llc.losses import kl_to, next_token, weighted
+    from llc.probes import Probes
     from llc.settings import MINI, PAPER, QUICK, Settings
 
 __all__ = [
@@ -58,6 +60,7 @@ __all__ = [
     "PAPER",
     "QUICK",
     "Kernel",
+    "Probes",
     "Settings",
     "balanced",
     "calibrate",
@@ -80,6 +83,7 @@ _MODULES = {  # the module that defines a name
     "PAPER": "settings",
     "QUICK": "settings",
     "Kernel": "kernel",
+    "Probes": "probes",
     "Settings": "settings",
     "balanced": "gauge",
     "health": "diagnose",

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
@@ -21,10 +22,13 @@ from ablations.models import Config, Model, as_model
 from ablations.running import as_in_workers, check_precision, tracked
 from llc import sgld
 from llc.kernel import Evaluate, Kernel, PerChain, Positions
-from llc.losses import Loss, Predictor, SoftTargets, Targets, Tokens, predictor
+from llc.losses import Loss, Predictor, SoftTargets, Targets, Tokens, by_token, predictor
+from llc.probes import Probes
 from llc.restrict import Restriction
 from llc.settings import Settings
 from llc.trace import Recorder, derived_seed, fingerprint
+
+PROBE_ROWS = 8  # of which the logits are held at once
 
 
 class Observable(NamedTuple):
@@ -46,15 +50,16 @@ def sample(
     kernel: Kernel = sgld,
     observables: Mapping[str, Observable] | None = None,
     whole_gradient: Float[Tensor, " dim"] | None = None,
+    probes: Probes | None = None,
 ) -> xr.Dataset:
     """Samples the local posterior of one restriction, all other parameters frozen; returns a trace (trace.py).
 
-    This is the general path of `llc.sample`, for any model; it also records observables. tokens: the whole
-    data set [row, pos], whose rows are drawn with replacement. For a data-refined LLC give that data, for one that is
-    refined by a reference model the loss `losses.kl_to(reference)`. whole_gradient: of the data set's loss at the
-    center, for a control variate (control_variate.py). The model is never changed, and its mode does not
-    matter. The result depends on the arguments alone: minibatches on the seed, noise on seed, restriction and chain.
-    Raises ValueError for data or weights that cannot be sampled.
+    This is the general path of `llc.sample`, for any model; it also records observables. tokens: the whole data set
+    [row, pos], whose rows are drawn with replacement. For a data-refined LLC give that data, for one that is refined
+    by a reference model the loss `losses.kl_to(reference)`. whole_gradient: of the data set's loss at the center, for
+    a control variate (control_variate.py). probes: text whose tokens' losses are followed. The model is never changed,
+    and its mode does not matter. The result depends on the arguments alone: minibatches on the seed, noise on seed,
+    restriction and chain. Raises ValueError for data or weights that cannot be sampled.
     """
     model = as_model(model)
     weights = forward.parameters_of(model)
@@ -65,6 +70,8 @@ def sample(
     center, predict = restriction.flat(weights), predictor(model)
     attrs = described(weights, tokens, loss) | {"restriction": restriction.name, "path": "general"}
     recorder = Recorder(center, kernel, settings, seed, attrs, restriction.key_bias(model.cfg), whole_gradient)
+    if probes is not None:
+        recorder.watch(partial(_token_losses, predict, weights, restriction, probes), probes.share(), probes.every)
     streams = {name: minibatches(len(other.tokens), settings, seed, name) for name, other in recorded.items()}
     drawn = batches(kernel, len(tokens), settings, seed)
     for draw, rows in enumerate(tracked(drawn, f"chains of {restriction.name}")):
@@ -78,6 +85,21 @@ def sample(
             }
         recorder.draw(center_loss, evaluate, rises)
     return recorder.trace()
+
+
+@torch.no_grad()
+def _token_losses(
+    predict: Predictor, weights: Mapping[str, Tensor], restriction: Restriction, probes: Probes, positions: Positions
+) -> Float[Tensor, "chain row predicted"]:
+    """The loss of each probe in nats where the restriction's parameters are these, some rows at a time."""
+    chains = []
+    for position in positions:
+        own, found = restriction.put(weights, position), []
+        for tokens in probes.tokens.to(positions.device).split(PROBE_ROWS):
+            flat = F.cross_entropy(by_token(predict(own, tokens)), tokens[:, 1:].flatten(), reduction="none")
+            found.append(flat.view(len(tokens), -1))
+        chains.append(torch.cat(found))
+    return torch.stack(chains)
 
 
 def evaluation(
@@ -135,6 +157,7 @@ def sample_function(
     seed: int,
     data: Tensor | None = None,
     kernel: Kernel = sgld,
+    each: Callable[[Positions], Float[Tensor, "chain sample"]] | None = None,
     name: str = "function",
 ) -> xr.Dataset:
     """Samples the local posterior of any differentiable function of a parameter vector; returns a trace (trace.py).
@@ -148,6 +171,8 @@ def sample_function(
         seed      an integer; it decides noise and minibatches
         data      a tensor whose rows are drawn with replacement
         kernel    the sampler's module: llc.sgld, llc.leimkuhler_matthews, llc.rmsprop or llc.mala
+        each      losses of single samples [chain, sample] at positions [chain, dim], which are followed along the
+                  chains as tokens' are (`llc.probes`), at every draw after the burn-in
         name      what the function is called in the trace; the noise depends on it
 
     Raises ValueError for a center that is no vector, and for losses that are not one for each position.
@@ -173,6 +198,9 @@ def sample_function(
     attrs = {"restriction": name, "loss": name, "weights": fingerprint(center)}
     attrs["data"] = "none" if data is None else fingerprint(data)
     recorder = Recorder(center, kernel, settings, seed, attrs)
+    if each is not None:
+        samples = each(center[None]).shape[1]
+        recorder.watch(partial(_each, each), center.new_full((samples, 1), 1 / samples), 1)
     drawn = batches(kernel, 1 if data is None else len(data), settings, seed)
     for rows in tracked(drawn, f"chains of {name}"):
         batch = None if data is None else data[rows]
@@ -180,6 +208,13 @@ def sample_function(
             center_loss = loss(center[None], batch).sum().item()
         recorder.draw(center_loss, partial(with_gradient, partial(_on_batch, loss, batch)))
     return recorder.trace()
+
+
+@torch.no_grad()
+def _each(
+    losses: Callable[[Positions], Float[Tensor, "chain sample"]], positions: Positions
+) -> Float[Tensor, "chain sample one"]:
+    return losses(positions)[:, :, None]
 
 
 def _on_batch(loss: Callable[[Positions, Tensor | None], Tensor], batch: Tensor | None, each: Positions) -> Tensor:

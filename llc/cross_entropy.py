@@ -62,6 +62,29 @@ def cross_entropy(
     return _CrossEntropy.apply(x, weight, scale, targets, base, bf16) - targets.entropy  # type: ignore[no-any-return]
 
 
+@torch.no_grad()
+def token_losses(
+    x: Float[Tensor, "chain token rank"],
+    weight: Float[Tensor, "chain rank vocab"] | Float[Tensor, "rank vocab"],
+    scale: Float[Tensor, "chain token"] | None,
+    targets: FlatTargets,
+    base: Float[Tensor, "token vocab"] | None = None,
+    *,
+    bf16: bool = False,
+) -> Float[Tensor, "chain token"]:
+    """The cross-entropy of each token in nats, whatever its share in the mean, without a gradient."""
+    factor, room = weight.bfloat16() if bf16 else weight, _room(x, weight)
+    losses = x.new_empty(x.shape[:2])
+    for part in _chunks(x.shape[1], room.shape[1]):
+        for chain in range(len(x)):
+            own = factor[chain] if weight.ndim == 3 else factor
+            raw, logits, p = room[:, : len(losses[chain, part])]
+            scales = None if scale is None else scale[chain, part, None]
+            _logits(x[chain, part], own, scales, targets.bias, None if base is None else base[part], raw, logits)
+            losses[chain, part] = _softmax(logits, targets.labels[part], p)[0]
+    return losses
+
+
 class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -79,11 +102,8 @@ class _CrossEntropy(torch.autograd.Function):
             for chain in range(len(x)):
                 own = factor[chain] if weight.ndim == 3 else factor
                 raw, logits, p = room[:, : share.shape[0]]
-                _product(x[chain, part].to(own.dtype), own, None if base is None else base[part], raw)
-                if scale is None:
-                    torch.add(raw, targets.bias, out=logits)
-                else:
-                    torch.addcmul(targets.bias, raw, scale[chain, part, None], out=logits)
+                scales = None if scale is None else scale[chain, part, None]
+                _logits(x[chain, part], own, scales, targets.bias, None if base is None else base[part], raw, logits)
                 value, difference = _softmax(logits, targets.labels[part], p)
                 loss[chain] += value @ share[:, 0]
                 if dx is None:
@@ -124,6 +144,17 @@ def _room(x: Tensor, weight: Tensor) -> Float[Tensor, "three token vocab"]:
 def _chunks(tokens: int, size: int) -> Iterator[slice]:
     for start in range(0, tokens, size):
         yield slice(start, min(start + size, tokens))
+
+
+def _logits(
+    x: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor, base: Tensor | None, raw: Tensor, out: Tensor
+) -> None:
+    """Writes base + x weight to `raw`, and the logits to `out`."""
+    _product(x.to(weight.dtype), weight, base, raw)
+    if scale is None:
+        torch.add(raw, bias, out=out)
+    else:
+        torch.addcmul(bias, raw, scale, out=out)
 
 
 def _product(x: Tensor, weight: Tensor, base: Tensor | None, out: Tensor) -> None:

@@ -21,9 +21,11 @@ from llc import gauge as gauges
 from llc.chains import batches, check_data, described
 from llc.control_variate import kept_whole_gradients
 from llc.gauge import Gauge
+from llc.head_loss import Layer
 from llc.kernel import Kernel
 from llc.losses import Loss, SoftTargets, Targets, Tokens, next_token
-from llc.minibatch import Minibatch, room
+from llc.minibatch import Minibatch, Room, room
+from llc.probes import Probes
 from llc.restrict import Restriction
 from llc.settings import Settings
 from llc.trace import Recorder
@@ -44,6 +46,7 @@ def sample(
     kernel: Kernel = sgld,
     gauge: Gauge = "trained",
     control_variate: bool = False,
+    probes: Probes | None = None,
     path: Path = "auto",
     precision: Precision = "fp32",
     memory: int | None = None,
@@ -67,6 +70,8 @@ def sample(
         control_variate   whether the noise of minibatches is taken out of the gradient at the center, which lets nbeta
                       rise as far as the step allows; it costs one pass over the whole data set, forward and backward,
                       and a chain more (control_variate.py)
+        probes        text whose tokens' losses are followed along the chains (`Probes`), forward only; the trace then
+                      has their moments, of which `llc.covariances` makes susceptibilities and influences
         path          "fast" or "general" ask for one way; the trace's attribute `path` says which was taken, and why
         precision     "bf16" rounds the factors of the products with the vocabulary on the fast path; what that does
                       to a coefficient is measured by benchmarks/speed.py
@@ -92,7 +97,7 @@ def sample(
         ('general: not a single head', 340)
     """
     if gauges.is_balanced(gauge):
-        again = partial(sample, settings=settings, seed=seed, loss=loss, kernel=kernel, path=path)
+        again = partial(sample, settings=settings, seed=seed, loss=loss, kernel=kernel, probes=probes, path=path)
         measure = partial(again, control_variate=control_variate, precision=precision, memory=memory)
         return gauges.in_each_layer(model, tokens, restrictions, measure)
     if path not in get_args(Path) or precision not in get_args(Precision):
@@ -106,6 +111,8 @@ def sample(
     loss, seed = loss or next_token(), operator.index(seed)
     parsed = restrict.parse_all(restrictions, weights, model.cfg)
     check_data(model, weights, tokens, loss)
+    if probes is not None:
+        probes.check(model.cfg)
     reasons = general_because(model, tokens, parsed, loss, path)
     of, whole = described(weights, tokens, loss), {}
     if control_variate:
@@ -127,6 +134,7 @@ def sample(
                 seed=seed,
                 kernel=kernel,
                 whole_gradient=whole.get(restriction.name),
+                probes=probes,
             )
             traces[restriction.name] = trace.assign_attrs(path=f"general: {reason}")
     attrs = of | {"path": f"fast, {precision}"}
@@ -145,6 +153,9 @@ def sample(
             )
         layer = head_loss.prepare_layer(forward.weights_of(model), model.cfg, number, bf16=precision == "bf16")
         together = room(layer, drawn.shape[1], tokens.shape[1], settings.num_chains, memory)
+        if probes is not None:
+            rows, length = probes.tokens.shape
+            _watch(recorders, layer, probes, room(layer, rows, length, settings.num_chains, memory))
         for rows in tracked(drawn, f"chains of layer {number}"):
             _draw(recorders, Minibatch(layer, tokens[rows].to(layer.reader.device), rows, loss, together))
         traces |= {heads[head].name: recorder.trace() for head, recorder in recorders.items()}
@@ -159,6 +170,14 @@ def by_layer(restrictions: Iterable[Restriction]) -> dict[int, dict[int, Restric
             layer, head = restriction.head
             heads.setdefault(layer, {})[head] = restriction
     return heads
+
+
+def _watch(recorders: Mapping[int, Recorder], layer: Layer, probes: Probes, together: Room) -> None:
+    """Lets the chains of a layer's heads follow the probes."""
+    tokens = probes.tokens.to(layer.reader.device)
+    text = Minibatch(layer, tokens, np.arange(len(tokens)), next_token(), together)
+    for head, recorder in recorders.items():
+        recorder.watch(partial(text.token_losses, head), probes.share(), probes.every)
 
 
 def _draw(recorders: Mapping[int, Recorder], minibatch: Minibatch) -> None:

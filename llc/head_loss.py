@@ -10,6 +10,7 @@ the layer's own MLP reads next, there is no such product, and W has no columns. 
 again, and no frozen weight gets a gradient.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -23,6 +24,8 @@ from ablations.models import Config
 from llc.cross_entropy import FlatTargets, cross_entropy, flat_targets
 from llc.losses import SoftTargets, Targets, Tokens
 from llc.scaled_product import scaled_product
+
+Reduction = Callable[..., Tensor]  # `cross_entropy`, the mean of each chain, or `token_losses`, each chain's tokens
 
 
 class Layer(NamedTuple):
@@ -145,8 +148,12 @@ def without(layer: Layer, part: Part, head: int) -> Others:
         return Others(part.after - z @ W_O, torch.addmm(part.base, z, layer.folded[head], alpha=-1))
 
 
-def loss(layer: Layer, part: Part, others: Others, head: Varied) -> Float[Tensor, " chain"]:
-    """The mean loss of these rows with each chain's parameters for the head, in nats; differentiable in them."""
+def loss(
+    layer: Layer, part: Part, others: Others, head: Varied, of: Reduction = cross_entropy
+) -> Float[Tensor, " chain"] | Float[Tensor, "chain predicted"]:
+    """The mean loss of these rows with each chain's parameters for the head, in nats; differentiable in them. With
+    `of=token_losses` that of each token in turn, without a gradient.
+    """
     weights, cfg = layer.weights, layer.cfg
     # [row, pos, chain, d_head] -> [chain, token, d_head]
     z = _tokens(layer, forward.head_z(head.weights, part.read, cfg.attn_scale).movedim(2, 0))
@@ -154,16 +161,16 @@ def loss(layer: Layer, part: Part, others: Others, head: Varied) -> Float[Tensor
     rows, length = part.z.shape[:2]
     if layer.into_mlp:
         final = _later(layer, residual.view(len(z) * rows, length, -1))
-        return _unembedded(layer, final.unflatten(0, (len(z), rows)), part.targets)
+        return _unembedded(layer, final.unflatten(0, (len(z), rows)), part.targets, of)
     scale = _scale(cfg, residual)
     if layer.into_logits:
-        return cross_entropy(z, head.folded, scale, part.targets, others.base, bf16=layer.bf16)
+        return of(z, head.folded, scale, part.targets, others.base, bf16=layer.bf16)
     projected = scaled_product(z, head.folded, scale, others.base, layer.bias[:length])
     qkv = projected.view(len(z) * rows, length, 3, cfg.n_heads, cfg.d_head)
     next_z = _attended(qkv, forward.rotary(weights, cfg, length))
     residual = forward.after_layer(weights, cfg, layer.number + 1, residual.view(len(z) * rows, length, -1), next_z)
     residual = forward.run_layers(weights, cfg, residual, layer.number + 2, cfg.n_layers)
-    return _unembedded(layer, residual.unflatten(0, (len(z), rows)), part.targets)
+    return _unembedded(layer, residual.unflatten(0, (len(z), rows)), part.targets, of)
 
 
 def _attended(qkv: Float[Tensor, "batch pos 3 head d_head"], rotary: Rotary | None) -> HeadVectors:
@@ -183,11 +190,14 @@ def _later(layer: Layer, residual: Residual) -> Residual:
 
 
 def _unembedded(
-    layer: Layer, residual: Float[Tensor, "chain row pos d_model"], targets: FlatTargets
-) -> Float[Tensor, " chain"]:
-    """The mean loss of each chain, from its final residual stream."""
+    layer: Layer,
+    residual: Float[Tensor, "chain row pos d_model"],
+    targets: FlatTargets,
+    of: Reduction = cross_entropy,
+) -> Float[Tensor, " chain"] | Float[Tensor, "chain predicted"]:
+    """The loss of each chain, from its final residual stream."""
     final = forward.normalize(layer.weights, layer.cfg, "ln_final", residual[:, :, :-1])
-    return cross_entropy(final.flatten(1, 2), layer.weights["unembed.W_U"], None, targets, bf16=layer.bf16)
+    return of(final.flatten(1, 2), layer.weights["unembed.W_U"], None, targets, bf16=layer.bf16)
 
 
 def _tokens(layer: Layer, values: Float[Tensor, "*chain row pos d"]) -> Float[Tensor, "*chain token d"]:

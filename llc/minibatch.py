@@ -10,9 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from ablations.forward import HeadWeights
 from llc import head_loss
+from llc.cross_entropy import token_losses
 from llc.head_loss import Layer, Others, Part, Varied
 from llc.kernel import PerChain, Positions
 from llc.losses import Loss, Tokens
@@ -75,6 +78,28 @@ class Minibatch:
                 return self._evaluate(head, positions.detach(), gradient)
             except RuntimeError as error:
                 self._give_way(error)
+
+    def token_losses(self, head: int, positions: Positions) -> Float[Tensor, "chain row predicted"]:
+        """The loss of each token in nats at each position of the head's parameters."""
+        while True:
+            try:
+                return self._token_losses(head, positions.detach())
+            except RuntimeError as error:
+                self._give_way(error)
+
+    @torch.no_grad()
+    def _token_losses(self, head: int, positions: Positions) -> Float[Tensor, "chain row predicted"]:
+        weights, folded = head_loss.varied(self.layer, head, positions)
+        losses = positions.new_empty(len(positions), len(self.tokens), self.tokens.shape[1] - 1)
+        done = 0
+        for part, others, _ in self._without(head):
+            rows = slice(done, done + part.z.shape[0])
+            for group in self._groups(len(positions)):
+                own = Varied(HeadWeights(*(weight[group] for weight in weights)), folded[group])
+                found = head_loss.loss(self.layer, part, others, own, of=token_losses)
+                losses[group, rows] = found.view(len(found), -1, losses.shape[2])
+            done = rows.stop
+        return losses
 
     def _evaluate(self, head: int, positions: Positions, gradient: bool) -> tuple[PerChain, Positions]:
         positions.requires_grad_(gradient)

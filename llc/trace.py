@@ -19,6 +19,14 @@ Dims are chain, draw, and check (every fifth draw, at which more is measured). V
     key_bias [chain, draw]      |b_K - b_K*|^2 of the head, where nothing but the localization moves b_K
     observable_NAME [chain, draw]  the rise of another loss along the chain: never an LLC
 
+and, where probes were asked for (probes.py), over the draws at which they were evaluated (attribute probe_draws),
+
+    probe_rise [chain, probe_row, predicted]         the mean rise of a token's loss
+    probe_square, probe_product, probe_exponential   likewise of its square, its product with phi, and exp(-rise)
+    phi, phi_square [chain]                          the mean of phi, the rise of all probes' loss, and of its square
+    row_product [chain, probe_row, other_row]        the mean product of two rows' rises, each a mean over its tokens
+    probe_center, probe_share [probe_row, predicted] a token's loss at the center, and its share in phi
+
 A diverged chain is NaN from its first non-finite draw on. Attributes are kernel, loss, restriction, path (fast or
 general, and why), dimension (parameters that vary), key_biases (how many), settings (JSON), seed, fingerprints of
 weights and data, control_variate ("center") where there is one, and gauge where it is not the trained one.
@@ -36,6 +44,7 @@ from torch import Tensor
 
 from llc.control_variate import Reduced
 from llc.kernel import Evaluate, Info, Kernel, acceptance
+from llc.probes import Moments, TokenLosses
 from llc.settings import Settings
 
 CHECK_EVERY = 5
@@ -77,6 +86,8 @@ class Recorder:
         # of full length from the start: small arrays between large ones would keep the allocator from reusing memory
         self.records: dict[str, np.ndarray] = {}
         self.draws = 0
+        self.moments: Moments | None = None
+        self.probe_every = 1
         # a chain's position, its drift's step and the noise its step shares, for the next minibatch
         self.followed: tuple[Tensor, Tensor, Tensor | None] | None = None
 
@@ -85,6 +96,10 @@ class Recorder:
         drawn = [torch.randn(size, generator=stream, dtype=self.center.dtype) for stream in self.generators]
         return torch.stack(drawn).to(self.center.device)
 
+    def watch(self, losses: TokenLosses, share: Float[Tensor, "row predicted"], every: int) -> None:
+        """Follows probes' losses at every so many draws after the burn-in."""
+        self.moments, self.probe_every = Moments(losses, self.center, share), every
+
     def draw(
         self, center_loss: float, evaluate: Evaluate, observables: Mapping[str, Float[Tensor, " chain"]] | None = None
     ) -> None:
@@ -92,6 +107,9 @@ class Recorder:
         if self.whole_gradient is not None:
             evaluate = Reduced(evaluate, self.center, self.whole_gradient)
         before = self.state
+        after_burnin = self.draws - self.settings.num_burnin
+        if self.moments and after_burnin >= 0 and after_burnin % self.probe_every == 0:
+            self.moments.add(before.position)
         displacement = before.position - self.center
         self.state, info = self.kernel.update(before, evaluate, self.settings, self.noise)
         measured = {
@@ -174,6 +192,9 @@ class Recorder:
             dims = ("chain", "check" if name in CHECKED else "draw")[2 - values.ndim :]
             alive = finite[:, checks] if name in CHECKED else finite
             variables[name] = (dims, np.where(alive, values, np.nan) if values.ndim == 2 else values.copy())
+        if self.moments and self.moments.draws:
+            variables |= self.moments.variables()
+            self.attrs["probe_draws"] = self.moments.draws
         return xr.Dataset(variables, {"check": checks}, self.attrs)
 
 

@@ -60,6 +60,9 @@ FACE: dict[str, Call] = {
     "llc.next_token": sampled("L0", loss=llc.next_token()),
     "llc.kl_to": lambda model, tokens: sampled(loss=llc.kl_to(model))(model, tokens),
     "llc.weighted": sampled(loss=llc.weighted(torch.ones(4, 11, dtype=torch.float32), "ones")),
+    "llc.Probes": lambda model, tokens: (
+        llc.sample(model, tokens, ["L0H1"], settings=SHORT, seed=0, probes=llc.Probes(tokens, 1))["L0H1"].probe_rise
+    ),
     "llc.sgld": sampled(kernel=llc.sgld),
     "llc.leimkuhler_matthews": sampled(kernel=llc.leimkuhler_matthews),
     "llc.rmsprop": sampled(kernel=llc.rmsprop),
