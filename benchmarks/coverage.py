@@ -8,7 +8,8 @@ takes some hours on two cores (quadratics and independent draws a few minutes), 
 and writes benchmarks/results/coverage.json, in which the rows that `--only` selects are replaced. Four parts:
 
     quadratics  200 curvatures that fall like 1 / number, without and with minibatches (of rows whose factor of
-                the curvature is exponential), at QUICK, PAPER and MINI, 1,000 repetitions; the truth is exact
+                the curvature is exponential), and these with the method of Leimkuhler and Matthews (shared noise), at
+                QUICK, PAPER and MINI, 1,000 repetitions; the truth is exact
     independent the same quadratic of half the curvature by independent draws, for each of the two laws, minibatches
                 of one row each, 1,000 repetitions; the truth is exact
     tiny        one head of each layer of the tiny preset as trained here, at PAPER and MINI, 1,000 repetitions
@@ -37,7 +38,7 @@ from experiments import open_run
 from experiments.jobs.executors import pool
 from experiments.runs import presets, train
 from experiments.storage.files import write_json
-from llc import closed_form, engine, gaussian_moments, sgld
+from llc import closed_form, engine, gaussian_moments, leimkuhler_matthews, sgld
 from llc import trace as trace_module
 from llc.cumulant_expansion import Law, coefficient, spread
 from llc.estimate import learning_coefficient
@@ -63,8 +64,9 @@ class Case(NamedTuple):
         return KEPT / f"{self.part}_{self.name.replace(' ', '_')}_{self.settings}.json"
 
 
+QUADRATICS = ("alone", "minibatches", "shared noise")
 CASES = (
-    *(Case("quadratics", name, one.name, 1000) for name in ("alone", "minibatches") for one in (QUICK, PAPER, MINI)),
+    *(Case("quadratics", name, one.name, 1000) for name in QUADRATICS for one in (QUICK, PAPER, MINI)),
     *(Case("independent", law, QUICK.name, 1000) for law in get_args(Law)),
     *(Case("tiny", head, one.name, 1000) for one in (MINI, PAPER) for head in ("L0H0", "L1H0")),
     *(Case("bundled", head, QUICK.name, 300) for head in ("L0H5", "L1H4")),
@@ -76,15 +78,18 @@ def curvatures(settings: Settings) -> np.ndarray:
     return 5.0 * (QUICK.nbeta / settings.nbeta) / np.arange(1, 201)
 
 
-def exact(settings: Settings, minibatches: bool) -> float:
+def exact(settings: Settings, name: str) -> float:
     """The mean over the kept draws of nbeta times the loss rise, by the variance of each coordinate at each draw."""
     h, variance, rises = curvatures(settings), np.zeros(200), []
     drift = settings.lr / 2 * settings.nbeta * h
-    spread = drift**2 / settings.batch_size if minibatches else 0.0
-    for _ in range(settings.num_draws):
+    spread = 0.0 if name == "alone" else drift**2 / settings.batch_size
+    keep = 1 - drift - settings.lr / 2 * settings.localization
+    for draw in range(settings.num_draws):
         rises.append(settings.nbeta * (h * variance).sum() / 2)
-        keep = (1 - drift - settings.lr / 2 * settings.localization) ** 2 + spread
-        variance = keep * variance + settings.lr
+        noise = settings.lr
+        if name == "shared noise":  # half of it is that of the step before, which the draw has seen
+            noise = settings.lr / 2 * (1 + (keep if draw else 0.0))
+        variance = (keep**2 + spread) * variance + noise
     return float(np.mean(rises[settings.num_burnin :]))
 
 
@@ -93,21 +98,22 @@ def quadratics(case: Case) -> dict[str, list[float]]:
     settings = NAMED[case.settings]
     h, rows = torch.from_numpy(curvatures(settings)), np.random.default_rng(0)
     count, stream = case.repetitions * settings.num_chains, torch.Generator().manual_seed(0)
-    state, drawn = sgld.init(torch.zeros(len(h), dtype=torch.float64), count), []
+    kernel = leimkuhler_matthews if case.name == "shared noise" else sgld
+    state, drawn = kernel.init(torch.zeros(len(h), dtype=torch.float64), count), []
 
     def noise(size: int) -> torch.Tensor:
         return torch.randn(count, size, generator=stream, dtype=torch.float64)
 
     for _ in range(settings.num_draws):
         factor = torch.ones(case.repetitions, 1, dtype=torch.float64)
-        if case.name == "minibatches":  # the mean of as many exponential factors as a minibatch has rows
+        if case.name != "alone":  # the mean of as many exponential factors as a minibatch has rows
             factor = torch.from_numpy(rows.gamma(settings.batch_size, 1 / settings.batch_size, factor.shape))
         batch = (factor * h).repeat_interleave(settings.num_chains, dim=0)
 
         def evaluate(w: torch.Tensor, gradient: bool = True, batch: torch.Tensor = batch) -> tuple:
             return (batch * w * w).sum(1) / 2, batch * w
 
-        state, info = sgld.update(state, evaluate, settings, noise)
+        state, info = kernel.update(state, evaluate, settings, noise)
         drawn.append(info.loss)
     loss = torch.stack(drawn, -1).unflatten(0, (case.repetitions, -1)).numpy()
     attrs, center = {"settings": settings.to_json()}, ("draw", np.zeros(settings.num_draws))
@@ -188,7 +194,7 @@ def summary(case: Case, estimates: dict[str, list[float]]) -> dict:
 def _exact(case: Case) -> float:
     """The truth of a quadratic."""
     if case.part == "quadratics":
-        return exact(NAMED[case.settings], case.name == "minibatches")
+        return exact(NAMED[case.settings], case.name)
     h = curvatures(QUICK) / 2
     if case.name == "sgld":
         return closed_form.quadratic(h, QUICK)

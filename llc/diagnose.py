@@ -35,6 +35,7 @@ from llc.settings import Settings, from_json
 NOISE_SENSITIVITY, PLATEAU = 0.7, 0.3  # the regimes: kappa above the first, below the second
 KAPPA_ERROR = 0.3  # from this standard error of kappa on, the regime is unknown
 EXCESS, GRAVE_EXCESS = 0.1, 0.25  # shares of a value that is to be used with caution, or not at all
+MOVED = 0.5  # noise steps that a chain is from its center at least: the first is 1, or 0.7 where noise is shared
 Z = 4.0  # standard errors from which on an exact law counts as broken
 
 
@@ -63,7 +64,7 @@ def health(trace: xr.Dataset) -> xr.Dataset:
         acceptance               mean probability that Metropolis would accept the step
         drift_z                  last third of the kept draws minus the first, in standard errors
         below_center             share of the kept draws whose loss is below the center's, on the same minibatch
-        step_length              largest distance from the center over that of one noise step; below 1 nothing moved
+        step_length              largest distance from the center over that of one noise step; below 0.5 nothing moved
         kappa, kappa_se          d log lambda / d log nbeta, and its standard error
         noise_value, noise_se    nbeta times the loss rise under N(0, 1 / localization), and its standard error
 
@@ -122,7 +123,7 @@ def _findings(m: dict[str, float], estimate: xr.Dataset, settings: Settings) -> 
     if bad:
         how = f"{bad} of {chains} chains diverged: lower lr (now {settings.lr:g}) or raise localization"
         return [Finding(True, how + "; to leave them out, ask for it (drop_bad_chains=True)")]
-    if m["step_length"] < 1:
+    if m["step_length"] < MOVED:
         return [Finding(True, "the chains never left the center: the step adds no noise, or the weights do not move")]
     return [*_sampling_findings(m, settings), *_precision_findings(m, estimate, settings)]
 

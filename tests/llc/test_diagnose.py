@@ -62,6 +62,17 @@ def test_a_chain_stuck_at_the_center_is_named() -> None:
     assert "never left the center" in verdict(trace.assign(distance=trace.distance * 0))[1]
 
 
+def test_a_step_as_large_as_the_localization_allows_is_no_stuck_chain() -> None:
+    """At lr = 2 / localization shared noise makes draws that depend on their neighbours alone."""
+    chosen = settings(lr=1e-2, localization=200.0, num_draws=400, num_burnin=4)
+    found = health(quadratic_trace(np.geomspace(0.01, 1, 40), chosen, kernel=leimkuhler_matthews))
+    assert 0.5 < found.step_length < 1
+    assert found.verdict == "trust", found.advice.item()
+    exact = chosen.nbeta * np.geomspace(0.01, 1, 40)
+    truth = float((exact / (exact + 200.0)).sum() / 2)
+    assert abs(found.value - truth) < 4 * found.se
+
+
 def test_minibatch_noise_that_heats_the_chain_is_named() -> None:
     found, advice = verdict(quadratic_trace(CURVATURES, GOOD, noise=3.0))
     assert "larger batch_size" in advice
