@@ -71,7 +71,7 @@ def sample(
     attrs = described(weights, tokens, loss) | {"restriction": restriction.name, "path": "general"}
     recorder = Recorder(center, kernel, settings, seed, attrs, restriction.key_bias(model.cfg), whole_gradient)
     if probes is not None:
-        recorder.watch(partial(_token_losses, predict, weights, restriction, probes), probes.share(), probes.every)
+        recorder.watch(partial(token_losses, predict, weights, restriction, probes), probes.share(), probes.every)
     streams = {name: minibatches(len(other.tokens), settings, seed, name) for name, other in recorded.items()}
     drawn = batches(kernel, len(tokens), settings, seed)
     for draw, rows in enumerate(tracked(drawn, f"chains of {restriction.name}")):
@@ -88,7 +88,7 @@ def sample(
 
 
 @torch.no_grad()
-def _token_losses(
+def token_losses(
     predict: Predictor, weights: Mapping[str, Tensor], restriction: Restriction, probes: Probes, positions: Positions
 ) -> Float[Tensor, "chain row predicted"]:
     """The loss of each probe in nats where the restriction's parameters are these, some rows at a time."""

@@ -66,6 +66,11 @@ def split_half(trace: xr.Dataset) -> float:
     return covariances.split_half(_against_phi(trace))
 
 
+def jackknifed(trace: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
+    """chi_i, and what it is without each chain [chain, ...] (`covariances.jackknifed`)."""
+    return covariances.jackknifed(_against_phi(trace))
+
+
 def _against_phi(trace: xr.Dataset) -> Means:
     """Means of phi, of L - l_i, and of their product."""
     of_probes(trace)
