@@ -142,7 +142,7 @@ def many_independent(case: Case) -> dict[str, list[float]]:
 
 
 def head(case: Case, seed: int) -> xr.Dataset:
-    """The trace of one repetition, without its checks, which take a seventh of the time and change no draw."""
+    """The trace of one repetition, without its checks, which take a fifth of the time and change no draw."""
     trace_module.CHECK_EVERY = NAMED[case.settings].num_draws * 2 + 1
     model, tokens = _model("mini-seed0" if case.part == "bundled" else str(TINY))
     return engine.sample(model, tokens, [case.name], settings=NAMED[case.settings], seed=seed)[case.name]

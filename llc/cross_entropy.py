@@ -73,15 +73,9 @@ def token_losses(
     bf16: bool = False,
 ) -> Float[Tensor, "chain token"]:
     """The cross-entropy of each token in nats, whatever its share in the mean, without a gradient."""
-    factor, room = weight.bfloat16() if bf16 else weight, _room(x, weight)
     losses = x.new_empty(x.shape[:2])
-    for part in _chunks(x.shape[1], room.shape[1]):
-        for chain in range(len(x)):
-            own = factor[chain] if weight.ndim == 3 else factor
-            raw, logits, p = room[:, : len(losses[chain, part])]
-            scales = None if scale is None else scale[chain, part, None]
-            _logits(x[chain, part], own, scales, targets.bias, None if base is None else base[part], raw, logits)
-            losses[chain, part] = _softmax(logits, targets.labels[part], p)[0]
+    for chunk in _by_chunk(x, weight, scale, targets, base, bf16):
+        losses[chunk.chain, chunk.part] = chunk.value
     return losses
 
 
@@ -95,27 +89,19 @@ class _CrossEntropy(torch.autograd.Function):
         dx = torch.empty_like(x) if with_gradient else None
         dweight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         dscale = torch.empty_like(scale) if with_gradient and scale is not None else None
-        factor = weight.bfloat16() if bf16 else weight
-        room = _room(x, weight)
-        for part in _chunks(x.shape[1], room.shape[1]):
+        for chain, part, own, raw, value, difference in _by_chunk(x, weight, scale, targets, base, bf16):
             share = targets.share[part, None]
-            for chain in range(len(x)):
-                own = factor[chain] if weight.ndim == 3 else factor
-                raw, logits, p = room[:, : share.shape[0]]
-                scales = None if scale is None else scale[chain, part, None]
-                _logits(x[chain, part], own, scales, targets.bias, None if base is None else base[part], raw, logits)
-                value, difference = _softmax(logits, targets.labels[part], p)
-                loss[chain] += value @ share[:, 0]
-                if dx is None:
-                    continue
-                weighted = share
-                if dscale is not None and scale is not None:
-                    dscale[chain, part] = torch.linalg.vecdot(difference, raw) * share[:, 0]
-                    weighted = share * scale[chain, part, None]
-                difference = difference.to(own.dtype)
-                torch.mul(difference @ own.T, weighted, out=dx[chain, part])
-                if dweight is not None:
-                    _add_product((x[chain, part] * weighted).T.to(own.dtype), difference, dweight[chain])
+            loss[chain] += value @ share[:, 0]
+            if dx is None:
+                continue
+            weighted = share
+            if dscale is not None and scale is not None:
+                dscale[chain, part] = torch.linalg.vecdot(difference, raw) * share[:, 0]
+                weighted = share * scale[chain, part, None]
+            difference = difference.to(own.dtype)
+            torch.mul(difference @ own.T, weighted, out=dx[chain, part])
+            if dweight is not None:
+                _add_product((x[chain, part] * weighted).T.to(own.dtype), difference, dweight[chain])
         ctx.save_for_backward(dx, dweight, dscale)
         return loss
 
@@ -146,15 +132,32 @@ def _chunks(tokens: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, tokens))
 
 
-def _logits(
-    x: Tensor, weight: Tensor, scale: Tensor | None, bias: Tensor, base: Tensor | None, raw: Tensor, out: Tensor
-) -> None:
-    """Writes base + x weight to `raw`, and the logits to `out`."""
-    _product(x.to(weight.dtype), weight, base, raw)
-    if scale is None:
-        torch.add(raw, bias, out=out)
-    else:
-        torch.addcmul(bias, raw, scale, out=out)
+class Chunk(NamedTuple):
+    """Some tokens of one chain; its arrays are used again for the next."""
+
+    chain: int
+    part: slice  # of the tokens
+    weight: Tensor  # the chain's, rounded where asked for
+    raw: Tensor  # base + x weight
+    value: Tensor  # the cross-entropy of each token
+    difference: Tensor  # softmax(logits) - targets
+
+
+def _by_chunk(
+    x: Tensor, weight: Tensor, scale: Tensor | None, targets: FlatTargets, base: Tensor | None, bf16: bool
+) -> Iterator[Chunk]:
+    """All chunks of tokens, chain by chain."""
+    factor, room = weight.bfloat16() if bf16 else weight, _room(x, weight)
+    for part in _chunks(x.shape[1], room.shape[1]):
+        for chain in range(len(x)):
+            own = factor[chain] if weight.ndim == 3 else factor
+            raw, logits, p = room[:, : part.stop - part.start]
+            _product(x[chain, part].to(own.dtype), own, None if base is None else base[part], raw)
+            if scale is None:
+                torch.add(raw, targets.bias, out=logits)
+            else:
+                torch.addcmul(targets.bias, raw, scale[chain, part, None], out=logits)
+            yield Chunk(chain, part, own, raw, *_softmax(logits, targets.labels[part], p))
 
 
 def _product(x: Tensor, weight: Tensor, base: Tensor | None, out: Tensor) -> None:

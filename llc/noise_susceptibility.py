@@ -26,7 +26,7 @@ from torch import Tensor
 from ablations import forward
 from ablations.models import Model, as_model
 from ablations.running import as_in_workers, tracked
-from llc import chains, covariances, engine, head_loss, intervals, losses, restrict, susceptibility
+from llc import chains, covariances, engine, head_loss, losses, restrict, susceptibility
 from llc.gaussian_moments import STEP, Gaussian
 from llc.minibatch import Minibatch, room
 from llc.probes import DIMS, Probes, TokenLosses
@@ -102,10 +102,8 @@ def of_products(
     """value, se and half_width from independent values of grad phi . grad l_i."""
     products = products.cpu()
     of_phi = (products * share).sum((1, 2), keepdim=True)
-    values = xr.DataArray(((of_phi - products) / localization).numpy(), dims=("draw", *DIMS))
-    draws = len(products)
-    se = values.std("draw", ddof=1) / np.sqrt(draws)
-    return xr.Dataset({"value": values.mean("draw"), "se": se, "half_width": intervals.half_width(se, draws - 1.0)})
+    values = xr.DataArray(((of_phi - products) / localization).numpy(), dims=("chain", *DIMS))
+    return covariances.mean(values)  # each draw is a chain of its own
 
 
 def with_chains(noise: xr.Dataset, trace: xr.Dataset, control: xr.Dataset) -> xr.Dataset:

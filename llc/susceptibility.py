@@ -13,7 +13,7 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from llc import covariances
+from llc import covariances, intervals
 from llc.covariances import Means, of_probes
 
 
@@ -57,7 +57,7 @@ def two_chains(trace: xr.Dataset, full: xr.Dataset) -> xr.Dataset:
     of_part = covariances.mean(product - x * of_full.value)
     se = (of_part.se**2 + (x.mean("chain") * of_full.se) ** 2) ** 0.5
     fewest = min(x.sizes["chain"], full.sizes["chain"]) - 1.0
-    half = covariances.intervals.half_width(se, fewest)
+    half = intervals.half_width(se, fewest)
     return xr.Dataset({"value": of_part.value, "se": se, "half_width": half})
 
 
