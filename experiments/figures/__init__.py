@@ -20,6 +20,8 @@ MORE = (
     "migration",
     "baselines",
     "regime",
+    "susceptibilities",
+    "trajectory",
 )
 
 

@@ -13,7 +13,7 @@ from ablations.running import as_in_workers
 from experiments.heldout import ablation_pass, affected_tokens
 from experiments.heldout.ablation_pass import AblationPass
 from experiments.heldout.affected_tokens import Context
-from experiments.investigate import head_pairs, text_attention
+from experiments.investigate import expressed_tokens, head_pairs, text_attention
 from experiments.investigate.attention_grid import TextAttention
 from experiments.investigate.snapshot import Snapshot
 from experiments.jobs.announcement import announce
@@ -97,6 +97,11 @@ class HeadMeasures:
     def affected(self) -> pd.DataFrame:
         """`contexts` as a table: target, effect (nats) and its standard error over the donors, predictions, ..."""
         return affected_tokens.frame(self.contexts)
+
+    @cached_property
+    def expressed(self) -> pd.DataFrame:
+        """The tokens that it expresses and suppresses most: `expressed_tokens.tokens`."""
+        return expressed_tokens.tokens(self.snapshot, self.head)
 
     @cached_property
     def attention(self) -> TextAttention:

@@ -28,6 +28,8 @@ _RULES = """
 .kinds { display: flex; height: 1.05rem; width: 100%; border-radius: 3px; overflow: hidden; background: #f3f3f3 }
 .kinds i { display: block; height: 100% } .bars { display: grid; grid-template-columns: auto 1fr; gap: .25rem .7rem;
 align-items: center; font-size: .87rem; margin: .5rem 0 .2rem; max-width: 42rem }
+.context { font: .8rem/1.5 ui-monospace, Menlo, Consolas, monospace; white-space: pre-wrap; overflow-wrap: anywhere }
+.context b { outline: 2px solid #D55E00; border-radius: 2px; padding: 0 1px }
 .key { font-size: .8rem; color: #444 } .key span { display: inline-block; margin-right: .9rem; white-space: nowrap }
 .key b { display: inline-block; width: .75rem; height: .75rem; border-radius: 2px; margin-right: .3rem;
 vertical-align: -.08rem }
@@ -43,6 +45,7 @@ def card(measures: HeadMeasures) -> str:
         section("When it learned it: learning coefficient over training", lambda: _rllc(measures)),
         section("Where it looks", lambda: attention_grid.grid(measures.attention)),
         section("The tokens it matters most for", lambda: _affected(measures)),
+        section("The tokens it expresses and suppresses", lambda: _expressed(measures)),
         section("Whose output its weights read, and who reads its own", lambda: _composition(measures)),
         section("What cutting its paths costs", lambda: _paths(measures)),
     ]
@@ -162,6 +165,29 @@ def _affected(measures: HeadMeasures) -> str:
         "other (95% confidence intervals over the donors). Blue: where it attends from the token before the marked "
         "one.</p>"
         f"<div class=hits>{''.join(hits) or 'No such token.'}</div>"
+    )
+
+
+def _expressed(measures: HeadMeasures) -> str:
+    frame = measures.expressed
+    if not len(frame):
+        return "<p>None of the tokens has a susceptibility that is surely not 0.</p>"
+    rows = [
+        [
+            f"<span class=context>{html.escape(row['context'])}<b>{html.escape(row['target'])}</b></span>",
+            give_or_take(1e3 * row["value"], 1e3 * row["half_width"], 2),
+            f"{1e3 * row['noise']:+.2f}",
+        ]
+        for row in frame.to_dict("records")
+    ]
+    columns = ("token, in bold", "susceptibility, 0.001 nats²", "noise alone")
+    return (
+        "<p class=quiet>Minus the covariance, while the head's weights vary, of the text's mean loss with what the "
+        "token's loss exceeds it by. Negative: what makes the text worse makes the token still worse (the head "
+        "expresses it); positive: it makes it better (the head suppresses it). 95% confidence intervals; the largest "
+        "of many, so too large on average. Beside it what Gaussian draws of the weights give, on which the loss has "
+        "no influence.</p>"
+        f"{table(columns, rows, loose=True)}"
     )
 
 

@@ -23,12 +23,12 @@ from experiments.corpora import documents
 from experiments.corpora.tokenizer import new_tokenizer
 from experiments.runs import config_fields, presets, tokenizer_of
 from experiments.runs.presets import Preset
+from experiments.runs.trajectory import FOLDER as TRAJECTORY
 from experiments.storage.files import read_json, write_bytes, write_json
 
 log = logging.getLogger(__name__)
 
 SAVE_EVERY = 500  # steps between two resumable states
-TRAJECTORY = "trajectory"  # folder of a run, of the weights at the preset's further steps
 HISTORY_EVERY = 100  # steps that one entry of the history averages
 
 Losses = tuple[list[dict], list[float]]  # the history so far, and the losses of its next entry

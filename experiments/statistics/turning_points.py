@@ -41,7 +41,7 @@ def critical_points(
         raise NotMeasurable(f"{len(steps)} checkpoints are too few to smooth: give 8 or more")
     width = _best_width(clock, values) if bandwidth is None else bandwidth
     grid = np.interp(np.arange(0, len(clock) - 1 + 1e-9, 0.05), np.arange(len(clock)), clock)
-    level, slope = _local_fits(clock, grid, width)
+    level, slope, _ = local_fits(clock, grid, width)
     sd = np.sqrt(((slope * errors) ** 2).sum(1))
     noise = slope @ (errors[:, None] * np.random.default_rng(seed).standard_normal((len(clock), draws)))
     critical = np.quantile((np.abs(noise) / np.maximum(sd, 1e-300)[:, None]).max(0), 0.95)
@@ -61,14 +61,18 @@ def critical_points(
     return points
 
 
-def _local_fits(clock: np.ndarray, at: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
-    """Matrices [at, checkpoint] that give the smoothed values and slopes; at least 6 checkpoints bear on each."""
+def local_fits(
+    clock: Float[np.ndarray, " checkpoint"], at: Float[np.ndarray, " at"], width: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Matrices [at, checkpoint] that give the values, first and second derivatives of local quadratic fits under a
+    Gaussian kernel of this width; at least 6 checkpoints bear on each.
+    """
     distance = clock - at[:, None]
     reach = np.maximum(width, np.sort(np.abs(distance), axis=1)[:, 5] / 2)[:, None]
     weight = np.exp(-0.25 * (distance / reach) ** 2)  # the square root of the kernel
     design = weight[:, :, None] * np.stack([np.ones_like(distance), distance, distance**2], axis=2)
     solved = np.linalg.pinv(design) * weight[:, None, :]
-    return solved[:, 0], solved[:, 1]
+    return solved[:, 0], solved[:, 1], 2 * solved[:, 2]
 
 
 def _best_width(clock: np.ndarray, values: np.ndarray) -> float:
@@ -76,6 +80,6 @@ def _best_width(clock: np.ndarray, values: np.ndarray) -> float:
     widths = np.geomspace(np.ptp(clock) / 60, np.ptp(clock) / 4, 12)
     mistakes = []
     for width in widths:
-        hat = _local_fits(clock, clock, float(width))[0]
+        hat = local_fits(clock, clock, float(width))[0]
         mistakes.append(np.mean(((values - hat @ values) / np.maximum(1 - np.diag(hat), 1e-6)) ** 2))
     return float(widths[int(np.argmin(mistakes))])
