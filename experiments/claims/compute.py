@@ -12,6 +12,7 @@ from experiments.jobs import runner
 from experiments.jobs.job import Job, JobsFailed
 from experiments.measurements import over_nbeta
 from experiments.measurements.kinds import MAIN_JOB
+from experiments.measurements.logits import LOGITS
 from experiments.measurements.rllc import RLLC
 from experiments.measurements.variants import few_steps, middle_step, sampled
 from experiments.results.cells import Cells
@@ -66,7 +67,7 @@ def _measurements(cells: Cells) -> list[Job]:
     steps = sorted({*few_steps(cells), middle_step(cells.run)})
     brackets = [job for step in steps for job in _possible(cells, step)]
     tables = [job for table in sampled(cells) for job in table.missing()]
-    return [*cells.missing_tables(AT_ALL_CHECKPOINTS), *tables, *brackets]
+    return [*cells.missing_tables(AT_ALL_CHECKPOINTS), *cells.missing(LOGITS), *tables, *brackets]
 
 
 def _possible(cells: Cells, step: int) -> list[Job]:

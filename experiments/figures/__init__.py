@@ -21,6 +21,7 @@ MORE = (
     "baselines",
     "regime",
     "susceptibilities",
+    "embryo",
     "trajectory",
 )
 

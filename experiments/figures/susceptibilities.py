@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
+from ablations.not_measurable import NotMeasurable
 from circuits import mining, token_classes, token_kinds
 from experiments.claims.study import Study, pass_of_types
 from experiments.corpora.corpus import Corpus
@@ -15,6 +16,7 @@ from experiments.heldout import head_types, labelled_tokens
 from experiments.heldout.labelled_tokens import LABELLED_TOKENS
 from experiments.heldout.text_multigrams import as_patterns
 from experiments.jobs import runner
+from experiments.jobs.job import Job
 from experiments.measurements.susceptibilities import SUSCEPTIBILITIES, probe_rows
 from experiments.plots import style
 from experiments.plots.head_types import KIND_COLORS
@@ -45,8 +47,12 @@ CLASS_COLORS = dict(
 
 def prepare(cells: Cells, executor: Executor) -> None:
     """Samples the susceptibilities, and computes the types that they are held against."""
-    runner.run(cells.missing_tables([SUSCEPTIBILITIES]), executor, cells.run.name)
+    runner.run(_missing(cells), executor, cells.run.name)
     head_types.compute(cells, pass_of_types(cells), executor)
+
+
+def _missing(cells: Cells) -> list[Job]:
+    return cells.missing_tables([SUSCEPTIBILITIES], steps=cells.run.steps[-1:])
 
 
 def compute(cells: Cells) -> xr.Dataset:
@@ -54,15 +60,17 @@ def compute(cells: Cells) -> xr.Dataset:
     score [source, component, token]; is_label [label, token]; d_prime and its low and high [source, component, label];
     halves [source, restriction] and with_noise [restriction], rank correlations over tokens; type [restriction].
     """
-    found = cells.table(SUSCEPTIBILITIES).isel(step=-1)
+    if _missing(cells):
+        raise NotMeasurable(f"susceptibilities of {cells.run.name} are not sampled yet, which takes minutes")
+    found = cells.assembled(SUSCEPTIBILITIES).isel(step=-1)
     rows, types = probe_rows(cells.inputs), Study((cells,)).types(cells)
     labels = _labels(cells, rows, types)
     names = found.restriction.values.tolist()
-    whole = token_map.components(token_map.standardised(_by_head(found["value"])), COMPONENTS)
+    whole = token_map.components(token_map.standardised(by_head(found["value"])), COMPONENTS)
     parts: dict[str, list] = {name: [] for name in ("loadings", "half_loadings", "share", "score", "halves")}
     for source in SOURCES:
-        both = [_by_head(found["half" if source == "value" else "noise_half"].isel(part=part)) for part in (0, 1)]
-        at = token_map.matched(token_map.standardised(_by_head(found[source])), whole)
+        both = [by_head(found["half" if source == "value" else "noise_half"].isel(part=part)) for part in (0, 1)]
+        at = token_map.matched(token_map.standardised(by_head(found[source])), whole)
         parts["loadings"].append(at.loadings)
         parts["share"].append(at.shares)
         parts["score"].append(at.scores)
@@ -85,14 +93,14 @@ def compute(cells: Cells) -> xr.Dataset:
     for place, name in enumerate(("d_prime", "low", "high")):
         data[name] = (("source", "component", "label"), apart[..., place])
     data["is_label"] = (("label", "token"), np.stack(list(labels.values())))
-    data["with_noise"] = ("restriction", _ranks(_by_head(found["value"]), _by_head(found["noise"])))
+    data["with_noise"] = ("restriction", _ranks(by_head(found["value"]), by_head(found["noise"])))
     data["type"] = ("restriction", types.type.sel(restriction=names).values)
     coords = {"source": list(SOURCES.values()), "restriction": names, "label": list(labels)}
     return xr.Dataset(data, coords, {"nbeta": cells.plan.llc.nbeta})
 
 
-def _by_head(values: xr.DataArray) -> np.ndarray:
-    """[restriction, token] in double precision."""
+def by_head(values: xr.DataArray) -> np.ndarray:
+    """Values [restriction, token], in double precision."""
     return values.transpose("restriction", "probe_row", "predicted").values.reshape(len(values.restriction), -1) * 1.0
 
 
@@ -163,9 +171,9 @@ def _map(axis: Axes, part: xr.Dataset, colors: dict[str, str]) -> None:
         share = 100 * float(part.share[which])
         set_label(f"component {which + 1} ({share:.0f}% of variance)", fontsize=style.FONT)
     style.tidy(axis)
-    axis.legend(
-        fontsize=style.FONT - 2, frameon=False, markerscale=3, ncol=3, loc="upper center", bbox_to_anchor=(0.5, -0.14)
-    )
+    handles, names = axis.get_legend_handles_labels()
+    look: dict = {"fontsize": style.FONT - 2, "frameon": False, "markerscale": 3, "loc": "upper center"}
+    axis.legend(handles[::-1], names[::-1], ncol=3, bbox_to_anchor=(0.5, -0.14), **look)
 
 
 def _heads(axes: np.ndarray, data: xr.Dataset) -> None:

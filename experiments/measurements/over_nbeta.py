@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
+from ablations.not_measurable import NotMeasurable
 from experiments.jobs import runner
 from experiments.measurements.rllc import RLLC
 from experiments.measurements.variants import Sampled
@@ -41,8 +42,10 @@ def compute(cells: Cells, executor: Executor) -> None:
 def table(cells: Cells) -> xr.Dataset:
     """value, noise (what noise alone gives, `noise_value`), half_width and noise_half_width (of their 95% intervals),
     slope and slope_se (d log value / d log nbeta from the next smaller nbeta; NaN at the smallest), each
-    [sampler, nbeta, restriction].
+    [sampler, nbeta, restriction]. Raises NotMeasurable where it is not sampled yet, which takes long.
     """
+    if any(each.missing() for each in tables(cells)):
+        raise NotMeasurable(f"rLLCs of {cells.run.name} over nbeta are not sampled yet, which takes minutes")
     asked = plans(cells.plan)
     rows = [[replace(cells, plan=one).table(RLLC).isel(step=-1) for one in row] for row in asked]
     value, se, noise = (

@@ -18,7 +18,9 @@ from experiments.measurements.labels import heads_by_layer
 from experiments.results import pass_time
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
-from experiments.results.kind import Kind, Parameters, last_checkpoint
+from experiments.results.kind import Kind, Parameters
+from experiments.results.plan import Plan, evenly_chosen
+from experiments.runs.run import Run
 from llc import Probes, Settings, engine, leimkuhler_matthews
 from llc.estimate import VERSION
 from llc.noise_susceptibility import noise_susceptibilities, with_chains
@@ -26,6 +28,7 @@ from llc.noise_susceptibility import noise_susceptibilities, with_chains
 TOKENS = 8160  # probes: tokens of the free held-out text, or all where there are fewer
 DRAWS = 32  # of the derivatives, half of them for each half
 CHAINS, EVALUATED = 8, 8  # and evaluated draws of each
+CHECKPOINTS = 5  # of a run, for the map over training
 STEP, FORGOTTEN = 0.5, 6  # lr nbeta at most; burn-in, in times in which a flat direction forgets
 
 
@@ -54,6 +57,11 @@ def settings_of(plan_settings: Settings) -> Settings:
 
 def _every(forget: float) -> int:
     return max(2, math.ceil(2 * forget))
+
+
+def map_checkpoints(run: Run, plan: Plan) -> list[int]:
+    """The steps at which maps of tokens are drawn: a few, the last among them."""
+    return evenly_chosen(run.steps, CHECKPOINTS)
 
 
 def measure(inputs: Inputs, step: int, cells: Cells, restrictions: list[str]) -> dict[str, xr.Dataset]:
@@ -134,7 +142,7 @@ SUSCEPTIBILITIES = Kind(
     (1, VERSION),
     measure,
     splits=("train", "test"),
-    steps=last_checkpoint,
+    steps=map_checkpoints,
     plan_fields=("sampled_rows", "text_rows", "reference_rows", "seed"),
     seconds=seconds,
     label=label,

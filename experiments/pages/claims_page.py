@@ -114,7 +114,8 @@ def _figure(cells: Cells, name: str) -> str:
     try:
         svg, _ = files.write_figure(cells, name)
     except NotMeasurable as error:  # what this run or its text does not have
-        return f"<p class=quiet>{run}: not drawn, {html.escape(str(error))}</p>"
+        command = html.escape(files.figure_command(cells, name))
+        return f"<p class=quiet>{run}: not drawn, {html.escape(str(error))} (<code>{command}</code>)</p>"
     caption = f"{cells.run.name}. {figures.get(name).CAPTION}"
     picture = shell.captioned(shell.embedded(svg.read_bytes(), caption), caption)
     return f"<details open><summary>{run}</summary>{picture}</details>"
