@@ -1,21 +1,17 @@
 """How good a set of paths is as a circuit: its faithfulness, completeness and minimality, and those of random sets."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
-from ablations.changes import Change
 from ablations.forward import Weights
 from ablations.models import Config
-from ablations.not_measurable import NotMeasurable
 from ablations.paths import Path, as_paths
 from ablations.running import as_in_workers
-from circuits.discover_exact import last_logits, patched_run
 from circuits.discover_paths import candidates
+from circuits.patched_metric import patched_metric
 from circuits.tasks import Metric, Task, logit_difference
 
 
@@ -55,7 +51,7 @@ def evaluate(
     every, circuit = candidates(cfg), as_paths(circuit)
     if unknown := set(circuit) - set(every):
         raise ValueError(f"{next(iter(unknown))} is not a path of this model")
-    share = _share_kept(weights, cfg, task, metric)
+    share = patched_metric(weights, cfg, task, metric).share
     rest = [path for path in every if path not in set(circuit)]
     faithful = share(rest)
     minimality = {path: faithful - share([*rest, path]) for path in circuit}
@@ -83,32 +79,10 @@ def random_circuits(
             "draw at least once, with a seed that is not negative"
         )
     generator = np.random.default_rng(seed)
-    share, quality = _share_kept(weights, cfg, task, metric), np.full((3, draws), np.nan)
+    share, quality = patched_metric(weights, cfg, task, metric).share, np.full((3, draws), np.nan)
     for draw in range(draws):
         order = [every[number] for number in generator.permutation(len(every))]
         quality[:2, draw] = share(order[size:]), share(order[:size])
         if size:
             quality[2, draw] = quality[0, draw] - share(order[size - 1 :])
     return RandomCircuits(*quality)
-
-
-def _share_kept(weights: Weights, cfg: Config, task: Task, metric: Metric) -> Callable[[Sequence[Path]], float]:
-    """How much of the mean metric is left when these paths are patched: 1 the clean run, 0 the run with all patched."""
-    with torch.no_grad():
-        run, clean, _ = patched_run(weights, cfg, task, metric)
-
-    def score(patched: Sequence[Path]) -> float:
-        with torch.no_grad():
-            return float(metric(task, last_logits(run, Change(cuts=tuple(patched)))).mean())
-
-    none, whole = score(candidates(cfg)), float(clean.mean())
-    if not math.isfinite(whole - none):
-        raise NotMeasurable(
-            f"the metric is {whole} on clean prompts and {none} with every path patched: the model's logits are not "
-            "numbers, take another checkpoint"
-        )
-    if abs(whole - none) < 1e-6:
-        raise NotMeasurable(
-            "patching every path changes nothing: the model does not do the task, take another task or checkpoint"
-        )
-    return lambda patched: (score(patched) - none) / (whole - none)

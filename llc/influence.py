@@ -9,6 +9,8 @@ and localization / (n beta) vanishes, and only then. (arXiv:2509.26544; loss ker
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
+from torch import Tensor
 
 from llc import covariances
 from llc.covariances import Means, of_probes
@@ -34,6 +36,40 @@ def posterior_correlation(trace: xr.Dataset) -> xr.Dataset:
     """
     value, without = covariances.jackknifed(_rows(trace))
     return covariances.with_errors(_correlation(value), _correlation(without))
+
+
+def influence_on(trace: xr.Dataset, weights: Float[Tensor, " probe_row"]) -> xr.Dataset:
+    """-Cov(l_i, f) of every row with f = sum_j weights_j l_j, in nats^2: value, se and half_width [probe_row].
+
+    weights: of the probes' rows in f, of any sign, as in a gain (the loss of some rows less that of others). Positive:
+    more of row i makes f larger.
+    """
+    value, without = covariances.jackknifed(_rows(trace))
+    weight = _weights(trace, weights)
+    return covariances.with_errors(-(value @ weight), -(without @ weight))
+
+
+def correlation_with(trace: xr.Dataset, weights: Float[Tensor, " probe_row"]) -> xr.Dataset:
+    """Pearson's correlation of every row's loss with the same f: value, se and half_width [probe_row]."""
+    weight = _weights(trace, weights)
+
+    def correlated(kernel: xr.DataArray) -> xr.DataArray:
+        kernel = kernel.transpose(..., "probe_row", "other_row")
+        own = kernel[..., 0].copy(data=np.diagonal(kernel.values, axis1=-2, axis2=-1))
+        with_f = kernel @ weight
+        of_f = with_f.rename(probe_row="other_row") @ weight
+        return with_f / (own * of_f) ** 0.5
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return covariances.with_errors(*map(correlated, covariances.jackknifed(_rows(trace))))
+
+
+def _weights(trace: xr.Dataset, weights: Tensor) -> xr.DataArray:
+    if list(weights.shape) != [trace.sizes["probe_row"]]:
+        raise ValueError(
+            f"weights {list(weights.shape)}: give one for each row of the probes, {trace.sizes['probe_row']}"
+        )
+    return xr.DataArray(weights.double().numpy(), dims="other_row")
 
 
 def _correlation(kernel: xr.DataArray) -> xr.DataArray:

@@ -8,6 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from circuits import graph, scale_part, ways
+from circuits.circuit_hypotheses import LEVEL
 from experiments.figures import files
 from experiments.pages import circuit_page, path_files
 from experiments.plots import circuit as picture
@@ -31,9 +32,31 @@ def sentences(discovered: Discovered) -> list[str]:
         f"random circuits as large {_spread(random.faithfulness)}, of all paths but theirs "
         f"{_spread(random.completeness)}; without one of its paths a random circuit loses "
         f"{_spread(random.minimality)} ({len(random.faithfulness)} draws)",
+        _as_hypothesis(discovered.tests),
         *_hurting(table),
         *([discovered.note] if discovered.note else []),
     ]
+
+
+def _as_hypothesis(tests: xr.Dataset) -> str:
+    """The five tests, each with what it rests on."""
+    if tests.attrs["untested"]:
+        return f"As a hypothesis it is not tested: {tests.attrs['untested']}"
+    minimal, draws = tests.minimality_p < LEVEL, tests.attrs["draws"]
+    words = {
+        "equivalence": f"alone it beats the model on {100 * float(tests.equivalence_share):.0f}% of "
+        f"{tests.attrs['prompts']} prompts (p of lying outside 50 ± {100 * tests.attrs['margin']:.0f}%: "
+        f"{float(tests.equivalence_p):.2g})",
+        "independence": f"without it {100 * float(tests.independence_share):.0f}% of the task is left "
+        f"(p {float(tests.independence_p):.2g})",
+        "minimality": f"{int(minimal.sum())} of its {len(minimal)} paths matter more than random ones added to it",
+        "sufficiency": f"it is more faithful than {int(tests.sufficiency)} of {draws} random circuits as large",
+        "partial necessity": f"more is lost without it than without {int(tests.necessity)} of {draws} random sets of "
+        "other paths",
+    }
+    holds = dict(zip(tests.hypothesis.values.tolist(), tests.holds.values.tolist(), strict=True))
+    told = "; ".join(f"{name} {'holds' if holds[name] else 'does not hold'}, {text}" for name, text in words.items())
+    return f"As a hypothesis (five tests at 5%): {told}"
 
 
 def _hurting(table: xr.Dataset) -> list[str]:

@@ -17,7 +17,7 @@ from experiments.heldout import ablation_pass, head_effects, head_overlap
 from experiments.heldout.ablation_pass import AblationPass
 from experiments.jobs.job import Job
 from experiments.results.cells import Cells
-from experiments.tasks import path_effects, task_prompts
+from experiments.tasks import hypothesis_tests, path_effects, task_prompts
 
 RANDOM = 12  # random circuits of the same size
 OF_PATHS, OF_PAIRS = ("composition", "composition_z"), ("overlap", "overlap_z")
@@ -32,6 +32,7 @@ class Discovered(NamedTuple):
     graph: nx.DiGraph
     quality: Circuit  # of the paths that were found
     random: RandomCircuits  # as large
+    tests: xr.Dataset  # of the circuit as a hypothesis, as `hypothesis_tests.measure` has them
     text_tokens: int  # that overlaps are of; 0 where there is no text for them
     note: str  # `Run.path_note`
 
@@ -79,6 +80,7 @@ def discover_circuit(cells: Cells, name: str, step: int, types: Mapping[str, str
         graph=whole,
         quality=discover.evaluate(weights, cfg, task, chosen),
         random=discover.random_circuits(weights, cfg, task, len(chosen), RANDOM, cells.plan.seed),
+        tests=hypothesis_tests.table(cells, name, step),
         text_tokens=tokens,
         note=cells.run.path_note,
     )

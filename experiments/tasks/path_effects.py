@@ -38,8 +38,8 @@ def table(cells: Cells, task: str, steps: Sequence[int], heads: Sequence[str] = 
     5%, by step; read, scale: parts of the effects of paths that were found (`circuits.scale_part`), NaN for others;
     accuracy: share of right answers. heads: of paths from and into these alone, by name (default: all).
     """
-    parameters = _parameters(cells, task, heads)
-    parts = [cells.get(PATH_EFFECTS, step, **parameters) for step in steps]
+    asked = parameters(cells, task, heads)
+    parts = [cells.get(PATH_EFFECTS, step, **asked) for step in steps]
     joined = xr.concat(parts, "step", combine_attrs="override", data_vars="all")
     return joined.assign_coords(step=list(steps))
 
@@ -56,8 +56,8 @@ def frame(measured: xr.Dataset, *more: str) -> pd.DataFrame:
 
 def missing(cells: Cells, task: str, steps: Sequence[int], heads: Sequence[str] = ()) -> list[Job]:
     """The steps that are not there yet, as jobs."""
-    parameters = _parameters(cells, task, heads)
-    return [job for step in steps for job in cells.missing(PATH_EFFECTS, step, **parameters)]
+    asked = parameters(cells, task, heads)
+    return [job for step in steps for job in cells.missing(PATH_EFFECTS, step, **asked)]
 
 
 def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str, heads: Sequence[str] = ()) -> xr.Dataset:
@@ -74,7 +74,8 @@ def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str, he
     return scale_part.with_parts(graph.table(effects, found), effects, frozen).assign(accuracy=right)
 
 
-def _parameters(cells: Cells, task: str, heads: Sequence[str] = ()) -> dict:
+def parameters(cells: Cells, task: str, heads: Sequence[str] = ()) -> dict:
+    """What tells the cells of a task apart: its name, its prompts by content, and the heads where they are not all."""
     chosen = {"heads": list(heads)} if heads else {}
     return {"task": task, "prompts": _fingerprint(task_prompts.task(task, cells))} | chosen
 

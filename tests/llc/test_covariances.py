@@ -90,6 +90,23 @@ def test_posterior_correlations(trace: xr.Dataset) -> None:
     assert abs(z(found, np.abs(truth))[off]).max() > 4.5  # the control: signs matter
 
 
+def test_influence_on_a_gain(trace: xr.Dataset) -> None:
+    _, kernel = exact()
+    weights = np.array([1.0, -1.0, 0.5, 0.0, 0.0, -0.5])
+    gain = torch.from_numpy(weights)
+    found, truth = influence.influence_on(trace, gain), -kernel @ weights
+    assert found.value.dims == ("probe_row",) and abs(z(found, truth)).max() < 4.5
+    of_f = float(weights @ kernel @ weights)
+    correlated = influence.correlation_with(trace, gain)
+    assert abs(z(correlated, -truth / np.sqrt(kernel.diagonal() * of_f))).max() < 4.5
+    for wrong in (-truth, kernel @ abs(weights)):  # the controls: the sign of the influence, and of the weights
+        assert abs(z(found, wrong)).max() > 4.5
+    one = influence.correlation_with(trace, torch.eye(SAMPLES)[2])
+    assert np.allclose(one.value, influence.posterior_correlation(trace).value[2])
+    with pytest.raises(ValueError, match=r"weights \[2\]: give one for each row of the probes, 6"):
+        influence.influence_on(trace, gain[:2])
+
+
 def test_susceptibilities_and_shifts(trace: xr.Dataset) -> None:
     _, kernel = exact()
     truth = kernel.mean() - kernel.mean(0)  # -Cov(phi, l_i - L)

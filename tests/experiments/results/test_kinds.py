@@ -28,6 +28,7 @@ VERSIONS: dict[str, tuple[int, ...]] = {
     "composition": (7,),
     "curvature": (6, 2),
     "full": (6, 2),
+    "hypothesis_tests": (1,),
     "induction_cuts": (6,),
     "induction_tokens": (7,),
     "labelled_tokens": (2,),

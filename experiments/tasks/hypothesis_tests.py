@@ -1,0 +1,77 @@
+"""Tests of the circuit that was found on a task, as a hypothesis (`circuits.circuit_hypotheses`): a cell, as they take
+some hundred runs of the task.
+"""
+
+import xarray as xr
+
+from ablations import forward
+from ablations.not_measurable import NotMeasurable
+from ablations.paths import path_name
+from circuits.circuit_hypotheses import DRAWS, Hypotheses, hypotheses
+from circuits.discover import candidates
+from experiments.results.cells import Cells
+from experiments.results.inputs import Inputs
+from experiments.results.kind import Kind, Parameters
+from experiments.tasks import path_effects, task_prompts
+from experiments.tasks.path_effects import PATH_EFFECTS
+
+
+def table(cells: Cells, task: str, step: int) -> xr.Dataset:
+    """What `measure` says, computed here where it is missing."""
+    return cells.get(HYPOTHESIS_TESTS, step, **path_effects.parameters(cells, task))
+
+
+def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str) -> xr.Dataset:
+    """holds [hypothesis]; equivalence_share, equivalence_p; independence_share, independence_p; minimality_p [path] of
+    the paths that were found; sufficiency and necessity, how many random sets are beaten. attrs: prompts, margin and
+    draws; untested, why there is nothing else, where no paths were found, or most.
+    """
+    found = cells.get(PATH_EFFECTS, step, task=task, prompts=prompts).found.values
+    model = inputs.model(step)
+    chosen = [path for path, at in zip(candidates(model.cfg), found, strict=True) if at]
+    if not chosen:
+        return xr.Dataset(attrs={"untested": "no path was found"})
+    weights, asked = forward.weights_of(model), task_prompts.task(task, cells)
+    try:
+        tested = hypotheses(weights, model.cfg, asked, chosen, seed=inputs.plan.seed)
+    except NotMeasurable as error:
+        return xr.Dataset(attrs={"untested": str(error)})
+    return _as_dataset(tested)
+
+
+def _as_dataset(tested: Hypotheses) -> xr.Dataset:
+    holds, same, left = tested.holds(), tested.equivalence, tested.independence
+    data: dict = {
+        "holds": ("hypothesis", list(holds.values())),
+        "equivalence_share": ((), same.share),
+        "equivalence_p": ((), same.p),
+        "independence_share": ((), left.share),
+        "independence_p": ((), left.p),
+        "minimality_p": ("path", [one.p for one in tested.minimality.values()]),
+        "sufficiency": ((), tested.sufficiency.beaten),
+        "necessity": ((), tested.partial_necessity.beaten),
+    }
+    coords = {"hypothesis": list(holds), "path": [path_name(path) for path in tested.minimality]}
+    attrs = {"untested": "", "prompts": same.prompts, "margin": same.margin, "draws": tested.sufficiency.draws}
+    return xr.Dataset(data, coords, attrs)
+
+
+def key_parts(inputs: Inputs, step: int | None) -> dict:
+    """How often is drawn, and the version of the effects by which paths were found."""
+    return {"draws": DRAWS, "effects": list(PATH_EFFECTS.version)}
+
+
+def seconds(inputs: Inputs, parameters: Parameters) -> float:
+    """Rough seconds: about as many runs of the task as there are paths, and twice that."""
+    return 2 * path_effects.seconds(inputs, parameters)
+
+
+HYPOTHESIS_TESTS = Kind(
+    "hypothesis_tests",
+    (1,),
+    measure,
+    splits=(),
+    plan_fields=("seed",),
+    seconds=seconds,
+    also=key_parts,
+)
