@@ -32,13 +32,13 @@ def sentences(discovered: Discovered) -> list[str]:
         f"random circuits as large {_spread(random.faithfulness)}, of all paths but theirs "
         f"{_spread(random.completeness)}; without one of its paths a random circuit loses "
         f"{_spread(random.minimality)} ({len(random.faithfulness)} draws)",
-        _as_hypothesis(discovered.tests),
+        as_hypothesis(discovered.tests),
         *_hurting(table),
         *([discovered.note] if discovered.note else []),
     ]
 
 
-def _as_hypothesis(tests: xr.Dataset) -> str:
+def as_hypothesis(tests: xr.Dataset) -> str:
     """The five tests, each with what it rests on."""
     if tests.attrs["untested"]:
         return f"As a hypothesis it is not tested: {tests.attrs['untested']}"
@@ -47,7 +47,7 @@ def _as_hypothesis(tests: xr.Dataset) -> str:
         "equivalence": f"alone it beats the model on {100 * float(tests.equivalence_share):.0f}% of "
         f"{tests.attrs['prompts']} prompts (p of lying outside 50 ± {100 * tests.attrs['margin']:.0f}%: "
         f"{float(tests.equivalence_p):.2g})",
-        "independence": f"without it {100 * float(tests.independence_share):.0f}% of the task is left "
+        "independence": f"without it {round(100 * float(tests.independence_share))}% of the task is left "
         f"(p {float(tests.independence_p):.2g})",
         "minimality": f"{int(minimal.sum())} of its {len(minimal)} paths matter more than random ones added to it",
         "sufficiency": f"it is more faithful than {int(tests.sufficiency)} of {draws} random circuits as large",

@@ -36,10 +36,11 @@ def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str) ->
         tested = hypotheses(weights, model.cfg, asked, chosen, seed=inputs.plan.seed)
     except NotMeasurable as error:
         return xr.Dataset(attrs={"untested": str(error)})
-    return _as_dataset(tested)
+    return as_dataset(tested)
 
 
-def _as_dataset(tested: Hypotheses) -> xr.Dataset:
+def as_dataset(tested: Hypotheses) -> xr.Dataset:
+    """The tests in the variables of `measure`."""
     holds, same, left = tested.holds(), tested.equivalence, tested.independence
     data: dict = {
         "holds": ("hypothesis", list(holds.values())),
