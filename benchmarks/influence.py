@@ -9,8 +9,8 @@ there, chains of all its weights give the posterior correlation of each row's lo
 rows of random tokens less that of held-out rows that repeat. Then it is trained again from the same start and in the
 same order of rows, with 5% of the rows replaced by text: those whose influence on the gain is the largest; as many
 drawn from all rows; as many drawn from the rows that repeat. What is told is the copy gain, mean over training, less
-that of the first training: rows that the circuit forms by should be missed. Ten seeds; p is that of the exact sign-
-flip test of paired differences, one-sided.
+that of the first training: rows that the circuit forms by should be missed. Ten seeds; p is that of the exact
+sign-flip test of paired differences, one-sided.
 """
 
 import itertools
@@ -155,7 +155,12 @@ def compared(rows: list[dict], other: str) -> dict:
     at_most = (signs @ differences <= differences.sum() + 1e-12).mean()
     reach = stats.t.ppf(0.975, len(rows) - 1) * differences.std(ddof=1) / len(rows) ** 0.5
     mean = float(differences.mean())
-    return {"against": other, "difference": mean, "interval": [mean - reach, mean + reach], "p": float(at_most)}
+    return {
+        "against": other,
+        "difference": mean,
+        "interval": [mean - float(reach), mean + float(reach)],
+        "p": float(at_most),
+    }
 
 
 def main() -> None:
