@@ -169,7 +169,11 @@ def _affected(measures: HeadMeasures) -> str:
 
 
 def _expressed(measures: HeadMeasures) -> str:
-    frame = measures.expressed
+    """What is known of it by now: it takes minutes, which a card does not wait for."""
+    try:
+        frame = measures.expressed
+    except NotMeasurable as error:
+        return f"<p class=quiet>Left out: {html.escape(str(error))}.</p>"
     if not len(frame):
         return "<p>None of the tokens has a susceptibility that is surely not 0.</p>"
     rows = [
