@@ -2,7 +2,7 @@
 
     python benchmarks/influence.py
 
-takes ten minutes on two cores, needs no results, and writes benchmarks/results/influence.json. A model of the tiny
+takes twenty minutes on two cores, needs no results, and writes benchmarks/results/influence.json. A model of the tiny
 preset's size is trained on 896 rows until it copies: two fifths of them hold 16 random tokens four times over, the
 others text (on text alone that size learns no induction). At the checkpoint at which half of its final copy gain is
 there, chains of all its weights give the posterior correlation of each row's loss with the gain: the loss of held-out
@@ -33,6 +33,7 @@ from circuits import scores
 from experiments import corpora
 from experiments.corpora.tokenizer import new_tokenizer
 from experiments.runs import presets
+from experiments.statistics.intervals import reach
 from experiments.storage.files import write_json
 from llc import Probes, Settings, influence, leimkuhler_matthews, sample
 
@@ -124,11 +125,8 @@ def measured(seed: int) -> dict:
         for part in (slice(0, 4), slice(4, 8))
     ]
     count, draw = round(REPLACED * ROWS), np.random.default_rng([seed, 3])
-    replaced = {
-        "largest influence": np.argsort(of_rows)[:count],
-        "drawn from all rows": draw.permutation(ROWS)[:count],
-        "drawn from rows that repeat": draw.permutation(np.flatnonzero(given.repeats))[:count],
-    }
+    chosen = np.argsort(of_rows), draw.permutation(ROWS), draw.permutation(np.flatnonzero(given.repeats))
+    replaced = {way: which[:count] for way, which in zip(WAYS, chosen, strict=True)}
     found: dict = {
         "seed": seed,
         "gain": gains,
@@ -153,12 +151,12 @@ def compared(rows: list[dict], other: str) -> dict:
     differences = np.array([row[WAYS[0]]["change of the gain"] - row[other]["change of the gain"] for row in rows])
     signs = np.array(list(itertools.product([1, -1], repeat=len(differences))))
     at_most = (signs @ differences <= differences.sum() + 1e-12).mean()
-    reach = stats.t.ppf(0.975, len(rows) - 1) * differences.std(ddof=1) / len(rows) ** 0.5
+    half = float(reach(len(rows) - 1) * differences.std(ddof=1) / len(rows) ** 0.5)
     mean = float(differences.mean())
     return {
         "against": other,
         "difference": mean,
-        "interval": [mean - float(reach), mean + float(reach)],
+        "interval": [mean - half, mean + half],
         "p": float(at_most),
     }
 

@@ -18,10 +18,10 @@ import numpy as np
 from ablations.forward import Weights
 from ablations.models import Config
 from ablations.not_measurable import NotMeasurable
-from ablations.paths import Path, as_paths
+from ablations.paths import Path
 from ablations.running import as_in_workers, tracked
 from circuits.against_random import AgainstRandom, against_random
-from circuits.discover_paths import candidates
+from circuits.discover_paths import candidates, parted, without
 from circuits.equivalence import Equivalence, equivalence
 from circuits.independence import Independence, independence
 from circuits.patched_metric import PatchedMetric, patched_metric
@@ -67,34 +67,31 @@ def hypotheses(
     """All five tests of a set of paths, among all `candidates`.
 
     draws: random sets for each of the last three; minimality of n paths needs at least log(n / 0.05) / log(1 / 0.9) of
-    them to show anything. Raises ValueError for a path that the model does not have, an empty
-    circuit and no draws; NotMeasurable where the model does not do the task, or fewer paths are outside the circuit
-    than in it, so that there is nothing to compare with.
+    them to show anything. Raises ValueError for a path that the model does not have, an empty circuit and no draws;
+    NotMeasurable where the model does not do the task, or fewer paths are outside the circuit than in it, so that there
+    is nothing to compare with.
     """
-    every, circuit = candidates(cfg), as_paths(circuit)
-    if unknown := set(circuit) - set(every):
-        raise ValueError(f"{next(iter(unknown))} is not a path of this model")
+    every, (circuit, outside) = candidates(cfg), parted(circuit, cfg)
     if not circuit or draws < 1:
         raise ValueError(
             f"{len(circuit)} paths, draws={draws}: give a circuit of a path or more, and draw at least once"
         )
-    outside = [path for path in every if path not in set(circuit)]
     if len(outside) < len(circuit):
         raise NotMeasurable(
             f"{len(outside)} paths are outside the circuit, {len(circuit)} in it: too few to compare with"
         )
     patched, generator = patched_metric(weights, cfg, task, metric), np.random.default_rng(seed)
     alone, clean = patched.by_prompt(outside), patched.by_prompt(())
-    without, none = (patched.logits(paths)[:, -1] for paths in (circuit, every))
+    complement, none = (patched.logits(paths)[:, -1] for paths in (circuit, every))
     lost = 1 - patched.share(circuit)
     kept = [_drawn(generator, every, len(circuit)) for _ in range(draws)]
     cut = [_drawn(generator, outside, len(circuit)) for _ in range(draws)]
-    sufficient = [-abs(1 - patched.share(_rest(every, one))) for one in tracked(kept, "random circuits")]
+    sufficient = [-abs(1 - patched.share(without(every, one))) for one in tracked(kept, "random circuits")]
     necessary = [1 - patched.share(one) for one in tracked(cut, "random complements")]
     return Hypotheses(
         equivalence(alone, clean, tie=TIE * abs(patched.whole - patched.none)),
-        independence(task, without, none, 1 - lost),
-        _minimality(patched, every, circuit, cut, generator),
+        independence(task, complement, none, 1 - lost),
+        _minimality(patched, circuit, outside, cut, generator),
         against_random(-abs(1 - patched.share(outside)), np.array(sufficient)),
         against_random(lost, np.array(necessary)),
     )
@@ -102,22 +99,23 @@ def hypotheses(
 
 def _minimality(
     patched: PatchedMetric,
-    every: Sequence[Path],
     circuit: Sequence[Path],
+    outside: Sequence[Path],
     added: Sequence[Sequence[Path]],
     generator: np.random.Generator,
 ) -> dict[Path, AgainstRandom]:
     """What the circuit's faithfulness changes by without each path, against what that of the circuit with random paths
     added changes by without one of these.
     """
-    rest = _rest(every, circuit)
-    faithful = patched.share(rest)
+    faithful = patched.share(outside)
     others = []
     for some in tracked(added, "circuits with random paths"):
-        left = [path for path in rest if path not in set(some)]
+        left = without(outside, some)
         one = some[int(generator.integers(len(some)))]
         others.append(abs(patched.share(left) - patched.share([*left, one])))
-    found = {path: against_random(abs(faithful - patched.share([*rest, path])), np.array(others)) for path in circuit}
+    found = {
+        path: against_random(abs(faithful - patched.share([*outside, path])), np.array(others)) for path in circuit
+    }
     adjusted = holm([one.p for one in found.values()])
     return {path: one._replace(p=p) for (path, one), p in zip(found.items(), adjusted, strict=True)}
 
@@ -133,8 +131,3 @@ def holm(p: Sequence[float]) -> list[float]:
 
 def _drawn(generator: np.random.Generator, among: Sequence[Path], size: int) -> list[Path]:
     return [among[number] for number in generator.permutation(len(among))[:size]]
-
-
-def _rest(every: Sequence[Path], kept: Sequence[Path]) -> list[Path]:
-    inside = set(kept)
-    return [path for path in every if path not in inside]

@@ -8,9 +8,9 @@ from jaxtyping import Float
 
 from ablations.forward import Weights
 from ablations.models import Config
-from ablations.paths import Path, as_paths
+from ablations.paths import Path
 from ablations.running import as_in_workers
-from circuits.discover_paths import candidates
+from circuits.discover_paths import candidates, parted
 from circuits.patched_metric import patched_metric
 from circuits.tasks import Metric, Task, logit_difference
 
@@ -48,11 +48,8 @@ def evaluate(
     Raises ValueError for a path that the model does not have, and NotMeasurable where patching everything changes
     nothing (there is no task to do) or the metric is not a number.
     """
-    every, circuit = candidates(cfg), as_paths(circuit)
-    if unknown := set(circuit) - set(every):
-        raise ValueError(f"{next(iter(unknown))} is not a path of this model")
+    circuit, rest = parted(circuit, cfg)
     share = patched_metric(weights, cfg, task, metric).share
-    rest = [path for path in every if path not in set(circuit)]
     faithful = share(rest)
     minimality = {path: faithful - share([*rest, path]) for path in circuit}
     return Circuit(faithful, share(circuit), minimality)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ablations.models import Config
 from ablations.names import Head, all_heads
-from ablations.paths import OUTPUT, VIAS, Path, Source, all_paths, check_path, paths_of
+from ablations.paths import OUTPUT, VIAS, Path, Source, all_paths, as_paths, check_path, paths_of
 from circuits import answer_tests
 from circuits.tasks import Metric, Task
 
@@ -36,6 +36,20 @@ def candidates(cfg: Config, of: Collection[Head] = ()) -> tuple[Path, ...]:
     from_embedding = [Path("embed", head, via) for head in heads for via in VIAS]
     to_output = [Path(source, OUTPUT) for source in sources]
     return tuple(paths_of(of, (*from_embedding, *all_paths(cfg), *to_output)))
+
+
+def parted(circuit: Sequence[str | Path], cfg: Config) -> tuple[list[Path], list[Path]]:
+    """A circuit as paths, and all other `candidates`; raises ValueError for a path that is none of these."""
+    every, inside = candidates(cfg), as_paths(circuit)
+    if unknown := set(inside) - set(every):
+        raise ValueError(f"{next(iter(unknown))} is not a path of this model")
+    return list(inside), without(every, inside)
+
+
+def without(paths: Sequence[Path], some: Sequence[Path]) -> list[Path]:
+    """The paths but for some of them, in their order."""
+    left_out = set(some)
+    return [path for path in paths if path not in left_out]
 
 
 def check_paths(paths: Sequence[Path], cfg: Config) -> None:

@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ablations.not_measurable import NotMeasurable
-from circuits import token_classes, token_kinds
+from circuits import token_kinds
 from experiments.figures.susceptibilities import CLASS_COLORS, SOURCES, by_head
 from experiments.heldout.labelled_tokens import LABELLED_TOKENS
 from experiments.jobs import runner
-from experiments.measurements.susceptibilities import SUSCEPTIBILITIES, probe_rows
+from experiments.measurements.susceptibilities import SUSCEPTIBILITIES, probe_classes, probe_rows
 from experiments.plots import style
 from experiments.plots.head_types import KIND_COLORS
 from experiments.results.cells import Cells
@@ -50,7 +50,7 @@ def compute(cells: Cells) -> xr.Dataset:
     if cells.missing_tables([SUSCEPTIBILITIES]):
         raise NotMeasurable(f"susceptibilities of {cells.run.name} over training are not sampled yet: it takes long")
     found, rows = cells.table(SUSCEPTIBILITIES), probe_rows(cells.inputs)
-    labels = {"class": _classes(cells), "kind": _kinds(cells)}
+    labels = {"class": probe_classes(cells.inputs), "kind": _kinds(cells)}
     row_of = np.repeat(np.arange(found.sizes["probe_row"]), found.sizes["predicted"])
     shown = np.sort(np.random.default_rng(0).permutation(len(row_of))[:SHOWN])
     places, shares = [], []
@@ -71,13 +71,6 @@ def compute(cells: Cells) -> xr.Dataset:
     coords = {"source": list(SOURCES.values()), "labels": list(labels), "step": found.step.values}
     attrs = {"nbeta": cells.plan.llc.nbeta, "rows": len(rows)}
     return xr.Dataset(data, coords, attrs).assign_coords(tokens=("step", tokens_seen(cells.run, found.step.values)))
-
-
-def _classes(cells: Cells) -> np.ndarray:
-    rows = probe_rows(cells.inputs)
-    vocabulary = [rows.tokenizer.decode([token]) for token in range(cells.inputs.d_vocab)]
-    classes = token_classes.of_tokens(np.asarray(rows.tokens).astype(np.int64), vocabulary)
-    return np.array(token_classes.CLASSES)[classes[:, 1:].ravel()]
 
 
 def _kinds(cells: Cells) -> np.ndarray:

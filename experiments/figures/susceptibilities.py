@@ -17,7 +17,7 @@ from experiments.heldout.labelled_tokens import LABELLED_TOKENS
 from experiments.heldout.text_multigrams import as_patterns
 from experiments.jobs import runner
 from experiments.jobs.job import Job
-from experiments.measurements.susceptibilities import SUSCEPTIBILITIES, probe_rows
+from experiments.measurements.susceptibilities import SUSCEPTIBILITIES, probe_classes, probe_rows
 from experiments.plots import style
 from experiments.plots.head_types import KIND_COLORS
 from experiments.results.cells import Cells
@@ -111,19 +111,16 @@ def _ranks(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def _labels(cells: Cells, rows: Corpus, types: xr.Dataset) -> dict[str, np.ndarray]:
     """Whether each predicted token is of each class, and of each kind."""
-    tokens = np.asarray(rows.tokens).astype(np.int64)
-    vocabulary = [rows.tokenizer.decode([token]) for token in range(cells.inputs.d_vocab)]
-    classes = token_classes.of_tokens(tokens, vocabulary)
-    kinds = cells.get(LABELLED_TOKENS, rows=len(rows))
+    classes, kinds = probe_classes(cells.inputs), cells.get(LABELLED_TOKENS, rows=len(rows))
     of_text, patterns = labelled_tokens.text(rows), as_patterns(types)
     numbers, places = mining.completions(of_text, patterns, cells.inputs.d_vocab)
-    found = {name: classes == number for number, name in enumerate(token_classes.CLASSES)}
-    found |= {kind: kinds[kind].values for kind in token_kinds.KINDS[:3]}
+    of_kind = {kind: kinds[kind].values for kind in token_kinds.KINDS[:3]}
     for kind, contiguous in (("n-gram", True), ("skip n-gram", False)):
-        completed = np.zeros(tokens.size, dtype=bool)
-        completed[places[patterns.contiguous[numbers] == contiguous]] = True
-        found[kind] = completed.reshape(tokens.shape)
-    return {name: inside[:, 1:].ravel() for name, inside in found.items()}
+        completed = np.zeros(of_text.tokens.shape, dtype=bool)
+        completed.ravel()[places[patterns.contiguous[numbers] == contiguous]] = True
+        of_kind[kind] = completed
+    found = {name: classes == name for name in token_classes.CLASSES}
+    return found | {kind: inside[:, 1:].ravel() for kind, inside in of_kind.items()}
 
 
 def draw(data: xr.Dataset) -> Figure:

@@ -11,8 +11,10 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Shaped
 
 from ablations.names import parse_head
+from circuits import token_classes
 from experiments.corpora.corpus import Corpus
 from experiments.measurements.labels import heads_by_layer
 from experiments.results import pass_time
@@ -37,6 +39,14 @@ def probe_rows(inputs: Inputs) -> Corpus:
     return inputs.free_rows(min(TOKENS, inputs.free_tokens))
 
 
+def probe_classes(inputs: Inputs) -> Shaped[np.ndarray, " token"]:
+    """What each probe looks like, by the names of `token_classes`."""
+    rows = probe_rows(inputs)
+    vocabulary = [rows.tokenizer.decode([token]) for token in range(inputs.d_vocab)]
+    classes = token_classes.of_tokens(np.asarray(rows.tokens).astype(np.int64), vocabulary)
+    return np.array(token_classes.CLASSES)[classes[:, 1:].ravel()]
+
+
 def settings_of(plan_settings: Settings) -> Settings:
     """Chains at the same nbeta and localization whose step is as large as shared noise allows at both."""
     gamma, nbeta = max(plan_settings.localization, 1.0), plan_settings.nbeta
@@ -50,13 +60,9 @@ def settings_of(plan_settings: Settings) -> Settings:
         localization=plan_settings.localization,
         batch_size=max(plan_settings.batch_size, 4),
         num_chains=CHAINS,
-        num_draws=burn_in + EVALUATED * _every(forget),
+        num_draws=burn_in + EVALUATED * max(2, math.ceil(2 * forget)),
         num_burnin=burn_in,
     )
-
-
-def _every(forget: float) -> int:
-    return max(2, math.ceil(2 * forget))
 
 
 def map_checkpoints(run: Run, plan: Plan) -> list[int]:
@@ -71,7 +77,7 @@ def measure(inputs: Inputs, step: int, cells: Cells, restrictions: list[str]) ->
     """
     model, settings, seed = inputs.model_here(step), settings_of(inputs.plan.llc), inputs.plan.seed
     text = probe_rows(inputs).batch(slice(None))
-    every = _every(1 / (max(settings.localization, 1.0) * settings.lr))
+    every = (settings.num_draws - settings.num_burnin) // EVALUATED
     traces, controls = (
         engine.sample(
             model,

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Integer, Shaped
-from scipy import stats
 from scipy.spatial import cKDTree
+
+from experiments.statistics.intervals import reach
 
 COUNT = 15  # neighbours of each token
 
@@ -38,9 +39,9 @@ def together(
         chosen = others[home[others] != home[token]][:count]
         share[token] = (kind[chosen] == kind[token]).mean() if len(chosen) else np.nan
     of_rows = np.array([np.nanmean(share[home == row]) for row in range(len(places))])
-    reach = stats.t.ppf(0.975, len(of_rows) - 1) * of_rows.std(ddof=1) / np.sqrt(len(of_rows))
+    half = float(reach(len(of_rows) - 1) * of_rows.std(ddof=1) / np.sqrt(len(of_rows)))
     table = np.zeros((len(places), len(names)))
     np.add.at(table, (home, kind), 1)
     pairs, alike = (len(kinds) ** 2 - (table.sum(1) ** 2).sum()), (table.sum(0) ** 2 - (table**2).sum(0)).sum()
     value = float(of_rows.mean())
-    return Together(value, value - float(reach), value + float(reach), float(alike / pairs))
+    return Together(value, value - half, value + half, float(alike / pairs))

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
-from scipy import stats
+
+from experiments.statistics.intervals import reach
 
 
 class Separability(NamedTuple):
@@ -35,8 +36,8 @@ def separability(
     if not np.isfinite(without).all():  # one row holds all that there is of a kind
         return NOTHING._replace(value=value)
     se = float(np.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum()))
-    reach = float(stats.t.ppf(0.975, count - 1)) * se
-    return Separability(value, value - reach, value + reach)
+    half = reach(count - 1) * se
+    return Separability(value, value - half, value + half)
 
 
 def _sums(values: np.ndarray, side: np.ndarray, home: np.ndarray) -> np.ndarray:
