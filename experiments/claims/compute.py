@@ -14,7 +14,7 @@ from experiments.measurements import over_nbeta
 from experiments.measurements.kinds import MAIN_JOB
 from experiments.measurements.logits import LOGITS
 from experiments.measurements.rllc import RLLC
-from experiments.measurements.variants import few_steps, middle_step, sampled
+from experiments.measurements.variants import few_steps, middle_step, missing_susceptibilities, sampled
 from experiments.results.cells import Cells
 from experiments.tasks import bracket_effects, induction_cuts
 
@@ -23,6 +23,9 @@ AT_ALL_CHECKPOINTS = tuple(kind for kind in MAIN_JOB if kind is not RLLC)
 
 def compute(study: Study, executor: Executor) -> None:
     """Computes what the findings need and is missing."""
+    _run_possible(
+        [job for cells in study.cells for job in missing_susceptibilities(cells)], executor, "susceptibilities"
+    )
     _run_possible([job for cells in study.cells for job in _measurements(cells)], executor, "measurements")
     _run_possible([job for cells in study.cells for job in _circuit_jobs(cells)], executor, "induction circuits")
     for cells in study.cells:
@@ -32,6 +35,8 @@ def compute(study: Study, executor: Executor) -> None:
 
 def compute_sampled(study: Study, executor: Executor) -> None:
     """Samples the learning coefficients in all ways, on all texts and over nbeta, and computes the curvatures."""
+    jobs = [job for cells in study.cells for job in missing_susceptibilities(cells)]
+    runner.run(jobs, executor, "susceptibilities")
     tables = (table for cells in study.cells for table in (*sampled(cells), *over_nbeta.tables(cells)))
     runner.run([job for table in tables for job in table.missing()], executor, "sampling")
 

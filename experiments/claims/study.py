@@ -1,15 +1,20 @@
 """Runs that are looked at together, and what the findings ask of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import xarray as xr
+from jaxtyping import Float, Int64
 
 from ablations.not_measurable import NotMeasurable
 from experiments.heldout import ablation_pass, head_types
 from experiments.heldout.ablation_pass import AblationPass
 from experiments.measurements.curvature import CURVATURE
+from experiments.measurements.full_llc import FULL_LLC
+from experiments.measurements.logits import LOGITS
 from experiments.measurements.rllc import RLLC
-from experiments.measurements.variants import MAIN, at_few, few_steps, in_way
+from experiments.measurements.token_map import TOKEN_MAP
+from experiments.measurements.variants import MAIN, at_few, few_steps, in_way, texts
 from experiments.results.cells import Cells
 from experiments.tasks import bracket_effects, closer_odds, induction_cuts
 
@@ -53,6 +58,24 @@ class Study:
     def induction_cuts(self, cells: Cells, step: int) -> xr.Dataset:
         """`induction_cuts.measure`, of the heads that are previous-token and induction heads at the end."""
         return induction_cuts.table(cells, step)
+
+    def full_llc(self, cells: Cells) -> xr.Dataset:
+        """value, se, ... [step] of the whole model on its own text at few checkpoints."""
+        return replace(cells, plan=texts(cells.plan)[MAIN]).table(FULL_LLC)
+
+    def logits(self, cells: Cells) -> tuple[Int64[np.ndarray, " step"], Float[np.ndarray, "step output"]]:
+        """What the run says on the same inputs at every step at which its weights are known."""
+        found = cells.get(LOGITS).logits
+        return found.step.values, found.values.reshape(found.sizes["step"], -1)
+
+    def token_map(self, cells: Cells, way: str = MAIN) -> xr.Dataset:
+        """`token_map.measure` at the last checkpoint; raises NotMeasurable where it is not sampled yet."""
+        planned, step = in_way(cells, way), cells.run.steps[-1]
+        if planned.missing(TOKEN_MAP, step):
+            raise NotMeasurable(
+                f"susceptibilities of {cells.run.name} in the way {way!r} are not sampled yet: use the verb sweep"
+            )
+        return planned.get(TOKEN_MAP, step)
 
     def curvature(self, cells: Cells) -> xr.Dataset:
         """hessian, fisher, weight_norm [step, restriction] at few checkpoints."""

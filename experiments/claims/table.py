@@ -1,4 +1,4 @@
-"""All twelve claims, in their order, and the table of what was found."""
+"""All fifteen claims, in their order, and the table of what was found."""
 
 import logging
 import math
@@ -7,10 +7,13 @@ from types import ModuleType
 
 from ablations.not_measurable import NotMeasurable
 from experiments.claims import (
+    beyond_noise,
     composition,
     coordination,
     differentiation,
+    function_stages,
     induction_circuit,
+    landscape_stages,
     memorisation,
     migration,
     nested_brackets,
@@ -18,6 +21,7 @@ from experiments.claims import (
     simplicity,
     specialisation,
     stages,
+    susceptibilities,
     transfer,
 )
 from experiments.claims.study import Study
@@ -41,10 +45,15 @@ CLAIMS: tuple[ModuleType, ...] = (
     migration,
     induction_circuit,
     other_measures,
+    landscape_stages,
+    function_stages,
+    susceptibilities,
+    beyond_noise,
 )
 FAMILY = (
-    "Twelve claims are tested, each at its own level; criteria were fixed before looking and are not corrected for the "
-    "family: with no effect at all, at least one of ten tests at p < 0.05 passes in 40% of such tables."
+    "Fifteen claims are tested, the last in two parts, each at its own level; criteria were fixed before looking and "
+    "are not corrected for the family: with no effect at all, at least one of ten tests at p < 0.05 passes in 40% of "
+    "such tables."
 )
 
 
@@ -59,7 +68,7 @@ def find_all(study: Study) -> list[Finding]:
         try:
             findings.append(claim.find(study))
         except NotMeasurable as error:
-            log.warning("claim %d: %s", claim.CLAIM.number, error)
+            log.warning("claim %s: %s", claim.CLAIM.label, error)
             findings.append(_untestable(claim, study, str(error)))
     return findings
 
@@ -119,7 +128,7 @@ def as_markdown(study: Study, findings: list[Finding]) -> str:
     lines += [_row(finding) for finding in findings]
     for finding in findings:
         claim = finding.claim
-        lines += ["", f"**{claim.number}. {claim.name}**: {claim.statement}. Criterion: {claim.criterion}."]
+        lines += ["", f"**{claim.label}. {claim.name}**: {claim.statement}. Criterion: {claim.criterion}."]
         lines[-1] += f" Value: {finding.statistic}."
         lines += [f"Units: {finding.units}. Smallest detectable: {finding.smallest_detectable}. {finding.diagnosis}."]
     return "\n".join(lines) + "\n"
@@ -130,7 +139,7 @@ def _row(finding: Finding) -> str:
     claim = finding.claim
     controls = (f"{control.name}: {'fired' if control.fired else 'not found'}" for control in finding.controls)
     survives = (f"{name}: {answer}" for name, answer in finding.survives.items())
-    texts = (str(claim.number), claim.name, f"**{finding.verdict}**", *_numbers(finding))
+    texts = (claim.label, claim.name, f"**{finding.verdict}**", *_numbers(finding))
     return "| " + " | ".join(t.replace("|", "/") for t in (*texts, "; ".join(controls), "; ".join(survives))) + " |"
 
 
@@ -139,7 +148,7 @@ def as_text(findings: list[Finding]) -> str:
     lines = [f"{'claim':<32} {'verdict':<13} {'value':>9}  {'95% interval':<22} {'p':>7}  units"]
     for finding in findings:
         value, interval, p = _numbers(finding)
-        head = f"{finding.claim.number:>2} {finding.claim.name:<29} {finding.verdict:<13}"
+        head = f"{finding.claim.label:>3} {finding.claim.name:<28} {finding.verdict:<13}"
         lines.append(f"{head} {value:>9}  {interval:<22} {p:>7}  {finding.units}")
     return "\n".join(lines)
 

@@ -29,6 +29,12 @@ class Claim(NamedTuple):
     precondition: str
     criterion: str
     figure: str
+    part: str = ""  # "a", "b" of a claim that has a verdict for each of its parts
+
+    @property
+    def label(self) -> str:
+        """Its number and part."""
+        return f"{self.number}{self.part}"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 import argparse
 from typing import TYPE_CHECKING
 
-HELP = "test the paper's twelve findings on several runs: statistic, interval, null, controls, and one word for each"
+HELP = (
+    "test the paper's findings, and later ones, on several runs: statistic, interval, null, controls, a word for each"
+)
 
 if TYPE_CHECKING:
     from experiments.claims.study import Study

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 
 from ablations.not_measurable import NotMeasurable
 from circuits import token_kinds
-from experiments.figures.susceptibilities import CLASS_COLORS, SOURCES, by_head
+from experiments.figures.susceptibilities import CLASS_COLORS, SOURCES
 from experiments.heldout.labelled_tokens import LABELLED_TOKENS
 from experiments.jobs import runner
-from experiments.measurements.susceptibilities import SUSCEPTIBILITIES, probe_classes, probe_rows
+from experiments.measurements.susceptibilities import SUSCEPTIBILITIES, by_head, probe_classes, probe_rows
 from experiments.plots import style
 from experiments.plots.head_types import KIND_COLORS
 from experiments.results.cells import Cells

@@ -21,7 +21,7 @@ from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
 from experiments.statistics.intervals import margin
-from experiments.statistics.turning_points import critical_points
+from experiments.statistics.turning_points import FEWEST, critical_points
 from llc.intervals import half_widths
 
 TITLE = "Stages of learning"
@@ -36,7 +36,6 @@ CAPTION = (
 
 NEEDS: tuple[Kind, ...] = (SCORES, PREDICTIONS, INDUCTION_HEADS)  # kinds of cells
 ENDS = ("", "_se", "_degrees")  # of what is clustered by document
-FEWEST = 8  # checkpoints for critical points
 STAGE_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
 CRITICAL = "#D55E00"
 

@@ -6,7 +6,6 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy import stats
 
 from ablations.not_measurable import NotMeasurable
 from circuits import mining, token_classes, token_kinds
@@ -17,7 +16,13 @@ from experiments.heldout.labelled_tokens import LABELLED_TOKENS
 from experiments.heldout.text_multigrams import as_patterns
 from experiments.jobs import runner
 from experiments.jobs.job import Job
-from experiments.measurements.susceptibilities import SUSCEPTIBILITIES, probe_classes, probe_rows
+from experiments.measurements.susceptibilities import (
+    SUSCEPTIBILITIES,
+    by_head,
+    probe_classes,
+    probe_rows,
+    rank_correlations,
+)
 from experiments.plots import style
 from experiments.plots.head_types import KIND_COLORS
 from experiments.results.cells import Cells
@@ -76,7 +81,7 @@ def compute(cells: Cells) -> xr.Dataset:
         parts["score"].append(at.scores)
         of_halves = [token_map.matched(token_map.standardised(half), at).loadings for half in both]
         parts["half_loadings"].append(np.stack(of_halves, -1))
-        parts["halves"].append(_ranks(*both))
+        parts["halves"].append(rank_correlations(*both))
     dims = {
         "loadings": ("source", "component", "restriction"),
         "half_loadings": ("source", "component", "restriction", "part"),
@@ -93,20 +98,10 @@ def compute(cells: Cells) -> xr.Dataset:
     for place, name in enumerate(("d_prime", "low", "high")):
         data[name] = (("source", "component", "label"), apart[..., place])
     data["is_label"] = (("label", "token"), np.stack(list(labels.values())))
-    data["with_noise"] = ("restriction", _ranks(by_head(found["value"]), by_head(found["noise"])))
+    data["with_noise"] = ("restriction", rank_correlations(by_head(found["value"]), by_head(found["noise"])))
     data["type"] = ("restriction", types.type.sel(restriction=names).values)
     coords = {"source": list(SOURCES.values()), "restriction": names, "label": list(labels)}
     return xr.Dataset(data, coords, {"nbeta": cells.plan.llc.nbeta})
-
-
-def by_head(values: xr.DataArray) -> np.ndarray:
-    """Values [restriction, token], in double precision."""
-    return values.transpose("restriction", "probe_row", "predicted").values.reshape(len(values.restriction), -1) * 1.0
-
-
-def _ranks(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Spearman's correlation over tokens, head by head."""
-    return np.array([stats.spearmanr(a, b).statistic for a, b in zip(one, other, strict=True)])
 
 
 def _labels(cells: Cells, rows: Corpus, types: xr.Dataset) -> dict[str, np.ndarray]:

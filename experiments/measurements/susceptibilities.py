@@ -11,7 +11,8 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
+from scipy import stats
 
 from ablations.names import parse_head
 from circuits import token_classes
@@ -119,6 +120,18 @@ def _both(first: xr.Dataset, second: xr.Dataset) -> xr.Dataset:
     """What independent halves say together; the half widths are a little too large, as each knows its draws alone."""
     width = {name: np.hypot(first[name], second[name]) / 2 for name in ("se", "half_width")}
     return xr.Dataset({"value": (first.value + second.value) / 2, **width})
+
+
+def by_head(values: xr.DataArray) -> Float[np.ndarray, "restriction token"]:
+    """Some of a table's values at one checkpoint, head by head, in double precision."""
+    return values.transpose("restriction", "probe_row", "predicted").values.reshape(len(values.restriction), -1) * 1.0
+
+
+def rank_correlations(
+    one: Float[np.ndarray, "restriction token"], other: Float[np.ndarray, "restriction token"]
+) -> Float[np.ndarray, " restriction"]:
+    """Spearman's correlation over tokens, head by head."""
+    return np.array([stats.spearmanr(a, b).statistic for a, b in zip(one, other, strict=True)])
 
 
 def key_parts(inputs: Inputs, step: int | None) -> dict:

@@ -13,6 +13,8 @@ from experiments.jobs.job import Job
 from experiments.measurements.curvature import CURVATURE
 from experiments.measurements.full_llc import FULL_LLC
 from experiments.measurements.rllc import RLLC
+from experiments.measurements.susceptibilities import SUSCEPTIBILITIES
+from experiments.measurements.token_map import TOKEN_MAP
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.results.plan import Plan, evenly_chosen
@@ -30,15 +32,16 @@ SURVIVAL = {"recalibrated settings": RECALIBRATED, "balanced gauge": BALANCED}
 def ways(plan: Plan) -> dict[str, Plan]:
     """The plan of each way, by its name. Random gauges, and code in other settings, at the last checkpoint alone."""
     few, fewer, last = (replace(plan, llc_checkpoints=count) for count in (FEW, FEWER, 1))
+    fewer_mini, last_mini = (replace(one, llc=MINI, sampler="leimkuhler-matthews") for one in (fewer, last))
     return {
         MAIN: few,
         RELATIVE: replace(few, reference="last"),
         CODE: replace(fewer, corpus="python:code"),
-        RECALIBRATED: replace(fewer, llc=MINI),
+        RECALIBRATED: fewer_mini,
         BALANCED: replace(fewer, gauge="balanced"),
-        f"{CODE}, {RECALIBRATED}": replace(last, corpus="python:code", llc=MINI),
+        f"{CODE}, {RECALIBRATED}": replace(last_mini, corpus="python:code"),
         f"{CODE}, {BALANCED}": replace(last, corpus="python:code", gauge="balanced"),
-        f"{RELATIVE}, {RECALIBRATED}": replace(fewer, reference="last", llc=MINI),
+        f"{RELATIVE}, {RECALIBRATED}": replace(fewer_mini, reference="last"),
         f"{RELATIVE}, {BALANCED}": replace(fewer, reference="last", gauge="balanced"),
         **{name: replace(last, gauge=name) for name in RANDOM},
     }
@@ -86,7 +89,22 @@ def sampled(cells: Cells) -> list[Sampled]:
     """All tables that take long, of the texts that the run's tokenizer can encode."""
     tables = [Sampled(in_way(cells, way), RLLC) for way in ways(cells.plan)]
     tables += [Sampled(replace(cells, plan=plan), FULL_LLC) for plan in texts(cells.plan).values()]
+    tables += [Sampled(one, TOKEN_MAP) for one in mapped(cells)]
     return [table for table in (*tables, Sampled(at_few(cells), CURVATURE)) if _readable(table.cells, cells)]
+
+
+def mapped(cells: Cells) -> list[Cells]:
+    """The cells of each way in which tokens are mapped by susceptibilities."""
+    return [in_way(cells, way) for way in (MAIN, RECALIBRATED)]
+
+
+def missing_susceptibilities(cells: Cells) -> list[Job]:
+    """The jobs that the maps of tokens rest on, of those that are missing."""
+    jobs = []
+    for one in mapped(cells):
+        if one.missing_tables([TOKEN_MAP]):
+            jobs += one.missing_tables([SUSCEPTIBILITIES], steps=cells.run.steps[-1:])
+    return jobs
 
 
 def _readable(cells: Cells, own: Cells) -> bool:

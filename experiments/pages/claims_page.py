@@ -45,8 +45,9 @@ def _head(study: Study) -> str:
     first, names = study.cells[0], ", ".join(cells.run.name for cells in study.cells)
     judged = ", ".join(cells.run.name for cells in study.judged)
     return (
-        f"<p>Twelve findings of arXiv:2410.02984, as far as its public material tells them, on {html.escape(names)} "
-        f"(corpus {html.escape(first.plan.corpus)}). Thresholds were fixed on {html.escape(first.run.name)}; verdicts "
+        "<p>Twelve findings of arXiv:2410.02984, as far as its public material tells them, and three of later work on "
+        f"stages and susceptibilities (13 to 15), on {html.escape(names)} (corpus "
+        f"{html.escape(first.plan.corpus)}). Thresholds were fixed on {html.escape(first.run.name)}; verdicts "
         f"come from {html.escape(judged)}. Learning coefficients: {first.plan.llc.name} settings (lr "
         f"{first.plan.llc.lr:g}, localization {first.plan.llc.localization:g}, nbeta {first.plan.llc.nbeta:g}, batch "
         f"{first.plan.llc.batch_size}, {first.plan.llc.num_chains} chains of {first.plan.llc.num_draws} draws). "
@@ -61,8 +62,8 @@ def _head(study: Study) -> str:
 def _table(findings: list[Finding]) -> str:
     rows = [
         [
-            str(finding.claim.number),
-            f'<a href="#claim{finding.claim.number}">{html.escape(finding.claim.name)}</a>',
+            finding.claim.label,
+            f'<a href="#claim{finding.claim.label}">{html.escape(finding.claim.name)}</a>',
             _verdict(finding),
             _number(finding.value),
             _interval(finding),
@@ -92,7 +93,7 @@ def _section(study: Study, finding: Finding) -> str:
     listed = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in rows.items())
     drawn = "".join(_figure(cells, claim.figure) for cells in study.cells)
     return (
-        f'<h2 id="claim{claim.number}">{claim.number}. {html.escape(claim.name.capitalize())} {_verdict(finding)}</h2>'
+        f'<h2 id="claim{claim.label}">{claim.label}. {html.escape(claim.name.capitalize())} {_verdict(finding)}</h2>'
         f"<dl>{listed}</dl>{drawn}<p class=quiet>Run again: <code>{COMMAND}</code>; the figure: "
         f"<code>{html.escape(files.figure_command(study.cells[0], claim.figure))}</code></p>"
     )

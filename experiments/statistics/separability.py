@@ -40,6 +40,13 @@ def separability(
     return Separability(value, value - half, value + half)
 
 
+def d_prime(values: Float[np.ndarray, " item"], inside: Bool[np.ndarray, " item"]) -> float:
+    """d' of the items inside, without an interval; NaN where fewer than two lie on a side, or values do not vary."""
+    return float(
+        _d_prime(np.stack([_sums(values, side, np.zeros(len(values), int)) for side in (inside, ~inside)])[..., 0])
+    )
+
+
 def _sums(values: np.ndarray, side: np.ndarray, home: np.ndarray) -> np.ndarray:
     """Number, sum and sum of squares of a side's values in every row."""
     each = (side.astype(float), np.where(side, values, 0.0), np.where(side, values**2, 0.0))

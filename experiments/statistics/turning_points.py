@@ -9,6 +9,8 @@ from jaxtyping import Float, Real
 from ablations.not_measurable import NotMeasurable
 from experiments.statistics.onsets import log_time
 
+FEWEST = 8  # checkpoints that can be smoothed
+
 
 class CriticalPoint(NamedTuple):
     """A step at which a curve turns, between two steps at which its slope surely has opposite signs."""
@@ -37,8 +39,8 @@ def critical_points(
     least to the checkpoints around. It is of the smoothed curve: the bias of smoothing is not in it.
     """
     clock = log_time(steps)
-    if len(steps) < 8:
-        raise NotMeasurable(f"{len(steps)} checkpoints are too few to smooth: give 8 or more")
+    if len(steps) < FEWEST:
+        raise NotMeasurable(f"{len(steps)} checkpoints are too few to smooth: give {FEWEST} or more")
     width = _best_width(clock, values) if bandwidth is None else bandwidth
     grid = np.interp(np.arange(0, len(clock) - 1 + 1e-9, 0.05), np.arange(len(clock)), clock)
     level, slope, _ = local_fits(clock, grid, width)

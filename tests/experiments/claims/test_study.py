@@ -52,7 +52,7 @@ def test_each_way_changes_one_thing() -> None:
     assert changed["training"] == set()
     assert changed["code"] == {"corpus"} and ways["code"].corpus == "python:code"
     assert changed["one-layer"] == {"reference"}
-    assert changed["recalibrated"] == {"llc"} and ways["recalibrated"].llc == MINI != QUICK
+    assert changed["recalibrated"] == {"llc", "sampler"} and ways["recalibrated"].llc == MINI != QUICK
     assert all(changed[way] == {"gauge"} for way in ("balanced", "random 1", "random 2"))
     for label, way in variants.SURVIVAL.items():
         assert {way, f"code, {way}", f"one-layer, {way}"} <= set(ways), label

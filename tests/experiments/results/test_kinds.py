@@ -43,6 +43,7 @@ VERSIONS: dict[str, tuple[int, ...]] = {
     "susceptibilities": (1, 2),
     "task_prompts": (3,),
     "text_multigrams": (2,),
+    "token_map": (1, 1, 2),
     "types": (7, 2, 2),
 }
 

@@ -1,0 +1,38 @@
+"""Claim 13: plateaus of the whole model's learning coefficient bound the stages that the scores show."""
+
+import numpy as np
+
+from experiments.claims import stage_boundaries
+from experiments.claims.stage_boundaries import Boundaries
+from experiments.claims.study import Study
+from experiments.claims.verdict import Claim, Finding
+from experiments.results.cells import Cells
+from experiments.statistics.nearness import drawn_checkpoints
+from experiments.statistics.turning_points import FEWEST, critical_points
+
+CLAIM = Claim(
+    number=13,
+    name="stages in the landscape",
+    statement="plateaus of the whole model's learning coefficient bound the stages that the scores show",
+    precondition="the coefficient at 20 checkpoints or more",
+    criterion="its critical points are nearer to the onsets than by chance and than other seeds', p < 0.05 for both",
+    figure="stages",
+)
+LEAST, DRAWS = 20, 2000
+
+
+def find(study: Study) -> Finding:
+    """Critical points of every run's smoothed coefficient, against the onsets of its scores."""
+    every = [of_run(study, cells) for cells in study.cells]
+    judged = [cells.run.name for cells in study.judged]
+    return stage_boundaries.judge(CLAIM, every, judged, least=LEAST, name="critical points of the coefficient")
+
+
+def of_run(study: Study, cells: Cells) -> Boundaries:
+    """The critical points of one run; none where it has too few checkpoints to smooth, or where a value is missing."""
+    full = study.full_llc(cells)
+    steps, values, errors = full.step.values, full["value"].values, full["se"].values
+    usable = len(steps) >= FEWEST and np.isfinite(values).all() and np.isfinite(errors).all()
+    found = np.array([point.step for point in critical_points(steps, values, errors)] if usable else [])
+    by_chance = drawn_checkpoints(steps, len(found), draws=DRAWS) if len(found) else []
+    return Boundaries(cells.run.name, steps, found, by_chance, stage_boundaries.onsets(cells))

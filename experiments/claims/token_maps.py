@@ -1,0 +1,132 @@
+"""Claim 15: how far a component of the token maps parts the heads of the induction circuit from multigram heads.
+
+The maps of all runs on the same tokens are taken together: every head of every run is a row, so that all share their
+components. Which component and which sign count is fixed on the first run alone. d' is the difference of the mean
+loadings of the circuit's heads (previous-token and induction) and of multigram heads, in their standard deviations.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Float
+
+from ablations.not_measurable import NotMeasurable
+from experiments.claims.study import Study
+from experiments.claims.verdict import Control
+from experiments.measurements.variants import MAIN, RECALIBRATED
+from experiments.results.cells import Cells
+from experiments.statistics.permutation import permuted
+from experiments.statistics.seed_means import seed_mean
+from experiments.statistics.separability import d_prime
+from experiments.statistics.shuffles import SHUFFLES, median_of_shuffles
+from llc import token_map
+
+CIRCUIT, MULTIGRAM = ("previous-token", "induction"), "multigram"
+ALPHA, INTEREST, LEADING = 0.05, 0.5, 3  # level; smallest d' of interest; components that are looked at
+AGREE = 0.5  # rank correlation of the halves, of the median head
+WAYS = {"recalibrated settings": RECALIBRATED}
+
+
+class Heads(NamedTuple):
+    """The heads of a run on the components that all runs share."""
+
+    run: str
+    names: np.ndarray
+    layer: np.ndarray
+    type: np.ndarray
+    loadings: dict[str, Float[np.ndarray, "component head"]]  # by source: "value" (posterior), "noise"
+    agreement: float  # median over heads, of the posterior's halves
+
+
+class Parted(NamedTuple):
+    """d' of each run that has two heads of both kinds, on the component that was fixed."""
+
+    component: int
+    by_run: dict[str, float]
+
+
+def heads(study: Study, way: str = MAIN) -> list[Heads]:
+    """The heads of all runs; raises NotMeasurable where susceptibilities are not sampled or tokens are not the same."""
+    maps = [study.token_map(cells, way) for cells in study.cells]
+    if len({one.attrs["probes"] for one in maps}) > 1:
+        raise NotMeasurable("these runs were not probed on the same tokens: their maps share no components")
+    loadings = {source: joint([one[source].values for one in maps]) for source in ("value", "noise")}
+    every = zip(study.cells, maps, strict=True)
+    return [_heads(study, cells, one, {name: found[number] for name, found in loadings.items()})
+            for number, (cells, one) in enumerate(every)]  # fmt: skip
+
+
+def joint(standard: Sequence[Float[np.ndarray, "head token"]]) -> list[Float[np.ndarray, "component head"]]:
+    """The loadings of each run's heads on the first components of all heads together."""
+    found = token_map.components(np.concatenate(standard).astype(float), LEADING).loadings
+    return np.split(found, np.cumsum([len(one) for one in standard])[:-1], axis=1)
+
+
+def _heads(study: Study, cells: Cells, one: xr.Dataset, loadings: dict[str, np.ndarray]) -> Heads:
+    names = one.restriction.values
+    types = study.types(cells).type.sel(restriction=names).values
+    return Heads(cells.run.name, names, one.layer.values, types, loadings, float(np.median(one.agreement)))
+
+
+def parted(every: Sequence[Heads], judged: Sequence[str], source: str) -> Parted:
+    """d' of the judged runs on the component, with the sign, that part the kinds of the first run most.
+
+    Raises NotMeasurable where the first run has not two heads of both kinds.
+    """
+    first = every[0]
+    if not _has_both(first):
+        raise NotMeasurable(f"{first.run} has {_counts(first)}: a component is fixed on two heads of both kinds")
+    of_first = [_apart(first, loading) for loading in first.loadings[source]]
+    component = int(np.argmax(np.abs(of_first)))
+    sign = float(np.sign(of_first[component]))
+    used = [one for one in every if one.run in judged and _has_both(one)]
+    return Parted(component, {one.run: sign * _apart(one, one.loadings[source][component]) for one in used})
+
+
+def control(
+    every: Sequence[Heads],
+    judged: Sequence[str],
+    statistic: Callable[[Sequence[Heads], Sequence[str]], dict[str, float]],
+) -> Control:
+    """A statistic of every run with types exchanged among the heads of a layer of a run."""
+
+    def shuffled(seed: int) -> tuple[float, float]:
+        generator = np.random.default_rng(seed)
+        moved = [one._replace(type=one.type[permuted(generator, one.layer)]) for one in every]
+        mean = seed_mean(list(statistic(moved, judged).values()))
+        return mean.p, mean.value
+
+    p, value = median_of_shuffles(shuffled, order=lambda test: test[0])
+    return Control(f"types shuffled within layer and seed (the median of {SHUFFLES})", value, p, p < ALPHA)
+
+
+def unusable(every: Sequence[Heads], judged: Sequence[str]) -> list[str]:
+    """Why judged runs cannot be used, a sentence each."""
+    reasons = []
+    for one in every:
+        if one.run in judged and not _has_both(one):
+            reasons.append(f"{one.run} has {_counts(one)}")
+        if one.run in judged and one.agreement < AGREE:
+            reasons.append(f"halves of {one.run} agree by {one.agreement:.2f} in the median head, below {AGREE}")
+    return reasons
+
+
+def _apart(one: Heads, loading: Float[np.ndarray, " head"]) -> float:
+    circuit, multigram = _kinds(one)
+    both = circuit | multigram
+    return d_prime(loading[both], circuit[both])
+
+
+def _kinds(one: Heads) -> tuple[Bool[np.ndarray, " head"], Bool[np.ndarray, " head"]]:
+    return np.isin(one.type, CIRCUIT), one.type == MULTIGRAM
+
+
+def _has_both(one: Heads) -> bool:
+    return all(inside.sum() >= 2 for inside in _kinds(one))
+
+
+def _counts(one: Heads) -> str:
+    circuit, multigram = _kinds(one)
+    return f"{circuit.sum()} heads of the induction circuit and {multigram.sum()} multigram heads"
