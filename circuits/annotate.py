@@ -16,6 +16,7 @@ from ablations.forward import Weights
 from ablations.models import Config
 from ablations.names import all_heads, head_name, parse_head
 from ablations.overlap import Shared
+from ablations.paths import OUTPUT, ends, parse_path
 from circuits import composition
 from circuits.graph import records
 
@@ -57,6 +58,21 @@ def with_overlap(graph: nx.DiGraph, shared: Shared, size: int, cfg: Config) -> n
             continue
         at = numbers[source], numbers[target]
         data["overlap"], data["overlap_z"] = float(excess[at]), float(shared.z[at])
+    return annotated
+
+
+def with_frequency(graph: nx.DiGraph, frequency: Mapping[str, float]) -> nx.DiGraph:
+    """Records gain `frequency`, the share of resamples of the prompts in which the path is found (`stability`).
+
+    Raises ValueError for a path, by its name, that the graph does not have.
+    """
+    annotated = copy.deepcopy(graph)
+    for name, share in frequency.items():
+        path = parse_path(name)
+        via = path.via or OUTPUT
+        if not annotated.has_edge(*ends(path)) or via not in annotated.edges[ends(path)]:
+            raise ValueError(f"{name!r} is not a path of the graph: name paths as L0H1->L1H2.k")
+        annotated.edges[ends(path)][via]["frequency"] = share
     return annotated
 
 

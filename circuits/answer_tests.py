@@ -31,6 +31,41 @@ def p_value(task: Task, change: Float[Tensor, "prompt vocab"]) -> float:
     return max(relabelling_p(task, change), float(stats.ttest_1samp(difference, 0.0).pvalue))
 
 
+def p_values(
+    task: Task, change: Float[Tensor, "prompt vocab"], counts: Float[np.ndarray, "draw prompt"]
+) -> Float[np.ndarray, " draw"]:
+    """`p_value` on many resamples of the prompts at once; counts: how often each prompt stands in each, as many in all
+    as there are prompts.
+
+    A prompt's right answer has weight +1 and its wrong one -1, so columns of A add up to 0, its trace is the sum of the
+    differences of the prompts, and the squares that its variance is of are a quadratic form in the counts, of the
+    prompts' products.
+    """
+    size, vocabulary = change.shape
+    prompts = torch.arange(size)
+    centred = change.double() - change.double().mean(1, keepdim=True)
+    difference = (centred[prompts, task.right] - centred[prompts, task.wrong]).numpy()
+    products = (_shared_answers(task) * (centred @ centred.T)).numpy()
+    total = counts @ difference
+    squares = ((counts @ products) * counts).sum(1).clip(0.0)
+    variance = (counts @ difference**2 - total**2 / size).clip(0.0) / (size - 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        z = total / np.sqrt(squares / (vocabulary - 1))
+        t = total / np.sqrt(size * variance)
+    p = 2 * np.maximum(stats.t.sf(abs(z), vocabulary - 1), stats.t.sf(abs(t), size - 1))
+    least = 1e-9 * max(1.0, float(change.abs().max()))
+    return np.where((squares > (vocabulary - 1) * least**2) & (variance > least**2), p, 1.0)
+
+
+def _shared_answers(task: Task) -> Float[Tensor, "prompt prompt"]:
+    """How many answers each pair of prompts has in common: those that are right in both or wrong in both, less those
+    that are right in one and wrong in the other.
+    """
+    right, wrong = task.right, task.wrong
+    alike = [(one[:, None] == other[None]).double() for one in (right, wrong) for other in (right, wrong)]
+    return alike[0] - alike[1] - alike[2] + alike[3]
+
+
 def relabelling_p(task: Task, change: Float[Tensor, "prompt vocab"]) -> float:
     """p of a change of logits: is it more to the answers than what it is to other tokens?
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from ablations.not_measurable import NotMeasurable
 from experiments.claims import token_maps
 from experiments.claims.study import Study
-from experiments.claims.survival import not_applicable, survival
-from experiments.claims.token_maps import ALPHA, INTEREST, WAYS, Heads
+from experiments.claims.survival import not_applicable
+from experiments.claims.token_maps import ALPHA, INTEREST, Heads
 from experiments.claims.verdict import Claim, Finding, verdict_of_interval
 from experiments.statistics.seed_means import seed_mean
 
@@ -28,14 +28,7 @@ CLAIM = Claim(
 def find(study: Study) -> Finding:
     """The difference of d' in every judged run."""
     judged = [cells.run.name for cells in study.judged]
-
-    def holds(way: str) -> bool | None:
-        every = token_maps.heads(study, way)
-        if token_maps.unusable(every, judged):
-            return None
-        return seed_mean(list(differences(every, judged).values())).p < ALPHA
-
-    return judge(token_maps.heads(study), judged, not_applicable() | survival(WAYS, holds))
+    return judge(token_maps.heads(study), judged)
 
 
 def differences(every: Sequence[Heads], judged: Sequence[str]) -> dict[str, float]:
@@ -44,7 +37,7 @@ def differences(every: Sequence[Heads], judged: Sequence[str]) -> dict[str, floa
     return {run: value - noise[run] for run, value in posterior.items()}
 
 
-def judge(every: Sequence[Heads], judged: Sequence[str], survives: dict[str, str]) -> Finding:
+def judge(every: Sequence[Heads], judged: Sequence[str]) -> Finding:
     """The finding. every: the heads of all runs, the first of which the components are fixed on."""
     reasons, found = token_maps.unusable(every, judged), differences(every, judged)
     if not found:
@@ -62,7 +55,7 @@ def judge(every: Sequence[Heads], judged: Sequence[str], survives: dict[str, str
         units=f"{len(found)} seeds ({', '.join(found)})",
         smallest_detectable=f"p {mean.smallest_p:.2g} at best with so many seeds",
         controls=controls,
-        survives=survives,
+        survives=not_applicable(),
         details={
             "difference by run": found,
             "d' under Gaussian draws": token_maps.parted(every, judged, "noise").by_run,

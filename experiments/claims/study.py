@@ -68,14 +68,11 @@ class Study:
         found = cells.get(LOGITS).logits
         return found.step.values, found.values.reshape(found.sizes["step"], -1)
 
-    def token_map(self, cells: Cells, way: str = MAIN) -> xr.Dataset:
+    def token_map(self, cells: Cells) -> xr.Dataset:
         """`token_map.measure` at the last checkpoint; raises NotMeasurable where it is not sampled yet."""
-        planned, step = in_way(cells, way), cells.run.steps[-1]
-        if planned.missing(TOKEN_MAP, step):
-            raise NotMeasurable(
-                f"susceptibilities of {cells.run.name} in the way {way!r} are not sampled yet: use the verb sweep"
-            )
-        return planned.get(TOKEN_MAP, step)
+        if cells.missing_tables([TOKEN_MAP]):
+            raise NotMeasurable(f"susceptibilities of {cells.run.name} are not sampled yet: use the verb sweep")
+        return cells.table(TOKEN_MAP).isel(step=-1)
 
     def curvature(self, cells: Cells) -> xr.Dataset:
         """hessian, fisher, weight_norm [step, restriction] at few checkpoints."""

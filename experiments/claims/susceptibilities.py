@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from ablations.not_measurable import NotMeasurable
 from experiments.claims import token_maps
 from experiments.claims.study import Study
-from experiments.claims.survival import not_applicable, survival
-from experiments.claims.token_maps import ALPHA, INTEREST, WAYS, Heads, Parted
+from experiments.claims.survival import not_applicable
+from experiments.claims.token_maps import ALPHA, INTEREST, Heads, Parted
 from experiments.claims.verdict import Claim, Finding, verdict_of_interval
 from experiments.statistics.seed_means import seed_mean
 
@@ -25,15 +25,10 @@ CLAIM = Claim(
 def find(study: Study) -> Finding:
     """d' of every judged run, in the posterior of the plan's settings."""
     judged = [cells.run.name for cells in study.judged]
-
-    def holds(way: str) -> bool | None:
-        every = token_maps.heads(study, way)
-        return None if token_maps.unusable(every, judged) else _met(token_maps.parted(every, judged, "value"))
-
-    return judge(token_maps.heads(study), judged, not_applicable() | survival(WAYS, holds))
+    return judge(token_maps.heads(study), judged)
 
 
-def judge(every: Sequence[Heads], judged: Sequence[str], survives: dict[str, str]) -> Finding:
+def judge(every: Sequence[Heads], judged: Sequence[str]) -> Finding:
     """The finding. every: the heads of all runs, the first of which the component is fixed on."""
     reasons = token_maps.unusable(every, judged)
     found = token_maps.parted(every, judged, "value")
@@ -51,7 +46,7 @@ def judge(every: Sequence[Heads], judged: Sequence[str], survives: dict[str, str
         units=f"{len(found.by_run)} seeds ({', '.join(found.by_run)})",
         smallest_detectable=f"p {mean.smallest_p:.2g} at best with so many seeds",
         controls=controls,
-        survives=survives,
+        survives=not_applicable(),
         details={
             "component": found.component + 1,
             "d' by run": found.by_run,

@@ -15,7 +15,6 @@ from jaxtyping import Bool, Float
 from ablations.not_measurable import NotMeasurable
 from experiments.claims.study import Study
 from experiments.claims.verdict import Control
-from experiments.measurements.variants import MAIN, RECALIBRATED
 from experiments.results.cells import Cells
 from experiments.statistics.permutation import permuted
 from experiments.statistics.seed_means import seed_mean
@@ -26,7 +25,6 @@ from llc import token_map
 CIRCUIT, MULTIGRAM = ("previous-token", "induction"), "multigram"
 ALPHA, INTEREST, LEADING = 0.05, 0.5, 3  # level; smallest d' of interest; components that are looked at
 AGREE = 0.5  # rank correlation of the halves, of the median head
-WAYS = {"recalibrated settings": RECALIBRATED}
 
 
 class Heads(NamedTuple):
@@ -47,9 +45,9 @@ class Parted(NamedTuple):
     by_run: dict[str, float]
 
 
-def heads(study: Study, way: str = MAIN) -> list[Heads]:
+def heads(study: Study) -> list[Heads]:
     """The heads of all runs; raises NotMeasurable where susceptibilities are not sampled or tokens are not the same."""
-    maps = [study.token_map(cells, way) for cells in study.cells]
+    maps = [study.token_map(cells) for cells in study.cells]
     if len({one.attrs["probes"] for one in maps}) > 1:
         raise NotMeasurable("these runs were not probed on the same tokens: their maps share no components")
     loadings = {source: joint([one[source].values for one in maps]) for source in ("value", "noise")}

@@ -89,22 +89,13 @@ def sampled(cells: Cells) -> list[Sampled]:
     """All tables that take long, of the texts that the run's tokenizer can encode."""
     tables = [Sampled(in_way(cells, way), RLLC) for way in ways(cells.plan)]
     tables += [Sampled(replace(cells, plan=plan), FULL_LLC) for plan in texts(cells.plan).values()]
-    tables += [Sampled(one, TOKEN_MAP) for one in mapped(cells)]
+    tables.append(Sampled(cells, TOKEN_MAP))
     return [table for table in (*tables, Sampled(at_few(cells), CURVATURE)) if _readable(table.cells, cells)]
 
 
-def mapped(cells: Cells) -> list[Cells]:
-    """The cells of each way in which tokens are mapped by susceptibilities."""
-    return [in_way(cells, way) for way in (MAIN, RECALIBRATED)]
-
-
 def missing_susceptibilities(cells: Cells) -> list[Job]:
-    """The jobs that the maps of tokens rest on, of those that are missing."""
-    jobs = []
-    for one in mapped(cells):
-        if one.missing_tables([TOKEN_MAP]):
-            jobs += one.missing_tables([SUSCEPTIBILITIES], steps=cells.run.steps[-1:])
-    return jobs
+    """The jobs that the map of tokens rests on; nothing where it is there."""
+    return cells.missing_tables([SUSCEPTIBILITIES], cells.run.steps[-1:]) if cells.missing_tables([TOKEN_MAP]) else []
 
 
 def _readable(cells: Cells, own: Cells) -> bool:

@@ -9,6 +9,7 @@ import xarray as xr
 
 from circuits import graph, scale_part, ways
 from circuits.circuit_hypotheses import LEVEL
+from circuits.stability import STABLE
 from experiments.figures import files
 from experiments.pages import circuit_page, path_files
 from experiments.plots import circuit as picture
@@ -32,10 +33,23 @@ def sentences(discovered: Discovered) -> list[str]:
         f"random circuits as large {_spread(random.faithfulness)}, of all paths but theirs "
         f"{_spread(random.completeness)}; without one of its paths a random circuit loses "
         f"{_spread(random.minimality)} ({len(random.faithfulness)} draws)",
+        as_stable(discovered.stability, table.found),
         as_hypothesis(discovered.tests),
         *_hurting(table),
         *([discovered.note] if discovered.note else []),
     ]
+
+
+def as_stable(again: xr.Dataset, found: xr.DataArray) -> str:
+    """How much of it other prompts would have shown; found: which paths are, in the order of `again`."""
+    often = again.frequency.values >= STABLE
+    others = int((often & ~found.values).sum())
+    of_found = f"{int((often & found.values).sum())} of the {int(found.sum())}"
+    return (
+        f"On {again.attrs['draws']} resamples of the prompts {of_found} are found in at least {100 * STABLE:.0f}%"
+        f"{f', and {others} others' if others else ''}; two such circuits share "
+        f"{100 * float(again.jaccard):.0f}% of their paths (mean Jaccard index; 80% is called stable)"
+    )
 
 
 def as_hypothesis(tests: xr.Dataset) -> str:
@@ -86,8 +100,9 @@ def explanation(discovered: Discovered) -> str:
     return (
         "effect of patching one path (what its source writes on the corrupted prompt), with its 95% interval over "
         "prompts, negative where the path carries the task; for found paths the part of it that the target reads, and "
-        "the part that goes through its layer norm's scale; EAP-IG's estimate of it; faithfulness that the circuit "
-        "loses without the path; for paths between heads, their composition score in standard deviations above chance"
+        "the part that goes through its layer norm's scale; EAP-IG's estimate of it; in how many of the resamples of "
+        "the prompts the path is found; faithfulness that the circuit loses without the path; for paths between heads, "
+        "their composition score in standard deviations above chance"
         + (overlap if discovered.text_tokens else no_overlap)
     )
 
@@ -96,7 +111,8 @@ def as_text(discovered: Discovered, top: int) -> str:
     """The sentences and the `top` strongest paths, for a terminal."""
     lines = [*sentences(discovered), explanation(discovered)]
     for row in frame(discovered).head(top).to_dict("records"):
-        numbers = f"{path_files.columns(row)}{row['eap_ig']:>9.2f}{row['faithfulness_lost']:>8.2f}"
+        again = f"{100 * row['frequency']:>7.0f}%"
+        numbers = f"{path_files.columns(row)}{row['eap_ig']:>9.2f}{again}{row['faithfulness_lost']:>8.2f}"
         pair = "".join(f"{row[name]:>8.1f}" if pd.notna(row[name]) else " " * 8 for name in circuit_page.PAIR_COLUMNS)
         lines.append(f"{numbers}{pair}  {circuit_page.remark(row)}".rstrip())
     return "\n".join(lines)
@@ -116,7 +132,7 @@ def write(cells: Cells, discovered: Discovered, top: int, formed: dict[int, nx.D
     captions = {
         name: f"{title}. Width: effect of patching the path; all that were found, at most {picture.SHOWN}; "
         "dash-dotted: on no way from the embedding to the output along these; dotted: through a norm's scale, less "
-        "than a tenth is read; dashed: hurts the task."
+        "than a tenth is read; dashed: hurts the task; faint: seldom found on resampled prompts."
     }
     contents = {
         f"{name}.json": as_json(graph.node_link(discovered.graph)),

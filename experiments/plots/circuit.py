@@ -1,5 +1,7 @@
 """A circuit's graph: layers from the embedding up to the output, what was found in colour, everything else left out.
 
+Where it is known how often a path is found on resampled prompts, one that seldom is is faint.
+
 Paths that are drawn otherwise: those that hurt the task, those that act through the scale of a layer norm and are not
 read, and those that lie on no way from the embedding to the output along found paths.
 """
@@ -33,6 +35,7 @@ LINES: dict[str, Any] = {  # of paths that are drawn otherwise, by what they are
     "hurts the task": (0, (3.0, 1.5)),
 }
 LARGEST = 14.0  # inches, of a side
+FAINTEST = 0.15  # opacity of a path that is found on no resample of the prompts, where that is known
 
 
 def draw(graph: nx.DiGraph, title: str) -> Figure:
@@ -73,7 +76,8 @@ def _panel(axis: Axes, graph: nx.DiGraph, largest: float, typed: bool) -> None:
         share = abs(record["effect"]) / largest
         curve = route(at[source], at[target], via, [at[node] for node in used], columns)
         path = Path(curve, [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4])
-        width, alpha = max(0.9, WIDEST * share), 0.5 + 0.45 * share
+        width = max(0.9, WIDEST * share)
+        alpha = FAINTEST + (0.95 - FAINTEST) * record["frequency"] if "frequency" in record else 0.5 + 0.45 * share
         line = LINES[apart[source, target, via]] if (source, target, via) in apart else "solid"
         axis.add_patch(PathPatch(path, fill=False, ec=COLORS[via], lw=width, ls=line, alpha=alpha, zorder=2 + share))
     few = len(at) - 2 <= NAMED

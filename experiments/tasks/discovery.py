@@ -17,7 +17,7 @@ from experiments.heldout import ablation_pass, head_effects, head_overlap
 from experiments.heldout.ablation_pass import AblationPass
 from experiments.jobs.job import Job
 from experiments.results.cells import Cells
-from experiments.tasks import hypothesis_tests, path_effects, task_prompts
+from experiments.tasks import hypothesis_tests, path_effects, stability, task_prompts
 
 RANDOM = 12  # random circuits of the same size
 OF_PATHS, OF_PAIRS = ("composition", "composition_z"), ("overlap", "overlap_z")
@@ -32,6 +32,7 @@ class Discovered(NamedTuple):
     graph: nx.DiGraph
     quality: Circuit  # of the paths that were found
     random: RandomCircuits  # as large
+    stability: xr.Dataset  # of what is found on other prompts, as `stability.measure` has it
     tests: xr.Dataset  # of the circuit as a hypothesis, as `hypothesis_tests.measure` has them
     text_tokens: int  # that overlaps are of; 0 where there is no text for them
     note: str  # `Run.path_note`
@@ -63,9 +64,10 @@ def discover_circuit(cells: Cells, name: str, step: int, types: Mapping[str, str
     weights, cfg, task = forward.weights_of(model), model.cfg, task_prompts.task(name, cells)
     table, paths = path_effects.table(cells, name, [step]).isel(step=0), discover.candidates(cfg)
     chosen = [path for path, at in zip(paths, table.found.values, strict=True) if at]
+    again = stability.table(cells, name, step)
     estimated = discover.attribution(weights, cfg, task, paths, steps=discover.IG_STEPS)
     whole = annotate.with_composition(graph.from_table(cfg, table), weights, cfg)
-    whole = annotate.with_heads(whole, types)
+    whole = annotate.with_frequency(annotate.with_heads(whole, types), _by_path(again.frequency))
     on_text, tokens = _pass_of_heads(cells, step), 0
     if on_text:
         removed = head_overlap.removed(cells, on_text)
@@ -80,16 +82,22 @@ def discover_circuit(cells: Cells, name: str, step: int, types: Mapping[str, str
         graph=whole,
         quality=discover.evaluate(weights, cfg, task, chosen),
         random=discover.random_circuits(weights, cfg, task, len(chosen), RANDOM, cells.plan.seed),
+        stability=again,
         tests=hypothesis_tests.table(cells, name, step),
         text_tokens=tokens,
         note=cells.run.path_note,
     )
 
 
+def _by_path(values: xr.DataArray) -> dict[str, float]:
+    return dict(zip(values.path.values.tolist(), values.values.tolist(), strict=True))
+
+
 def frame(discovered: Discovered) -> pd.DataFrame:
     """One row per path, largest effect first; NaN where a column says nothing about it.
 
-    half_width: half the width of the effect's 95% interval over prompts, by Student's t; on_way: whether the path was
+    half_width: half the width of the effect's 95% interval over prompts, by Student's t; frequency: the share of
+    resamples of the prompts in which the path is found; on_way: whether the path was
     found and lies on a way from the embedding to the output along found paths; read, scale: the parts of the effect
     that the target reads and that goes through its norm's scale, of found paths.
     """
@@ -97,6 +105,8 @@ def frame(discovered: Discovered) -> pd.DataFrame:
     paths = [parse_path(name) for name in table.path]
     on_way = ways.on_a_way(discovered.graph)
     table["on_way"] = [(*ends(path), path.via or OUTPUT) in on_way for path in paths]
+    frequency = _by_path(discovered.stability.frequency)
+    table["frequency"] = [frequency[name] for name in table.path]
     table["faithfulness_lost"] = [discovered.quality.minimality.get(path, np.nan) for path in paths]
     edges = [discovered.graph.edges[ends(path)] for path in paths]
     for name in OF_PATHS:

@@ -63,6 +63,25 @@ def test_mean_and_variance_are_those_of_all_permutations() -> None:
     assert answer_tests.relabelling_p(task, change) == pytest.approx(2 * stats.t.sf(abs(z), 5), rel=1e-4)
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_resamples_at_once_are_the_test_on_each(shared: bool) -> None:
+    prompts, vocabulary, drawn = 40, 30, np.random.default_rng(0)
+    task = task_of(prompts, vocabulary, 3, shared)
+    change = torch.randn(prompts, vocabulary, generator=torch.Generator().manual_seed(3))
+    change[torch.arange(prompts), task.right] += 0.4
+    counts = drawn.multinomial(prompts, np.full(prompts, 1 / prompts), size=8).astype(float)
+    each = []
+    for count in counts:
+        rows = torch.from_numpy(np.repeat(np.arange(prompts), count.astype(int)))
+        each.append(answer_tests.p_value(Task("again", *(values[rows] for values in task[1:])), change[rows]))
+    assert answer_tests.p_values(task, change, counts) == pytest.approx(each, rel=1e-3)
+    assert answer_tests.p_values(task, change, np.ones((1, prompts))) == pytest.approx(
+        [answer_tests.p_value(task, change)], rel=1e-3
+    )
+    assert answer_tests.p_values(task, change, counts[:1]) != pytest.approx(each[1:2], rel=1e-2)  # the control
+    assert (answer_tests.p_values(task, torch.zeros_like(change), counts) == 1).all()
+
+
 def test_a_change_that_is_the_same_for_all_tokens_carries_nothing() -> None:
     task = task_of(8, 50)
     change = torch.arange(8.0)[:, None].expand(8, 50).clone()

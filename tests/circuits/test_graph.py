@@ -198,6 +198,17 @@ def test_heads_know_what_they_are(measured) -> None:
         annotate.with_heads(whole, {"L7H0": "induction"})
 
 
+def test_frequencies_stand_in_the_records_of_their_paths(measured) -> None:
+    *_, whole = measured
+    annotated = annotate.with_frequency(whole, {"L0H1->L1H2.k": 0.9, "embed->output": 0.1})
+    assert annotated.edges["L0H1", "L1H2"]["k"]["frequency"] == 0.9
+    assert annotated.edges["embed", "output"]["output"]["frequency"] == 0.1
+    assert "frequency" not in annotated.edges["L0H1", "L1H2"]["q"] and "frequency" not in str(whole.edges(data=True))
+    for name in ("L1H2->L0H1.k", "L7H0->output"):
+        with pytest.raises(ValueError, match="is not a path of the graph"):
+            annotate.with_frequency(whole, {name: 0.5})
+
+
 def test_numbers_that_do_not_belong_together_are_refused(measured) -> None:
     plant, effects, _ = measured
     with pytest.raises(ValueError, match="give one for every path"):

@@ -49,8 +49,8 @@ def test_planted_axes_are_found_for_what_they_are(
     of_loss: float, of_noise: float, first: str | None, second: str
 ) -> None:
     every = study(of_loss, of_noise)
-    found = susceptibilities.judge(every, RUNS[1:], {})
-    beyond = beyond_noise.judge(every, RUNS[1:], {})
+    found = susceptibilities.judge(every, RUNS[1:])
+    beyond = beyond_noise.judge(every, RUNS[1:])
     assert (found.claim.label, beyond.claim.label) == ("15a", "15b")
     assert first is None or found.verdict == first
     assert beyond.verdict == second
@@ -64,17 +64,17 @@ def test_the_sign_is_that_of_the_first_seed() -> None:
         every[0],
         *(one._replace(loadings={name: -own for name, own in one.loadings.items()}) for one in every[1:]),
     ]
-    assert susceptibilities.judge(turned, RUNS[1:], {}).verdict == "contradicted"
+    assert susceptibilities.judge(turned, RUNS[1:]).verdict == "contradicted"
 
 
 def test_seeds_without_both_kinds_and_halves_that_disagree_are_not_testable() -> None:
-    assert susceptibilities.judge(study(1.0, 0.2, agreement=0.3), RUNS[1:], {}).verdict == "not testable"
+    assert susceptibilities.judge(study(1.0, 0.2, agreement=0.3), RUNS[1:]).verdict == "not testable"
     every = study(1.0, 0.2)
     bare = every[1]._replace(type=np.where(np.isin(KINDS, token_maps.CIRCUIT), "mixed", KINDS))
-    found = susceptibilities.judge([every[0], bare, *every[2:]], RUNS[1:], {})
+    found = susceptibilities.judge([every[0], bare, *every[2:]], RUNS[1:])
     assert found.verdict == "not testable" and "seed1 has 0 heads of the induction circuit and 12" in found.diagnosis
     assert len(found.details["d' by run"]) == 5
     with pytest.raises(NotMeasurable, match="a component is fixed on two heads of both kinds"):
-        susceptibilities.judge([every[0]._replace(type=np.full(16, "mixed")), *every[1:]], RUNS[1:], {})
+        susceptibilities.judge([every[0]._replace(type=np.full(16, "mixed")), *every[1:]], RUNS[1:])
     with pytest.raises(NotMeasurable, match="seed1 has 0 heads"):
-        susceptibilities.judge([every[0], bare], RUNS[1:2], {})
+        susceptibilities.judge([every[0], bare], RUNS[1:2])

@@ -40,6 +40,7 @@ VERSIONS: dict[str, tuple[int, ...]] = {
     "rllc": (6, 2),
     "scores": (7,),
     "skipgram_prompts": (3,),
+    "stability": (1,),
     "susceptibilities": (1, 2),
     "task_prompts": (3,),
     "text_multigrams": (2,),

@@ -1,0 +1,54 @@
+"""How often each path of a task is found again on resampled prompts (`circuits.stability`): a cell, as it takes as many
+tests of every path as there are resamples.
+"""
+
+import xarray as xr
+
+from ablations import forward
+from ablations.paths import path_name
+from circuits import stability
+from experiments.results.cells import Cells
+from experiments.results.inputs import Inputs
+from experiments.results.kind import Kind, Parameters
+from experiments.tasks import path_effects, task_prompts
+from experiments.tasks.path_effects import PATH_EFFECTS
+
+
+def table(cells: Cells, task: str, step: int) -> xr.Dataset:
+    """What `measure` says, computed here where it is missing."""
+    return cells.get(STABILITY, step, **path_effects.parameters(cells, task))
+
+
+def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str) -> xr.Dataset:
+    """frequency [path] with its interval [path, end], and jaccard. attrs: draws."""
+    model = inputs.model_here(step)
+    found = stability.stability(
+        forward.weights_of(model), model.cfg, task_prompts.task(task, cells), seed=inputs.plan.seed
+    )
+    data: dict = {
+        "frequency": ("path", found.frequency),
+        "interval": (("path", "end"), found.interval()),
+        "jaccard": ((), found.jaccard),
+    }
+    return xr.Dataset(data, {"path": [path_name(path) for path in found.paths]}, {"draws": len(found.found)})
+
+
+def key_parts(inputs: Inputs, step: int | None) -> dict:
+    """How often is drawn, and the version of the tests by which paths are found."""
+    return {"draws": stability.DRAWS, "effects": list(PATH_EFFECTS.version)}
+
+
+def seconds(inputs: Inputs, parameters: Parameters) -> float:
+    """Rough seconds: every path's run once, and its tests for each resample."""
+    return 3 * path_effects.seconds(inputs, parameters)
+
+
+STABILITY = Kind(
+    "stability",
+    (1,),
+    measure,
+    splits=(),
+    plan_fields=("seed",),
+    seconds=seconds,
+    also=key_parts,
+)
