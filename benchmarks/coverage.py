@@ -12,7 +12,8 @@ and writes benchmarks/results/coverage.json, in which the rows that `--only` sel
                 QUICK, PAPER and MINI, 1,000 repetitions; the truth is exact
     independent the same quadratic of half the curvature by independent draws, for each of the two laws, minibatches
                 of one row each, 1,000 repetitions; the truth is exact
-    tiny        one head of each layer of the tiny preset as trained here, at PAPER and MINI, 1,000 repetitions
+    tiny        one head of each layer of the tiny preset as trained here, at PAPER, and at MINI with shared noise,
+                1,000 repetitions
     bundled     one head of each layer of mini-seed0 at its last checkpoint, at QUICK, 300 repetitions
 
 The truth of a head is the mean of all its repetitions, known to a seventeenth of one's spread or better. The target is
@@ -74,7 +75,7 @@ CASES = (
 
 
 def curvatures(settings: Settings) -> np.ndarray:
-    """The quadratic's, as steep to the sampler at every nbeta: without minibatches MINI samples what QUICK does."""
+    """The quadratic's, as steep to the sampler at every nbeta."""
     return 5.0 * (QUICK.nbeta / settings.nbeta) / np.arange(1, 201)
 
 
@@ -145,7 +146,8 @@ def head(case: Case, seed: int) -> xr.Dataset:
     """The trace of one repetition, without its checks, which take a fifth of the time and change no draw."""
     trace_module.CHECK_EVERY = NAMED[case.settings].num_draws * 2 + 1
     model, tokens = _model("mini-seed0" if case.part == "bundled" else str(TINY))
-    return engine.sample(model, tokens, [case.name], settings=NAMED[case.settings], seed=seed)[case.name]
+    kernel = leimkuhler_matthews if case.settings == MINI.name else sgld
+    return engine.sample(model, tokens, [case.name], settings=NAMED[case.settings], seed=seed, kernel=kernel)[case.name]
 
 
 @cache
