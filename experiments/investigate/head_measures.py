@@ -13,7 +13,7 @@ from ablations.running import as_in_workers
 from experiments.heldout import ablation_pass, affected_tokens
 from experiments.heldout.ablation_pass import AblationPass
 from experiments.heldout.affected_tokens import Context
-from experiments.investigate import expressed_tokens, head_pairs, text_attention
+from experiments.investigate import expressed_tokens, head_pairs, score_parts, text_attention
 from experiments.investigate.attention_grid import TextAttention
 from experiments.investigate.snapshot import Snapshot
 from experiments.jobs.announcement import announce
@@ -110,6 +110,11 @@ class HeadMeasures:
             if self.text:
                 return text_attention.on_text(self.snapshot, self.head, self.text)
             return text_attention.where_it_matters(self.snapshot, self.head, self.contexts)
+
+    @cached_property
+    def score_parts(self) -> pd.DataFrame:
+        """Why it looks where it does, as pairs of sources: `score_parts.table`."""
+        return score_parts.table(self.snapshot, self.head)
 
     @property
     def path_tokens(self) -> int:

@@ -10,7 +10,7 @@ from ablations.not_measurable import NotMeasurable
 from experiments.heldout import head_effects
 from experiments.heldout.ablation_pass import DRAWS
 from experiments.heldout.head_types import ATTENTION, JOINT_TOKENS
-from experiments.investigate import attention_grid
+from experiments.investigate import attention_grid, score_parts
 from experiments.investigate.head_measures import HeadMeasures
 from experiments.pages import affected_page, shell
 from experiments.pages.shell import image, section, table
@@ -44,6 +44,7 @@ def card(measures: HeadMeasures) -> str:
         section("What it is", lambda: _evidence(measures)),
         section("When it learned it: learning coefficient over training", lambda: _rllc(measures)),
         section("Where it looks", lambda: attention_grid.grid(measures.attention)),
+        section("Why it looks there", lambda: _score_parts(measures)),
         section("The tokens it matters most for", lambda: _affected(measures)),
         section("The tokens it expresses and suppresses", lambda: _expressed(measures)),
         section("Whose output its weights read, and who reads its own", lambda: _composition(measures)),
@@ -193,6 +194,28 @@ def _expressed(measures: HeadMeasures) -> str:
         "no influence.</p>"
         f"{table(columns, rows, loose=True)}"
     )
+
+
+def _score_parts(measures: HeadMeasures) -> str:
+    frame = measures.score_parts
+    about = frame.attrs
+    rows = [
+        [
+            html.escape(f"{row['query_source']} with {row['key_source']}"),
+            give_or_take(row["contrast"], row["half_width"], 2),
+        ]
+        for row in frame.head(score_parts.TOP).to_dict("records")
+    ]
+    explained = (
+        f"<p class=quiet>Of {about['places']} tokens of {about['rows']} rows of held-out text, those that attend most "
+        f"to one token (themselves or an earlier one, but not the text's first), by {about['attention']:.2f} on "
+        "average. The score of that key, above the mean of the other keys that the query sees and before the softmax, "
+        f"is <b>{about['total']:+.2f}</b>; it is the exact sum of what each source of the query makes with each source "
+        "of the key. The largest pairs, with 95% confidence intervals over rows; bias: the norm's and the head's."
+        "</p>"
+    )
+    pairs = table(("query with key", "raises the score by"), rows)
+    return f"<div class=side><div>{pairs}</div><div class=wide>{explained}</div></div>"
 
 
 def _is_suppression(measures: HeadMeasures) -> bool:

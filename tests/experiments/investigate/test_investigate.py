@@ -94,6 +94,18 @@ def test_the_numbers_of_a_card_are_those_of_the_cells(inv: Investigation, page: 
     xr.testing.assert_identical(inv["L0H1"].evidence.effect, types.effect.sel(restriction="L0H1"))
 
 
+def test_the_parts_of_a_score_sum_to_it_and_the_card_shows_the_largest(inv: Investigation, page: str) -> None:
+    frame = inv["L1H2"].score_parts
+    sources = {"embed", "pos_embed", "L0H0", "L0H1", "L0H2", "L0H3", "b_O", "bias"}
+    assert set(frame.query_source) == set(frame.key_source) == sources and len(frame) == 64
+    assert frame.contrast.sum() == pytest.approx(frame.attrs["total"], rel=1e-4)
+    assert frame.contrast.abs().is_monotonic_decreasing and (frame.half_width >= 0).all()
+    first = frame.iloc[0]
+    assert f"{first.query_source} with {first.key_source}</td>" in page
+    assert f"{first.contrast:.2f} ± {first.half_width:.2f}" in page
+    assert set(inv["L0H1"].score_parts.key_source) == {"embed", "pos_embed", "bias"}
+
+
 def test_the_card_of_a_suppression_head_shows_what_it_makes_worse(inv: Investigation) -> None:
     card = inv["L1H2"]
     as_it_is = head_page._affected(card)
