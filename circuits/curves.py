@@ -23,7 +23,7 @@ from circuits.patched_metric import patched_metric
 from circuits.tasks import Metric, Task, logit_difference
 
 SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # of all paths, as in MIB
-POINTS = 16  # sizes of a curve, evenly spaced on a log axis, unless given
+POINTS = 16  # sizes of a curve that are evenly spaced on a log axis, unless sizes are given
 
 
 class Curve(NamedTuple):
@@ -77,8 +77,9 @@ def curve(
 
 
 def default_sizes(paths: int) -> list[int]:
-    """Numbers of paths from one to all, about evenly spaced on a log axis."""
-    return sorted({round(size) for size in np.geomspace(1, paths, POINTS)})
+    """Numbers of paths from one to all, about evenly spaced on a log axis; and tenths of all, which areas need."""
+    spaced = np.concatenate([np.geomspace(1, paths, POINTS), np.linspace(0, paths, 11)[1:]])
+    return sorted({max(1, round(size)) for size in spaced.tolist()})
 
 
 def mib_sizes(paths: int) -> list[int]:

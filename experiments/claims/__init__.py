@@ -1,4 +1,5 @@
-"""The findings of the paper as tests: one file for each claim, with its criterion, its null and its negative controls.
+"""The findings as tests: one file for each claim, with its criterion, its null and its negative controls.
 
-`study` holds the runs that all of them look at together, `compute` what they rest on, and `table` what was found.
+`table` has them all, in their order; what several claims share stands in a file of its own. `experiments.study` holds
+the runs that all look at together, and what a claim returns.
 """

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from ablations.not_measurable import NotMeasurable
 from experiments.claims import token_maps
-from experiments.claims.study import Study
-from experiments.claims.survival import not_applicable
 from experiments.claims.token_maps import ALPHA, INTEREST, Heads
-from experiments.claims.verdict import Claim, Finding, verdict_of_interval
 from experiments.statistics.seed_means import seed_mean
+from experiments.study.study import Study
+from experiments.study.survival import not_applicable
+from experiments.study.verdict import Claim, Finding, verdict_of_interval
 
 CLAIM = Claim(
     number=15,

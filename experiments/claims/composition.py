@@ -16,14 +16,14 @@ from jaxtyping import Float
 from ablations.not_measurable import NotMeasurable
 from experiments.claims import coordination, nested_brackets
 from experiments.claims.coordination import Pairs
-from experiments.claims.study import Study
-from experiments.claims.survival import not_applicable
-from experiments.claims.two_layers import need_two_layers
-from experiments.claims.verdict import Claim, Control, Finding, Verdict, any_fired, opposite, verdict
 from experiments.measurements.composition import COMPOSITION
 from experiments.measurements.variants import middle_step
 from experiments.results.cells import Cells
 from experiments.statistics.permuted_pairs import PairTest, pair_test, standardised
+from experiments.study.study import Study
+from experiments.study.survival import not_applicable
+from experiments.study.two_layers import need_two_layers
+from experiments.study.verdict import Claim, Control, Finding, Verdict, any_fired, opposite, verdict
 
 CLAIM = Claim(
     number=9,

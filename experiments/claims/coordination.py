@@ -10,10 +10,6 @@ from jaxtyping import Bool, Float, Int
 
 from ablations import overlap
 from ablations.names import parse_head
-from experiments.claims.study import Study
-from experiments.claims.survival import not_applicable
-from experiments.claims.two_layers import need_two_layers
-from experiments.claims.verdict import Claim, Control, Finding, Verdict, any_fired, opposite, verdict
 from experiments.heldout.path_overlap import SHARE
 from experiments.measurements.variants import middle_step
 from experiments.results.cells import Cells
@@ -22,6 +18,10 @@ from experiments.statistics.halves import balanced_half
 from experiments.statistics.intervals import bounds
 from experiments.statistics.overlap_change import Snapshot, changed, correlation
 from experiments.statistics.permutation import permuted, smallest_detectable
+from experiments.study.study import Study
+from experiments.study.survival import not_applicable
+from experiments.study.two_layers import need_two_layers
+from experiments.study.verdict import Claim, Control, Finding, Verdict, any_fired, opposite, verdict
 
 CLAIM = Claim(
     number=7,

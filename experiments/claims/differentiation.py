@@ -11,14 +11,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from experiments.claims.study import Study
-from experiments.claims.survival import not_applicable, survival
-from experiments.claims.verdict import Claim, Control, Finding, verdict_of_interval
 from experiments.measurements.variants import MAIN, SURVIVAL
 from experiments.results.cells import Cells
 from experiments.statistics.clusters import Method, RandTest, Scaling, cluster, summed_rand
 from experiments.statistics.permutation import permuted, smallest_detectable
 from experiments.statistics.shuffles import SHUFFLES, median_of_shuffles
+from experiments.study.study import Study
+from experiments.study.survival import not_applicable, survival
+from experiments.study.verdict import Claim, Control, Finding, verdict_of_interval
 
 CLAIM = Claim(
     number=2,

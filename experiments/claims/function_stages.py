@@ -5,10 +5,10 @@ import numpy as np
 from ablations.not_measurable import NotMeasurable
 from experiments.claims import stage_boundaries
 from experiments.claims.stage_boundaries import Boundaries
-from experiments.claims.study import Study
-from experiments.claims.verdict import Claim, Finding
 from experiments.statistics import trajectories
 from experiments.statistics.trajectories import Path
+from experiments.study.study import Study
+from experiments.study.verdict import Claim, Finding
 
 CLAIM = Claim(
     number=14,

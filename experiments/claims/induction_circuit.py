@@ -8,14 +8,14 @@ from jaxtyping import Float
 from scipy import stats
 
 from circuits import classify
-from experiments.claims.study import Study
-from experiments.claims.survival import not_applicable
-from experiments.claims.two_layers import need_two_layers
-from experiments.claims.verdict import Claim, Control, Finding, any_fired, opposite, verdict
 from experiments.measurements.induction_heads import INDUCTION_HEADS
 from experiments.measurements.paths import PATHS
 from experiments.measurements.scores import SCORES
 from experiments.results.cells import Cells
+from experiments.study.study import Study
+from experiments.study.survival import not_applicable
+from experiments.study.two_layers import need_two_layers
+from experiments.study.verdict import Claim, Control, Finding, any_fired, opposite, verdict
 
 CLAIM = Claim(
     number=11,

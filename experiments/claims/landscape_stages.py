@@ -4,11 +4,11 @@ import numpy as np
 
 from experiments.claims import stage_boundaries
 from experiments.claims.stage_boundaries import Boundaries
-from experiments.claims.study import Study
-from experiments.claims.verdict import Claim, Finding
 from experiments.results.cells import Cells
 from experiments.statistics.nearness import drawn_checkpoints
 from experiments.statistics.turning_points import FEWEST, critical_points
+from experiments.study.study import Study
+from experiments.study.verdict import Claim, Finding
 
 CLAIM = Claim(
     number=13,

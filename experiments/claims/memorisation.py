@@ -5,7 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from experiments.claims.final_heads import (
+from experiments.statistics.partial import Partial, partial_spearman
+from experiments.statistics.permutation import permuted, smallest_detectable
+from experiments.statistics.shuffles import SHUFFLES, median_of_shuffles
+from experiments.study.final_heads import (
     COVARIATES,
     FINAL_WAYS,
     SMALLEST,
@@ -17,12 +20,9 @@ from experiments.claims.final_heads import (
     summary,
     untrained,
 )
-from experiments.claims.study import Study
-from experiments.claims.survival import survival
-from experiments.claims.verdict import Claim, Control, Finding, verdict_of_interval
-from experiments.statistics.partial import Partial, partial_spearman
-from experiments.statistics.permutation import permuted, smallest_detectable
-from experiments.statistics.shuffles import SHUFFLES, median_of_shuffles
+from experiments.study.study import Study
+from experiments.study.survival import survival
+from experiments.study.verdict import Claim, Control, Finding, verdict_of_interval
 
 CLAIM = Claim(
     number=3,

@@ -18,15 +18,15 @@ from scipy import stats
 
 from ablations.names import parse_head
 from circuits import mining, multigrams
-from experiments.claims.study import Study, pass_of_types
-from experiments.claims.survival import not_applicable
-from experiments.claims.verdict import Claim, Control, Finding, Verdict, any_fired, opposite, verdict
 from experiments.heldout import ablation_pass, labelled_tokens, model_multigrams
 from experiments.heldout.text_multigrams import as_patterns, describe
 from experiments.measurements.variants import middle_step
 from experiments.results.cells import Cells
 from experiments.statistics.halves import balanced_half
 from experiments.statistics.moves import Changes, Votes, clearest, votes
+from experiments.study.study import Study, pass_of_types
+from experiments.study.survival import not_applicable
+from experiments.study.verdict import Claim, Control, Finding, Verdict, any_fired, opposite, verdict
 
 CLAIM = Claim(
     number=10,

@@ -10,16 +10,16 @@ from jaxtyping import Bool, Float, Int64
 
 from ablations.effects import clustered
 from ablations.not_measurable import NotMeasurable
-from experiments.claims.study import Study
-from experiments.claims.survival import not_applicable
-from experiments.claims.two_layers import need_two_layers
-from experiments.claims.verdict import Claim, Control, Finding, any_fired, opposite, verdict
 from experiments.measurements.variants import middle_step
 from experiments.results.cells import Cells
 from experiments.statistics.halves import random_half
 from experiments.statistics.matching import adjusted, contrast, matched
 from experiments.statistics.permutation import permuted
 from experiments.statistics.two_way_errors import Mean, mean_of_runs, two_sided_p
+from experiments.study.study import Study
+from experiments.study.survival import not_applicable
+from experiments.study.two_layers import need_two_layers
+from experiments.study.verdict import Claim, Control, Finding, any_fired, opposite, verdict
 from experiments.tasks.closer_odds import CLEAN, GROUPS
 
 CLOSERS, DOCUMENTS = 100, 30

@@ -13,16 +13,16 @@ from jaxtyping import Float
 from scipy import stats
 
 from ablations.not_measurable import NotMeasurable
-from experiments.claims.final_heads import strata
-from experiments.claims.study import Study
-from experiments.claims.survival import not_applicable, survival
-from experiments.claims.verdict import Claim, Control, Finding, verdict_of_interval
 from experiments.measurements.ablations import ABLATIONS
 from experiments.measurements.variants import MAIN, SURVIVAL
 from experiments.results.cells import Cells
 from experiments.statistics.permutation import permuted
 from experiments.statistics.prediction import Prediction, accuracy_difference
 from experiments.statistics.shuffles import SHUFFLES, median_of_shuffles
+from experiments.study.final_heads import strata
+from experiments.study.study import Study
+from experiments.study.survival import not_applicable, survival
+from experiments.study.verdict import Claim, Control, Finding, verdict_of_interval
 
 CLAIM = Claim(
     number=12,

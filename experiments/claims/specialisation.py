@@ -7,13 +7,13 @@ import xarray as xr
 from jaxtyping import Bool, Float, Shaped
 from scipy import stats
 
-from experiments.claims.study import Study
-from experiments.claims.survival import not_applicable, survival
-from experiments.claims.verdict import Claim, Control, Finding, opposite, verdict
 from experiments.measurements.variants import CODE, MAIN, SURVIVAL
 from experiments.results.cells import Cells
 from experiments.statistics.bootstrap import cluster_bootstrap
 from experiments.statistics.permutation import PermutationTest, permutation_test, smallest_detectable
+from experiments.study.study import Study
+from experiments.study.survival import not_applicable, survival
+from experiments.study.verdict import Claim, Control, Finding, opposite, verdict
 
 CLAIM = Claim(
     number=5,

@@ -12,13 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.claims import stages
-from experiments.claims.survival import not_applicable
-from experiments.claims.verdict import Claim, Control, Finding, verdict_of_interval
 from experiments.results.cells import Cells
 from experiments.statistics.nearness import distance, drawn_checkpoints, nearer
 from experiments.statistics.permutation import p_value
 from experiments.statistics.seed_means import SeedMean, seed_mean
 from experiments.statistics.shuffles import SHUFFLES, median_of_shuffles
+from experiments.study.survival import not_applicable
+from experiments.study.verdict import Claim, Control, Finding, verdict_of_interval
 
 ALPHA = 0.05
 INTEREST = 0.1  # in log step: the smallest effect of interest

@@ -10,15 +10,15 @@ from jaxtyping import Float, Int64
 from scipy import stats
 
 from ablations.not_measurable import NotMeasurable
-from experiments.claims.study import Study
-from experiments.claims.survival import not_applicable
-from experiments.claims.verdict import Claim, Control, Finding, any_fired, verdict
 from experiments.measurements.induction_heads import INDUCTION_HEADS
 from experiments.measurements.predictions import PREDICTIONS
 from experiments.measurements.scores import SCORES
 from experiments.results.cells import Cells
 from experiments.statistics.intervals import TWO_SIDED, margin
 from experiments.statistics.onsets import Crossing, crossing, gap
+from experiments.study.study import Study
+from experiments.study.survival import not_applicable
+from experiments.study.verdict import Claim, Control, Finding, any_fired, verdict
 
 CLAIM = Claim(
     number=1,

@@ -24,11 +24,11 @@ from experiments.claims import (
     susceptibilities,
     transfer,
 )
-from experiments.claims.study import Study
-from experiments.claims.verdict import Finding
 from experiments.measurements.rllc import RLLC
 from experiments.runs.learning_rate import decay_notes
 from experiments.storage.files import write_bytes, write_json
+from experiments.study.study import Study
+from experiments.study.verdict import Finding
 
 log = logging.getLogger(__name__)
 

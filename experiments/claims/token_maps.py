@@ -13,13 +13,13 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from ablations.not_measurable import NotMeasurable
-from experiments.claims.study import Study
-from experiments.claims.verdict import Control
 from experiments.results.cells import Cells
+from experiments.statistics.maps.separability import d_prime
 from experiments.statistics.permutation import permuted
 from experiments.statistics.seed_means import seed_mean
-from experiments.statistics.separability import d_prime
 from experiments.statistics.shuffles import SHUFFLES, median_of_shuffles
+from experiments.study.study import Study
+from experiments.study.verdict import Control
 from llc import token_map
 
 CIRCUIT, MULTIGRAM = ("previous-token", "induction"), "multigram"

@@ -6,11 +6,11 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from experiments.claims.study import Study
-from experiments.claims.survival import survival
-from experiments.claims.verdict import Claim, Control, Finding, verdict
 from experiments.measurements.scores import SCORES
 from experiments.measurements.variants import MAIN, RELATIVE, SURVIVAL
+from experiments.study.study import Study
+from experiments.study.survival import survival
+from experiments.study.verdict import Claim, Control, Finding, verdict
 
 CLAIM = Claim(
     number=6,

@@ -26,6 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also draw how it formed: the checkpoints of the run, evenly chosen, at most 6",
     )
+    parser.add_argument(
+        "--thorough",
+        action="store_true",
+        help="also look for rival circuits, and draw faithfulness over size: exact effects, EAP-IG, EAP, random",
+    )
     add_heads_argument(parser, "measure the paths from and into these alone, as a table without a circuit")
     add_run_arguments(parser)
 
@@ -37,8 +42,9 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.top < 1:
         raise ValueError(f"--top {arguments.top}: at least one path is printed")
 
-    if arguments.heads and arguments.formation:
-        raise ValueError("--formation with --heads: how a circuit formed takes all paths, leave one of them out")
+    if arguments.heads and (arguments.formation or arguments.thorough):
+        flag = "--formation" if arguments.formation else "--thorough"
+        raise ValueError(f"{flag} with --heads: it takes all paths, leave one of them out")
 
     from experiments.cli import refusals
 
@@ -48,7 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
     from experiments import runs
     from experiments.cli.opening import announced, chosen_step, open_cells, open_executor
     from experiments.heldout import ablation_pass, head_types
-    from experiments.pages import circuit_files
+    from experiments.pages import circuit_files, circuit_rivals
     from experiments.tasks import bracket_effects, discovery, path_effects
 
     opened = runs.open_run(arguments.run)
@@ -66,8 +72,11 @@ def run(arguments: argparse.Namespace) -> None:
     print(circuit_files.as_text(discovered, arguments.top))
     if arguments.task == "brackets":
         print("\n".join(bracket_effects.sentences(bracket_effects.table(cells, step))))
+    found = circuit_rivals.compared(cells, arguments.task, step) if arguments.thorough else None
+    if found:
+        print("\n".join(circuit_rivals.sentences(found)))
     formed = circuit_files.formation(cells, arguments.task) if arguments.formation else None
-    for path in circuit_files.write(cells, discovered, arguments.top, formed):
+    for path in circuit_files.write(cells, discovered, arguments.top, formed, found):
         print(f"wrote {path}")
 
 

@@ -8,7 +8,7 @@ HELP = (
 )
 
 if TYPE_CHECKING:
-    from experiments.claims.study import Study
+    from experiments.study.study import Study
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,10 +25,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 def make(opened: "Study", arguments: argparse.Namespace) -> None:
     """Computes what is missing, prints the table, and writes it as JSON and into a page with the paper's figures."""
-    from experiments.claims import compute, table
+    from experiments.claims import table
     from experiments.cli.opening import open_executor
     from experiments.pages import claims_page
     from experiments.runs import places
+    from experiments.study import compute
 
     with open_executor(arguments) as executor:
         compute.compute(opened, executor)

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
     from contextlib import AbstractContextManager
 
-    from experiments.claims.study import Study
     from experiments.heldout.ablation_pass import AblationPass
     from experiments.jobs.job import Job
     from experiments.results.cells import Cells
     from experiments.results.kind import Kind
     from experiments.runs.run import Run
+    from experiments.study.study import Study
 
 
 def open_cells(arguments: argparse.Namespace, layers: int = 2) -> "Cells":
@@ -114,7 +114,7 @@ def open_study_with_references(arguments: argparse.Namespace) -> "Study":
 
 def open_study(arguments: argparse.Namespace) -> "Study":
     """The runs that the flags name, together."""
-    from experiments.claims.study import Study
+    from experiments.study.study import Study
 
     named = arguments.run or BUNDLED
     check_once(named)

@@ -56,10 +56,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _all(arguments: argparse.Namespace, measured: "Cells") -> None:
-    from experiments.claims.study import Study
     from experiments.cli import claims
     from experiments.cli.arguments import DEFAULT_RUN
     from experiments.cli.opening import open_study_with_references
+    from experiments.study.study import Study
 
     several = argparse.Namespace(**vars(arguments) | {"run": None if arguments.run == DEFAULT_RUN else [arguments.run]})
     opened = open_study_with_references(several).cells

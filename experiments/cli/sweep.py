@@ -17,10 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from experiments.claims import compute
-    from experiments.claims.study import Study
     from experiments.cli.opening import open_executor, open_study_with_references
     from experiments.measurements import variants
+    from experiments.study import compute
+    from experiments.study.study import Study
 
     opened = open_study_with_references(arguments)
     computed = Study(tuple(replace(cells, committed=False) for cells in opened.cells))

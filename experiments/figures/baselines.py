@@ -6,7 +6,6 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments.claims.study import Study
 from experiments.measurements import variants
 from experiments.measurements.ablations import ABLATIONS
 from experiments.measurements.induction_heads import INDUCTION_HEADS
@@ -17,6 +16,7 @@ from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
 from experiments.statistics.intervals import margin, reach
+from experiments.study.study import Study
 from llc.intervals import half_widths, noise_half_widths
 
 TITLE = "Other measures"

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from ablations.not_measurable import NotMeasurable
 from experiments.claims import differentiation
 from experiments.claims.differentiation import METHODS, SCALINGS, Group
-from experiments.claims.study import Study, pass_of_types
 from experiments.heldout import head_types
 from experiments.measurements import variants
 from experiments.measurements.induction_heads import INDUCTION_HEADS
@@ -19,6 +18,7 @@ from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import Run, tokens_seen
+from experiments.study.study import Study, pass_of_types
 from llc.intervals import with_half_widths
 
 TITLE = "Clusters of learning coefficients and types of heads"

@@ -18,8 +18,8 @@ from experiments.plots.head_types import KIND_COLORS
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
-from experiments.statistics import aligned_maps
-from experiments.statistics.neighbours import together
+from experiments.statistics.maps import aligned_maps
+from experiments.statistics.maps.neighbours import together
 from llc import token_map
 
 TITLE = "Embryo"

@@ -8,8 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments.claims import final_heads, memorisation
-from experiments.claims.study import Study, pass_of_types
+from experiments.claims import memorisation
 from experiments.figures.clustering import MARKERS
 from experiments.heldout import head_types
 from experiments.measurements import variants
@@ -18,6 +17,8 @@ from experiments.measurements.variants import MAIN, middle_step
 from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
+from experiments.study import final_heads
+from experiments.study.study import Study, pass_of_types
 from llc.intervals import half_widths
 
 TITLE = "Memorisation"

@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.claims import migration
-from experiments.claims.study import Study, pass_of_types
 from experiments.heldout import head_types
 from experiments.measurements.variants import middle_step
 from experiments.plots import style
@@ -17,6 +16,7 @@ from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.statistics.intervals import margin
 from experiments.statistics.moves import clearest
+from experiments.study.study import Study, pass_of_types
 
 TITLE = "Multigrams that move between layers"
 CAPTION = (

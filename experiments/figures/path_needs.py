@@ -7,7 +7,6 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.claims.study import Study
 from experiments.jobs import runner
 from experiments.measurements.variants import few_steps
 from experiments.plots import style
@@ -15,6 +14,7 @@ from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
 from experiments.statistics.intervals import margin
+from experiments.study.study import Study
 from experiments.tasks import bracket_effects
 
 TITLE = "Which paths brackets need"

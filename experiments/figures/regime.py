@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from experiments.claims.study import Study
 from experiments.measurements import over_nbeta, variants
 from experiments.measurements.induction_heads import INDUCTION_HEADS
 from experiments.measurements.rllc import RLLC
@@ -19,6 +18,7 @@ from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
 from experiments.statistics.intervals import TWO_SIDED
+from experiments.study.study import Study
 from llc import intervals
 
 TITLE = "Regime and gauge"

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from ablations.not_measurable import NotMeasurable
 from circuits import mining, token_classes, token_kinds
-from experiments.claims.study import Study, pass_of_types
 from experiments.corpora.corpus import Corpus
 from experiments.heldout import head_types, labelled_tokens
 from experiments.heldout.labelled_tokens import LABELLED_TOKENS
@@ -27,7 +26,8 @@ from experiments.plots import style
 from experiments.plots.head_types import KIND_COLORS
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
-from experiments.statistics.separability import separability
+from experiments.statistics.maps.separability import separability
+from experiments.study.study import Study, pass_of_types
 from llc import token_map
 
 TITLE = "Susceptibilities"

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 
 from ablations import affected
 from experiments import corpora
-from experiments.claims.study import Study, pass_of_types
 from experiments.heldout import ablation_pass, head_types
 from experiments.measurements.variants import middle_step
 from experiments.plots import style
@@ -19,6 +18,7 @@ from experiments.plots.fonts import as_written
 from experiments.plots.head_types import KIND_COLORS
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
+from experiments.study.study import Study, pass_of_types
 
 TITLE = "Tokens in context"
 CAPTION = (

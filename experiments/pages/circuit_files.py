@@ -11,8 +11,10 @@ from circuits import graph, scale_part, ways
 from circuits.circuit_hypotheses import LEVEL
 from circuits.stability import STABLE
 from experiments.figures import files
-from experiments.pages import circuit_page, path_files
+from experiments.pages import circuit_page, circuit_rivals, path_files
+from experiments.pages.circuit_rivals import Compared
 from experiments.plots import circuit as picture
+from experiments.plots import faithfulness
 from experiments.plots.render import svg
 from experiments.results.cells import Cells
 from experiments.results.file_names import flags, variant
@@ -118,12 +120,19 @@ def as_text(discovered: Discovered, top: int) -> str:
     return "\n".join(lines)
 
 
-def write(cells: Cells, discovered: Discovered, top: int, formed: dict[int, nx.DiGraph] | None = None) -> list[Path]:
+def write(
+    cells: Cells,
+    discovered: Discovered,
+    top: int,
+    formed: dict[int, nx.DiGraph] | None = None,
+    found: Compared | None = None,
+) -> list[Path]:
     """Writes circuit_TASK_STEP as graph (node-link and MIB JSON), table (CSV), picture (SVG and PNG) and page (HTML)
     with the `top` paths; returns all paths of files.
 
     The names end with what in the plan is no default (`file_names.variant`). formed: graphs by step, for
-    circuit_TASK_formation (node-link JSON and picture), which the page then shows too.
+    circuit_TASK_formation (node-link JSON and picture), which the page then shows too. found: rivals and curves, for
+    circuit_TASK_STEP_curves (picture) and two sentences.
     """
     own, cfg = variant(cells.run, cells.plan), cells.run.model_config()
     name = f"circuit_{discovered.task}_{discovered.step}{own}"
@@ -148,12 +157,15 @@ def write(cells: Cells, discovered: Discovered, top: int, formed: dict[int, nx.D
         captions[over] = (
             "The same at checkpoints of the run, each at a false-discovery rate of 5%; widths compare between panels."
         )
+    if found:
+        drawn[f"{name}_curves"] = faithfulness.draw(found.curves, f"{cells.run.name}: {discovered.task}")
+        captions[f"{name}_curves"] = circuit_rivals.CAPTION
     contents[f"{name}.html"] = circuit_page.page(
         title,
-        sentences(discovered),
+        [*sentences(discovered), *(circuit_rivals.sentences(found) if found else [])],
         [(svg(figure, captions[key]), captions[key]) for key, figure in drawn.items()],
         circuit_page.table(frame(discovered).head(top), explanation(discovered)),
-        command(cells, discovered, bool(formed)),
+        command(cells, discovered, bool(formed), bool(found)),
     )
     for file, text in contents.items():
         write_bytes(cells.folder / file, text.encode())
@@ -167,9 +179,9 @@ def formation(cells: Cells, task: str) -> dict[int, nx.DiGraph]:
     return graph.formation(cells.run.model_config(), path_effects.table(cells, task, steps))
 
 
-def command(cells: Cells, discovered: Discovered, formed: bool) -> str:
+def command(cells: Cells, discovered: Discovered, formed: bool, thorough: bool) -> str:
     """The command line that makes the circuit's files again."""
-    flag = " --formation" if formed else ""
+    flag = " --formation" * formed + " --thorough" * thorough
     return (
         f"python -m experiments circuit --task {discovered.task} {flags(cells.run, cells.plan)} "
         f"--step {discovered.step}{flag}"

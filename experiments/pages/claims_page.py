@@ -5,14 +5,14 @@ from pathlib import Path
 
 from ablations.not_measurable import NotMeasurable
 from experiments import figures
-from experiments.claims.study import Study
 from experiments.claims.table import FAMILY, cautions
-from experiments.claims.verdict import COMMAND, Finding
 from experiments.figures import files
 from experiments.pages import shell
 from experiments.results.cells import Cells
 from experiments.statistics.intervals import from_to
 from experiments.storage.files import write_bytes
+from experiments.study.study import Study
+from experiments.study.verdict import COMMAND, Finding
 
 COLORS = {"replicated": "#00795A", "contradicted": "#C04A00", "inconclusive": "#6B6B6B", "not testable": "#8A8A8A"}
 COLUMNS = ("", "claim", "verdict", "value", "95% interval", "p", "negative controls", "survives")

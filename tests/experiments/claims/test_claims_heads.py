@@ -14,14 +14,14 @@ from ablations.not_measurable import NotMeasurable
 from experiments import runs
 from experiments.claims import differentiation, memorisation, other_measures, simplicity
 from experiments.claims.differentiation import Group
-from experiments.claims.study import Study
-from experiments.claims.verdict import Finding
 from experiments.figures import clustering, memorization
 from experiments.measurements.variants import MAIN, RANDOM
 from experiments.results import plan
 from experiments.results.cells import Cells
 from experiments.statistics import bootstrap, clusters, prediction
 from experiments.statistics import partial as adjusted
+from experiments.study.study import Study
+from experiments.study.verdict import Finding
 from llc.settings import QUICK
 
 STEPS = np.array([0, 200, 800, 3600, 8400, 28000])

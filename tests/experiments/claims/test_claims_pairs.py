@@ -14,8 +14,6 @@ from experiments.claims import composition, coordination, migration
 from experiments.claims.composition import Scores
 from experiments.claims.coordination import Effects
 from experiments.claims.migration import Moving
-from experiments.claims.study import Study
-from experiments.claims.verdict import Finding
 from experiments.figures import migration as migration_figure
 from experiments.figures import tokens_in_context
 from experiments.plots.head_types import KIND_COLORS
@@ -23,6 +21,8 @@ from experiments.results.cells import Cells
 from experiments.results.plan import default_plan
 from experiments.statistics import overlap_change
 from experiments.statistics.halves import balanced_half
+from experiments.study.study import Study
+from experiments.study.verdict import Finding
 
 HEADS = ["L0H0", "L0H1", "L0H2", "L1H0", "L1H1", "L1H2"]
 TOKENS, DOCUMENTS = 12_000, 60

@@ -12,11 +12,11 @@ from ablations.not_measurable import NotMeasurable
 from experiments import runs
 from experiments.claims import specialisation, table, transfer
 from experiments.claims.specialisation import Heads
-from experiments.claims.study import Study
 from experiments.measurements.variants import BALANCED, MAIN, RELATIVE
 from experiments.results import committed, plan
 from experiments.results.cells import Cells
 from experiments.storage import store
+from experiments.study.study import Study
 
 STEPS = [0, 100, 400, 1600, 6400, 28000]
 SURVIVES = {"recalibrated settings": "yes", "balanced gauge": "no"}

@@ -10,10 +10,10 @@ from experiments import runs
 from experiments.claims import composition, coordination, induction_circuit, nested_brackets, stages, table
 from experiments.claims.nested_brackets import Closers
 from experiments.claims.stages import Curves
-from experiments.claims.study import Study
 from experiments.results import plan
 from experiments.results.cells import Cells
 from experiments.statistics.halves import random_half
+from experiments.study.study import Study
 
 
 def test_claims_of_two_layers_are_not_testable_on_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,13 +7,13 @@ import pytest
 
 from experiments import runs
 from experiments.claims import table
-from experiments.claims.study import Study
 from experiments.pages import claims_page, report
 from experiments.results.cells import Cells
 from experiments.results.plan import default_plan
 from experiments.runs import presets
 from experiments.runs.learning_rate import decay_note, decay_notes
 from experiments.runs.run import Run
+from experiments.study.study import Study
 
 MINI = runs.open_run("mini-seed0")
 

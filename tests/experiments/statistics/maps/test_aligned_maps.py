@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ablations.not_measurable import NotMeasurable
-from experiments.statistics import aligned_maps
+from experiments.statistics.maps import aligned_maps
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from experiments.statistics.separability import separability
+from experiments.statistics.maps.separability import separability
 
 ROWS, LENGTH = 32, 100
 

@@ -5,7 +5,6 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from ablations.not_measurable import NotMeasurable
-from experiments.claims.study import Study, pass_of_types
 from experiments.heldout import head_types
 from experiments.heldout.head_types import HEAD_TYPES
 from experiments.jobs import runner
@@ -16,6 +15,7 @@ from experiments.measurements.logits import LOGITS
 from experiments.measurements.rllc import RLLC
 from experiments.measurements.variants import few_steps, middle_step, missing_susceptibilities, sampled
 from experiments.results.cells import Cells
+from experiments.study.study import Study, pass_of_types
 from experiments.tasks import bracket_effects, induction_cuts
 
 AT_ALL_CHECKPOINTS = tuple(kind for kind in MAIN_JOB if kind is not RLLC)

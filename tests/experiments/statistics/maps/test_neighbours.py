@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.statistics.neighbours import together
+from experiments.statistics.maps.neighbours import together
 
 ROWS, LENGTH, KINDS = 20, 60, 4
 

@@ -10,8 +10,6 @@ import xarray as xr
 from ablations.names import parse_head
 from ablations.not_measurable import NotMeasurable
 from experiments import runs
-from experiments.claims import compute
-from experiments.claims.study import Study
 from experiments.cli.arguments import BUNDLED
 from experiments.corpora import documents
 from experiments.jobs import device, executors
@@ -28,6 +26,8 @@ from experiments.results.keys import key
 from experiments.results.kind import Kind
 from experiments.runs.run import Run
 from experiments.storage import store
+from experiments.study import compute
+from experiments.study.study import Study
 from llc import engine
 from llc.settings import MINI, QUICK
 

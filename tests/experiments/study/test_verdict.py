@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from experiments.claims.verdict import Claim, Control, Finding, opposite, plain, verdict
+from experiments.study.verdict import Claim, Control, Finding, opposite, plain, verdict
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from experiments.claims.study import Study
-from experiments.claims.verdict import Control
 from experiments.measurements.variants import MAIN, RANDOM, SURVIVAL
 from experiments.results.cells import Cells
 from experiments.statistics.partial import Partial
+from experiments.study.study import Study
+from experiments.study.verdict import Control
 
 FINAL_WAYS = SURVIVAL | {f"{name.replace(' ', ' gauge ')}": name for name in RANDOM}  # by label
 SMALLEST = 2  # heads of a stratum: slopes are shared, so that small strata inform too; tests keep their level
