@@ -12,7 +12,8 @@ from ablations.running import as_in_workers
 from experiments import tasks
 from experiments.heldout import ablation_pass, head_types
 from experiments.investigate.snapshot import Snapshot
-from experiments.pages import circuit_files, circuit_page, shell
+from experiments.pages import circuit_files, circuit_page, circuit_rivals, shell
+from experiments.pages.circuit_rivals import Compared
 from experiments.plots import circuit as picture
 from experiments.tasks import discovery
 from experiments.tasks.discovery import Discovered
@@ -51,6 +52,12 @@ class FoundCircuit:
     def table(self) -> pd.DataFrame:
         """One row for each path, the largest effect first."""
         return discovery.frame(self.found)
+
+    @cached_property
+    def compared(self) -> Compared:
+        """Rival circuits, and faithfulness over circuit size by several scores; a minute or two on `mini-seed0`."""
+        with as_in_workers():
+            return circuit_rivals.compared(self.snapshot.cells, self.task, self.snapshot.step)
 
     def _repr_html_(self) -> str:
         title = f"{self.snapshot.title}: paths that carry {self.task}"
