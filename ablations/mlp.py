@@ -34,11 +34,15 @@ def unsupported(cfg: Any) -> str:
 
 
 def mlp_write(
-    weights: Mapping[str, Tensor], cfg: Any, layer: int, read: Float[Tensor, "*any d_model"]
+    weights: Mapping[str, Tensor],
+    cfg: Any,
+    layer: int,
+    read: Float[Tensor, "*any d_model"],
+    activation: Callable[[Tensor], Tensor] | None = None,
 ) -> Float[Tensor, "*any d_model"]:
-    """What the MLP adds to the residual stream where it reads this (ln2 applied)."""
+    """What the MLP adds to the residual stream where it reads this (ln2 applied); activation: in place of its own."""
     W_in, b_in, W_out, b_out = (weights[f"blocks.{layer}.mlp.{name}"] for name in ("W_in", "b_in", "W_out", "b_out"))
-    activation = ACTIVATIONS[str(cfg.act_fn)]
+    activation = activation or ACTIVATIONS[str(cfg.act_fn)]
     if cfg.gated_mlp:
         hidden = activation(read @ weights[f"blocks.{layer}.mlp.W_gate"]) * (read @ W_in) + b_in
     else:

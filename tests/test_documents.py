@@ -332,9 +332,11 @@ def test_every_module_of_the_lower_packages_has_its_documentation() -> None:
     """Those that are not meant to be called are named as such on the page."""
     for package in ("llc", "ablations", "circuits"):
         text = (ROOT / f"docs/api/{package}.md").read_text()
-        modules = {path.stem for path in (ROOT / package).glob("[!_]*.py")}
-        assert modules == {module for module in modules if re.search(rf"\b{module}\b", text)}
-        assert set(re.findall(rf"^::: {package}\.(\w+)$", text, flags=re.MULTILINE)) <= modules
+        files = {path.relative_to(ROOT / package).with_suffix("") for path in (ROOT / package).rglob("*.py")}
+        faces = {path.parent for path in files if path.name == "__init__" and path.parent.name}
+        modules = {".".join(path.parts) for path in (files | faces) if not path.name.startswith("_")}
+        assert modules == {module for module in modules if re.search(rf"\b{re.escape(module)}\b", text)}
+        assert set(re.findall(rf"^::: {package}\.([\w.]+)$", text, flags=re.MULTILINE)) <= modules
 
 
 def test_the_reference_of_the_command_line_is_that_of_the_parsers() -> None:

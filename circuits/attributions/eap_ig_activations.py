@@ -1,0 +1,54 @@
+"""EAP-IG (activations): for the paths of each layer's heads, the mean gradient while these heads' outputs go from the
+corrupted to the clean ones, all else as in the clean run (Hanna et al. 2024, arXiv:2403.17806, and its code).
+
+Those of the embedding are as in EAP-IG (inputs). All heads of a layer go together, each path being read from the same
+gradients, so that a layer takes as many backward passes as there are steps.
+"""
+
+from collections.abc import Sequence
+
+from ablations.forward import Weights
+from ablations.models import Config
+from ablations.paths import Path
+from ablations.running import as_in_workers
+from circuits.attributions.changes import Runs, as_estimates, attributed, runs
+from circuits.attributions.eap_ig_inputs import IG_STEPS
+from circuits.attributions.gradients import Gradients, gradients, mean_of
+from circuits.discover_paths import Effects
+from circuits.tasks import Metric, Task, logit_difference
+
+
+@as_in_workers()
+def eap_ig_activations(
+    weights: Weights,
+    cfg: Config,
+    task: Task,
+    paths: Sequence[Path],
+    metric: Metric = logit_difference,
+    steps: int = IG_STEPS,
+) -> Effects:
+    """Estimates of the paths' effects. Raises ValueError for no steps."""
+    if steps < 1:
+        raise ValueError(f"steps={steps}: at least one gradient is needed")
+    of = runs(weights, cfg, task, paths, metric)
+    by_layer = {layer: _mean(of, layer, steps) for layer in sorted({_layer(path) for path in paths})}
+    return as_estimates(of, paths, [attributed(of, path, by_layer[_layer(path)]) for path in paths])
+
+
+def _layer(path: Path) -> int:
+    """Of the source; -1 for the embedding."""
+    return -1 if isinstance(path.source, str) else path.source[0]
+
+
+def _mean(of: Runs, layer: int, steps: int) -> Gradients:
+    clean, corrupted = of.clean, of.corrupted
+    found = []
+    for step in range(1, steps + 1):
+        share = step / steps
+        if layer < 0:
+            start = corrupted.residuals[0] + share * (clean.residuals[0] - corrupted.residuals[0])
+            found.append(gradients(of.weights, of.cfg, start, of.of_logits))
+        else:
+            z = corrupted.z[layer] + share * (clean.z[layer] - corrupted.z[layer])
+            found.append(gradients(of.weights, of.cfg, clean.residuals[0], of.of_logits, z={layer: z}))
+    return mean_of(found)

@@ -1,0 +1,143 @@
+"""Gradients of a task's metric with respect to what every head and the output read, by the rules of a method.
+
+The forward pass is the model's own whatever the rules; these say what is taken for the derivative where a layer is not
+linear.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+from einops import einsum
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
+
+from ablations import forward, mlp
+from ablations.forward import Weights
+from ablations.models import Config
+from ablations.paths import OUTPUT, VIAS
+from ablations.rotary import turned
+
+# Of the metric, with respect to what is read: by layer and input ("q", "k", "v" [prompt, pos, head, d_model]), and for
+# the output by (n_layers, OUTPUT) [prompt, pos, d_model]; and to what heads give, by layer and Z.
+Gradients = dict[tuple[int, str], Tensor]
+Z = "z"  # [prompt, pos, head, d_head]
+
+
+class Rules(NamedTuple):
+    """What is taken for derivatives; the defaults are the true ones."""
+
+    frozen_norms: bool = False  # layer norms divide by a constant
+    temperature: float = 1.0  # the softmax's derivative is that of scores over this (without the factor)
+    scales: tuple[float, float, float] = (1.0, 1.0, 1.0)  # of the gradients of queries, keys and values
+    linear_activations: bool = False  # an MLP's activation multiplies by a constant, act(x) / x
+    without_layer: int | None = None  # nothing flows back through what this layer adds
+
+
+TRUE = Rules()
+
+
+def gradients(
+    weights: Weights,
+    cfg: Config,
+    residual: Float[Tensor, "prompt pos d_model"],
+    metric: Callable[[Tensor], Tensor],
+    rules: Rules = TRUE,
+    z: Mapping[int, Tensor] | None = None,
+) -> Gradients:
+    """Of the sum of the metric, from these embeddings on.
+
+    metric: of logits [prompt, pos, vocab]. z: in place of what a layer's heads give, which are constants then.
+    """
+    shifts: Gradients = {}
+    for layer in range(cfg.n_layers):
+        heads = forward.head_weights(weights, layer)
+        read: dict[str, Tensor] = {}  # queries, keys, values
+        own_weights = (heads.W_Q, heads.W_K, heads.W_V), (heads.b_Q, heads.b_K, heads.b_V), rules.scales
+        for via, weight, bias, scale in zip(VIAS, *own_weights, strict=True):
+            shift = residual.new_zeros(*residual.shape[:2], cfg.n_heads, cfg.d_model, requires_grad=True)
+            shifts[layer, via] = shift
+            normalized = _norm(weights, cfg, f"blocks.{layer}.ln1", residual[:, :, None] + shift, rules)
+            if via != "v" and cfg.positional_embedding_type == "shortformer":
+                normalized = normalized + weights["pos_embed.W_pos"][: residual.shape[1], None]
+            vectors = einsum(
+                normalized, weight, "prompt pos head d_model, head d_model d_head -> prompt pos head d_head"
+            )
+            vectors = _scaled(vectors + bias, scale)
+            read[via] = vectors if via == "v" else turned(vectors, forward.rotary(weights, cfg, residual.shape[1]))
+        own = _attend(read["q"], read["k"], read["v"], cfg.attn_scale, rules.temperature)
+        if z is not None and layer in z:
+            own = own * 0 + z[layer]
+        shifts[layer, Z] = torch.zeros_like(own, requires_grad=True)
+        own = own + shifts[layer, Z]
+        added = _after_layer(weights, cfg, layer, residual, own, rules) - residual
+        residual = residual + (added.detach() if rules.without_layer == layer else added)
+    shifts[cfg.n_layers, OUTPUT] = torch.zeros_like(residual, requires_grad=True)
+    total = metric(_unembed(weights, cfg, residual + shifts[cfg.n_layers, OUTPUT], rules)).sum()
+    found = torch.autograd.grad(total, list(shifts.values()), allow_unused=True)
+    return {
+        name: torch.zeros_like(shifts[name]) if one is None else one for name, one in zip(shifts, found, strict=True)
+    }
+
+
+def mean_of(many: list[Gradients]) -> Gradients:
+    """The mean of several."""
+    return {name: torch.stack([one[name] for one in many]).mean(0) for name in many[0]}
+
+
+def _norm(weights: Weights, cfg: Config, name: str, residual: Tensor, rules: Rules) -> Tensor:
+    if rules.frozen_norms:
+        return forward.normalize_as(weights, cfg, name, residual, like=residual.detach())
+    return forward.normalize(weights, cfg, name, residual)
+
+
+def _unembed(weights: Weights, cfg: Config, residual: Tensor, rules: Rules) -> Tensor:
+    return forward.unembed(weights, cfg, residual, residual.detach() if rules.frozen_norms else None)
+
+
+def _scaled(vectors: Tensor, scale: float) -> Tensor:
+    """The same vectors, with gradients multiplied by a number."""
+    return vectors if scale == 1 else scale * vectors + (1 - scale) * vectors.detach()
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, attn_scale: float, temperature: float) -> Tensor:
+    if temperature == 1:
+        return forward.attend(query, key, value, attn_scale)
+    scores = query.transpose(1, 2) @ key.permute(0, 2, 3, 1) / attn_scale
+    future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
+    pattern = _Softened.apply(scores.masked_fill(future, float("-inf")), temperature)
+    return (pattern @ value.transpose(1, 2)).transpose(1, 2)
+
+
+class _Softened(torch.autograd.Function):
+    """The softmax over the last dimension, whose derivative is taken at scores over a temperature."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, scores: Tensor, temperature: float) -> Tensor:
+        ctx.save_for_backward(scores)
+        ctx.temperature = temperature  # type: ignore[attr-defined]
+        return scores.softmax(-1)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *gradient: Tensor) -> tuple[Tensor, None]:
+        (scores,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        softer = (scores / ctx.temperature).softmax(-1)  # type: ignore[attr-defined]
+        return softer * (gradient[0] - (gradient[0] * softer).sum(-1, keepdim=True)), None
+
+
+def _after_layer(weights: Weights, cfg: Config, layer: int, residual: Tensor, z: Tensor, rules: Rules) -> Tensor:
+    after_heads = forward.after_heads(weights, layer, residual, z)
+    if cfg.attn_only:
+        return after_heads
+    read = _norm(weights, cfg, f"blocks.{layer}.ln2", residual if cfg.parallel_attn_mlp else after_heads, rules)
+    activation = _constant_slope(mlp.ACTIVATIONS[str(cfg.act_fn)]) if rules.linear_activations else None
+    return after_heads + mlp.mlp_write(weights, cfg, layer, read, activation)
+
+
+def _constant_slope(activation: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    def linear(x: Tensor) -> Tensor:
+        safe = torch.where(x == 0, torch.ones_like(x), x)
+        return x * (activation(x) / safe).detach()
+
+    return linear
