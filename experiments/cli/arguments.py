@@ -53,7 +53,12 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
     """--settings, --reference, --gauge."""
     from llc.settings import NAMED
 
-    parser.add_argument("--settings", choices=NAMED, default="QUICK", help="of rLLC chains (default: %(default)s)")
+    parser.add_argument(
+        "--settings",
+        choices=NAMED,
+        default="QUICK",
+        help="of rLLC chains, MINI with shared noise (default: %(default)s)",
+    )
     parser.add_argument(
         "--reference",
         choices=("last", "same"),

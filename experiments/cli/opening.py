@@ -34,6 +34,7 @@ def open_cells(arguments: argparse.Namespace, layers: int = 2) -> "Cells":
     from llc.settings import NAMED
 
     check_out(arguments.out)
+    settings = NAMED[getattr(arguments, "settings", "QUICK")]
     torch.set_num_threads(1)  # as in the workers: a cell's bits are to be the same wherever it is computed
     run = runs.open_run(arguments.run)
     check_layers(run, layers)
@@ -44,7 +45,8 @@ def open_cells(arguments: argparse.Namespace, layers: int = 2) -> "Cells":
         plan=replace(
             plan.default_plan(corpus, model["n_ctx"], arguments.seed),
             reference=getattr(arguments, "reference", None) or "",
-            llc=NAMED[getattr(arguments, "settings", "QUICK")],
+            llc=settings,
+            sampler=plan.sampler_of(settings),
             gauge=getattr(arguments, "gauge", "trained"),
         ),
         committed=True,

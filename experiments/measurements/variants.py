@@ -17,7 +17,7 @@ from experiments.measurements.susceptibilities import SUSCEPTIBILITIES
 from experiments.measurements.token_map import TOKEN_MAP
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
-from experiments.results.plan import Plan, evenly_chosen
+from experiments.results.plan import Plan, evenly_chosen, sampler_of
 from experiments.runs.run import Run
 from llc.settings import MINI
 
@@ -32,7 +32,7 @@ SURVIVAL = {"recalibrated settings": RECALIBRATED, "balanced gauge": BALANCED}
 def ways(plan: Plan) -> dict[str, Plan]:
     """The plan of each way, by its name. Random gauges, and code in other settings, at the last checkpoint alone."""
     few, fewer, last = (replace(plan, llc_checkpoints=count) for count in (FEW, FEWER, 1))
-    fewer_mini, last_mini = (replace(one, llc=MINI, sampler="leimkuhler-matthews") for one in (fewer, last))
+    fewer_mini, last_mini = (replace(one, llc=MINI, sampler=sampler_of(MINI)) for one in (fewer, last))
     return {
         MAIN: few,
         RELATIVE: replace(few, reference="last"),

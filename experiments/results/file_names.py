@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.corpora.cache import digest
-from experiments.results.plan import SGLD, TRAINED, Plan
+from experiments.results.plan import TRAINED, Plan, sampler_of
 from experiments.runs.run import Run
 from llc.settings import QUICK
 
@@ -25,7 +25,7 @@ def variant(run: Run, plan: Plan) -> str:
         plan.llc.name: plan.llc.name != QUICK.name,
         f"reference-{plan.reference}": plan.reference != "",
         plan.gauge.replace(" ", "-"): plan.gauge != TRAINED,
-        plan.sampler: plan.sampler != SGLD,
+        plan.sampler: plan.sampler != sampler_of(plan.llc),
     }
     return "".join(f"_{part}" for part, is_other in parts.items() if is_other)
 

@@ -3,11 +3,16 @@
 import re
 from dataclasses import asdict, dataclass
 
-from llc.settings import QUICK, Settings
+from llc.settings import MINI, QUICK, Settings
 
 TRAINED = "trained"  # the gauge of the weights as they are
 SGLD, VARIATE = "sgld", "-cv"  # the sampler of the papers; the end of a sampler's name that says control variate
 SAMPLERS = tuple(f"{name}{end}" for name in (SGLD, "leimkuhler-matthews") for end in ("", VARIATE))
+
+
+def sampler_of(settings: Settings) -> str:
+    """The sampler that settings with a name were chosen for."""
+    return "leimkuhler-matthews" if settings.name == MINI.name else SGLD
 
 
 @dataclass(frozen=True)

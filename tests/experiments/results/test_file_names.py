@@ -1,5 +1,6 @@
 """Names of written files: no two corpora, seeds, settings or texts share one, and defaults have the plain one."""
 
+import argparse
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -7,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from experiments import runs
+from experiments.cli import opening
 from experiments.figures import files
 from experiments.investigate.investigation import Investigation
 from experiments.results.cells import Cells
 from experiments.results.file_names import flags, of_text, variant
-from experiments.results.plan import default_plan
+from experiments.results.plan import default_plan, sampler_of
 from experiments.runs.run import Run
-from llc.settings import MINI, PAPER
+from llc.settings import MINI, PAPER, QUICK
 
 OTHERS = [
     {"corpus": "cpp"},
@@ -85,3 +87,13 @@ def test_cards_of_heads(trained: Path, corpus_file: Path, tmp_path: Path) -> Non
     assert seeded.file_name == "L0H1_seed1" and foreign.file_name.startswith("L0H1_text-other-")
     assert shown[0].file_name == f"L0H1{of_text('some text')}" and of_text("") == ""
     assert len(set(names)) == len(names)
+
+
+def test_named_settings_have_the_sampler_that_they_were_chosen_for(run: Run) -> None:
+    plan = default_plan("python", 256)
+    assert [sampler_of(one) for one in (QUICK, PAPER, MINI)] == ["sgld", "sgld", "leimkuhler-matthews"]
+    assert variant(run, replace(plan, llc=MINI, sampler=sampler_of(MINI))) == "_MINI"
+    assert variant(run, replace(plan, llc=MINI)) == "_MINI_sgld"
+    arguments = argparse.Namespace(run="mini-seed0", out=None, corpus=None, seed=0, settings="MINI")
+    opened = opening.open_cells(arguments)
+    assert (opened.plan.llc, opened.plan.sampler) == (MINI, "leimkuhler-matthews")
