@@ -5,6 +5,7 @@ import pandas as pd
 
 from ablations.effects import clustered
 from ablations.names import parse_head
+from ablations.not_measurable import NotMeasurable
 from ablations.running import as_in_workers
 from circuits.score_sources import score_sources, strongest_places
 from experiments.investigate.snapshot import Snapshot
@@ -24,6 +25,8 @@ def table(snapshot: Snapshot, head: str) -> pd.DataFrame:
     """
     text = snapshot.cells.inputs.free_text
     tokens = text.batch(slice(0, min(ROWS, len(text))))
+    if len(tokens) < 2:
+        raise NotMeasurable(f"{len(tokens)} rows of held-out text are left: errors over rows need two")
     where = parse_head(head)
     places = strongest_places(snapshot.weights, snapshot.cfg, tokens, where, PLACES)
     places = places[places[:, 1] > 0]

@@ -44,11 +44,13 @@ def sentences(discovered: Discovered) -> list[str]:
 
 def as_stable(again: xr.Dataset, found: xr.DataArray) -> str:
     """How much of it other prompts would have shown; found: which paths are, in the order of `again`."""
-    often = again.frequency.values >= STABLE
+    often, draws = again.frequency.values >= STABLE, again.attrs["draws"]
+    if not found.any() and not often.any():
+        return f"On {draws} resamples of the prompts no path is found in {100 * STABLE:.0f}% of them either"
     others = int((often & ~found.values).sum())
     of_found = f"{int((often & found.values).sum())} of the {int(found.sum())}"
     return (
-        f"On {again.attrs['draws']} resamples of the prompts {of_found} are found in at least {100 * STABLE:.0f}%"
+        f"On {draws} resamples of the prompts {of_found} are found in at least {100 * STABLE:.0f}%"
         f"{f', and {others} others' if others else ''}; two such circuits share "
         f"{100 * float(again.jaccard):.0f}% of their paths (mean Jaccard index; 80% is called stable)"
     )

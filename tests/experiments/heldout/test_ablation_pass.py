@@ -156,8 +156,9 @@ def test_the_circuit_verb_writes_graph_table_and_picture(trained: Path, tmp_path
     assert table.found[table.on_way].all()
     assert (table[["read", "scale"]].notna().all(axis=1) == table.found).all()
     assert (table.read + table.scale)[table.found].to_numpy() == pytest.approx(table.effect[table.found], rel=1e-4)
-    assert lines[2] == "As a hypothesis it is not tested: no path was found" and not table.found.any()
-    assert [line.split()[0] for line in lines[4:7]] == table.path[:3].tolist()
+    assert lines[2] == "On 100 resamples of the prompts no path is found in 80% of them either"
+    assert lines[3] == "As a hypothesis it is not tested: no path was found" and not table.found.any()
+    assert [line.split()[0] for line in lines[5:8]] == table.path[:3].tolist()
     read = nx.node_link_graph(json.loads((tmp_path / "circuit_induction_60.json").read_text()), edges="edges")
     assert read.number_of_nodes() == 10
     assert set(json.loads((tmp_path / "circuit_induction_60_mib.json").read_text())) == {"cfg", "nodes", "edges"}

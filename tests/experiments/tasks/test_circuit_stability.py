@@ -19,3 +19,4 @@ def test_the_sentence_counts_what_is_found_again() -> None:
     assert text.startswith("On 50 resamples of the prompts 2 of the 3 are found in at least 80%, and 1 others")
     assert "two such circuits share 83% of their paths" in text
     assert "others" not in said([1.0, 0.2], [True, False])
+    assert said([0.3, 0.2], [False, False]) == "On 50 resamples of the prompts no path is found in 80% of them either"
