@@ -26,8 +26,10 @@ def find(study: Study) -> Finding:
     outputs = [study.logits(cells) for cells in study.cells]
     joint = joint_scores([values for _, values in outputs])
     every = [
-        of_path(cells.run.name, steps, scores, values, stage_boundaries.onsets(cells))
-        for cells, (steps, values), scores in zip(study.cells, outputs, joint, strict=True)
+        of_path(cells.run.name, steps, scores, values, onsets)
+        for cells, (steps, values), scores, onsets in zip(
+            study.cells, outputs, joint, stage_boundaries.onsets(study), strict=True
+        )
     ]
     judged = [cells.run.name for cells in study.judged]
     return stage_boundaries.judge(CLAIM, every, judged, least=LEAST, name="turns of the path")

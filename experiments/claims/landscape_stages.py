@@ -23,16 +23,17 @@ LEAST, DRAWS = 20, 2000
 
 def find(study: Study) -> Finding:
     """Critical points of every run's smoothed coefficient, against the onsets of its scores."""
-    every = [of_run(study, cells) for cells in study.cells]
+    onsets = stage_boundaries.onsets(study)
+    every = [of_run(study, cells, own) for cells, own in zip(study.cells, onsets, strict=True)]
     judged = [cells.run.name for cells in study.judged]
     return stage_boundaries.judge(CLAIM, every, judged, least=LEAST, name="critical points of the coefficient")
 
 
-def of_run(study: Study, cells: Cells) -> Boundaries:
+def of_run(study: Study, cells: Cells, onsets: np.ndarray) -> Boundaries:
     """The critical points of one run; none where it has too few checkpoints to smooth, or where a value is missing."""
     full = study.full_llc(cells)
     steps, values, errors = full.step.values, full["value"].values, full["se"].values
     usable = len(steps) >= FEWEST and np.isfinite(values).all() and np.isfinite(errors).all()
     found = np.array([point.step for point in critical_points(steps, values, errors)] if usable else [])
     by_chance = drawn_checkpoints(steps, len(found), draws=DRAWS) if len(found) else []
-    return Boundaries(cells.run.name, steps, found, by_chance, stage_boundaries.onsets(cells))
+    return Boundaries(cells.run.name, steps, found, by_chance, onsets)

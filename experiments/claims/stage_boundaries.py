@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.claims import stages
-from experiments.results.cells import Cells
 from experiments.statistics.nearness import distance, drawn_checkpoints, nearer
 from experiments.statistics.permutation import p_value
 from experiments.statistics.seed_means import SeedMean, seed_mean
 from experiments.statistics.shuffles import SHUFFLES, median_of_shuffles
+from experiments.study.study import Study
 from experiments.study.survival import not_applicable
 from experiments.study.verdict import Claim, Control, Finding, verdict_of_interval
 
@@ -42,10 +42,10 @@ class Near(NamedTuple):
     p: float  # of the mean over runs, by draws
 
 
-def onsets(cells: Cells) -> np.ndarray:
-    """The steps at which the scores of a run have made 20% of their rise, of those that rise."""
-    crossings = stages.rises(stages.curves_of(cells), stages.SHARES["onset"])
-    return np.array([one.step for one in crossings if math.isfinite(one.step)])
+def onsets(study: Study) -> list[np.ndarray]:
+    """Of each run, the steps at which its scores have made 20% of their rise, of those that rise."""
+    every = (stages.rises(curves, stages.SHARES["onset"]) for curves in stages.all_curves(study))
+    return [np.array([one.step for one in crossings if math.isfinite(one.step)]) for crossings in every]
 
 
 def judge(claim: Claim, every: Sequence[Boundaries], judged: Sequence[str], *, least: int, name: str) -> Finding:

@@ -60,9 +60,13 @@ class Gap(NamedTuple):
 
 def find(study: Study) -> Finding:
     """The curves of the four scores of every run; the verdict needs the order in each."""
+    return judge(all_curves(study), [cells.run.name for cells in study.judged])
+
+
+def all_curves(study: Study) -> list[Curves]:
+    """The curves of all runs; those without step 0 begin with the untrained model of one that has it."""
     untrained = next((cells for cells in study.cells if cells.run.steps[0] == 0), None)
-    curves = [curves_of(cells, untrained) for cells in study.cells]
-    return judge(curves, [cells.run.name for cells in study.judged])
+    return [curves_of(cells, untrained) for cells in study.cells]
 
 
 def curves_of(cells: Cells, untrained: Cells | None = None) -> Curves:
