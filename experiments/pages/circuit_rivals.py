@@ -36,7 +36,10 @@ def _rivals(table: xr.Dataset) -> str:
     if table.attrs["untested"]:
         return f"Rivals were not looked for: {table.attrs['untested']}"
     parts, needed = [], int(table.needed.sum())
-    for name, words in (("disjoint", "shares no path with it"), ("without_strongest", "does without its strongest")):
+    for name, words in (
+        ("disjoint", "shares no path with it"),
+        ("without_strongest", "does without the strongest that can be replaced"),
+    ):
         paths = table.path.values[table[name].values].tolist()
         faithful = float(table.faithfulness.sel(rival=name))
         if bool(table.found.sel(rival=name)):

@@ -32,7 +32,8 @@ def test_the_sentences_have_the_numbers() -> None:
     rivals, curves = circuit_rivals.sentences(found())
     assert "none shares no path with it (all 5 allowed paths together: 0.10)" in rivals
     assert (
-        "one that does without its strongest has 2 paths and faithfulness 0.85 (L0H1->output, L0H2->output)" in rivals
+        "one that does without the strongest that can be replaced has 2 paths and faithfulness 0.85 (L0H1->output, L0H2"
+        in rivals
     )
     assert "Without 1 of its 3 paths no circuit does the task" in rivals
     assert "exact effects 0.90 and 0.10" in curves and "random 0.20 and 0.80" in curves
