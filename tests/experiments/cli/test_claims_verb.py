@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,16 @@ from experiments.claims.table import CLAIMS
 from tests.experiments.conftest import command, finish
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def trained(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained runs with one checkpoint less: each is measured in many ways."""
+    folder = tmp_path_factory.mktemp("thinned")
+    shutil.copytree(trained / "runs", folder / "runs")
+    for file in folder.glob("runs/*/step_0000010.safetensors"):
+        file.unlink()
+    return folder
 
 
 @pytest.fixture(scope="module")
