@@ -50,8 +50,8 @@ def command(*arguments: str, cwd: Path) -> subprocess.Popen:
     )  # fmt: skip
 
 
-def finish(process: subprocess.Popen) -> str:
-    out, err = process.communicate(timeout=500)
+def finish(process: subprocess.Popen, limit: float = 500) -> str:
+    out, err = process.communicate(timeout=limit)
     assert process.returncode == 0, err
     return out
 

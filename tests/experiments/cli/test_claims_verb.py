@@ -11,7 +11,8 @@ from experiments import figures
 from experiments.claims.table import CLAIMS
 from tests.experiments.conftest import command, finish
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+LIMIT = 1100  # seconds of a command that measures all that the claims need, while other tests share the cores
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def trained(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def claimed(trained: Path) -> Path:
-    finish(command("claims", "--run", "tiny-seed0", "--workers", "2", cwd=trained))
+    finish(command("claims", "--run", "tiny-seed0", "--workers", "2", cwd=trained), LIMIT)
     return trained / "results"
 
 
@@ -75,6 +76,6 @@ def test_again_is_the_same_and_computes_nothing(claimed: Path, trained: Path) ->
 
 def test_the_main_job_makes_them_too_and_measures_each_run_once(trained: Path, tmp_path: Path) -> None:
     out = str(tmp_path / "out")
-    finish(command("reproduce", "--all", "--run", "tiny-seed0", "--out", out, "--workers", "2", cwd=trained))
+    finish(command("reproduce", "--all", "--run", "tiny-seed0", "--out", out, "--workers", "2", cwd=trained), LIMIT)
     assert (tmp_path / "out/claims/claims.json").exists() and (tmp_path / "out/summary.json").exists()
     assert len(list((tmp_path / "out").rglob("cells"))) == 1
