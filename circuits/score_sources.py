@@ -10,8 +10,6 @@ common changes nothing. So beside each part stands its contrast: what it is abov
 query sees. Contrasts sum to the score's own; parts of the key that are the same everywhere, as its bias, have none.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 import xarray as xr
@@ -24,13 +22,6 @@ from ablations.models import Config
 from ablations.names import Head, all_heads, check_head, head_name
 from ablations.rotary import turned
 from ablations.running import as_in_workers
-
-
-class Read(NamedTuple):
-    """What the head's query or key is the sum of."""
-
-    names: list[str]
-    vectors: Float[Tensor, "source row pos d_head"]
 
 
 @as_in_workers()
@@ -59,18 +50,18 @@ def score_sources(
     rows, queries, keys = _checked(places, tokens)
     with torch.no_grad():
         clean = rerun.clean_run(weights, cfg, tokens)
-        q, k = (_read(weights, cfg, clean, head, via) for via in ("q", "k"))
+        names, q, k = _vectors(weights, cfg, clean, head)
         pattern = rerun.patterns(weights, cfg, clean, head[0])[rows, head[1], queries, keys]
-        of_query = q.vectors[:, rows, queries] / cfg.attn_scale
-        score = torch.einsum("spd,tpd->pst", of_query, k.vectors[:, rows, keys])
-        others = (k.vectors.cumsum(2)[:, rows, queries] - k.vectors[:, rows, keys]) / queries[:, None]
+        of_query = q[:, rows, queries] / cfg.attn_scale
+        score = torch.einsum("spd,tpd->pst", of_query, k[:, rows, keys])
+        others = (k.cumsum(2)[:, rows, queries] - k[:, rows, keys]) / queries[:, None]
         contrast = score - torch.einsum("spd,tpd->pst", of_query, others)
     dims = ("place", "query_source", "key_source")
     data: dict = {"attention": ("place", pattern.double().cpu().numpy())}
     for name, values in (("score", score), ("contrast", contrast)):
         data[name] = (dims, values.double().cpu().numpy())
     data["contrast"] = (dims, np.where(queries.cpu().numpy()[:, None, None] > 0, data["contrast"][1], np.nan))
-    return xr.Dataset(data, {"query_source": q.names, "key_source": k.names}, {"head": head_name(head)})
+    return xr.Dataset(data, {"query_source": names, "key_source": names}, {"head": head_name(head)})
 
 
 def strongest_places(
@@ -90,23 +81,26 @@ def strongest_places(
     return torch.stack([row, query, key.cpu()[row, query]], 1).numpy()
 
 
-def _read(weights: Weights, cfg: Config, clean: rerun.Clean, head: Head, via: forward.Via) -> Read:
-    """The parts of all queries or keys of a head."""
+def _vectors(
+    weights: Weights, cfg: Config, clean: rerun.Clean, head: Head
+) -> tuple[list[str], Float[Tensor, "source row pos d_head"], Float[Tensor, "source row pos d_head"]]:
+    """The names of the sources, and what each adds to all queries and to all keys of a head."""
     layer = head[0]
     residual, name = clean.residuals[layer], f"blocks.{layer}.ln1"
-    sources = _sources(weights, cfg, clean, layer)
     nothing = forward.normalize_as(weights, cfg, name, torch.zeros_like(residual), like=residual)
     read = {
         source: forward.normalize_as(weights, cfg, name, value, like=residual) - nothing
-        for source, value in sources.items()
+        for source, value in _sources(weights, cfg, clean, layer).items()
     }
     if cfg.positional_embedding_type == "shortformer":
         read["pos_embed"] = weights["pos_embed.W_pos"][: residual.shape[1]].expand_as(residual)
-    own = forward.one_head(weights, *head)
-    weight, bias = (own.W_Q, own.b_Q) if via == "q" else (own.W_K, own.b_K)
-    vectors = [value @ weight[0] for value in read.values()] + [nothing @ weight[0] + bias[0]]
-    angles = forward.rotary(weights, cfg, residual.shape[1])
-    return Read([*read, "bias"], torch.stack([turned(each[:, :, None], angles)[:, :, 0] for each in vectors]))
+    own, angles = forward.one_head(weights, *head), forward.rotary(weights, cfg, residual.shape[1])
+
+    def vectors(weight: Tensor, bias: Tensor) -> Tensor:
+        parts = [value @ weight[0] for value in read.values()] + [nothing @ weight[0] + bias[0]]
+        return torch.stack([turned(each[:, :, None], angles)[:, :, 0] for each in parts])
+
+    return [*read, "bias"], vectors(own.W_Q, own.b_Q), vectors(own.W_K, own.b_K)
 
 
 def _sources(weights: Weights, cfg: Config, clean: rerun.Clean, layer: int) -> dict[str, Tensor]:

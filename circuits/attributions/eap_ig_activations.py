@@ -13,7 +13,7 @@ from ablations.paths import Path
 from ablations.running import as_in_workers
 from circuits.attributions.changes import Runs, as_estimates, attributed, runs
 from circuits.attributions.eap_ig_inputs import IG_STEPS
-from circuits.attributions.gradients import Gradients, gradients, mean_of
+from circuits.attributions.gradients import Gradients, gradients, mean_along, shares
 from circuits.discover_paths import Effects
 from circuits.tasks import Metric, Task, logit_difference
 
@@ -28,10 +28,8 @@ def eap_ig_activations(
     steps: int = IG_STEPS,
 ) -> Effects:
     """Estimates of the paths' effects. Raises ValueError for no steps."""
-    if steps < 1:
-        raise ValueError(f"steps={steps}: at least one gradient is needed")
-    of = runs(weights, cfg, task, paths, metric)
-    by_layer = {layer: _mean(of, layer, steps) for layer in sorted({_layer(path) for path in paths})}
+    way, of = shares(steps), runs(weights, cfg, task, paths, metric)
+    by_layer = {layer: _mean(of, layer, way) for layer in sorted({_layer(path) for path in paths})}
     return as_estimates(of, paths, [attributed(of, path, by_layer[_layer(path)]) for path in paths])
 
 
@@ -40,15 +38,14 @@ def _layer(path: Path) -> int:
     return -1 if isinstance(path.source, str) else path.source[0]
 
 
-def _mean(of: Runs, layer: int, steps: int) -> Gradients:
+def _mean(of: Runs, layer: int, way: Sequence[float]) -> Gradients:
     clean, corrupted = of.clean, of.corrupted
-    found = []
-    for step in range(1, steps + 1):
-        share = step / steps
+
+    def at(share: float) -> Gradients:
         if layer < 0:
             start = corrupted.residuals[0] + share * (clean.residuals[0] - corrupted.residuals[0])
-            found.append(gradients(of.weights, of.cfg, start, of.of_logits))
-        else:
-            z = corrupted.z[layer] + share * (clean.z[layer] - corrupted.z[layer])
-            found.append(gradients(of.weights, of.cfg, clean.residuals[0], of.of_logits, z={layer: z}))
-    return mean_of(found)
+            return gradients(of.weights, of.cfg, start, of.of_logits)
+        z = corrupted.z[layer] + share * (clean.z[layer] - corrupted.z[layer])
+        return gradients(of.weights, of.cfg, clean.residuals[0], of.of_logits, z={layer: z})
+
+    return mean_along(way, at)

@@ -9,7 +9,7 @@ from ablations.models import Config
 from ablations.paths import Path
 from ablations.running import as_in_workers
 from circuits.attributions.changes import as_estimates, attributed, runs
-from circuits.attributions.gradients import gradients, mean_of
+from circuits.attributions.gradients import gradients, mean_along, shares
 from circuits.discover_paths import Effects
 from circuits.tasks import Metric, Task, logit_difference
 
@@ -28,10 +28,7 @@ def eap_ig_inputs(
     """Estimates of the paths' effects; with one step the gradient is that of the clean run (EAP). Raises ValueError for
     no steps.
     """
-    if steps < 1:
-        raise ValueError(f"steps={steps}: at least one gradient is needed")
-    of = runs(weights, cfg, task, paths, metric)
+    way, of = shares(steps), runs(weights, cfg, task, paths, metric)
     start, end = of.corrupted.residuals[0], of.clean.residuals[0]
-    on_the_way = [start + step / steps * (end - start) for step in range(1, steps + 1)]
-    found = mean_of([gradients(weights, cfg, embedded, of.of_logits) for embedded in on_the_way])
+    found = mean_along(way, lambda share: gradients(weights, cfg, start + share * (end - start), of.of_logits))
     return as_estimates(of, paths, [attributed(of, path, found) for path in paths])

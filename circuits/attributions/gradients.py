@@ -4,7 +4,7 @@ The forward pass is the model's own whatever the rules; these say what is taken 
 linear.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -81,9 +81,19 @@ def gradients(
     }
 
 
-def mean_of(many: list[Gradients]) -> Gradients:
-    """The mean of several."""
-    return {name: torch.stack([one[name] for one in many]).mean(0) for name in many[0]}
+def shares(steps: int) -> list[float]:
+    """How far one is on the way after each of some even steps, the last at its end; raises ValueError for none."""
+    if steps < 1:
+        raise ValueError(f"steps={steps}: at least one gradient is needed")
+    return [step / steps for step in range(1, steps + 1)]
+
+
+def mean_along(way: Sequence[float], at: Callable[[float], Gradients]) -> Gradients:
+    """The mean of the gradients at these shares of a way, of which one at a time is held."""
+    mean: Gradients = {}
+    for share in way:
+        mean = {name: mean.get(name, 0) + one / len(way) for name, one in at(share).items()}
+    return mean
 
 
 def _norm(weights: Weights, cfg: Config, name: str, residual: Tensor, rules: Rules) -> Tensor:

@@ -6,13 +6,10 @@ adds, not about which component it falls on.
 
 from collections.abc import Sequence
 
-from ablations.not_measurable import NotMeasurable
 from experiments.claims import token_maps
-from experiments.claims.token_maps import ALPHA, INTEREST, Heads
-from experiments.statistics.seed_means import seed_mean
+from experiments.claims.token_maps import Heads
 from experiments.study.study import Study
-from experiments.study.survival import not_applicable
-from experiments.study.verdict import Claim, Finding, verdict_of_interval
+from experiments.study.verdict import Claim, Finding
 
 CLAIM = Claim(
     number=15,
@@ -39,28 +36,14 @@ def differences(every: Sequence[Heads], judged: Sequence[str]) -> dict[str, floa
 
 def judge(every: Sequence[Heads], judged: Sequence[str]) -> Finding:
     """The finding. every: the heads of all runs, the first of which the components are fixed on."""
-    reasons, found = token_maps.unusable(every, judged), differences(every, judged)
-    if not found:
-        raise NotMeasurable("; ".join(reasons))
-    mean = seed_mean(list(found.values()))
-    controls = (token_maps.control(every, judged, differences),)
-    met = mean.p < ALPHA
-    return Finding(
-        claim=CLAIM,
-        statistic="d' of loadings in the posterior minus d' under Gaussian draws, mean over seeds",
-        value=mean.value,
-        interval=mean.interval,
-        null=0.0,
-        p=mean.p,
-        units=f"{len(found)} seeds ({', '.join(found)})",
-        smallest_detectable=f"p {mean.smallest_p:.2g} at best with so many seeds",
-        controls=controls,
-        survives=not_applicable(),
+    return token_maps.judge(
+        CLAIM,
+        every,
+        judged,
+        differences,
+        statistic="d' of loadings in the posterior minus d' under Gaussian draws",
         details={
-            "difference by run": found,
+            "difference by run": differences(every, judged),
             "d' under Gaussian draws": token_maps.parted(every, judged, "noise").by_run,
-            "excludes the smallest effect of interest": bool(mean.interval and mean.interval[1] < INTEREST),
         },
-        diagnosis="; ".join([*(f"{run}: {value:+.2f}" for run, value in found.items()), *reasons]),
-        verdict=verdict_of_interval(testable=not reasons, met=met, interval=mean.interval, controls=controls),
     )

@@ -1,12 +1,13 @@
 """Claim 13: plateaus of the whole model's learning coefficient bound the stages that the scores show."""
 
 import numpy as np
+import xarray as xr
 
 from experiments.claims import stage_boundaries
 from experiments.claims.stage_boundaries import Boundaries
 from experiments.results.cells import Cells
 from experiments.statistics.nearness import drawn_checkpoints
-from experiments.statistics.turning_points import FEWEST, critical_points
+from experiments.statistics.turning_points import FEWEST, CriticalPoint, critical_points
 from experiments.study.study import Study
 from experiments.study.verdict import Claim, Finding
 
@@ -30,10 +31,17 @@ def find(study: Study) -> Finding:
 
 
 def of_run(study: Study, cells: Cells, onsets: np.ndarray) -> Boundaries:
-    """The critical points of one run; none where it has too few checkpoints to smooth, or where a value is missing."""
+    """The critical points of one run."""
     full = study.full_llc(cells)
-    steps, values, errors = full.step.values, full["value"].values, full["se"].values
-    usable = len(steps) >= FEWEST and np.isfinite(values).all() and np.isfinite(errors).all()
-    found = np.array([point.step for point in critical_points(steps, values, errors)] if usable else [])
+    steps, found = full.step.values, np.array([point.step for point in turns(full)])
     by_chance = drawn_checkpoints(steps, len(found), draws=DRAWS) if len(found) else []
     return Boundaries(cells.run.name, steps, found, by_chance, onsets)
+
+
+def turns(full: xr.Dataset) -> list[CriticalPoint]:
+    """The critical points of a coefficient [step]; none where there are too few checkpoints to smooth, or a value is
+    missing.
+    """
+    steps, values, errors = full.step.values, full["value"].values, full["se"].values
+    usable = len(steps) >= FEWEST and np.isfinite(values).all() and np.isfinite(errors).all()
+    return critical_points(steps, values, errors) if usable else []

@@ -2,13 +2,10 @@
 
 from collections.abc import Sequence
 
-from ablations.not_measurable import NotMeasurable
 from experiments.claims import token_maps
-from experiments.claims.token_maps import ALPHA, INTEREST, Heads, Parted
-from experiments.statistics.seed_means import seed_mean
+from experiments.claims.token_maps import Heads
 from experiments.study.study import Study
-from experiments.study.survival import not_applicable
-from experiments.study.verdict import Claim, Finding, verdict_of_interval
+from experiments.study.verdict import Claim, Finding
 
 CLAIM = Claim(
     number=15,
@@ -30,41 +27,22 @@ def find(study: Study) -> Finding:
 
 def judge(every: Sequence[Heads], judged: Sequence[str]) -> Finding:
     """The finding. every: the heads of all runs, the first of which the component is fixed on."""
-    reasons = token_maps.unusable(every, judged)
     found = token_maps.parted(every, judged, "value")
-    if not found.by_run:
-        raise NotMeasurable("; ".join(reasons))
-    mean = seed_mean(list(found.by_run.values()))
-    controls = (token_maps.control(every, judged, _of_posterior),)
-    return Finding(
-        claim=CLAIM,
-        statistic="d' of loadings, heads of the induction circuit minus multigram heads, mean over seeds",
-        value=mean.value,
-        interval=mean.interval,
-        null=0.0,
-        p=mean.p,
-        units=f"{len(found.by_run)} seeds ({', '.join(found.by_run)})",
-        smallest_detectable=f"p {mean.smallest_p:.2g} at best with so many seeds",
-        controls=controls,
-        survives=not_applicable(),
+    return token_maps.judge(
+        CLAIM,
+        every,
+        judged,
+        of_posterior,
+        statistic="d' of loadings, heads of the induction circuit minus multigram heads",
         details={
             "component": found.component + 1,
             "d' by run": found.by_run,
             "median agreement of halves": {one.run: one.agreement for one in every},
-            "excludes the smallest effect of interest": bool(mean.interval and mean.interval[1] < INTEREST),
         },
-        diagnosis="; ".join([f"component {found.component + 1} of the first seed", *_by_run(found), *reasons]),
-        verdict=verdict_of_interval(testable=not reasons, met=_met(found), interval=mean.interval, controls=controls),
+        remarks=[f"component {found.component + 1} of the first seed"],
     )
 
 
-def _of_posterior(every: Sequence[Heads], judged: Sequence[str]) -> dict[str, float]:
+def of_posterior(every: Sequence[Heads], judged: Sequence[str]) -> dict[str, float]:
+    """d' in the posterior, by run."""
     return token_maps.parted(every, judged, "value").by_run
-
-
-def _met(found: Parted) -> bool:
-    return seed_mean(list(found.by_run.values())).p < ALPHA
-
-
-def _by_run(found: Parted) -> list[str]:
-    return [f"{run}: {value:+.2f}" for run, value in found.by_run.items()]

@@ -19,7 +19,8 @@ from experiments.statistics.permutation import permuted
 from experiments.statistics.seed_means import seed_mean
 from experiments.statistics.shuffles import SHUFFLES, median_of_shuffles
 from experiments.study.study import Study
-from experiments.study.verdict import Control
+from experiments.study.survival import not_applicable
+from experiments.study.verdict import Claim, Control, Finding, verdict_of_interval
 from llc import token_map
 
 CIRCUIT, MULTIGRAM = ("previous-token", "induction"), "multigram"
@@ -43,6 +44,10 @@ class Parted(NamedTuple):
 
     component: int
     by_run: dict[str, float]
+
+
+# A number of each judged run that can be used, by its name.
+Statistic = Callable[[Sequence[Heads], Sequence[str]], dict[str, float]]
 
 
 def heads(study: Study) -> list[Heads]:
@@ -83,11 +88,47 @@ def parted(every: Sequence[Heads], judged: Sequence[str], source: str) -> Parted
     return Parted(component, {one.run: sign * _apart(one, one.loadings[source][component]) for one in used})
 
 
-def control(
+def judge(
+    claim: Claim,
     every: Sequence[Heads],
     judged: Sequence[str],
-    statistic: Callable[[Sequence[Heads], Sequence[str]], dict[str, float]],
-) -> Control:
+    of_runs: Statistic,
+    *,
+    statistic: str,
+    details: dict,
+    remarks: Sequence[str] = (),
+) -> Finding:
+    """The finding on the mean over seeds of a number of each judged run. every: the heads of all runs, the first of
+    which components are fixed on; remarks: what the diagnosis begins with.
+
+    Raises NotMeasurable where no judged run has two heads of both kinds.
+    """
+    reasons, found = unusable(every, judged), of_runs(every, judged)
+    if not found:
+        raise NotMeasurable("; ".join(reasons))
+    mean, controls = seed_mean(list(found.values())), (control(every, judged, of_runs),)
+    by_run = [f"{run}: {value:+.2f}" for run, value in found.items()]
+    below = bool(mean.interval and mean.interval[1] < INTEREST)
+    return Finding(
+        claim=claim,
+        statistic=f"{statistic}, mean over seeds",
+        value=mean.value,
+        interval=mean.interval,
+        null=0.0,
+        p=mean.p,
+        units=f"{len(found)} seeds ({', '.join(found)})",
+        smallest_detectable=f"p {mean.smallest_p:.2g} at best with so many seeds",
+        controls=controls,
+        survives=not_applicable(),
+        details=details | {"excludes the smallest effect of interest": below},
+        diagnosis="; ".join([*remarks, *by_run, *reasons]),
+        verdict=verdict_of_interval(
+            testable=not reasons, met=mean.p < ALPHA, interval=mean.interval, controls=controls
+        ),
+    )
+
+
+def control(every: Sequence[Heads], judged: Sequence[str], statistic: Statistic) -> Control:
     """A statistic of every run with types exchanged among the heads of a layer of a run."""
 
     def shuffled(seed: int) -> tuple[float, float]:

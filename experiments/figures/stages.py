@@ -1,7 +1,6 @@
 """What is learned when: scores of each stage, and the learning coefficient of the whole model."""
 
 from concurrent.futures import Executor
-from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -9,19 +8,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments.claims import stages
+from experiments.claims import landscape_stages, stages
 from experiments.jobs import runner
 from experiments.measurements.full_llc import FULL_LLC
 from experiments.measurements.induction_heads import INDUCTION_HEADS
 from experiments.measurements.predictions import PREDICTIONS
 from experiments.measurements.scores import SCORES
-from experiments.measurements.variants import MAIN, texts
+from experiments.measurements.variants import at_few
 from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
 from experiments.statistics.intervals import margin
-from experiments.statistics.turning_points import FEWEST, critical_points
 from llc.intervals import half_widths
 
 TITLE = "Stages of learning"
@@ -42,7 +40,7 @@ CRITICAL = "#D55E00"
 
 def prepare(cells: Cells, executor: Executor) -> None:
     """Samples what is missing of the whole model's coefficient."""
-    runner.run(_sampled(cells).missing_tables([FULL_LLC]), executor, cells.run.name)
+    runner.run(at_few(cells).missing_tables([FULL_LLC]), executor, cells.run.name)
 
 
 def compute(cells: Cells) -> xr.Dataset:
@@ -53,27 +51,17 @@ def compute(cells: Cells) -> xr.Dataset:
     kept = ("loss", "icl", "previous_token", "prefix_matching")
     scores = cells.table(SCORES)[[name + end for name in kept for end in ENDS]]
     ngrams = cells.table(PREDICTIONS)[[f"ngram_score{end}" for end in ENDS]]
-    full = _sampled(cells).table(FULL_LLC)
+    full = at_few(cells).table(FULL_LLC)
     llc = xr.Dataset({"llc": ("llc_step", full["value"].values), "llc_half": ("llc_step", half_widths(full).values)})
     data = xr.merge([scores, ngrams, llc.assign_coords(llc_step=full.step.values)], combine_attrs="drop")
     crossings = stages.rises(stages.curves_of(cells), stages.SHARES["onset"])
     data["onset"] = (("score", "end"), np.array([one[:3] for one in crossings], dtype=float))
-    points = _critical(full.step.values, full["value"].values, full["se"].values)
+    points = landscape_stages.turns(full)
     data["critical"] = (("point", "end"), np.array([one[:3] for one in points], dtype=float).reshape(-1, 3))
     coords = {"tokens": ("step", tokens_seen(cells.run, data.step.values)), "score": list(stages.SCORE_NAMES)}
     settings = {"settings": cells.plan.llc.name, "millions_a_step": cells.run.tokens_per_step / 1e6}
     attrs = cells.table(INDUCTION_HEADS).attrs | settings
     return data.assign_coords(coords).assign_attrs(attrs)
-
-
-def _critical(steps: np.ndarray, values: np.ndarray, errors: np.ndarray) -> list:
-    usable = len(steps) >= FEWEST and np.isfinite(values).all() and np.isfinite(errors).all()
-    return critical_points(steps, values, errors) if usable else []
-
-
-def _sampled(cells: Cells) -> Cells:
-    """The whole model on its own text."""
-    return replace(cells, plan=texts(cells.plan)[MAIN])
 
 
 def draw(data: xr.Dataset) -> Figure:

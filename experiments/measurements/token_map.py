@@ -8,6 +8,7 @@ import xarray as xr
 from experiments.measurements import susceptibilities
 from experiments.measurements.susceptibilities import SUSCEPTIBILITIES, by_head, probe_rows, rank_correlations
 from experiments.results.cells import Cells
+from experiments.results.committed import without_traces
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters, last_checkpoint
 from llc import token_map
@@ -42,10 +43,6 @@ def label(inputs: Inputs, parameters: Parameters) -> str:
     return f"token map, {inputs.plan.corpus}, nbeta {inputs.plan.llc.nbeta:g}"
 
 
-def _whole(dataset: xr.Dataset) -> xr.Dataset:
-    return dataset
-
-
 TOKEN_MAP = Kind(
     "token_map",
     (1, *SUSCEPTIBILITIES.version),
@@ -56,5 +53,5 @@ TOKEN_MAP = Kind(
     seconds=seconds,
     label=label,
     also=susceptibilities.key_parts,
-    keeps=_whole,
+    keeps=without_traces,
 )

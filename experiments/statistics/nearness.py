@@ -25,7 +25,8 @@ def drawn_checkpoints(
 
     Raises ValueError for steps that do not increase, and for more than there are.
     """
-    inner = steps[1 : len(log_time(steps)) - 1]
+    log_time(steps)  # which refuses steps that do not increase
+    inner = steps[1:-1]
     if not 1 <= count <= len(inner):
         raise ValueError(f"count={count}: {len(inner)} checkpoints lie between the first and the last")
     generator = np.random.default_rng(seed)

@@ -1,6 +1,6 @@
 """Runs that are looked at together, and what the findings ask of them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
@@ -14,7 +14,7 @@ from experiments.measurements.full_llc import FULL_LLC
 from experiments.measurements.logits import LOGITS
 from experiments.measurements.rllc import RLLC
 from experiments.measurements.token_map import TOKEN_MAP
-from experiments.measurements.variants import MAIN, at_few, few_steps, in_way, texts
+from experiments.measurements.variants import MAIN, at_few, few_steps, in_way
 from experiments.results.cells import Cells
 from experiments.tasks import bracket_effects, closer_odds, induction_cuts
 
@@ -61,7 +61,7 @@ class Study:
 
     def full_llc(self, cells: Cells) -> xr.Dataset:
         """value, se, ... [step] of the whole model on its own text at few checkpoints."""
-        return replace(cells, plan=texts(cells.plan)[MAIN]).table(FULL_LLC)
+        return at_few(cells).table(FULL_LLC)
 
     def logits(self, cells: Cells) -> tuple[Int64[np.ndarray, " step"], Float[np.ndarray, "step output"]]:
         """What the run says on the same inputs at every step at which its weights are known."""

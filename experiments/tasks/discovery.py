@@ -63,7 +63,7 @@ def discover_circuit(cells: Cells, name: str, step: int, types: Mapping[str, str
     model = cells.inputs.model(step)
     weights, cfg, task = forward.weights_of(model), model.cfg, task_prompts.task(name, cells)
     table, paths = path_effects.table(cells, name, [step]).isel(step=0), discover.candidates(cfg)
-    chosen = [path for path, at in zip(paths, table.found.values, strict=True) if at]
+    chosen = path_effects.found_paths(table, cfg)
     again = stability.table(cells, name, step)
     estimated = discover.attribution(weights, cfg, task, paths, steps=discover.IG_STEPS)
     whole = annotate.with_composition(graph.from_table(cfg, table), weights, cfg)

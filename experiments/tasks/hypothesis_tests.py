@@ -8,7 +8,6 @@ from ablations import forward
 from ablations.not_measurable import NotMeasurable
 from ablations.paths import path_name
 from circuits.circuit_hypotheses import DRAWS, Hypotheses, hypotheses
-from circuits.discover import candidates
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters
@@ -26,9 +25,8 @@ def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str) ->
     the paths that were found; sufficiency and necessity, how many random sets are beaten. attrs: prompts, margin and
     draws; untested, why there is nothing else, where no paths were found, or most.
     """
-    found = cells.get(PATH_EFFECTS, step, task=task, prompts=prompts).found.values
     model = inputs.model(step)
-    chosen = [path for path, at in zip(candidates(model.cfg), found, strict=True) if at]
+    chosen = path_effects.found_paths(cells.get(PATH_EFFECTS, step, task=task, prompts=prompts), model.cfg)
     if not chosen:
         return xr.Dataset(attrs={"untested": "no path was found"})
     weights, asked = forward.weights_of(model), task_prompts.task(task, cells)

@@ -26,10 +26,9 @@ def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str) ->
     """disjoint and without_strongest [path]: the paths of each rival; their faithfulness and found [rival], and needed
     [path] of the circuit's paths. attrs: untested, why there is nothing else, where no path was found.
     """
-    found = cells.get(PATH_EFFECTS, step, task=task, prompts=prompts).found.values
     model = inputs.model_here(step)
     every = candidates(model.cfg)
-    chosen = [path for path, at in zip(every, found, strict=True) if at]
+    chosen = path_effects.found_paths(cells.get(PATH_EFFECTS, step, task=task, prompts=prompts), model.cfg)
     if not chosen:
         return xr.Dataset(attrs={"untested": "no path was found"})
     try:
