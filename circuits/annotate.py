@@ -19,6 +19,7 @@ from ablations.overlap import Shared
 from ablations.paths import OUTPUT, ends, parse_path
 from circuits import composition
 from circuits.graph import records
+from circuits.stability import STABLE
 
 
 def with_composition(graph: nx.DiGraph, weights: Weights, cfg: Config) -> nx.DiGraph:
@@ -61,8 +62,9 @@ def with_overlap(graph: nx.DiGraph, shared: Shared, size: int, cfg: Config) -> n
     return annotated
 
 
-def with_frequency(graph: nx.DiGraph, frequency: Mapping[str, float]) -> nx.DiGraph:
-    """Records gain `frequency`, the share of resamples of the prompts in which the path is found (`stability`).
+def with_frequency(graph: nx.DiGraph, frequency: Mapping[str, float], stable: float = STABLE) -> nx.DiGraph:
+    """Records gain `frequency`, the share of resamples of the prompts in which the path is found (`stability`), and
+    `passed`, whether it was found on all prompts; only those of them that are stable stay found.
 
     Raises ValueError for a path, by its name, that the graph does not have.
     """
@@ -72,7 +74,8 @@ def with_frequency(graph: nx.DiGraph, frequency: Mapping[str, float]) -> nx.DiGr
         via = path.via or OUTPUT
         if not annotated.has_edge(*ends(path)) or via not in annotated.edges[ends(path)]:
             raise ValueError(f"{name!r} is not a path of the graph: name paths as L0H1->L1H2.k")
-        annotated.edges[ends(path)][via]["frequency"] = share
+        record = annotated.edges[ends(path)][via]
+        record.update(frequency=share, passed=record["found"], found=record["found"] and share >= stable)
     return annotated
 
 

@@ -27,32 +27,28 @@ from experiments.tasks.discovery import Discovered, frame
 def sentences(discovered: Discovered) -> list[str]:
     """What was found and how good a circuit it is, as plain text without full stops."""
     table, quality, random = discovered.table, discovered.quality, discovered.random
-    found = int(table.found.sum())
+    found = sum(record["found"] for *_, record in graph.records(discovered.graph))
     return [
         path_files.task_sentence(table, discovered.task),
-        f"{found} of {table.sizes['path']} paths pass a false-discovery rate of 5%: {_on_ways(discovered, found)}. "
+        as_stable(discovered.stability, table.found),
+        f"The circuit is the {found} of {table.sizes['path']} paths that do both: {_on_ways(discovered, found)}. "
         f"Faithfulness of the {found} alone {quality.faithfulness:.2f}, of all others {quality.completeness:.2f}; of "
         f"random circuits as large {_spread(random.faithfulness)}, of all paths but theirs "
         f"{_spread(random.completeness)}; without one of its paths a random circuit loses "
         f"{_spread(random.minimality)} ({len(random.faithfulness)} draws)",
-        as_stable(discovered.stability, table.found),
         as_hypothesis(discovered.tests),
-        *_hurting(table),
+        *_hurting(discovered.graph),
         *([discovered.note] if discovered.note else []),
     ]
 
 
 def as_stable(again: xr.Dataset, found: xr.DataArray) -> str:
-    """How much of it other prompts would have shown; found: which paths are, in the order of `again`."""
-    often, draws = again.frequency.values >= STABLE, again.attrs["draws"]
-    if not found.any() and not often.any():
-        return f"On {draws} resamples of the prompts no path is found in {100 * STABLE:.0f}% of them either"
-    others = int((often & ~found.values).sum())
-    of_found = f"{int((often & found.values).sum())} of the {int(found.sum())}"
+    """How many pass, and how many of these on other prompts too; found: which pass, in the order of `again`."""
+    often = int((found.values & (again.frequency.values >= STABLE)).sum())
     return (
-        f"On {draws} resamples of the prompts {of_found} are found in at least {100 * STABLE:.0f}%"
-        f"{f', and {others} others' if others else ''}; two such circuits share "
-        f"{100 * float(again.jaccard):.0f}% of their paths (mean Jaccard index; 80% is called stable)"
+        f"{int(found.sum())} paths pass a false-discovery rate of 5%, {often} of them on at least {100 * STABLE:.0f}% "
+        f"of {again.attrs['draws']} resamples of the prompts, too; what two resamples find shares "
+        f"{100 * float(again.jaccard):.0f}% of its paths (mean Jaccard index; 80% is called stable)"
     )
 
 
@@ -77,16 +73,16 @@ def as_hypothesis(tests: xr.Dataset) -> str:
     return f"As a hypothesis (five tests at 5%): {told}"
 
 
-def _hurting(table: xr.Dataset) -> list[str]:
+def _hurting(whole: nx.DiGraph) -> list[str]:
     """How many of the paths that were found work against the task; nothing where none does."""
-    count = int((table.found & (table.effect > 0)).sum())
+    count = sum(record["found"] and record["effect"] > 0 for *_, record in graph.records(whole))
     return [f"{count} of these paths hurt: patching one raises the logit difference"] if count else []
 
 
 def _on_ways(discovered: Discovered, found: int) -> str:
     """How many of the found paths lie on a way from the embedding to the output, and how many are not read."""
     on_way = len(ways.on_a_way(discovered.graph))
-    lie = f"{on_way} lie on a way from the embedding to the output along paths that pass"
+    lie = f"{on_way} lie on a way from the embedding to the output along such paths"
     lie += f", {found - on_way} on none" if on_way < found else ""
     scaled = sum(scale_part.through_scale(record) for *_, record in graph.records(discovered.graph) if record["found"])
     return lie + (f"; of {scaled} less than a tenth is read, they act through a norm's scale" if scaled else "")
@@ -103,9 +99,9 @@ def explanation(discovered: Discovered) -> str:
     no_overlap = " (the overlap of affected tokens is not measured: there is no text for it)"
     return (
         "effect of patching one path (what its source writes on the corrupted prompt), with its 95% interval over "
-        "prompts, negative where the path carries the task; for found paths the part of it that the target reads, and "
-        "the part that goes through its layer norm's scale; EAP-IG's estimate of it; in how many of the resamples of "
-        "the prompts the path is found; faithfulness that the circuit loses without the path; for paths between heads, "
+        "prompts, negative where the path carries the task; of paths that pass the part of it that the target reads, "
+        "and the part that goes through its layer norm's scale; EAP-IG's estimate of it; in how many of the resamples "
+        "of the prompts the path passes; faithfulness that the circuit loses without it; for paths between heads, "
         "their composition score in standard deviations above chance"
         + (overlap if discovered.text_tokens else no_overlap)
     )
@@ -141,9 +137,10 @@ def write(
     title = f"{cells.run.name}, step {discovered.step}: paths that carry {discovered.task}"
     drawn = {name: picture.draw(discovered.graph, title)}
     captions = {
-        name: f"{title}. Width: effect of patching the path; all that were found, at most {picture.SHOWN}; "
+        name: f"{title}. Width: effect of patching the path; all that pass, at most {picture.SHOWN}; "
         "dash-dotted: on no way from the embedding to the output along these; dotted: through a norm's scale, less "
-        "than a tenth is read; dashed: hurts the task; faint: seldom found on resampled prompts."
+        "than a tenth is read; dashed: hurts the task; faint: passes on few "
+        f"resamples of the prompts, no part of the circuit below {100 * STABLE:.0f}%."
     }
     contents = {
         f"{name}.json": as_json(graph.node_link(discovered.graph)),

@@ -56,7 +56,7 @@ def table(paths: pd.DataFrame, explanation: str) -> str:
 def remark(path: Mapping[Any, Any]) -> str:
     """What is to be said of a path beside its numbers; nothing of one that is read, and on a way from end to end."""
     if not path["found"]:
-        return "not found"
+        return "passes, but is seldom found again" if path["passed"] else "not found"
     remarks = ["through the norm's scale"] * through_scale(path) + ["on no way from embed to output"] * (
         not path["on_way"]
     )

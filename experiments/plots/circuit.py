@@ -1,6 +1,7 @@
 """A circuit's graph: layers from the embedding up to the output, what was found in colour, everything else left out.
 
-Where it is known how often a path is found on resampled prompts, one that seldom is is faint.
+Where it is known how often a path is found on resampled prompts, one that seldom is is faint, and no part of the
+circuit.
 
 Paths that are drawn otherwise: those that hurt the task, those that act through the scale of a layer norm and are not
 read, and those that lie on no way from the embedding to the output along found paths.
@@ -104,7 +105,9 @@ def _extent(graph: nx.DiGraph) -> tuple[int, int]:
 
 
 def _ranked(graph: nx.DiGraph) -> list[tuple[str, str, str, dict]]:
-    return sorted((path for path in records(graph) if path[3]["found"]), key=lambda path: -abs(path[3]["effect"]))
+    """The paths that were found on all prompts, whether again on others or not, the largest effect first."""
+    shown = (path for path in records(graph) if path[3].get("passed", path[3]["found"]))
+    return sorted(shown, key=lambda path: -abs(path[3]["effect"]))
 
 
 def _largest(graphs: list[nx.DiGraph]) -> float:
@@ -114,7 +117,7 @@ def _largest(graphs: list[nx.DiGraph]) -> float:
 def _apart(graph: nx.DiGraph) -> dict[tuple[str, str, str], str]:
     """The paths that are drawn otherwise than others, and the name of their lines: the first of `LINES` that holds."""
     on_way, apart = on_a_way(graph), {}
-    for source, target, via, record in _ranked(graph)[:SHOWN]:
+    for source, target, via, record in (path for path in _ranked(graph)[:SHOWN] if path[3]["found"]):
         astray = (source, target, via) not in on_way
         holds = (astray, through_scale(record), record["effect"] > 0)
         if any(holds):

@@ -30,7 +30,7 @@ class Discovered(NamedTuple):
     step: int
     table: xr.Dataset  # of this step, as `path_effects.table` has it, and eap_ig [path]: EAP-IG's estimate of effects
     graph: nx.DiGraph
-    quality: Circuit  # of the paths that were found
+    quality: Circuit  # of the paths that are found again on most resamples of the prompts: the circuit
     random: RandomCircuits  # as large
     stability: xr.Dataset  # of what is found on other prompts, as `stability.measure` has it
     tests: xr.Dataset  # of the circuit as a hypothesis, as `hypothesis_tests.measure` has them
@@ -56,18 +56,20 @@ def _pass_of_heads(cells: Cells, step: int) -> AblationPass | None:
 
 
 def discover_circuit(cells: Cells, name: str, step: int, types: Mapping[str, str] | None = None) -> Discovered:
-    """Exact effects of all paths, those that pass a false-discovery rate of 5%, and how good a circuit they are.
+    """Exact effects of all paths, those that pass a false-discovery rate of 5% on all prompts and on most resamples of
+    them, and how good a circuit these are.
 
     types: what heads are, by name, for the graph. What is missing is computed here.
     """
     model = cells.inputs.model(step)
     weights, cfg, task = forward.weights_of(model), model.cfg, task_prompts.task(name, cells)
     table, paths = path_effects.table(cells, name, [step]).isel(step=0), discover.candidates(cfg)
-    chosen = path_effects.found_paths(table, cfg)
     again = stability.table(cells, name, step)
+    chosen = stability.circuit(cells, step, cfg, **path_effects.parameters(cells, name))
     estimated = discover.attribution(weights, cfg, task, paths, steps=discover.IG_STEPS)
     whole = annotate.with_composition(graph.from_table(cfg, table), weights, cfg)
-    whole = annotate.with_frequency(annotate.with_heads(whole, types), _by_path(again.frequency))
+    often = dict(zip(again.path.values.tolist(), again.frequency.values.tolist(), strict=True))
+    whole = annotate.with_frequency(annotate.with_heads(whole, types), often)
     on_text, tokens = _pass_of_heads(cells, step), 0
     if on_text:
         removed = head_overlap.removed(cells, on_text)
@@ -89,28 +91,26 @@ def discover_circuit(cells: Cells, name: str, step: int, types: Mapping[str, str
     )
 
 
-def _by_path(values: xr.DataArray) -> dict[str, float]:
-    return dict(zip(values.path.values.tolist(), values.values.tolist(), strict=True))
-
-
 def frame(discovered: Discovered) -> pd.DataFrame:
     """One row per path, largest effect first; NaN where a column says nothing about it.
 
-    half_width: half the width of the effect's 95% interval over prompts, by Student's t; frequency: the share of
-    resamples of the prompts in which the path is found; on_way: whether the path was
-    found and lies on a way from the embedding to the output along found paths; read, scale: the parts of the effect
-    that the target reads and that goes through its norm's scale, of found paths.
+    half_width: half the width of the effect's 95% interval over prompts, by Student's t; passed: at a false-discovery
+    rate of 5% on all prompts; frequency: the share of resamples of the prompts in which the path passes; found: both,
+    passed and in at least 80% of the resamples; on_way: whether it is found and lies on a way from the embedding to
+    the output along found paths; read, scale: the parts of the effect that the target reads and that goes through its
+    norm's scale, where it passed.
     """
-    table = path_effects.frame(discovered.table, "eap_ig")
+    table = path_effects.frame(discovered.table, "eap_ig").rename(columns={"found": "passed"})
     paths = [parse_path(name) for name in table.path]
     on_way = ways.on_a_way(discovered.graph)
-    table["on_way"] = [(*ends(path), path.via or OUTPUT) in on_way for path in paths]
-    frequency = _by_path(discovered.stability.frequency)
-    table["frequency"] = [frequency[name] for name in table.path]
-    table["faithfulness_lost"] = [discovered.quality.minimality.get(path, np.nan) for path in paths]
     edges = [discovered.graph.edges[ends(path)] for path in paths]
+    records = [edge[path.via or OUTPUT] for edge, path in zip(edges, paths, strict=True)]
+    for name in ("found", "frequency"):
+        table[name] = [record[name] for record in records]
+    table["on_way"] = [(*ends(path), path.via or OUTPUT) in on_way for path in paths]
+    table["faithfulness_lost"] = [discovered.quality.minimality.get(path, np.nan) for path in paths]
     for name in OF_PATHS:
-        table[name] = [edge[path.via or OUTPUT].get(name, np.nan) for edge, path in zip(edges, paths, strict=True)]
+        table[name] = [record.get(name, np.nan) for record in records]
     for name in OF_PAIRS:
         table[name] = [edge.get(name, np.nan) for edge in edges]
     return table

@@ -8,10 +8,11 @@ from ablations import forward
 from ablations.not_measurable import NotMeasurable
 from ablations.paths import path_name
 from circuits.circuit_hypotheses import DRAWS, Hypotheses, hypotheses
+from circuits.stability import STABLE
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters
-from experiments.tasks import path_effects, task_prompts
+from experiments.tasks import path_effects, stability, task_prompts
 from experiments.tasks.path_effects import PATH_EFFECTS
 
 
@@ -22,13 +23,13 @@ def table(cells: Cells, task: str, step: int) -> xr.Dataset:
 
 def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str) -> xr.Dataset:
     """holds [hypothesis]; equivalence_share, equivalence_p; independence_share, independence_p; minimality_p [path] of
-    the paths that were found; sufficiency and necessity, how many random sets are beaten. attrs: prompts, margin and
-    draws; untested, why there is nothing else, where no paths were found, or most.
+    the circuit's paths; sufficiency and necessity, how many random sets are beaten. attrs: prompts, margin and
+    draws; untested, why there is nothing else, where no path was found often enough, or most were.
     """
     model = inputs.model(step)
-    chosen = path_effects.found_paths(cells.get(PATH_EFFECTS, step, task=task, prompts=prompts), model.cfg)
+    chosen = stability.circuit(cells, step, model.cfg, task=task, prompts=prompts)
     if not chosen:
-        return xr.Dataset(attrs={"untested": "no path was found"})
+        return xr.Dataset(attrs={"untested": "no path was found on most resamples of the prompts"})
     weights, asked = forward.weights_of(model), task_prompts.task(task, cells)
     try:
         tested = hypotheses(weights, model.cfg, asked, chosen, seed=inputs.plan.seed)
@@ -56,8 +57,8 @@ def as_dataset(tested: Hypotheses) -> xr.Dataset:
 
 
 def key_parts(inputs: Inputs, step: int | None) -> dict:
-    """How often is drawn, and the version of the effects by which paths were found."""
-    return {"draws": DRAWS, "effects": list(PATH_EFFECTS.version)}
+    """How often is drawn, and by which effects and how often paths were found."""
+    return {"draws": DRAWS, "effects": list(PATH_EFFECTS.version), "stable": STABLE}
 
 
 def seconds(inputs: Inputs, parameters: Parameters) -> float:
@@ -67,7 +68,7 @@ def seconds(inputs: Inputs, parameters: Parameters) -> float:
 
 HYPOTHESIS_TESTS = Kind(
     "hypothesis_tests",
-    (1,),
+    (2,),
     measure,
     splits=(),
     plan_fields=("seed",),

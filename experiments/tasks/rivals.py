@@ -10,10 +10,11 @@ from ablations.paths import path_name
 from circuits import rivals
 from circuits.discover import candidates
 from circuits.rivals import Rival
+from circuits.stability import STABLE
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters
-from experiments.tasks import path_effects, task_prompts
+from experiments.tasks import path_effects, stability, task_prompts
 from experiments.tasks.path_effects import PATH_EFFECTS
 
 
@@ -28,9 +29,9 @@ def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str) ->
     """
     model = inputs.model_here(step)
     every = candidates(model.cfg)
-    chosen = path_effects.found_paths(cells.get(PATH_EFFECTS, step, task=task, prompts=prompts), model.cfg)
+    chosen = stability.circuit(cells, step, model.cfg, task=task, prompts=prompts)
     if not chosen:
-        return xr.Dataset(attrs={"untested": "no path was found"})
+        return xr.Dataset(attrs={"untested": "no path was found on most resamples of the prompts"})
     try:
         others = rivals.rivals(forward.weights_of(model), model.cfg, task_prompts.task(task, cells), chosen)
     except NotMeasurable as error:
@@ -45,8 +46,8 @@ def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str) ->
 
 
 def key_parts(inputs: Inputs, step: int | None) -> dict:
-    """What counts as faithful, and the version of the effects by which paths were found."""
-    return {"faithful": rivals.FAITHFUL, "effects": list(PATH_EFFECTS.version)}
+    """What counts as faithful, and by which effects and how often paths were found."""
+    return {"faithful": rivals.FAITHFUL, "effects": list(PATH_EFFECTS.version), "stable": STABLE}
 
 
 def seconds(inputs: Inputs, parameters: Parameters) -> float:
@@ -54,4 +55,4 @@ def seconds(inputs: Inputs, parameters: Parameters) -> float:
     return 3 * path_effects.seconds(inputs, parameters)
 
 
-RIVALS = Kind("rivals", (1,), measure, splits=(), seconds=seconds, also=key_parts)
+RIVALS = Kind("rivals", (2,), measure, splits=(), seconds=seconds, also=key_parts)

@@ -1,12 +1,14 @@
 """How often each path of a task is found again on resampled prompts (`circuits.stability`): a cell, as it takes as many
-tests of every path as there are resamples.
+tests of every path as there are resamples. Those found often enough are the circuit that is reported.
 """
 
 import xarray as xr
 
 from ablations import forward
-from ablations.paths import path_name
-from circuits import stability
+from ablations.models import Config
+from ablations.paths import Path, path_name
+from circuits import discover, stability
+from circuits.stability import STABLE
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters
@@ -17,6 +19,16 @@ from experiments.tasks.path_effects import PATH_EFFECTS
 def table(cells: Cells, task: str, step: int) -> xr.Dataset:
     """What `measure` says, computed here where it is missing."""
     return cells.get(STABILITY, step, **path_effects.parameters(cells, task))
+
+
+def circuit(cells: Cells, step: int, cfg: Config, **asked: str) -> list[Path]:
+    """The paths that pass a false-discovery rate of 5% on all prompts, and again on at least 80% of the resamples.
+
+    asked: the parameters of the task's cells (`path_effects.parameters`).
+    """
+    passed, again = cells.get(PATH_EFFECTS, step, **asked).found, cells.get(STABILITY, step, **asked).frequency
+    stable = passed.values & (again.values >= STABLE)
+    return [path for path, at in zip(discover.candidates(cfg), stable, strict=True) if at]
 
 
 def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str) -> xr.Dataset:

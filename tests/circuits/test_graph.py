@@ -201,7 +201,10 @@ def test_heads_know_what_they_are(measured) -> None:
 def test_frequencies_stand_in_the_records_of_their_paths(measured) -> None:
     *_, whole = measured
     annotated = annotate.with_frequency(whole, {"L0H1->L1H2.k": 0.9, "embed->output": 0.1})
-    assert annotated.edges["L0H1", "L1H2"]["k"]["frequency"] == 0.9
+    for share, stays in ((0.9, True), (0.7, False)):  # of the plant's paths, those that are seldom found again
+        changed = annotate.with_frequency(whole, {"L0H1->L1H2.k": share}).edges["L0H1", "L1H2"]["k"]
+        assert changed["frequency"] == share and changed["passed"] and changed["found"] == stays
+    assert not annotated.edges["embed", "output"]["output"]["passed"]
     assert annotated.edges["embed", "output"]["output"]["frequency"] == 0.1
     assert "frequency" not in annotated.edges["L0H1", "L1H2"]["q"] and "frequency" not in str(whole.edges(data=True))
     for name in ("L1H2->L0H1.k", "L7H0->output"):

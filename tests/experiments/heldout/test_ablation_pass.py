@@ -149,15 +149,14 @@ def test_the_circuit_verb_writes_graph_table_and_picture(trained: Path, tmp_path
     assert lines[0].startswith("task induction, step 60: logit difference")
     table = pd.read_csv(tmp_path / "tables/circuit_induction_60.csv")
     assert len(table) == 8 * 3 + 4 * 4 * 3 + 9
-    assert (
-        f"{table.found.sum()} of {len(table)} paths pass a false-discovery rate of 5%: {table.on_way.sum()} lie"
-        in lines[1]
-    )
-    assert table.found[table.on_way].all()
-    assert (table[["read", "scale"]].notna().all(axis=1) == table.found).all()
-    assert (table.read + table.scale)[table.found].to_numpy() == pytest.approx(table.effect[table.found], rel=1e-4)
-    assert lines[2] == "On 100 resamples of the prompts no path is found in 80% of them either"
-    assert lines[3] == "As a hypothesis it is not tested: no path was found" and not table.found.any()
+    assert f"{table.passed.sum()} paths pass a false-discovery rate of 5%, {table.found.sum()} of them" in lines[1]
+    said = f"The circuit is the {table.found.sum()} of {len(table)} paths that do both: {table.on_way.sum()} lie"
+    assert said in lines[2]
+    assert table.found[table.on_way].all() and table.passed[table.found].all()
+    assert (table[["read", "scale"]].notna().all(axis=1) == table.passed).all()
+    assert (table.read + table.scale)[table.passed].to_numpy() == pytest.approx(table.effect[table.passed], rel=1e-4)
+    assert lines[3].startswith("As a hypothesis it is not tested: no path was found on most resamples")
+    assert not table.found.any()
     assert [line.split()[0] for line in lines[5:8]] == table.path[:3].tolist()
     read = nx.node_link_graph(json.loads((tmp_path / "circuit_induction_60.json").read_text()), edges="edges")
     assert read.number_of_nodes() == 10

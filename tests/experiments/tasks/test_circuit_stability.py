@@ -16,7 +16,6 @@ def said(frequency: list[float], found: list[bool]) -> str:
 
 def test_the_sentence_counts_what_is_found_again() -> None:
     text = said([1.0, 0.8, 0.5, 0.9, 0.1], [True, True, True, False, False])
-    assert text.startswith("On 50 resamples of the prompts 2 of the 3 are found in at least 80%, and 1 others")
-    assert "two such circuits share 83% of their paths" in text
-    assert "others" not in said([1.0, 0.2], [True, False])
-    assert said([0.3, 0.2], [False, False]) == "On 50 resamples of the prompts no path is found in 80% of them either"
+    assert text.startswith("3 paths pass a false-discovery rate of 5%, 2 of them on at least 80% of 50 resamples")
+    assert "what two resamples find shares 83% of its paths" in text
+    assert said([0.3, 0.2], [False, False]).startswith("0 paths pass a false-discovery rate of 5%, 0 of them")
