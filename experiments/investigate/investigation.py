@@ -5,6 +5,7 @@
     inv["L1H4"]                  # the card of a head; inv["L1H4"].on("some text"), .save("L1H4.html"), .paths, ...
     inv.circuit("induction")     # what carries a task
     inv.compare("L1H4", "L1H5")
+    inv.rllc("L0H5+L1H4")        # a learning coefficient over training
     inv.at(4800)                 # the same at another checkpoint
 
 Nothing is computed before it is shown or asked for, and nothing twice: all of it is cells of the results folder.
@@ -22,10 +23,11 @@ from ablations import models
 from ablations.models import Model
 from ablations.names import check_head, distinct_heads, head_name, parse_head
 from experiments import runs
-from experiments.investigate import overview
+from experiments.investigate import overview, rllc_curve
 from experiments.investigate.comparison import Comparison
 from experiments.investigate.found_circuit import FoundCircuit
 from experiments.investigate.head_card import HeadCard
+from experiments.investigate.rllc_curve import RllcCurve
 from experiments.investigate.snapshot import Snapshot
 from experiments.results import plan
 from experiments.results.cells import Cells
@@ -109,6 +111,15 @@ class Investigation:
     def circuit(self, task: str = "induction") -> FoundCircuit:
         """The paths that carry a task: induction, brackets, quotes or skipgram; raises ValueError for another."""
         return FoundCircuit(self.snapshot, task)
+
+    def rllc(self, restriction: str, steps: Sequence[int] | None = None) -> RllcCurve:
+        """The learning coefficient over training of a head, or of any restriction of the weights (`llc.restrict`):
+        "L0H1+L1H4", "L0", "embed", "full", a parameter's name.
+
+        steps: checkpoints (default: a few, the last among them). Raises ValueError for a restriction or a checkpoint
+        that there is not.
+        """
+        return rllc_curve.curve(self.snapshot, restriction, steps)
 
     def compare(self, head: str, other: str) -> Comparison:
         """Two heads side by side, with their differences where these have an error; raises ValueError as `[]` does."""

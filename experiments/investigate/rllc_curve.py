@@ -1,0 +1,149 @@
+"""The learning coefficient of any restriction over the checkpoints of a run: data, picture and page."""
+
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+import xarray as xr
+from matplotlib.figure import Figure
+
+from ablations import forward
+from ablations.not_measurable import NotMeasurable
+from experiments.investigate.snapshot import Snapshot
+from experiments.jobs.announcement import announce
+from experiments.measurements.restriction_llc import RESTRICTION_LLC
+from experiments.measurements.rllc import RLLC
+from experiments.pages import shell
+from experiments.plots import head_curve
+from experiments.results.file_names import variant
+from experiments.results.plan import TRAINED
+from experiments.runs.run import tokens_seen
+from experiments.statistics.intervals import give_or_take
+from experiments.storage.files import write_bytes
+from llc import intervals, restrict, settings
+
+COLUMNS = ("tokens", "value", "se", "half_width", "verdict")
+KEPT = ("value", "se", "chain_value", "chain_se", "ess", "rhat", "verdict", "regime", "kappa")  # of a record
+_HEAD = re.compile(r"L\d+H\d+")
+
+
+@dataclass(frozen=True)
+class RllcCurve:
+    """One restriction at some checkpoints. It shows itself; `table` and `frame` are the numbers.
+
+    Every checkpoint is sampled by itself and kept, so that what was interrupted goes on where it stopped. A single head
+    is the same cell as on its card. Raises ValueError for a checkpoint that there is not, and for another gauge than
+    the weights as trained where the restriction is no single head.
+    """
+
+    snapshot: Snapshot
+    name: str
+    steps: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.steps:
+            raise ValueError("no steps: give at least one checkpoint, or none at all for a few of the run's")
+        for step in self.steps:
+            self.snapshot.cells.run.check_step(step)
+        gauge = self.snapshot.cells.plan.gauge
+        if not self._is_head and gauge != TRAINED:
+            raise ValueError(f'gauge="{gauge}" is of single heads: take "{TRAINED}" for {self.name}')
+
+    @property
+    def _is_head(self) -> bool:
+        return _HEAD.fullmatch(self.name) is not None
+
+    @cached_property
+    def table(self) -> xr.Dataset:
+        """value, se, half_width (of the 95% interval), verdict, ... [step], with `tokens` (millions) along `step`;
+        sampled where it is missing.
+
+        value has no unit: nbeta times the mean rise of the loss in nats (`llc.estimate`).
+        """
+        cells, known, what = self.snapshot.cells, self._known(), f"learning coefficients of {self.name}"
+        asked: dict = {"restrictions": [self.name]} if self._is_head else {"restriction": self.name}
+        kind = RLLC if self._is_head else RESTRICTION_LLC
+        jobs = [job for step in self.steps if step not in known for job in cells.missing(kind, step, **asked)]
+        announce(what, jobs, self.snapshot.processes)
+        self.snapshot.compute(jobs, what)
+        records = [
+            known[step] if step in known else cells.get(kind, step, restriction=self.name)[list(KEPT)]
+            for step in self.steps
+        ]
+        joined = xr.concat(records, "step", combine_attrs="override", data_vars="all")
+        seen = {"step": [*self.steps], "tokens": ("step", tokens_seen(cells.run, list(self.steps)))}
+        return intervals.with_half_widths(joined.assign_coords(seen))
+
+    def _known(self) -> dict[int, xr.Dataset]:
+        """The records of a head that are there, by step: those of the committed sweep too."""
+        if not self._is_head:
+            return {}
+        try:
+            own = self.snapshot.rllc().sel(restriction=self.name)[list(KEPT)].reset_coords(drop=True)
+        except NotMeasurable:
+            return {}
+        return {step: own.sel(step=step, drop=True) for step in self.steps if step in own.step and _sampled(own, step)}
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row for each checkpoint: step, tokens (millions), value, se, half_width, verdict."""
+        return self.table[list(COLUMNS)].to_dataframe()[list(COLUMNS)].reset_index()
+
+    def plot(self) -> Figure:
+        """The curve with its 95% intervals; this checkpoint is ringed."""
+        drawn = self.table[["value", "half_width"]].expand_dims(restriction=[self.name])
+        plan = self.snapshot.cells.plan
+        return head_curve.draw(drawn, self.name, self.snapshot.step, f"{plan.llc.name} settings{plan.of_others}")
+
+    def save(self, path: str | Path | None = None) -> Path:
+        """Writes the curve as one page that needs nothing else; returns its path (default: rllc_NAME.html in the
+        results folder).
+        """
+        cells = self.snapshot.cells
+        at = cells.folder / f"rllc_{self.name}{variant(cells.run, cells.plan)}.html" if path is None else Path(path)
+        write_bytes(at, shell.page(self._title, self._repr_html_()).encode())
+        return at
+
+    @property
+    def _title(self) -> str:
+        return f"{self.name} of {self.snapshot.cells.run.name}: learning coefficient over training"
+
+    def _repr_html_(self) -> str:
+        how = settings.from_json(self.table.attrs["settings"])
+        picture = shell.image(self.plot(), f"{self._title}, with 95% intervals")
+        rows = [
+            [
+                str(row["step"]),
+                f"{row['tokens']:.3g}",
+                give_or_take(row["value"], row["half_width"], 2),
+                html.escape(row["verdict"]),
+            ]
+            for row in self.frame.to_dict("records")
+        ]
+        said = (
+            f"<p class=quiet>No unit: nbeta times the mean rise of the loss in nats. {how.name} settings: lr "
+            f"{how.lr:g}, localization {how.localization:g}, nbeta {how.nbeta:g}, {how.num_chains} chains.</p>"
+        )
+        table = shell.table(("step", "million tokens", "value (95% interval)", "verdict"), rows, words=(3,))
+        return shell.fragment(f"<h1>{html.escape(self._title)}</h1>{picture}{said}{table}")
+
+    def __repr__(self) -> str:
+        return (
+            f"RllcCurve({self.name} of {self.snapshot.cells.run.name}, {len(self.steps)} checkpoints; .frame, .plot())"
+        )
+
+
+def curve(snapshot: Snapshot, restriction: str, steps: Sequence[int] | None) -> RllcCurve:
+    """At these checkpoints; by default at the few that curves are read at."""
+    parameters = forward.parameters_of(snapshot.cells.inputs.model(snapshot.step))
+    name = restrict.parse(restriction, parameters, snapshot.cfg).name
+    return RllcCurve(snapshot, name, tuple(snapshot.few_steps if steps is None else steps))
+
+
+def _sampled(records: xr.Dataset, step: int) -> bool:
+    """Whether the table has been sampled at this step, by its verdict."""
+    return str(records.verdict.sel(step=step).item()) != ""
