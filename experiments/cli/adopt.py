@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--steps", type=int, nargs="+", metavar="STEP", help="checkpoints to take (default: all)")
     parser.add_argument(
-        "--tokens-per-step", type=int, help="batch size times context in training (default: what is known of SOURCE)"
+        "--tokens-per-step",
+        type=int,
+        help="batch size times context in training (default: what SOURCE or its config.json tells)",
     )
     parser.add_argument(
         "--code-share", type=float, default=0.3, help="of the rows, for the corpus python (default: %(default)s)"
@@ -40,31 +42,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from contextlib import closing
 
-    from experiments.corpora.tokenizer import pretrained
     from experiments.runs import adopt, first_losses, hub
+    from experiments.runs.source import prepare
 
     if arguments.tokens_per_step is not None and arguments.tokens_per_step < 1:
         raise ValueError(f"tokens_per_step={arguments.tokens_per_step}: it must be at least 1")
     if not 0 < arguments.code_share < 1:
         raise ValueError(f"--code-share {arguments.code_share}: it must be above 0 and below 1")
-    available = hub.checkpoints(arguments.source)
-    tokens_per_step = available.tokens_per_step if arguments.tokens_per_step is None else arguments.tokens_per_step
-    if tokens_per_step is None:
-        raise ValueError(
-            f"how many tokens {available.name} saw in a step is not known, and figures' axes are tokens: "
-            "give --tokens-per-step (batch size times context)"
-        )
+    found = prepare(
+        arguments.source,
+        arguments.corpus,
+        tokenizer=arguments.tokenizer,
+        tokens_per_step=arguments.tokens_per_step,
+        bos=arguments.bos,
+    )
+    if found.note:
+        print(found.note)
+    available = found.checkpoints
     steps = sorted(arguments.steps or available.steps)
     for step in steps:
         hub.check_step(available.name, available.steps, step)
-    tokenizer = pretrained(arguments.tokenizer) if arguments.tokenizer else available.tokenizer()
     with closing(_loaded(available, steps)) as checkpoints:
         written = adopt.adopt(
             arguments.out,
             checkpoints,
-            tokenizer,
+            found.tokenizer,
             corpus=arguments.corpus,
-            tokens_per_step=tokens_per_step,
+            tokens_per_step=found.tokens_per_step,
             n_ctx=arguments.n_ctx,
             bos=arguments.bos,
             code_share=arguments.code_share,

@@ -154,6 +154,11 @@ def _rows(name: str, source: Path, tokenizer: Tokenizer, n_ctx: int, split: str)
     folder = built(f"{source.name}/{kind or 'all'}-{split}-{n_ctx}-{digest(tokenizer.to_str())}-{ROWS}", build)
     arrays = {part: np.load(folder / f"{part}.npy", mmap_mode="r") for part in ("tokens", "documents", "positions")}
     if len(arrays["tokens"]) == 0:
-        raise NotMeasurable(f"corpus {name!r} has no {split} row of {n_ctx} tokens: use more text or a shorter context")
+        there = rows.count(documents.texts_in(source, kind, split), tokenizer)
+        what = "held-out text (one document in ten)" if split == "test" else "training text (nine documents in ten)"
+        raise NotMeasurable(
+            f"corpus {name!r} has {there} tokens of {what}, and a row takes {n_ctx - 1}: "
+            "use more text, in more documents, or a shorter context"
+        )
     text = _text_fingerprint(source, name, tokenizer, n_ctx, split)
     return Corpus(name=name, split=split, tokenizer=tokenizer, fingerprint=text, **arrays)

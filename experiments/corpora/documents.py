@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 BUILD = 3  # raised by hand when the documents or the rows change
 TEXT_BUILD = 1  # the same, for what is read of text:PATH alone
+KNOWN = ("python", "python:code", "python:prose", "cpp")
 SEPARATOR = ",separator="  # in the name of a corpus text:PATH, before what stands between documents
 
 
@@ -72,9 +73,24 @@ def folder_of(name: str) -> Path:
         language = synthetic_language.parse(name)
         key = digest(str(BUILD), str(synthetic_text.VERSION), repr(language))
         return built(f"{base}-{key}", lambda folder: _write_documents(folder, synthetic_text.documents(language), 0))
-    raise ValueError(
-        f"unknown corpus {name!r}: use python, python:code, python:prose, cpp, text:PATH, hf:NAME or synthetic"
-    )
+    raise _unknown(name)
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError for a corpus that is unknown or whose files are not there, before anything is built."""
+    base, _, rest = name.partition(":")
+    if base == "text" and rest:
+        _text_files(Path(rest.partition(SEPARATOR)[0]))
+    elif base == synthetic_language.NAME:
+        synthetic_language.parse(name)
+    elif not (name in KNOWN or (base == "hf" and rest)):
+        raise _unknown(name)
+
+
+def _unknown(name: str) -> ValueError:
+    if Path(name).exists():
+        return ValueError(f"unknown corpus {name!r}: did you mean text:{name}?")
+    return ValueError(f"unknown corpus {name!r}: use {', '.join(KNOWN)}, text:PATH, hf:NAME or synthetic")
 
 
 def _write_documents(folder: Path, documents: list[Document], skipped: int) -> None:

@@ -51,6 +51,11 @@ def cut(texts: Iterator[str], tokenizer: Tokenizer, n_ctx: int) -> dict[str, np.
     return rows
 
 
+def count(texts: Iterator[str], tokenizer: Tokenizer) -> int:
+    """How many tokens rows of these texts would hold, with the one between documents."""
+    return sum(len(tokens) + 1 for tokens in _encoded(texts, tokenizer))
+
+
 def _folded(stream: list[np.ndarray], n_ctx: int, dtype: type) -> np.ndarray:
     """A stream as rows [row, pos], whose first column, which becomes BOS, repeats the second."""
     length = n_ctx - 1

@@ -48,6 +48,7 @@ class Checkpoints:
     model: Callable[[int], Model]  # at a step: eval mode, nothing folded; ValueError where it cannot be had
     tokenizer: Callable[[], Tokenizer]  # raises ValueError where there is none
     tokens_per_step: int | None = None  # None where it is not known
+    untold: Callable[[], list[str]] = list  # fields of the configuration that neither weights nor a config.json tell
 
 
 def checkpoints(source: str | Path, config: Given | None = None) -> Checkpoints:
@@ -125,6 +126,10 @@ def _of_files(
             raise ValueError(f"{what}: {error}") from None
         return state_dicts.built(state_dicts.architecture(weights, state_dicts.facts(described), what), weights, what)
 
+    def untold() -> list[str]:
+        what = f"{name}, step {steps[-1]}"
+        return state_dicts.untold(state_dicts.read(path(numbered[steps[-1]])), state_dicts.facts(described), what)
+
     def tokenizer() -> Tokenizer:
         if "tokenizer.json" in files:
             places = [path(file) for file in TOKENIZER_FILES if file in files]
@@ -135,7 +140,7 @@ def _of_files(
             )
         return pretrained(str(described["tokenizer_name"]))
 
-    return Checkpoints(name, steps, model, tokenizer, _tokens_per_step(name, described, steps))
+    return Checkpoints(name, steps, model, tokenizer, _tokens_per_step(name, described, steps), untold)
 
 
 def check_step(name: str, steps: list[int], step: int) -> None:
@@ -193,11 +198,13 @@ def _json(path: Path, name: str) -> dict[str, object]:
 
 
 def _tokens_per_step(name: str, described: Mapping[str, object], steps: list[int]) -> int | None:
-    """Batch size times context in training; None where it is not known."""
+    """Batch size times context in training, as said or as their product; None where neither is known."""
     if name.startswith(STATE_DICTS):
         return 1 if steps[-1] > IN_TOKENS else None
-    tokens = described.get("tokens_per_step")
-    return tokens if isinstance(tokens, int) else None
+    tokens, sizes = described.get("tokens_per_step"), (described.get("batch_size"), described.get("n_ctx"))
+    if isinstance(tokens, int):
+        return tokens
+    return sizes[0] * sizes[1] if all(config_fields.is_whole(size, 1) for size in sizes) else None  # type: ignore
 
 
 def _of_transformer_lens(official: str) -> Checkpoints:

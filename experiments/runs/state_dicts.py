@@ -83,10 +83,38 @@ def facts(config: Config | Mapping[str, object]) -> dict[str, object]:
 def architecture(weights: Mapping[str, Tensor], given: Mapping[str, object], what: str) -> Config:
     """The configuration of a model with these weights: sizes by their shapes, and the rest as given (`facts`).
 
-    what: names the checkpoint in messages. Raises ValueError where weights leave open what is not given: how positions
-    work, the norm where it has no weights, and the activation of MLPs. What TransformerLens has a default for (eps, the
-    scale of attention) is that default unless it is given.
+    what: names the checkpoint in messages. Raises ValueError where weights leave open what is not given (`untold`).
+    What TransformerLens has a default for (eps, the scale of attention) is that default unless it is given.
     """
+    seen = _seen(weights, what)
+    if missing := untold(weights, given, what):
+        raise ValueError(f"{what}: {_asked(missing)}")
+    try:
+        return models.lens_config({"act_fn": "gelu"} | seen | dict(given))
+    except Exception as error:  # asserts, type and value errors
+        raise ValueError(f"{what}: there is no such model ({error}): correct its configuration") from None
+
+
+def untold(weights: Mapping[str, Tensor], given: Mapping[str, object], what: str) -> list[str]:
+    """What weights leave open and is not given: the context where positions have no weights, the norm where it has
+    none, how positions work, and the activation of MLPs. Raises ValueError for weights of no TransformerLens model.
+    """
+    seen = _seen(weights, what)
+    asked = ["n_ctx", "normalization_type", "positional_embedding_type", *([] if seen["attn_only"] else ["act_fn"])]
+    return [name for name in asked if name not in seen | dict(given)]
+
+
+def _asked(missing: list[str]) -> str:
+    """What to do about fields that weights do not tell."""
+    example = ", ".join(f'"{name}": {_example(name)}' for name in missing)
+    return (
+        f"weights do not tell {' and '.join(missing)}: "
+        f"say it in a config.json beside them, such as {{{example}}}, or in config"
+    )
+
+
+def _seen(weights: Mapping[str, Tensor], what: str) -> dict[str, object]:
+    """What shapes tell of the configuration."""
     layers = [int(match[1]) for name in weights if (match := re.match(r"blocks\.(\d+)\.", name))]
     query = weights.get("blocks.0.attn.W_Q")
     if query is None or query.ndim != 3 or weights[MARK].ndim != 2:
@@ -100,16 +128,7 @@ def architecture(weights: Mapping[str, Tensor], given: Mapping[str, object], wha
         seen["n_ctx"] = weights["pos_embed.W_pos"].shape[0]
     if "blocks.0.ln1.w" in weights:
         seen["normalization_type"] = "LN" if "blocks.0.ln1.b" in weights else "RMS"
-    asked = ["n_ctx", "normalization_type", "positional_embedding_type", *([] if seen["attn_only"] else ["act_fn"])]
-    if missing := [name for name in asked if name not in seen | dict(given)]:
-        raise ValueError(
-            f"{what}: weights do not tell {' and '.join(missing)}: "
-            f'say it in a config.json beside them, such as {{"{missing[-1]}": {_example(missing[-1])}}}, or in config'
-        )
-    try:
-        return models.lens_config({"act_fn": "gelu"} | seen | dict(given))
-    except Exception as error:  # asserts, type and value errors
-        raise ValueError(f"{what}: there is no such model ({error}): correct its configuration") from None
+    return seen
 
 
 def _example(name: str) -> str:

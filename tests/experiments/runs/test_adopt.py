@@ -332,7 +332,6 @@ def test_the_verb_asks_before_the_work_and_tells_the_loss(
     said = {"positional_embedding_type": "shortformer"}
     (source / "config.json").write_text(json.dumps(said))
     with monkeypatch.context() as patch:
-        patch.setattr("experiments.runs.state_dicts.read", lambda *_: pytest.fail("the work has begun"))
         patch.setattr("experiments.corpora.load", lambda *_, **__: pytest.fail("the work has begun"))
         assert main(["adopt", *where]) == 2
         assert "give --tokens-per-step" in capsys.readouterr().err
