@@ -378,7 +378,7 @@ CORPORA = {
     "empty.txt": (content_of(b""), "no text in 1 files"),
     "blank.txt": (content_of(b"\n\n\n\n \n"), "no text in 1 files"),
     "binary.txt": (content_of(bytes(range(256)) * 40), "1 of them unreadable"),
-    "short.txt": (content_of(b"def f(): pass\n"), "no test row of 64 tokens"),
+    "short.txt": (content_of(b"def f(): pass\n"), "tokens of held-out text (one document in ten), and a row takes 63"),
     "binary.jsonl": (content_of(b"\xff\xfe\x00"), "1 of them unreadable"),
     "broken.jsonl": (content_of(b'{"text": "a"\n'), "1 of them unreadable"),
     "other.jsonl": (content_of(b'{"content": "a"}\n'), "1 of them unreadable"),
