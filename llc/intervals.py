@@ -10,11 +10,11 @@ the truth too seldom. The interval is value +- t * error, from what a record of 
                  kept draws / tau  what the sampler's own law leaves: tau = (1 + k^2) / (1 - k^2), k = 1 - lr *
                                    localization / 2, is the autocorrelation time (in draws) of the square of a
                                    coordinate that the localization alone moves, and curvature only shortens it
-                 ess / chains / 6  what the draws show: a degree of freedom for every six effective draws a chain
+                 ess / chains / 8  what the draws show: a degree of freedom for every eight effective draws a chain
                and at least 1
 
 The quantile for a spectral variance estimate with few degrees of freedom is that of Geyer, Statistical Science 7
-(1992), section 3; tau is that of an autoregression of order one. That the larger error is taken, and the six, were
+(1992), section 3; tau is that of an autoregression of order one. That the larger error is taken, and the eight, were
 chosen on quadratics with and without minibatch noise; benchmarks/coverage.py measures how often the intervals hold the
 truth, there and on trained heads. With one chain alone there is no second error, and less coverage (92 to 94%).
 """
@@ -31,7 +31,7 @@ from llc.trace import CHECK_EVERY
 
 BOUNDS = ("low", "high")
 Numbers = float | int | np.ndarray | xr.DataArray
-DRAWS_PER_DEGREE = 6.0  # effective draws of a chain for each degree of freedom of its standard error
+DRAWS_PER_DEGREE = 8.0  # effective draws of a chain for each degree of freedom of its standard error
 
 
 def half_width(se: Numbers, degrees: Numbers) -> Any:

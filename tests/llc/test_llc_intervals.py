@@ -97,10 +97,10 @@ def test_degrees_are_those_of_the_sampler_s_law_and_of_the_draws() -> None:
     """At QUICK 40 draws over (1 + 0.81) / (1 - 0.81); more where the draws show more, never less than 1."""
     few = intervals.degrees(2.0, 2.0, QUICK)
     assert float(few) == pytest.approx(40 * (1 - 0.81) / (1 + 0.81))
-    assert float(intervals.degrees(80.0, 2.0, QUICK)) == pytest.approx(80 / 2 / 6)
+    assert float(intervals.degrees(80.0, 2.0, QUICK)) == pytest.approx(80 / 2 / 8)
     free = replace(QUICK, localization=0.0)  # nothing holds the chain: only its draws say how many are worth something
     assert float(intervals.degrees(np.nan, 2.0, free)) == 1.0
-    assert float(intervals.degrees(80.0, 2.0, free)) == pytest.approx(80 / 2 / 6)
+    assert float(intervals.degrees(80.0, 2.0, free)) == pytest.approx(80 / 2 / 8)
 
 
 def test_half_width_is_a_quantile_of_student_s_t() -> None:
