@@ -28,7 +28,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
 PADDING = "padding"  # [4], int64: not a parameter, but a weight of functions (`mark`)
@@ -98,15 +98,18 @@ def ends(padding: Padding | None, prompts: Rows) -> Int64[Tensor, " row"]:
 
 def text_first(padding: Padding | None, tokens: Rows) -> Rows:
     """Each row with the padding before its text moved behind it; the rows themselves where there is none."""
-    starts = _starts(padding, is_text(padding, tokens))
-    return tokens if starts is None else tokens.gather(1, _turned(starts, tokens.shape[1]))
+    return moved(padding, tokens, tokens)
 
 
 def moved_text(padding: Padding | None, tokens: Rows) -> Bool[Tensor, "row pos"]:
     """Which tokens are no padding in what `text_first` gives."""
-    text = is_text(padding, tokens)
-    starts = _starts(padding, text)
-    return text if starts is None else text.gather(1, _turned(starts, tokens.shape[1]))
+    return moved(padding, tokens, is_text(padding, tokens))
+
+
+def moved(padding: Padding | None, tokens: Rows, values: Shaped[Tensor, "row pos"]) -> Shaped[Tensor, "row pos"]:
+    """What is known of each token of some rows, where `text_first` moves the tokens to."""
+    starts = _starts(padding, is_text(padding, tokens))
+    return values if starts is None else values.gather(1, _turned(starts, tokens.shape[1]))
 
 
 def as_given(
