@@ -54,8 +54,8 @@ def run(arguments: argparse.Namespace) -> None:
     from experiments import runs
     from experiments.cli.opening import announced, chosen_step, open_cells, open_executor
     from experiments.heldout import ablation_pass, head_types
-    from experiments.pages import circuit_files, circuit_rivals
-    from experiments.tasks import bracket_effects, discovery, path_effects
+    from experiments.pages import circuit_files, circuit_positions, circuit_rivals
+    from experiments.tasks import bracket_effects, discovery, path_effects, positions
 
     opened = runs.open_run(arguments.run)
     step = chosen_step(opened, arguments)
@@ -70,6 +70,8 @@ def run(arguments: argparse.Namespace) -> None:
         ablation_pass.run(cells, jobs, executor)
     discovered = discovery.discover_circuit(cells, arguments.task, step, head_types.labels(cells, step))
     print(circuit_files.as_text(discovered, arguments.top))
+    if where := circuit_positions.as_text(positions.frame(positions.table(cells, arguments.task, step)), arguments.top):
+        print(where)
     if arguments.task == "brackets":
         print("\n".join(bracket_effects.sentences(bracket_effects.table(cells, step))))
     found = circuit_rivals.compared(cells, arguments.task, step) if arguments.thorough else None

@@ -15,7 +15,7 @@ from experiments.investigate.snapshot import Snapshot
 from experiments.pages import circuit_files, circuit_page, circuit_rivals, shell
 from experiments.pages.circuit_rivals import Compared
 from experiments.plots import circuit as picture
-from experiments.tasks import discovery
+from experiments.tasks import discovery, positions
 from experiments.tasks.discovery import Discovered
 
 TOP = 12  # paths in the table
@@ -52,6 +52,14 @@ class FoundCircuit:
     def table(self) -> pd.DataFrame:
         """One row for each path, the largest effect first."""
         return discovery.frame(self.found)
+
+    @cached_property
+    def positions(self) -> pd.DataFrame:
+        """From where to where its paths carry the task, by roles of positions, as `experiments.tasks.positions.measure`
+        has it; the largest effect first.
+        """
+        with as_in_workers():
+            return positions.frame(positions.table(self.snapshot.cells, self.task, self.snapshot.step))
 
     @cached_property
     def compared(self) -> Compared:

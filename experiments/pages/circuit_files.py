@@ -11,7 +11,7 @@ from circuits import graph, scale_part, ways
 from circuits.circuit_hypotheses import LEVEL
 from circuits.stability import STABLE
 from experiments.figures import files
-from experiments.pages import circuit_page, circuit_rivals, path_files
+from experiments.pages import circuit_page, circuit_positions, circuit_rivals, path_files
 from experiments.pages.circuit_rivals import Compared
 from experiments.plots import circuit as picture
 from experiments.plots import faithfulness
@@ -20,7 +20,7 @@ from experiments.results.cells import Cells
 from experiments.results.file_names import flags, variant
 from experiments.runs.run import tokens_seen
 from experiments.storage.files import as_json, write_bytes
-from experiments.tasks import path_effects
+from experiments.tasks import path_effects, positions
 from experiments.tasks.discovery import Discovered, frame
 
 
@@ -125,8 +125,8 @@ def write(
     formed: dict[int, nx.DiGraph] | None = None,
     found: Compared | None = None,
 ) -> list[Path]:
-    """Writes circuit_TASK_STEP as graph (node-link and MIB JSON), table (CSV), picture (SVG and PNG) and page (HTML)
-    with the `top` paths; returns all paths of files.
+    """Writes circuit_TASK_STEP as graph (node-link and MIB JSON), tables (CSV; one of paths, one of positions), picture
+    (SVG and PNG) and page (HTML) with the `top` paths; returns all paths of files.
 
     The names end with what in the plan is no default (`file_names.variant`). formed: graphs by step, for
     circuit_TASK_formation (node-link JSON and picture), which the page then shows too. found: rivals and curves, for
@@ -135,6 +135,7 @@ def write(
     own, cfg = variant(cells.run, cells.plan), cells.run.model_config()
     name = f"circuit_{discovered.task}_{discovered.step}{own}"
     title = f"{cells.run.name}, step {discovered.step}: paths that carry {discovered.task}"
+    where = positions.frame(positions.table(cells, discovered.task, discovered.step))
     drawn = {name: picture.draw(discovered.graph, title)}
     captions = {
         name: f"{title}. Width: effect of patching the path; all that pass, at most {picture.SHOWN}; "
@@ -146,6 +147,7 @@ def write(
         f"{name}.json": as_json(graph.node_link(discovered.graph)),
         f"{name}_mib.json": as_json(graph.mib(discovered.graph, cfg)),
         f"tables/{name}.csv": frame(discovered).to_csv(index=False, float_format="%.6g"),
+        f"tables/{name}_positions.csv": where.to_csv(index=False, float_format="%.6g"),
     }
     if formed:
         over = f"circuit_{discovered.task}_formation{own}"
@@ -163,7 +165,8 @@ def write(
         title,
         [*sentences(discovered), *(circuit_rivals.sentences(found) if found else [])],
         [(svg(figure, captions[key]), captions[key]) for key, figure in drawn.items()],
-        circuit_page.table(frame(discovered).head(top), explanation(discovered)),
+        circuit_page.table(frame(discovered).head(top), explanation(discovered))
+        + circuit_positions.section(where, top),
         command(cells, discovered, bool(formed), bool(found)),
     )
     for file, text in contents.items():

@@ -37,6 +37,7 @@ VERSIONS: dict[str, tuple[int, ...]] = {
     "model_multigrams": (6, 2),
     "path_effects": (6, 3),
     "paths": (7,),
+    "positions": (1,),
     "predictions": (7,),
     "restriction_llc": (1, 2),
     "rivals": (2,),
