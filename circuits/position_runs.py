@@ -95,7 +95,7 @@ def _matters(runs: Runs, path: Path, read: Bool[Tensor, "prompt pos"] | None) ->
     """
     if read is None or target_layer(path, runs.run.cfg) < runs.run.cfg.n_layers - 1:
         return True
-    return bool(at_ends(runs.run.clean, read[..., None]).any())
+    return bool(at_ends(runs.run.clean, read[..., None].float()).any())
 
 
 def _z_of_target(run: rerun.Run, path: Path) -> Float[Tensor, "prompt pos d_head"]:

@@ -11,7 +11,8 @@ a path into keys or values goes from a role to a role:
 
 and a path into queries or into the output from a role to itself. Both are exact, by runs again of what follows. Effects
 of roles need not sum to that of the path: a softmax and layer norms lie between. Patched at all positions at once the
-path has the effect that `discover.path_effects` says.
+path has the effect that `discover.path_effects` says. A source that writes the same on both prompts at some positions,
+as the embedding does wherever no token is replaced, has an effect of exactly 0 there.
 """
 
 from collections.abc import Mapping, Sequence

@@ -51,7 +51,8 @@ def as_text(rows: pd.DataFrame, top: int) -> str:
         "From where to where: the effect of a path between positions of two roles, and of the path at all positions"
     ]
     for row in shown.to_dict("records"):
-        where = row["written"] if row["written"] == row["read"] else f"{row['written']} -> {row['read']}"
+        crosses = row["path"].endswith((".k", ".v"))
+        where = f"{row['written']} -> {row['read']}" if crosses else row["written"]
         effect = give_or_take(row["effect"], row["half_width"], 2)
         lines.append(f"{row['path']:<{width}}  {effect:>14}  of {row['of_path']:>6.2f}  {where}")
     return "\n".join(lines)

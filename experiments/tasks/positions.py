@@ -6,10 +6,11 @@ import pandas as pd
 import xarray as xr
 
 from circuits import positions
+from circuits.stability import STABLE
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters
-from experiments.tasks import path_effects, task_prompts
+from experiments.tasks import path_effects, stability, task_prompts
 from experiments.tasks.path_effects import PATH_EFFECTS
 
 COLUMNS = ("path", "written", "read", "effect", "se", "half_width", "p", "prompts", "of_path")
@@ -33,19 +34,19 @@ def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str) ->
     where none was.
     """
     model = inputs.model_here(step)
-    effects = cells.get(PATH_EFFECTS, step, task=task, prompts=prompts)
-    chosen = path_effects.found_paths(effects, model.cfg)
+    chosen = stability.circuit(cells, step, model.cfg, task=task, prompts=prompts)
     if not chosen:
         numbers = {name: ("row", [0.0][:0]) for name in COLUMNS[3:]}
         return xr.Dataset(numbers | {name: ("row", [""][:0]) for name in COLUMNS[:3]})
     rows = positions.path_positions(model, task_prompts.task(task, cells), chosen).to_dataframe()
-    whole = effects.effect.sel(path=rows.path.to_list()).values
+    effects = cells.get(PATH_EFFECTS, step, task=task, prompts=prompts).effect
+    whole = effects.sel(path=rows.path.to_list()).values
     return xr.Dataset({name: ("row", values.to_numpy()) for name, values in rows.assign(of_path=whole).items()})
 
 
 def key_parts(inputs: Inputs, step: int | None) -> dict:
-    """The version of the effects by which paths were found."""
-    return {"effects": list(PATH_EFFECTS.version)}
+    """By which effects and how often paths were found."""
+    return {"effects": list(PATH_EFFECTS.version), "stable": STABLE}
 
 
 def seconds(inputs: Inputs, parameters: Parameters) -> float:

@@ -9,8 +9,8 @@ import pytest
 from ablations.paths import parse_path
 from circuits.positions import ANYWHERE, path_positions
 from experiments.investigate.investigation import Investigation
-from experiments.pages import circuit_positions
-from experiments.tasks import path_effects, positions, task_prompts
+from experiments.pages import circuit_files, circuit_positions
+from experiments.tasks import path_effects, positions, stability, task_prompts
 
 pytestmark = pytest.mark.usefixtures("small")
 PATHS = [parse_path(name) for name in ("L0H1->L1H2.k", "embed->L0H0.v", "L1H2->output")]
@@ -26,7 +26,7 @@ def circuit(small: None, trained: Path, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture
 def with_paths(circuit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """A circuit with these paths: the tiny model has none."""
-    monkeypatch.setattr(path_effects, "found_paths", lambda measured, cfg: PATHS)
+    monkeypatch.setattr(stability, "circuit", lambda cells, step, cfg, **asked: PATHS)
     inv = Investigation(circuit.snapshot.cells.run, out=tmp_path / "out")
     return inv.circuit("induction")
 
@@ -44,6 +44,16 @@ def test_the_frame_has_what_positions_say_the_largest_first(with_paths) -> None:
     assert set(frame[frame.path == "L1H2->output"].written) == set(frame.written)
     unread = frame[(frame.path == "L1H2->output") & (frame.written != "last token")]
     assert len(unread) and (unread.effect == 0).all()  # the answer is read at the last token
+
+
+def test_the_page_has_the_section_and_the_table_all_rows(with_paths) -> None:
+    cells = with_paths.snapshot.cells
+    written = {path.name: path for path in circuit_files.write(cells, with_paths.found, 3)}
+    page, table = (written[f"circuit_induction_60{end}"] for end in (".html", "_positions.csv"))
+    shown = circuit_positions.strongest(with_paths.positions, 3)
+    text = page.read_text()
+    assert "<h2>From where to where</h2>" in text and f"{shown.effect.iloc[0]:.2f} ± " in text
+    pd.testing.assert_frame_equal(pd.read_csv(table), with_paths.positions, check_dtype=False, rtol=1e-4)
 
 
 def test_without_paths_there_are_no_rows(circuit) -> None:
