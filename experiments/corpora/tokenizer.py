@@ -9,10 +9,11 @@ from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
+from ablations.text_start import BOS as BOS
+from ablations.text_start import starts_with as starts_with
 from experiments.corpora import synthetic_language
 from experiments.corpora.documents import first_line, texts
 
-BOS = "<|endoftext|>"
 OWN_TOKENS = "()[]{}\"'`"  # each is always a token of its own, so that nesting is seen token by token
 TOKENIZER_FILES = ["*token*", "vocab*", "merges*", "*.model", "config.json"]  # of a repository
 TRAINING_TEXT = 8_000_000  # characters of each kind that a tokenizer is trained on
@@ -99,17 +100,6 @@ def misfit(tokenizer: Tokenizer, d_vocab: int) -> str:
         return f"the tokenizer has {len(vocabulary)} tokens, the model {d_vocab}"
     last = max(vocabulary.values())
     return f"the tokenizer has a token {last}, the model's are 0 to {d_vocab - 1}" if last >= d_vocab else ""
-
-
-def starts_with(tokenizer: Tokenizer) -> str:
-    """The token that the tokenizer itself puts before a text (as its post-processor); <|endoftext|> without one."""
-    if not tokenizer.num_special_tokens_to_add(False):
-        return BOS
-    try:
-        encoding = tokenizer.encode("a")
-    except Exception:  # a bare one of tokenizers: a vocabulary of words need not have this one
-        encoding = tokenizer.encode("")
-    return encoding.tokens[0] if encoding.special_tokens_mask[0] else BOS
 
 
 def train_tokenizer(name: str, vocabulary: int) -> Tokenizer:
