@@ -59,6 +59,10 @@ def patched_run(
 def both_runs(weights: Weights, cfg: Config, task: Task) -> tuple[rerun.Clean, rerun.Clean]:
     """The runs on the clean and on the corrupted prompts, on the device of the weights, padding after the text."""
     padded = padding.marked(weights)
+    if task.lengths is not None:
+        of_both = (rerun.clean_run(weights, cfg, tokens) for tokens in (task.clean, task.corrupted))
+        clean, corrupted = (run._replace(ends=task.lengths.to(run.tokens.device) - 1) for run in of_both)
+        return clean, corrupted
     rows = (padding.text_first(padded, tokens) for tokens in (task.clean, task.corrupted))
     clean, corrupted = (rerun.clean_run(weights, cfg, tokens) for tokens in rows)
     if padded is None:

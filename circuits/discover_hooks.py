@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ablations import effects, padding
@@ -35,12 +35,10 @@ def exact(
     model = as_model(model)
     check_paths(paths, model.cfg)
     check_task(task, model.cfg)
-    padded = padding.padding_of(model)
-    padding.check_alike(padded, task.clean, task.corrupted)
+    prompts, ends = torch.arange(len(task.clean)), _ends(model, task)
     values = _values(model, task, [path.source for path in paths])
     cuts = [cut(model, [path], values, layer_norm) for path in paths]
     every = [hook for hooks in cuts for hook in hooks]
-    prompts, ends = torch.arange(len(task.clean)), padding.ends(padded, task.clean)
 
     def last_logits(tokens: Tensor, hooks: Interventions) -> Float[Tensor, "prompt last vocab"]:
         return effects.run(model, tokens, hooks, flags_of=every)[prompts, ends][:, None].cpu()
@@ -49,6 +47,15 @@ def exact(
     of_both = metric(task, before), metric(task, last_logits(task.corrupted, []))
     patched = (last_logits(task.clean, hooks) for hooks in tracked(cuts, "paths patched"))
     return effects_of(paths, task, metric, of_both, before, patched)
+
+
+def _ends(model: Model, task: Task) -> Int64[Tensor, " prompt"]:
+    """The column in which the last token of each prompt stands."""
+    if task.lengths is not None:
+        return task.lengths - 1
+    padded = padding.padding_of(model)
+    padding.check_alike(padded, task.clean, task.corrupted)
+    return padding.ends(padded, task.clean)
 
 
 def _values(model: Model, task: Task, sources: Sequence[Source]) -> dict[Source, Float[Tensor, "..."]]:

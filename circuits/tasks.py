@@ -1,7 +1,7 @@
 """A task: prompts on which a model does something, corrupted ones on which it should not, and how well it does it."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
@@ -9,6 +9,8 @@ from torch import Tensor
 
 from ablations.forward import check_targets, check_tokens
 from ablations.models import Config
+from circuits import other_answers, task_text
+from circuits.task_text import Strings
 
 
 class Task(NamedTuple):
@@ -21,22 +23,76 @@ class Task(NamedTuple):
     corrupted: Int64[Tensor, "prompt pos"]
     right: Int64[Tensor, " prompt"]
     wrong: Int64[Tensor, " prompt"]
+    # Tokens of each prompt, what follows them being no text; None: what is padding the model's tokenizer says.
+    lengths: Int64[Tensor, " prompt"] | None = None
+
+    @classmethod
+    def from_strings(
+        cls, clean: Strings, corrupted: Strings, right: Strings, wrong: Strings, tokenizer: Any, *, name: str = "own"
+    ) -> "Task":
+        """A task of text: prompts, corrupted ones, and a right and a wrong answer after each.
+
+        Arguments:
+
+            clean, corrupted   as many of each, one text or several; those of a pair have as many tokens
+            right, wrong       what comes next, encoded as it stands: mind the space that words begin with. The first
+                               token counts in which the two differ; what they share before goes to the prompts' ends
+            tokenizer          one of `tokenizers` or transformers, or a model with one (which also says what fits)
+            name               what the task is called
+
+        Prompts begin with the token that starts a text, as the tokenizer says it (`circuits.task_text.encoder`).
+        Pairs may be of different lengths: `lengths` says where each ends, and each is measured as if it stood alone.
+
+        Raises ValueError, with the number of the prompt, for a pair of different lengths, answers of which one is the
+        start of the other, a prompt that is there twice, and text that has no tokens.
+
+        Example:
+
+            >>> from tokenizers import Tokenizer, models, pre_tokenizers
+            >>> words = ["<|endoftext|>", "one", "two", "three", "a", "b"]
+            >>> tokenizer = Tokenizer(models.WordLevel({word: at for at, word in enumerate(words)}))
+            >>> tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+            >>> task = Task.from_strings("one two one", "three two one", "two", "three", tokenizer)
+            >>> task.clean, task.right
+            (tensor([[0, 1, 2, 1]]), tensor([2]))
+        """
+        of = task_text.encoder(tokenizer)
+        return cls(name, *task_text.stacked(of, task_text.pairs(of, clean, corrupted, right, wrong)))
+
+    @classmethod
+    def with_other_answers(
+        cls, clean: Strings, right: Strings, tokenizer: Any, *, seed: int = 0, name: str = "own"
+    ) -> "Task":
+        """A task of prompts and right answers alone: each prompt's corrupted one is another of these prompts, of as
+        many tokens, and the answer of that one is the wrong one (`circuits.other_answers`).
+
+        Raises ValueError where a prompt has no such other one, and as `from_strings` does.
+        """
+        corrupted, wrong = other_answers.other_answers(task_text.encoder(tokenizer), clean, right, seed)
+        return cls.from_strings(clean, corrupted, right, wrong, tokenizer, name=name)
 
 
 # Takes the task and the logits after the last token to a number by prompt.
 Metric = Callable[[Task, Float[Tensor, "prompt last vocab"]], Float[Tensor, " prompt"]]
 
 
+def after_prompts(task: Task, logits: Float[Tensor, "prompt pos vocab"]) -> Float[Tensor, "prompt vocab"]:
+    """The logits after the last token of each prompt, of all positions or of the last alone."""
+    if task.lengths is None or logits.shape[1] == 1:
+        return logits[:, -1]
+    return logits[torch.arange(len(logits)), task.lengths.to(logits.device) - 1]
+
+
 def logit_difference(task: Task, logits: Float[Tensor, "prompt pos vocab"]) -> Float[Tensor, " prompt"]:
     """Logit of the right answer minus that of the wrong one, after the last token."""
-    last = logits[:, -1]
+    last = after_prompts(task, logits)
     prompts = torch.arange(len(last))
     return last[prompts, task.right] - last[prompts, task.wrong]
 
 
 def accuracy(task: Task, logits: Float[Tensor, "prompt pos vocab"]) -> float:
     """Share of the prompts after which the right answer has the highest logit."""
-    return float((logits[:, -1].argmax(-1) == task.right).float().mean())
+    return float((after_prompts(task, logits).argmax(-1) == task.right).float().mean())
 
 
 def check_task(task: Task, cfg: Config) -> None:
@@ -47,10 +103,20 @@ def check_task(task: Task, cfg: Config) -> None:
     if not len(task.clean) == len(task.right) == len(task.wrong):
         answers = f"{len(task.right)} right and {len(task.wrong)} wrong answers"
         raise ValueError(f"{len(task.clean)} prompts, {answers}: give one of each for every prompt")
+    _check_lengths(task)
     for tokens in (task.clean, task.corrupted, task.right[:, None], task.wrong[:, None]):
         check_tokens(cfg, tokens)
     for answers_of_one_kind in (task.right, task.wrong):
         check_targets(cfg, answers_of_one_kind)
+
+
+def _check_lengths(task: Task) -> None:
+    if task.lengths is None:
+        return
+    prompts, longest = task.clean.shape
+    if len(task.lengths) != prompts or not ((task.lengths >= 1) & (task.lengths <= longest)).all():
+        given = task.lengths.tolist()
+        raise ValueError(f"lengths={given}: give one of 1 to {longest} tokens for each of the {prompts} prompts")
 
 
 def induction(rows: Int64[Tensor, "prompt period"], others: Int64[Tensor, " prompt"]) -> Task:
