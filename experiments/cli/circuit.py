@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from circuits.tasks import Task
     from experiments.results.cells import Cells
 
 HELP = "find the paths that carry a task: exact effects of all, false discoveries controlled, a graph and a picture"
@@ -15,7 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from experiments.cli.arguments import add_heads_argument, add_run_arguments
 
     parser.add_argument(
-        "--task", default="induction", help="induction, brackets, quotes or skipgram (default: %(default)s)"
+        "--task",
+        default="induction",
+        help="induction, brackets, quotes or skipgram, or file:PATH for one of your own: JSON lines with clean, "
+        "corrupted, right and wrong (default: %(default)s)",
     )
     parser.add_argument("--step", type=int, help="checkpoint (default: the last)")
     parser.add_argument(
@@ -38,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from experiments import tasks
 
-    tasks.check(arguments.task)
+    tasks.check_asked(arguments.task)
     if arguments.top < 1:
         raise ValueError(f"--top {arguments.top}: at least one path is printed")
 
@@ -55,44 +59,48 @@ def run(arguments: argparse.Namespace) -> None:
     from experiments.cli.opening import announced, chosen_step, open_cells, open_executor
     from experiments.heldout import ablation_pass, head_types
     from experiments.pages import circuit_files, circuit_positions, circuit_rivals
-    from experiments.tasks import bracket_effects, discovery, path_effects, positions
+    from experiments.tasks import bracket_effects, discovery, own_task, path_effects, positions
 
     opened = runs.open_run(arguments.run)
+    asked = own_task.opened(arguments.task, opened)
     step = chosen_step(opened, arguments)
     cells = open_cells(arguments)
     steps = path_effects.formation_steps(cells) if arguments.formation else []
     if arguments.heads:
-        of_heads(cells, arguments, step, distinct_heads(arguments.heads, opened.model_config()))
+        of_heads(cells, arguments, asked, step, distinct_heads(arguments.heads, opened.model_config()))
         return
-    jobs, what = discovery.missing(cells, arguments.task, step, steps), f"paths of {arguments.task}"
-    announced(opened, arguments, what, jobs, lambda head: path_effects.missing(cells, arguments.task, [step], [head]))
+    jobs, what = discovery.missing(cells, asked, step, steps), f"paths of {arguments.task}"
+    announced(opened, arguments, what, jobs, lambda head: path_effects.missing(cells, asked, [step], [head]))
     with open_executor(arguments) as executor:
         ablation_pass.run(cells, jobs, executor)
-    discovered = discovery.discover_circuit(cells, arguments.task, step, head_types.labels(cells, step))
+    discovered = discovery.discover_circuit(cells, asked, step, head_types.labels(cells, step))
     print(circuit_files.as_text(discovered, arguments.top))
-    if where := circuit_positions.as_text(positions.frame(positions.table(cells, arguments.task, step)), arguments.top):
+    if where := circuit_positions.as_text(positions.frame(discovered.positions), arguments.top):
         print(where)
     if arguments.task == "brackets":
         print("\n".join(bracket_effects.sentences(bracket_effects.table(cells, step))))
-    found = circuit_rivals.compared(cells, arguments.task, step) if arguments.thorough else None
+    found = circuit_rivals.compared(cells, asked, step) if arguments.thorough else None
     if found:
         print("\n".join(circuit_rivals.sentences(found)))
-    formed = circuit_files.formation(cells, arguments.task) if arguments.formation else None
-    for path in circuit_files.write(cells, discovered, arguments.top, formed, found):
+    formed = circuit_files.formation(cells, asked) if arguments.formation else None
+    for path in circuit_files.write(cells, discovered, arguments.top, formed, found, arguments.task):
         print(f"wrote {path}")
 
 
-def of_heads(cells: "Cells", arguments: argparse.Namespace, step: int, heads: "Sequence[str]") -> None:
+def of_heads(
+    cells: "Cells", arguments: argparse.Namespace, asked: "str | Task", step: int, heads: "Sequence[str]"
+) -> None:
     """The paths from and into some heads, as a table."""
     from experiments.cli.opening import announced, open_executor
     from experiments.heldout import ablation_pass
     from experiments.pages import path_files
     from experiments.tasks import path_effects
 
-    jobs = path_effects.missing(cells, arguments.task, [step], heads)
+    name = asked if isinstance(asked, str) else asked.name
+    jobs = path_effects.missing(cells, asked, [step], heads)
     announced(cells.run, arguments, f"paths of {arguments.task}", jobs, None)
     with open_executor(arguments) as executor:
         ablation_pass.run(cells, jobs, executor)
-    measured = path_effects.table(cells, arguments.task, [step], heads).isel(step=0)
-    print(path_files.as_text(measured, arguments.task, heads, arguments.top))
-    print(f"wrote {path_files.write(cells, measured, arguments.task, heads)}")
+    measured = path_effects.table(cells, asked, [step], heads).isel(step=0)
+    print(path_files.as_text(measured, name, heads, arguments.top))
+    print(f"wrote {path_files.write(cells, measured, name, heads)}")

@@ -82,11 +82,18 @@ def _records(file: Path, separator: str) -> tuple[Iterable[Any], Callable[[Any],
     if kind == ".parquet":
         column = pandas.read_parquet(file, columns=["text"])["text"]
         return column.astype(object).where(column.notna(), None), lambda value: value
-    content = _decoded(_bytes(file)).replace("\r\n", "\n").replace("\r", "\n")
+    content = content_of(file)
     if kind == ".jsonl":
         # JSON strings may hold separators that `splitlines` breaks at, such as U+2028
         return (line for line in content.split("\n") if line.strip()), lambda line: json.loads(line)["text"]
     return content.split(separator or "\n\n\n"), lambda text: text
+
+
+def content_of(file: Path) -> str:
+    """The text of a file, unpacked and decoded, with one kind of line breaks; raises OSError or ValueError for one that
+    cannot be read. Lines end at line breaks alone, not where `splitlines` ends them.
+    """
+    return _decoded(_bytes(file)).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _bytes(file: Path) -> bytes:

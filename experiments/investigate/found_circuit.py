@@ -9,6 +9,7 @@ import pandas as pd
 
 from ablations.not_measurable import NotMeasurable
 from ablations.running import as_in_workers
+from circuits.tasks import Task
 from experiments import tasks
 from experiments.heldout import ablation_pass, head_types
 from experiments.investigate.snapshot import Snapshot
@@ -29,10 +30,16 @@ class FoundCircuit:
     """
 
     snapshot: Snapshot
-    task: str
+    task: str | Task
 
     def __post_init__(self) -> None:
-        tasks.check(self.task)
+        if isinstance(self.task, str):
+            tasks.check(self.task)
+
+    @property
+    def name(self) -> str:
+        """What the task is called."""
+        return self.task if isinstance(self.task, str) else self.task.name
 
     @cached_property
     def found(self) -> Discovered:
@@ -58,8 +65,7 @@ class FoundCircuit:
         """From where to where its paths carry the task, by roles of positions, as `experiments.tasks.positions.measure`
         has it; the largest effect first.
         """
-        with as_in_workers():
-            return positions.frame(positions.table(self.snapshot.cells, self.task, self.snapshot.step))
+        return positions.frame(self.found.positions)
 
     @cached_property
     def compared(self) -> Compared:
@@ -68,7 +74,7 @@ class FoundCircuit:
             return circuit_rivals.compared(self.snapshot.cells, self.task, self.snapshot.step)
 
     def _repr_html_(self) -> str:
-        title = f"{self.snapshot.title}: paths that carry {self.task}"
+        title = f"{self.snapshot.title}: paths that carry {self.name}"
         try:
             discovered = self.found
         except NotMeasurable as error:
@@ -81,4 +87,4 @@ class FoundCircuit:
         return shell.fragment(f"<h1>{html.escape(title)}</h1>{''.join(lines)}{drawn}{below}")
 
     def __repr__(self) -> str:
-        return f"FoundCircuit({self.task}, {self.snapshot.title}; .graph is a networkx graph, .table a data frame)"
+        return f"FoundCircuit({self.name}, {self.snapshot.title}; .graph is a networkx graph, .table a data frame)"

@@ -3,7 +3,7 @@
     inv = Investigation("mini-seed0")
     inv                          # the overview
     inv["L1H4"]                  # the card of a head; inv["L1H4"].on("some text"), .save("L1H4.html"), .paths, ...
-    inv.circuit("induction")     # what carries a task
+    inv.circuit("induction")     # what carries a task; also inv.circuit(inv.task(clean=..., ...)), of your own text
     inv.compare("L1H4", "L1H5")
     inv.rllc("L0H5+L1H4")        # a learning coefficient over training
     inv.at(4800)                 # the same at another checkpoint
@@ -22,6 +22,8 @@ import pandas as pd
 from ablations import models
 from ablations.models import Model
 from ablations.names import check_head, distinct_heads, head_name, parse_head
+from circuits.task_text import Strings
+from circuits.tasks import Task
 from experiments import runs
 from experiments.investigate import overview, rllc_curve
 from experiments.investigate.comparison import Comparison
@@ -33,6 +35,7 @@ from experiments.results import plan
 from experiments.results.cells import Cells
 from experiments.runs import adopt, places
 from experiments.runs.run import Run
+from experiments.tasks import own_task
 from llc.gauge import Gauge
 
 
@@ -108,9 +111,17 @@ class Investigation:
     def __iter__(self) -> Iterator[HeadCard]:
         return (self[name] for name in self.snapshot.heads)
 
-    def circuit(self, task: str = "induction") -> FoundCircuit:
-        """The paths that carry a task: induction, brackets, quotes or skipgram; raises ValueError for another."""
-        return FoundCircuit(self.snapshot, task)
+    def circuit(self, task: str | Path | Task = "induction") -> FoundCircuit:
+        """The paths that carry a task: induction, brackets, quotes or skipgram, or one of your own: a Task (`task`
+        makes one of text), or a file of JSON lines as the command line takes them. Raises ValueError for another.
+        """
+        return FoundCircuit(self.snapshot, own_task.opened(task, self.run))
+
+    def task(self, clean: Strings, corrupted: Strings, right: Strings, wrong: Strings, *, name: str = "own") -> Task:
+        """A task of your own text, in the run's tokens, as `Task.from_strings` makes it."""
+        return own_task.checked(
+            Task.from_strings(clean, corrupted, right, wrong, self.run.tokenizer, name=name), self.run
+        )
 
     def rllc(self, restriction: str, steps: Sequence[int] | None = None) -> RllcCurve:
         """The learning coefficient over training of a head, or of any restriction of the weights (`llc.restrict`):

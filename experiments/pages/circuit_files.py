@@ -1,5 +1,6 @@
 """A discovered circuit in words, as graph files, a table, pictures and a page; and how it formed."""
 
+import shlex
 from pathlib import Path
 
 import networkx as nx
@@ -10,6 +11,7 @@ import xarray as xr
 from circuits import graph, scale_part, ways
 from circuits.circuit_hypotheses import LEVEL
 from circuits.stability import STABLE
+from circuits.tasks import Task
 from experiments.figures import files
 from experiments.pages import circuit_page, circuit_positions, circuit_rivals, path_files
 from experiments.pages.circuit_rivals import Compared
@@ -30,6 +32,7 @@ def sentences(discovered: Discovered) -> list[str]:
     found = sum(record["found"] for *_, record in graph.records(discovered.graph))
     return [
         path_files.task_sentence(table, discovered.task),
+        *path_files.few_prompts(table),
         as_stable(discovered.stability, table.found),
         f"The circuit is the {found} of {table.sizes['path']} paths that do both: {_on_ways(discovered, found)}. "
         f"Faithfulness of the {found} alone {quality.faithfulness:.2f}, of all others {quality.completeness:.2f}; of "
@@ -124,18 +127,19 @@ def write(
     top: int,
     formed: dict[int, nx.DiGraph] | None = None,
     found: Compared | None = None,
+    asked: str = "",
 ) -> list[Path]:
     """Writes circuit_TASK_STEP as graph (node-link and MIB JSON), tables (CSV; one of paths, one of positions), picture
     (SVG and PNG) and page (HTML) with the `top` paths; returns all paths of files.
 
     The names end with what in the plan is no default (`file_names.variant`). formed: graphs by step, for
     circuit_TASK_formation (node-link JSON and picture), which the page then shows too. found: rivals and curves, for
-    circuit_TASK_STEP_curves (picture) and two sentences.
+    circuit_TASK_STEP_curves (picture) and two sentences. asked: how the task was asked for, where not by its name.
     """
     own, cfg = variant(cells.run, cells.plan), cells.run.model_config()
     name = f"circuit_{discovered.task}_{discovered.step}{own}"
     title = f"{cells.run.name}, step {discovered.step}: paths that carry {discovered.task}"
-    where = positions.frame(positions.table(cells, discovered.task, discovered.step))
+    where = positions.frame(discovered.positions)
     drawn = {name: picture.draw(discovered.graph, title)}
     captions = {
         name: f"{title}. Width: effect of patching the path; all that pass, at most {picture.SHOWN}; "
@@ -167,7 +171,7 @@ def write(
         [(svg(figure, captions[key]), captions[key]) for key, figure in drawn.items()],
         circuit_page.table(frame(discovered).head(top), explanation(discovered))
         + circuit_positions.section(where, top),
-        command(cells, discovered, bool(formed), bool(found)),
+        command(cells, discovered, bool(formed), bool(found), asked),
     )
     for file, text in contents.items():
         write_bytes(cells.folder / file, text.encode())
@@ -175,17 +179,17 @@ def write(
     return [*(cells.folder / file for file in contents), *pictures]
 
 
-def formation(cells: Cells, task: str) -> dict[int, nx.DiGraph]:
+def formation(cells: Cells, task: str | Task) -> dict[int, nx.DiGraph]:
     """The task's graphs at some checkpoints of the run, by step."""
     steps = path_effects.formation_steps(cells)
     return graph.formation(cells.run.model_config(), path_effects.table(cells, task, steps))
 
 
-def command(cells: Cells, discovered: Discovered, formed: bool, thorough: bool) -> str:
-    """The command line that makes the circuit's files again."""
+def command(cells: Cells, discovered: Discovered, formed: bool, thorough: bool, asked: str = "") -> str:
+    """The command line that makes the circuit's files again; asked: as `write` has it."""
     flag = " --formation" * formed + " --thorough" * thorough
     return (
-        f"python -m experiments circuit --task {discovered.task} {flags(cells.run, cells.plan)} "
+        f"python -m experiments circuit --task {shlex.quote(asked or discovered.task)} {flags(cells.run, cells.plan)} "
         f"--step {discovered.step}{flag}"
     )
 

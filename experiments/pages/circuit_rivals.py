@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import xarray as xr
 
+from circuits.tasks import Task
 from experiments.results.cells import Cells
 from experiments.tasks import curves, rivals
 
@@ -22,7 +23,7 @@ class Compared(NamedTuple):
     curves: xr.Dataset
 
 
-def compared(cells: Cells, task: str, step: int) -> Compared:
+def compared(cells: Cells, task: str | Task, step: int) -> Compared:
     """What is missing is computed here; raises NotMeasurable where the model does not do the task."""
     return Compared(rivals.table(cells, task, step), curves.table(cells, task, step))
 

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from circuits import enough_prompts
 from experiments.results.cells import Cells
 from experiments.results.file_names import of_heads, variant
 from experiments.statistics.intervals import give_or_take
@@ -23,6 +24,13 @@ def task_sentence(measured: xr.Dataset, task: str) -> str:
     )
 
 
+def few_prompts(measured: xr.Dataset) -> list[str]:
+    """What is to be said where there are too few prompts for effects to pass; nothing where there are enough."""
+    effect, se, found = (measured[name].values for name in ("effect", "se", "found"))
+    told = enough_prompts.note(effect, se, found, int(measured.attrs["prompts"]))
+    return [f"Warning: {told}"] if told else []
+
+
 def columns(row: Mapping[Hashable, Any]) -> str:
     """A path, its effect with the interval, and the parts that are read and that go through a norm's scale."""
     effect = give_or_take(row["effect"], row["half_width"], 2)
@@ -37,6 +45,7 @@ def as_text(measured: xr.Dataset, task: str, heads: Sequence[str], top: int) -> 
         task_sentence(measured, task),
         f"{int(table.found.sum())} of the {len(table)} paths from and into {', '.join(heads)} pass a false-discovery "
         "rate of 5% (among these alone)",
+        *few_prompts(measured),
         "effect of patching one path, with its 95% interval over prompts, negative where the path carries the task; "
         "for found paths the part of it that the target reads, and the part that goes through its layer norm's scale",
     ]

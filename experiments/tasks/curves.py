@@ -7,6 +7,7 @@ import xarray as xr
 
 from ablations import forward
 from circuits import curves, discover
+from circuits.tasks import Task
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters
@@ -17,7 +18,7 @@ ORDERS = ("exact effects", "EAP-IG", "EAP", "random")
 RANDOM = 3  # orders, whose mean is shown
 
 
-def table(cells: Cells, task: str, step: int) -> xr.Dataset:
+def table(cells: Cells, task: str | Task, step: int) -> xr.Dataset:
     """What `measure` says, computed here where it is missing."""
     return cells.get(CURVES, step, **path_effects.parameters(cells, task))
 
@@ -26,7 +27,7 @@ def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str) ->
     """signed and magnitude [order, size], the faithfulness of the paths with the largest scores of each kind; cpr of
     the former and cmd of the latter [order], which for random orders are means.
     """
-    model, asked = inputs.model_here(step), task_prompts.task(task, cells)
+    model, asked = inputs.model_here(step), task_prompts.of_cell(cells, task, prompts)
     weights, cfg = forward.weights_of(model), model.cfg
     paths = discover.candidates(cfg)
     exact = cells.get(PATH_EFFECTS, step, task=task, prompts=prompts).effect.values

@@ -13,11 +13,12 @@ from ablations.not_measurable import NotMeasurable
 from ablations.paths import OUTPUT, ends, parse_path
 from circuits import annotate, discover, graph, ways
 from circuits.discover import Circuit, RandomCircuits
+from circuits.tasks import Task
 from experiments.heldout import ablation_pass, head_effects, head_overlap
 from experiments.heldout.ablation_pass import AblationPass
 from experiments.jobs.job import Job
 from experiments.results.cells import Cells
-from experiments.tasks import hypothesis_tests, path_effects, stability, task_prompts
+from experiments.tasks import hypothesis_tests, path_effects, positions, stability, task_prompts
 
 RANDOM = 12  # random circuits of the same size
 OF_PATHS, OF_PAIRS = ("composition", "composition_z"), ("overlap", "overlap_z")
@@ -34,11 +35,12 @@ class Discovered(NamedTuple):
     random: RandomCircuits  # as large
     stability: xr.Dataset  # of what is found on other prompts, as `stability.measure` has it
     tests: xr.Dataset  # of the circuit as a hypothesis, as `hypothesis_tests.measure` has them
+    positions: xr.Dataset  # from where to where its paths carry the task, as `positions.measure` has it
     text_tokens: int  # that overlaps are of; 0 where there is no text for them
     note: str  # `Run.path_note`
 
 
-def missing(cells: Cells, task: str, step: int, steps: Sequence[int] = ()) -> list[Job]:
+def missing(cells: Cells, task: str | Task, step: int, steps: Sequence[int] = ()) -> list[Job]:
     """Effects of all paths at the step and at all others asked for, and of all heads on held-out text at the step,
     where missing, as jobs.
     """
@@ -55,17 +57,18 @@ def _pass_of_heads(cells: Cells, step: int) -> AblationPass | None:
         return None
 
 
-def discover_circuit(cells: Cells, name: str, step: int, types: Mapping[str, str] | None = None) -> Discovered:
+def discover_circuit(cells: Cells, asked: str | Task, step: int, types: Mapping[str, str] | None = None) -> Discovered:
     """Exact effects of all paths, those that pass a false-discovery rate of 5% on all prompts and on most resamples of
     them, and how good a circuit these are.
 
-    types: what heads are, by name, for the graph. What is missing is computed here.
+    asked: a task by its name, or one of one's own. types: what heads are, by name, for the graph. What is missing is
+    computed here.
     """
     model = cells.inputs.model(step)
-    weights, cfg, task = forward.weights_of(model), model.cfg, task_prompts.task(name, cells)
-    table, paths = path_effects.table(cells, name, [step]).isel(step=0), discover.candidates(cfg)
-    again = stability.table(cells, name, step)
-    chosen = stability.circuit(cells, step, cfg, **path_effects.parameters(cells, name))
+    weights, cfg, task = forward.weights_of(model), model.cfg, task_prompts.asked(cells, asked)
+    table, paths = path_effects.table(cells, asked, [step]).isel(step=0), discover.candidates(cfg)
+    again = stability.table(cells, asked, step)
+    chosen = stability.circuit(cells, step, cfg, **path_effects.parameters(cells, asked))
     estimated = discover.attribution(weights, cfg, task, paths, steps=discover.IG_STEPS)
     whole = annotate.with_composition(graph.from_table(cfg, table), weights, cfg)
     often = dict(zip(again.path.values.tolist(), again.frequency.values.tolist(), strict=True))
@@ -78,14 +81,15 @@ def discover_circuit(cells: Cells, name: str, step: int, types: Mapping[str, str
         whole.graph["head_effects"] = head_effects.graph_words(costs)
         whole, tokens = annotate.with_overlap(whole, removed.shared, removed.size, cfg), removed.tokens
     return Discovered(
-        task=name,
+        task=task.name,
         step=step,
         table=table.assign(eap_ig=("path", estimated.effect.mean(1))),
         graph=whole,
         quality=discover.evaluate(weights, cfg, task, chosen),
         random=discover.random_circuits(weights, cfg, task, len(chosen), RANDOM, cells.plan.seed),
         stability=again,
-        tests=hypothesis_tests.table(cells, name, step),
+        tests=hypothesis_tests.table(cells, asked, step),
+        positions=positions.table(cells, asked, step),
         text_tokens=tokens,
         note=cells.run.path_note,
     )

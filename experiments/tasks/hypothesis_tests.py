@@ -9,6 +9,7 @@ from ablations.not_measurable import NotMeasurable
 from ablations.paths import path_name
 from circuits.circuit_hypotheses import DRAWS, Hypotheses, hypotheses
 from circuits.stability import STABLE
+from circuits.tasks import Task
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters
@@ -16,7 +17,7 @@ from experiments.tasks import path_effects, stability, task_prompts
 from experiments.tasks.path_effects import PATH_EFFECTS
 
 
-def table(cells: Cells, task: str, step: int) -> xr.Dataset:
+def table(cells: Cells, task: str | Task, step: int) -> xr.Dataset:
     """What `measure` says, computed here where it is missing."""
     return cells.get(HYPOTHESIS_TESTS, step, **path_effects.parameters(cells, task))
 
@@ -30,7 +31,7 @@ def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str) ->
     chosen = stability.circuit(cells, step, model.cfg, task=task, prompts=prompts)
     if not chosen:
         return xr.Dataset(attrs={"untested": "no path was found on most resamples of the prompts"})
-    weights, asked = forward.weights_of(model), task_prompts.task(task, cells)
+    weights, asked = forward.weights_of(model), task_prompts.of_cell(cells, task, prompts)
     try:
         tested = hypotheses(weights, model.cfg, asked, chosen, seed=inputs.plan.seed)
     except NotMeasurable as error:

@@ -18,8 +18,7 @@ from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters
 from experiments.results.plan import evenly_chosen
 from experiments.statistics.intervals import reach
-from experiments.storage import store
-from experiments.tasks import task_prompts
+from experiments.tasks import own_prompts, task_prompts
 
 STEPS = 6  # checkpoints, at most, that show how a circuit formed
 LENGTH = 48  # of a prompt, roughly, for the time that it takes
@@ -30,7 +29,7 @@ def formation_steps(cells: Cells) -> list[int]:
     return evenly_chosen(cells.run.steps, STEPS)
 
 
-def table(cells: Cells, task: str, steps: Sequence[int], heads: Sequence[str] = ()) -> xr.Dataset:
+def table(cells: Cells, task: str | Task, steps: Sequence[int], heads: Sequence[str] = ()) -> xr.Dataset:
     """effect, se, p, found, read, read_se, scale, scale_se [step, path], clean, corrupted, accuracy [step]; computed
     here where they are missing.
 
@@ -54,7 +53,7 @@ def frame(measured: xr.Dataset, *more: str) -> pd.DataFrame:
     return rows.reindex(rows.effect.abs().sort_values(ascending=False, kind="stable").index)
 
 
-def missing(cells: Cells, task: str, steps: Sequence[int], heads: Sequence[str] = ()) -> list[Job]:
+def missing(cells: Cells, task: str | Task, steps: Sequence[int], heads: Sequence[str] = ()) -> list[Job]:
     """The steps that are not there yet, as jobs."""
     asked = parameters(cells, task, heads)
     return [job for step in steps for job in cells.missing(PATH_EFFECTS, step, **asked)]
@@ -62,8 +61,8 @@ def missing(cells: Cells, task: str, steps: Sequence[int], heads: Sequence[str] 
 
 def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str, heads: Sequence[str] = ()) -> xr.Dataset:
     """What `table` has of one step, on the prompts with this fingerprint."""
-    model, asked = inputs.model_here(step), task_prompts.task(task, cells)
-    assert _fingerprint(asked) == prompts
+    model, asked = inputs.model_here(step), task_prompts.of_cell(cells, task, prompts)
+    assert own_prompts.fingerprint(asked) == prompts
     weights, cfg = forward.weights_of(model), model.cfg
     effects = discover.exact(weights, cfg, asked, discover.candidates(cfg, [parse_head(name) for name in heads]))
     found = discover.significant(effects.p)
@@ -74,14 +73,14 @@ def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str, he
     return scale_part.with_parts(graph.table(effects, found), effects, frozen).assign(accuracy=right)
 
 
-def parameters(cells: Cells, task: str, heads: Sequence[str] = ()) -> dict:
-    """What tells the cells of a task apart: its name, its prompts by content, and the heads where they are not all."""
+def parameters(cells: Cells, task: str | Task, heads: Sequence[str] = ()) -> dict:
+    """What tells the cells of a task apart: its name, its prompts by content, and the heads where they are not all. A
+    task of one's own is known by its content alone, which is kept for whoever measures its cells.
+    """
     chosen = {"heads": list(heads)} if heads else {}
-    return {"task": task, "prompts": _fingerprint(task_prompts.task(task, cells))} | chosen
-
-
-def _fingerprint(task: Task) -> str:
-    return store.fingerprint(**{name: getattr(task, name).numpy() for name in ("clean", "corrupted", "right", "wrong")})
+    if isinstance(task, Task):
+        return {"task": own_prompts.OWN, "prompts": own_prompts.keep(cells, task)} | chosen
+    return {"task": task, "prompts": own_prompts.fingerprint(task_prompts.task(task, cells))} | chosen
 
 
 def seconds(inputs: Inputs, parameters: Parameters) -> float:

@@ -7,6 +7,7 @@ import xarray as xr
 
 from circuits import positions
 from circuits.stability import STABLE
+from circuits.tasks import Task
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters
@@ -16,7 +17,7 @@ from experiments.tasks.path_effects import PATH_EFFECTS
 COLUMNS = ("path", "written", "read", "effect", "se", "half_width", "p", "prompts", "of_path")
 
 
-def table(cells: Cells, task: str, step: int) -> xr.Dataset:
+def table(cells: Cells, task: str | Task, step: int) -> xr.Dataset:
     """What `measure` says, computed here where it is missing."""
     return cells.get(POSITIONS, step, **path_effects.parameters(cells, task))
 
@@ -38,7 +39,7 @@ def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str) ->
     if not chosen:
         numbers = {name: ("row", [0.0][:0]) for name in COLUMNS[3:]}
         return xr.Dataset(numbers | {name: ("row", [""][:0]) for name in COLUMNS[:3]})
-    rows = positions.path_positions(model, task_prompts.task(task, cells), chosen).to_dataframe()
+    rows = positions.path_positions(model, task_prompts.of_cell(cells, task, prompts), chosen).to_dataframe()
     effects = cells.get(PATH_EFFECTS, step, task=task, prompts=prompts).effect
     whole = effects.sel(path=rows.path.to_list()).values
     return xr.Dataset({name: ("row", values.to_numpy()) for name, values in rows.assign(of_path=whole).items()})

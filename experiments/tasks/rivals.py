@@ -11,6 +11,7 @@ from circuits import rivals
 from circuits.discover import candidates
 from circuits.rivals import Rival
 from circuits.stability import STABLE
+from circuits.tasks import Task
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters
@@ -18,7 +19,7 @@ from experiments.tasks import path_effects, stability, task_prompts
 from experiments.tasks.path_effects import PATH_EFFECTS
 
 
-def table(cells: Cells, task: str, step: int) -> xr.Dataset:
+def table(cells: Cells, task: str | Task, step: int) -> xr.Dataset:
     """What `measure` says, computed here where it is missing."""
     return cells.get(RIVALS, step, **path_effects.parameters(cells, task))
 
@@ -33,7 +34,7 @@ def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str) ->
     if not chosen:
         return xr.Dataset(attrs={"untested": "no path was found on most resamples of the prompts"})
     try:
-        others = rivals.rivals(forward.weights_of(model), model.cfg, task_prompts.task(task, cells), chosen)
+        others = rivals.rivals(forward.weights_of(model), model.cfg, task_prompts.of_cell(cells, task, prompts), chosen)
     except NotMeasurable as error:
         return xr.Dataset(attrs={"untested": str(error)})
     both: dict[str, Rival] = {"disjoint": others.disjoint, "without_strongest": others.without_strongest}

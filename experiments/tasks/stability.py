@@ -9,6 +9,7 @@ from ablations.models import Config
 from ablations.paths import Path, path_name
 from circuits import discover, stability
 from circuits.stability import STABLE
+from circuits.tasks import Task
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters
@@ -16,7 +17,7 @@ from experiments.tasks import path_effects, task_prompts
 from experiments.tasks.path_effects import PATH_EFFECTS
 
 
-def table(cells: Cells, task: str, step: int) -> xr.Dataset:
+def table(cells: Cells, task: str | Task, step: int) -> xr.Dataset:
     """What `measure` says, computed here where it is missing."""
     return cells.get(STABILITY, step, **path_effects.parameters(cells, task))
 
@@ -35,7 +36,7 @@ def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str) ->
     """frequency [path] with its interval [path, end], and jaccard. attrs: draws."""
     model = inputs.model_here(step)
     found = stability.stability(
-        forward.weights_of(model), model.cfg, task_prompts.task(task, cells), seed=inputs.plan.seed
+        forward.weights_of(model), model.cfg, task_prompts.of_cell(cells, task, prompts), seed=inputs.plan.seed
     )
     data: dict = {
         "frequency": ("path", found.frequency),

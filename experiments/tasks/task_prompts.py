@@ -11,7 +11,7 @@ from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
 from experiments.results.keys import model_key
 from experiments.results.kind import Kind
-from experiments.tasks import bracket_prompts, check, quote_prompts, skipgram_prompts
+from experiments.tasks import bracket_prompts, check, own_prompts, quote_prompts, skipgram_prompts
 
 PROMPTS, PERIOD = 128, 25
 PLAN_FIELDS = ("text_rows", "reference_rows", "seed")
@@ -28,15 +28,22 @@ def task(name: str, cells: Cells) -> Task:
     """
     check(name)
     stored = cells.get(SKIPGRAM_PROMPTS if name == "skipgram" else TASK_PROMPTS, task=name)
-    return Task(name, *(torch.from_numpy(stored[part].values) for part in Task._fields[1:]))
+    return own_prompts.from_dataset(name, stored)
+
+
+def of_cell(cells: Cells, name: str, prompts: str) -> Task:
+    """The task of a cell's parameters: of this name, or of one's own with prompts of this fingerprint."""
+    return own_prompts.kept(cells, prompts) if name == own_prompts.OWN else task(name, cells)
+
+
+def asked(cells: Cells, of: str | Task) -> Task:
+    """A task by its name, or the task itself."""
+    return of if isinstance(of, Task) else task(of, cells)
 
 
 def measure(inputs: Inputs, step: None, cells: Cells, task: str) -> xr.Dataset:
     """The tensors of a task, by their names."""
-    built = BUILDERS[task](cells)
-    dims = {2: ("prompt", "pos"), 1: ("prompt",)}
-    arrays = {part: getattr(built, part).numpy() for part in Task._fields[1:]}
-    return xr.Dataset({part: (dims[array.ndim], array) for part, array in arrays.items()})
+    return own_prompts.as_dataset(BUILDERS[task](cells))
 
 
 def last_checkpoint_key(inputs: Inputs, step: int | None) -> dict:

@@ -223,7 +223,7 @@ def test_what_a_text_does_not_allow_is_told_from_a_mistake(corpus_file, tokenize
     corpus = corpora.load(f"text:{corpus_file}", tokenizer=tokenizer, n_ctx=24, split="test")
     with pytest.raises(NotMeasurable, match="rows, 1000000 are needed"):
         corpus.take(10**6)
-    with pytest.raises(NotMeasurable, match="tokens of training text .*, and a row takes 9999998"):
+    with pytest.raises(NotMeasurable, match=r"tokens of training text .*, and a row takes 9999998"):
         corpora.load(f"text:{corpus_file}", tokenizer=tokenizer, n_ctx=9_999_999, split="train")
     with pytest.raises(ValueError, match="take at least one") as caught:
         corpus.take(0)

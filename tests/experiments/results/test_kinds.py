@@ -35,6 +35,7 @@ VERSIONS: dict[str, tuple[int, ...]] = {
     "labelled_tokens": (2,),
     "logits": (1,),
     "model_multigrams": (6, 2),
+    "own_prompts": (1,),
     "path_effects": (6, 3),
     "paths": (7,),
     "positions": (1,),
