@@ -87,6 +87,16 @@ def final_residual(run: Run, change: Change) -> Residual:
 
 def final_streams(run: Run, change: Change) -> tuple[Residual, Residual]:
     """The same, and the stream whose scale the final norm takes: without cuts from the output if norms are frozen."""
+    residual, z = changed_run(run, change)
+    to_output = list(dict.fromkeys(path.source for path in change.cuts if path.target == OUTPUT))
+    if not to_output:
+        return residual, residual
+    cut = residual - _written(run, z, to_output, run.cfg.n_layers)
+    return cut, residual if run.layer_norm == "freeze" else cut
+
+
+def changed_run(run: Run, change: Change) -> tuple[Residual, list[Float[Tensor, "batch pos head d_head"]]]:
+    """The final residual stream, paths to the output apart, and the z of every layer, under a change."""
     cfg, clean = run.cfg, run.clean
     first = first_layer(change, cfg)
     residual, z = clean.residuals[first], list(clean.z)
@@ -98,11 +108,7 @@ def final_streams(run: Run, change: Change) -> tuple[Residual, Residual]:
         for head, value in changed_heads(run, change, layer, residual, z).items():
             z[layer][:, :, head] = value
         residual = forward.after_layer(run.weights, cfg, layer, residual, z[layer])
-    to_output = list(dict.fromkeys(path.source for path in change.cuts if path.target == OUTPUT))
-    if not to_output:
-        return residual, residual
-    cut = residual - _written(run, z, to_output, cfg.n_layers)
-    return cut, residual if run.layer_norm == "freeze" else cut
+    return residual, z
 
 
 def changed_heads(

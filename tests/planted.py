@@ -1,5 +1,7 @@
 """An induction model with hand-set weights, whose circuit is known."""
 
+import copy
+
 import torch
 
 from ablations.models import Model
@@ -43,3 +45,14 @@ def planted_induction() -> Model:
         match.W_O[2, :d_token, token] = torch.eye(d_token) * 3
         model.W_U[token] = torch.eye(VOCABULARY) * 3
     return model
+
+
+def with_permuted_heads(model: Model, orders: list[list[int]]) -> Model:
+    """The same function, in which head number n of a layer is what head orders[layer][n] was."""
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for layer, order in enumerate(orders):
+            attn = other.blocks[layer].attn
+            for weight in (attn.W_Q, attn.W_K, attn.W_V, attn.W_O, attn.b_Q, attn.b_K, attn.b_V):
+                weight.copy_(weight[order].clone())
+    return other
