@@ -1,13 +1,17 @@
-"""An induction model with hand-set weights, whose circuit is known."""
+"""Models with hand-set weights, whose circuits are known."""
 
 import copy
 
 import torch
 
 from ablations.models import Model
+from circuits import planted_heads, planted_model
+from circuits.planted_layout import BOS, FLAG, HARD, TOKEN
+from circuits.planted_layout import VOCABULARY as WORDS
 from tests.conftest import make_model
 
 VOCABULARY, LENGTH = 12, 16
+MADE_UP = 0.6  # of what the first head says, by the head that takes over (`backed_up`)
 
 
 def planted_induction() -> Model:
@@ -56,3 +60,19 @@ def with_permuted_heads(model: Model, orders: list[list[int]]) -> Model:
             for weight in (attn.W_Q, attn.W_K, attn.W_V, attn.W_O, attn.b_Q, attn.b_K, attn.b_V):
                 weight.copy_(weight[order].clone())
     return other
+
+
+def backed_up(inhibited: bool = True, layer_norm: bool = False) -> Model:
+    """L0H2 says c after "a ... b", and raises a flag where it does; L1H1 says it at 0.6 of that where no flag stands.
+
+    inhibited: without, L1H1 does not read the flag and says the same with L0H2 and without it.
+    """
+    first, second = planted_heads.skip_trigram(), planted_heads.skip_trigram()
+    said = WORDS  # a free dimension of values
+    first.W_V[TOKEN, said] = 1.0
+    first.W_V[TOKEN.start + BOS, said] = 0.0
+    first.W_O[said, FLAG] = 1.0
+    second.W_O.mul_(MADE_UP)
+    if inhibited:
+        second.W_Q[FLAG, said + 1], second.W_K[TOKEN.start + BOS, said + 1] = 2 * HARD, 1.0
+    return planted_model.build({(0, 2): first, (1, 1): second}, layer_norm, 0.0, 0, False)

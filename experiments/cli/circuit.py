@@ -35,6 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also look for rival circuits, and draw faithfulness over size: exact effects, EAP-IG, EAP, random",
     )
+    parser.add_argument(
+        "--against",
+        metavar="STEP|RUN",
+        help="also tell what is gained, lost and moved in another checkpoint of the run, or in another run (at --step, "
+        "if it is given, else at its last checkpoint)",
+    )
     add_heads_argument(parser, "measure the paths from and into these alone, as a table without a circuit")
     add_run_arguments(parser)
 
@@ -46,30 +52,34 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.top < 1:
         raise ValueError(f"--top {arguments.top}: at least one path is printed")
 
-    if arguments.heads and (arguments.formation or arguments.thorough):
-        flag = "--formation" if arguments.formation else "--thorough"
+    whole = {"--formation": arguments.formation, "--thorough": arguments.thorough, "--against": arguments.against}
+    if arguments.heads and (flag := next((name for name, asked in whole.items() if asked), "")):
         raise ValueError(f"{flag} with --heads: it takes all paths, leave one of them out")
 
     from experiments.cli import refusals
 
     refusals.check_heads(arguments.run, arguments.heads)
+    if arguments.against:
+        refusals.check_against(arguments.run, arguments.against)
 
     from ablations.names import distinct_heads
     from experiments import runs
     from experiments.cli.opening import announced, chosen_step, open_cells, open_executor
     from experiments.heldout import ablation_pass, head_types
-    from experiments.pages import circuit_files, circuit_positions, circuit_rivals
-    from experiments.tasks import bracket_effects, discovery, own_task, path_effects, positions
+    from experiments.pages import circuit_change, circuit_files, circuit_positions, circuit_rivals
+    from experiments.tasks import bracket_effects, circuit_difference, discovery, own_task, path_effects, positions
 
     opened = runs.open_run(arguments.run)
     asked = own_task.opened(arguments.task, opened)
     step = chosen_step(opened, arguments)
     cells = open_cells(arguments)
     steps = path_effects.formation_steps(cells) if arguments.formation else []
+    other = opened_other(cells, arguments, step) if arguments.against else None
     if arguments.heads:
         of_heads(cells, arguments, asked, step, distinct_heads(arguments.heads, opened.model_config()))
         return
     jobs, what = discovery.missing(cells, asked, step, steps), f"paths of {arguments.task}"
+    jobs += circuit_difference.missing(cells, step, *other, asked) if other else []
     announced(opened, arguments, what, jobs, lambda head: path_effects.missing(cells, asked, [step], [head]))
     with open_executor(arguments) as executor:
         ablation_pass.run(cells, jobs, executor)
@@ -83,8 +93,26 @@ def run(arguments: argparse.Namespace) -> None:
     if found:
         print("\n".join(circuit_rivals.sentences(found)))
     formed = circuit_files.formation(cells, asked) if arguments.formation else None
-    for path in circuit_files.write(cells, discovered, arguments.top, formed, found, arguments.task):
+    against = circuit_difference.compare(cells, step, *other, asked) if other else None
+    if against:
+        print(circuit_change.as_text(against, arguments.top))
+    for path in circuit_files.write(cells, discovered, arguments.top, formed, found, against, arguments.task):
         print(f"wrote {path}")
+
+
+def opened_other(cells: "Cells", arguments: argparse.Namespace, step: int) -> "tuple[Cells, int]":
+    """The cells and the checkpoint that --against names; raises ValueError for what there is not, or the same."""
+    from experiments.cli.opening import chosen_step, open_cells
+    from experiments.tasks import circuit_difference
+
+    if arguments.against.isdecimal():
+        asked = argparse.Namespace(step=int(arguments.against))
+        other = cells, chosen_step(cells.run, asked)
+    else:
+        opened = open_cells(argparse.Namespace(**vars(arguments) | {"run": arguments.against}))
+        other = opened, chosen_step(opened.run, arguments)
+    circuit_difference.check_apart((cells, step), other)
+    return other
 
 
 def of_heads(

@@ -37,6 +37,13 @@ def check_heads(run: str, heads: Sequence[str]) -> None:
             check_head(head, shape)
 
 
+def check_against(run: str, other: str) -> None:
+    """Another checkpoint of the run, by its step, or another run."""
+    folder = places.folder_of(run if other.isdecimal() else other)
+    if other.isdecimal():
+        places.check_step(folder.name, places.steps_in(folder), int(other))
+
+
 def check_changes(run: str, changes: Sequence[str]) -> None:
     """Heads, sets of heads and the heads at the ends of paths; what else a path may be is told when it is parsed."""
     parts = [part.strip() for text in changes for part in text.split("+")]

@@ -6,17 +6,19 @@ from functools import cached_property
 
 import networkx as nx
 import pandas as pd
+import xarray as xr
 
 from ablations.not_measurable import NotMeasurable
 from ablations.running import as_in_workers
 from circuits.tasks import Task
 from experiments import tasks
 from experiments.heldout import ablation_pass, head_types
+from experiments.investigate.circuit_comparison import CircuitComparison
 from experiments.investigate.snapshot import Snapshot
-from experiments.pages import circuit_files, circuit_page, circuit_rivals, shell
+from experiments.pages import circuit_files, circuit_page, circuit_rivals, circuit_self_repair, shell
 from experiments.pages.circuit_rivals import Compared
 from experiments.plots import circuit as picture
-from experiments.tasks import discovery, positions
+from experiments.tasks import discovery, own_prompts, positions
 from experiments.tasks.discovery import Discovered
 
 TOP = 12  # paths in the table
@@ -40,6 +42,11 @@ class FoundCircuit:
     def name(self) -> str:
         """What the task is called."""
         return self.task if isinstance(self.task, str) else self.task.name
+
+    @property
+    def _asked(self) -> str:
+        """What tells the task apart: its name, or the content of one's own."""
+        return self.task if isinstance(self.task, str) else own_prompts.fingerprint(self.task)
 
     @cached_property
     def found(self) -> Discovered:
@@ -73,6 +80,20 @@ class FoundCircuit:
         with as_in_workers():
             return circuit_rivals.compared(self.snapshot.cells, self.task, self.snapshot.step)
 
+    @property
+    def self_repair(self) -> xr.Dataset:
+        """What later heads take over from each head: total against direct effect (`experiments.tasks.self_repair`)."""
+        return self.found.self_repair
+
+    def against(self, other: "FoundCircuit") -> CircuitComparison:
+        """The circuit of another checkpoint or run against this one: paths gained, lost, changed, moved; how universal.
+
+        Raises ValueError for a circuit of another task, and of the same checkpoint.
+        """
+        if other._asked != self._asked:
+            raise ValueError(f"{self.name} and {other.name}: compare circuits of one task")
+        return CircuitComparison(self.snapshot, other.snapshot, self.task)
+
     def _repr_html_(self) -> str:
         title = f"{self.snapshot.title}: paths that carry {self.name}"
         try:
@@ -84,7 +105,8 @@ class FoundCircuit:
         explained = circuit_files.explanation(discovered)
         rows = circuit_page.table(self.table.head(TOP), explained)
         below = f"<h2>The strongest paths</h2>{rows}"
-        return shell.fragment(f"<h1>{html.escape(title)}</h1>{''.join(lines)}{drawn}{below}")
+        repair = circuit_self_repair.section(discovered.self_repair)
+        return shell.fragment(f"<h1>{html.escape(title)}</h1>{''.join(lines)}{drawn}{below}{repair}")
 
     def __repr__(self) -> str:
         return f"FoundCircuit({self.name}, {self.snapshot.title}; .graph is a networkx graph, .table a data frame)"

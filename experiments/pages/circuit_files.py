@@ -13,7 +13,14 @@ from circuits.circuit_hypotheses import LEVEL
 from circuits.stability import STABLE
 from circuits.tasks import Task
 from experiments.figures import files
-from experiments.pages import circuit_page, circuit_positions, circuit_rivals, path_files
+from experiments.pages import (
+    circuit_change,
+    circuit_page,
+    circuit_positions,
+    circuit_rivals,
+    circuit_self_repair,
+    path_files,
+)
 from experiments.pages.circuit_rivals import Compared
 from experiments.plots import circuit as picture
 from experiments.plots import faithfulness
@@ -22,7 +29,8 @@ from experiments.results.cells import Cells
 from experiments.results.file_names import flags, variant
 from experiments.runs.run import tokens_seen
 from experiments.storage.files import as_json, write_bytes
-from experiments.tasks import path_effects, positions
+from experiments.tasks import circuit_difference, path_effects, positions
+from experiments.tasks.circuit_difference import Difference
 from experiments.tasks.discovery import Discovered, frame
 
 
@@ -40,6 +48,7 @@ def sentences(discovered: Discovered) -> list[str]:
         f"{_spread(random.completeness)}; without one of its paths a random circuit loses "
         f"{_spread(random.minimality)} ({len(random.faithfulness)} draws)",
         as_hypothesis(discovered.tests),
+        circuit_self_repair.sentence(discovered.self_repair),
         *_hurting(discovered.graph),
         *([discovered.note] if discovered.note else []),
     ]
@@ -127,6 +136,7 @@ def write(
     top: int,
     formed: dict[int, nx.DiGraph] | None = None,
     found: Compared | None = None,
+    against: Difference | None = None,
     asked: str = "",
 ) -> list[Path]:
     """Writes circuit_TASK_STEP as graph (node-link and MIB JSON), tables (CSV; one of paths, one of positions), picture
@@ -134,7 +144,8 @@ def write(
 
     The names end with what in the plan is no default (`file_names.variant`). formed: graphs by step, for
     circuit_TASK_formation (node-link JSON and picture), which the page then shows too. found: rivals and curves, for
-    circuit_TASK_STEP_curves (picture) and two sentences. asked: how the task was asked for, where not by its name.
+    circuit_TASK_STEP_curves (picture) and two sentences. against: another circuit, for a section of the page and
+    tables/circuit_TASK_STEP_against_OTHER.csv. asked: how the task was asked for, where not by its name.
     """
     own, cfg = variant(cells.run, cells.plan), cells.run.model_config()
     name = f"circuit_{discovered.task}_{discovered.step}{own}"
@@ -165,13 +176,20 @@ def write(
     if found:
         drawn[f"{name}_curves"] = faithfulness.draw(found.curves, f"{cells.run.name}: {discovered.task}")
         captions[f"{name}_curves"] = circuit_rivals.CAPTION
+    if against:
+        of_changes = circuit_difference.frame(against).to_csv(index=False, float_format="%.6g")
+        contents[f"tables/{name}_against_{against.ends.other}.csv"] = of_changes
     contents[f"{name}.html"] = circuit_page.page(
         title,
         [*sentences(discovered), *(circuit_rivals.sentences(found) if found else [])],
         [(svg(figure, captions[key]), captions[key]) for key, figure in drawn.items()],
-        circuit_page.table(frame(discovered).head(top), explanation(discovered))
-        + circuit_positions.section(where, top),
-        command(cells, discovered, bool(formed), bool(found), asked),
+        circuit_page.table(frame(discovered).head(top), explanation(discovered)),
+        command(cells, discovered, bool(formed), bool(found), against.ends.other if against else "", asked),
+        [
+            circuit_positions.section(where, top),
+            circuit_self_repair.section(discovered.self_repair),
+            *([circuit_change.section(against, top)] if against else []),
+        ],
     )
     for file, text in contents.items():
         write_bytes(cells.folder / file, text.encode())
@@ -185,9 +203,11 @@ def formation(cells: Cells, task: str | Task) -> dict[int, nx.DiGraph]:
     return graph.formation(cells.run.model_config(), path_effects.table(cells, task, steps))
 
 
-def command(cells: Cells, discovered: Discovered, formed: bool, thorough: bool, asked: str = "") -> str:
+def command(
+    cells: Cells, discovered: Discovered, formed: bool, thorough: bool, against: str = "", asked: str = ""
+) -> str:
     """The command line that makes the circuit's files again; asked: as `write` has it."""
-    flag = " --formation" * formed + " --thorough" * thorough
+    flag = " --formation" * formed + " --thorough" * thorough + (f" --against {against}" if against else "")
     return (
         f"python -m experiments circuit --task {shlex.quote(asked or discovered.task)} {flags(cells.run, cells.plan)} "
         f"--step {discovered.step}{flag}"

@@ -1,7 +1,7 @@
 """A discovered circuit as a self-contained page: what was found, the graph, the strongest paths, how to do it again."""
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -25,11 +25,20 @@ COLUMNS = (
 )
 
 
-def page(title: str, lead: list[str], figures: list[tuple[str, str]], strongest: str, command: str) -> str:
-    """A whole document; figures: an <svg> element and a caption each; strongest: HTML; the rest is plain text."""
+def page(
+    title: str,
+    lead: list[str],
+    figures: list[tuple[str, str]],
+    strongest: str,
+    command: str,
+    sections: Sequence[str] = (),
+) -> str:
+    """A whole document; figures: an <svg> element and a caption each; strongest, and sections with headings of their
+    own: HTML; the rest is plain text.
+    """
     body = [f"<h1>{html.escape(title)}</h1>", *(f"<p>{shell.sentence(line)}</p>" for line in lead)]
     body += [shell.captioned(svg, caption) for svg, caption in figures]
-    body += ["<h2>The strongest paths</h2>", strongest]
+    body += ["<h2>The strongest paths</h2>", strongest, *sections]
     body += ["<h2>How to make it again</h2>", f"<p><code>{html.escape(command)}</code></p>"]
     return shell.page(title, shell.fragment("\n".join(body)))
 

@@ -7,30 +7,13 @@ import xarray as xr
 
 from ablations import effects, forward, heads
 from ablations.models import Model
-from circuits import planted, planted_heads, planted_model, planted_prompts
+from circuits import planted, planted_prompts
 from circuits.discover import path_effects
-from circuits.planted_layout import ANSWER, BOS, FLAG, HARD, TOKEN, VOCABULARY
+from circuits.planted_layout import ANSWER
 from circuits.self_repair import PARTS, self_repair
 from circuits.tasks import Task, logit_difference
 from tests.conftest import GPT2, PYTHIA, make_model
-
-MADE_UP = 0.6  # of what the first head says, by the head that takes over
-
-
-def backed_up(inhibited: bool = True, layer_norm: bool = False) -> Model:
-    """L0H2 says c after "a ... b", and raises a flag where it does; L1H1 says it at 0.6 of that where no flag stands.
-
-    inhibited: without, L1H1 does not read the flag and says the same with L0H2 and without it.
-    """
-    first, second = planted_heads.skip_trigram(), planted_heads.skip_trigram()
-    said = VOCABULARY  # a free dimension of values
-    first.W_V[TOKEN, said] = 1.0
-    first.W_V[TOKEN.start + BOS, said] = 0.0
-    first.W_O[said, FLAG] = 1.0
-    second.W_O.mul_(MADE_UP)
-    if inhibited:
-        second.W_Q[FLAG, said + 1], second.W_K[TOKEN.start + BOS, said + 1] = 2 * HARD, 1.0
-    return planted_model.build({(0, 2): first, (1, 1): second}, layer_norm, 0.0, 0, False)
+from tests.planted import MADE_UP, backed_up
 
 
 def random_task(model: Model, prompts: int = 8) -> Task:

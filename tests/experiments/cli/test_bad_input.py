@@ -148,6 +148,10 @@ def place(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
         (["circuit", "--step", "11"], "no checkpoint at step 11"),
         (["circuit", "--top", "-1"], "--top -1"),
         (["circuit", "--top", "0"], "--top 0"),
+        (["circuit", "--against", "11"], "no checkpoint at step 11"),
+        (["circuit", "--against", "nowhere"], "no run 'nowhere'"),
+        (["circuit", "--against", "60"], "at step 60 against itself"),
+        (["circuit", "--against", "30", "--heads", "L0H0"], "--against with --heads"),
         # status
         (["status", "nowhere"], "has no log.jsonl"),
         (["status", "runs"], "has no log.jsonl"),

@@ -157,7 +157,8 @@ def test_the_circuit_verb_writes_graph_table_and_picture(trained: Path, tmp_path
     assert (table.read + table.scale)[table.passed].to_numpy() == pytest.approx(table.effect[table.passed], rel=1e-4)
     assert lines[3].startswith("As a hypothesis it is not tested: no path was found on most resamples")
     assert not table.found.any()
-    assert [line.split()[0] for line in lines[5:8]] == table.path[:3].tolist()
+    assert lines[4].startswith("Self-repair: ")
+    assert [line.split()[0] for line in lines[6:9]] == table.path[:3].tolist()
     read = nx.node_link_graph(json.loads((tmp_path / "circuit_induction_60.json").read_text()), edges="edges")
     assert read.number_of_nodes() == 10
     assert set(json.loads((tmp_path / "circuit_induction_60_mib.json").read_text())) == {"cfg", "nodes", "edges"}
@@ -170,9 +171,22 @@ def test_the_circuit_verb_writes_graph_table_and_picture(trained: Path, tmp_path
     assert {"effect", "se"} <= set(read.nodes["L1H2"])
     page = (tmp_path / "circuit_induction_60.html").read_text()
     assert page.count("<svg") == 1
-    assert page.count("<tr>") == 1 + 3
+    assert page.count("<tr>") == 1 + 3 + 1 + 8  # the strongest paths, and what later heads take over
     assert main(["circuit", "--task", "chess", "--run", "tiny-seed0", "--out", str(tmp_path)]) == 2
     assert "unknown task 'chess'" in capsys.readouterr().err
+
+
+def test_the_circuit_verb_holds_another_checkpoint_against_it(
+    trained: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(trained)
+    asked = ["circuit", "--run", "tiny-seed0", "--top", "3", "--against", "30", "--out", str(tmp_path)]
+    assert main(asked) == 0
+    assert "From tiny-seed0, step 60 to tiny-seed0, step 30, on the same prompts, paired: " in capsys.readouterr().out
+    changes = pd.read_csv(tmp_path / "tables/circuit_induction_60_against_30.csv")
+    assert {"path", "counterpart", "change", "difference", "difference_half", "q"} <= set(changes)
+    page = (tmp_path / "circuit_induction_60.html").read_text()
+    assert "<h2>Against tiny-seed0, step 30</h2>" in page and "--step 60 --against 30</code>" in page
 
 
 def test_paths_of_some_heads_are_those_of_all(trained: Path, tmp_path: Path, monkeypatch, capsys) -> None:

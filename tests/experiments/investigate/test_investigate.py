@@ -281,9 +281,27 @@ def test_a_circuit_shows_its_graph(inv: Investigation) -> None:
     assert "paths that carry induction" in circuit._repr_html_() and "<img alt=" in circuit._repr_html_()
 
 
+def test_a_circuit_is_held_against_that_of_another_checkpoint(inv: Investigation) -> None:
+    now, before = inv.circuit("induction"), inv.at(30).circuit("induction")
+    both = now.against(before)
+    assert set(both.table.change) <= {"moved", "lost", "gained", "changed", "kept", "undecided"}
+    assert both.difference.ends.paired and both.difference.ends.one_run
+    assert f"{now.snapshot.title} and {before.snapshot.title}" in repr(both)
+    assert "on the same prompts, paired" in both._repr_html_() and "<table" in both._repr_html_()
+    parts = now.self_repair
+    assert parts.patched.values.tolist() == inv.snapshot.heads
+    whole = parts.direct + parts.later + parts.mlps + parts.scale
+    assert np.allclose(whole, parts.total, atol=1e-5) and "What later heads take over" in now._repr_html_()
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
+        (
+            lambda inv: inv.circuit().against(inv.circuit("quotes")),
+            "induction and quotes: compare circuits",
+        ),
+        (lambda inv: inv.circuit().against(inv.circuit()).table, "at step 60 against itself"),
         (lambda inv: inv["L7H0"], "no head L7H0: the model has layers 0 to 1"),
         (lambda inv: inv["nine"], "'nine' is not a head"),
         (lambda inv: inv.at(7), "no checkpoint at step 7: choose one of 0, 10, 30, 60"),

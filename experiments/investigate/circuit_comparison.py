@@ -1,0 +1,62 @@
+"""Two circuits of a task side by side, of two checkpoints or two runs, and how they differ."""
+
+import html
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from ablations.not_measurable import NotMeasurable
+from ablations.running import as_in_workers
+from circuits.tasks import Task
+from experiments.heldout import ablation_pass
+from experiments.investigate.snapshot import Snapshot
+from experiments.pages import circuit_change, shell
+from experiments.tasks import circuit_difference
+from experiments.tasks.circuit_difference import Difference
+
+TOP = 20  # paths in the table
+
+
+@dataclass(frozen=True)
+class CircuitComparison:
+    """Shows itself as sentences and a table; the numbers are in `table`. Measured when first shown or asked for."""
+
+    first: Snapshot
+    second: Snapshot
+    task: str | Task
+
+    @property
+    def name(self) -> str:
+        """What the task is called."""
+        return self.task if isinstance(self.task, str) else self.task.name
+
+    @cached_property
+    def difference(self) -> Difference:
+        """All that is compared; raises NotMeasurable for models of other layers or heads, or text without prompts."""
+        ends = (self.first.cells, self.first.step, self.second.cells, self.second.step, self.task)
+        with as_in_workers():
+            jobs = circuit_difference.missing(*ends)
+            with self.first.executor(float("inf")) as executor:
+                ablation_pass.run(self.first.cells, jobs, executor)
+            return circuit_difference.compare(*ends)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row for each path that is in either circuit (`circuit_difference.frame`): what changed first."""
+        return circuit_difference.frame(self.difference)
+
+    def _repr_html_(self) -> str:
+        title = f"{self.name}: {self.first.title} and {self.second.title}"
+        try:
+            difference = self.difference
+        except NotMeasurable as error:
+            return shell.fragment(f"<h1>{html.escape(title)}</h1>{shell.not_measured(error)}")
+        lines = "".join(f"<p class=quiet>{shell.sentence(line)}</p>" for line in circuit_change.sentences(difference))
+        return shell.fragment(f"<h1>{html.escape(title)}</h1>{lines}{circuit_change.table(difference, TOP)}")
+
+    def __repr__(self) -> str:
+        return (
+            f"CircuitComparison({self.name}, {self.first.title} and {self.second.title}; .table is a data frame, "
+            ".difference has all)"
+        )
