@@ -11,6 +11,9 @@ path is
     undecided       found in one alone, and no difference is seen
     (nothing)       found in neither
 
+The test is over prompts: it says that the mean effect on such prompts is another one, which it nearly always is between
+two runs, and with enough prompts any difference shows. How large it is, the interval tells.
+
 Between models whose heads are matched (`head_matching`) a path is compared with its counterpart, which goes between the
 partners of its heads. A path is moved where it is lost by its name, its counterpart under another name is gained, and
 both are found when compared with each other.
@@ -84,7 +87,7 @@ def difference(
 
 
 def _apart(
-    first: Float[np.ndarray, "path prompt"], second: Float[np.ndarray, "path prompt"], paired: bool
+    first: Float[np.ndarray, "path prompt"], second: Float[np.ndarray, "path other"], paired: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The differences of the means, their standard errors and the degrees of freedom of these, by path."""
     if paired:
