@@ -98,17 +98,17 @@ def check_apart(first: tuple[Cells, int], second: tuple[Cells, int]) -> None:
 
 def differ(both: Sequence[xr.Dataset], ends: Ends, cfg: Config, seed: int = 0) -> Difference:
     """The difference of two circuits; both: what `measure` has of each, cfg: of either model."""
-    matching = head_matching.match(*(each.feature_value for each in both), seed=seed)
-    effects = [as_effects(each) for each in both]
-    by_name = circuit_difference.difference(*effects, paired=ends.paired)
-    matched = circuit_difference.difference(*effects, matching.partner, paired=ends.paired)
+    matching = head_matching.match(both[0].feature_value, both[1].feature_value, seed=seed)
+    first, second = (as_effects(each) for each in both)
+    by_name = circuit_difference.difference(first, second, paired=ends.paired)
+    matched = circuit_difference.difference(first, second, matching.partner, paired=ends.paired)
     moved = circuit_difference.moved(by_name, matched)
     return Difference(
         ends=ends,
         paths=by_name if ends.one_run else matched,
         moved=_surely(moved, matching) if ends.one_run else moved.isel(path=[]),
         matching=matching,
-        universal=_universality([found(each) for each in effects], matching, cfg, seed),
+        universal=_universality(found(first), found(second), matching, cfg, seed),
     )
 
 
@@ -117,8 +117,13 @@ def _surely(moved: xr.Dataset, matching: Matching) -> xr.Dataset:
     return moved.isel(path=[at for at, name in enumerate(moved.path.values) if matching.sure(parse_path(name))])
 
 
-def _universality(circuits: list[list[Path]], matching: Matching, cfg: Config, seed: int) -> Universality | None:
-    return head_matching.universality(*circuits, matching.partner, cfg, seed=seed) if all(circuits) else None
+def _universality(
+    first: list[Path], second: list[Path], matching: Matching, cfg: Config, seed: int
+) -> Universality | None:
+    """None where one of the circuits has no paths."""
+    if not (first and second):
+        return None
+    return head_matching.universality(first, second, matching.partner, cfg, seed=seed)
 
 
 def found(effects: Effects) -> list[Path]:
