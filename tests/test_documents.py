@@ -156,7 +156,7 @@ def check_verb(arguments: list[str]) -> None:
         figures.get(parsed["name"])
     if "preset" in parsed:
         presets.get(parsed["preset"])
-    if "task" in parsed and parsed["task"] not in tasks.TASKS:
+    if "task" in parsed and parsed["task"] not in tasks.TASKS and not parsed["task"].startswith(tasks.FILE):
         raise ValueError(f"{shown}: there is no such task")
     for text in [parsed["what"]] if isinstance(parsed.get("what"), str) else parsed.get("what", []):
         parse_change(text)

@@ -36,22 +36,30 @@ from experiments.tasks.discovery import Discovered, frame
 
 def sentences(discovered: Discovered) -> list[str]:
     """What was found and how good a circuit it is, as plain text without full stops."""
-    table, quality, random = discovered.table, discovered.quality, discovered.random
+    table = discovered.table
     found = sum(record["found"] for *_, record in graph.records(discovered.graph))
     return [
         path_files.task_sentence(table, discovered.task),
         *path_files.few_prompts(table),
         as_stable(discovered.stability, table.found),
-        f"The circuit is the {found} of {table.sizes['path']} paths that do both: {_on_ways(discovered, found)}. "
-        f"Faithfulness of the {found} alone {quality.faithfulness:.2f}, of all others {quality.completeness:.2f}; of "
-        f"random circuits as large {_spread(random.faithfulness)}, of all paths but theirs "
-        f"{_spread(random.completeness)}; without one of its paths a random circuit loses "
-        f"{_spread(random.minimality)} ({len(random.faithfulness)} draws)",
+        f"The circuit is the {found} of {table.sizes['path']} paths that do both: {_on_ways(discovered, found)}"
+        + (f". {_as_good(discovered, found)}" if found else ""),
         as_hypothesis(discovered.tests),
         circuit_self_repair.sentence(discovered.self_repair),
         *_hurting(discovered.graph),
         *([discovered.note] if discovered.note else []),
     ]
+
+
+def _as_good(discovered: Discovered, found: int) -> str:
+    """How good a circuit they are, and how good random ones."""
+    quality, random = discovered.quality, discovered.random
+    return (
+        f"Faithfulness of the {found} alone {quality.faithfulness:.2f}, of all others {quality.completeness:.2f}; of "
+        f"random circuits as large {_spread(random.faithfulness)}, of all paths but theirs "
+        f"{_spread(random.completeness)}; without one of its paths a random circuit loses "
+        f"{_spread(random.minimality)} ({len(random.faithfulness)} draws)"
+    )
 
 
 def as_stable(again: xr.Dataset, found: xr.DataArray) -> str:

@@ -73,7 +73,7 @@ def test_resamples_at_once_are_the_test_on_each(shared: bool) -> None:
     each = []
     for count in counts:
         rows = torch.from_numpy(np.repeat(np.arange(prompts), count.astype(int)))
-        each.append(answer_tests.p_value(Task("again", *(values[rows] for values in task[1:])), change[rows]))
+        each.append(answer_tests.p_value(Task("again", *(values[rows] for values in task[1:5])), change[rows]))
     assert answer_tests.p_values(task, change, counts) == pytest.approx(each, rel=1e-3)
     assert answer_tests.p_values(task, change, np.ones((1, prompts))) == pytest.approx(
         [answer_tests.p_value(task, change)], rel=1e-3

@@ -14,7 +14,9 @@ import circuits
 
 SOURCE = Path(circuits.__file__)
 MODULES = sorted(module.name for module in pkgutil.iter_modules([str(SOURCE.parent)]))
-WITH_EXAMPLES = {"classify", "composition", "discover", "graph", "multigrams", "planted", "scores"}
+WITH_EXAMPLES = {
+    *("classify", "composition", "discover", "enough_prompts", "graph", "multigrams", "planted", "scores", "tasks"),
+}
 
 
 def names_for_type_checkers() -> dict[str, str]:

@@ -194,7 +194,7 @@ def test_prompts_are_the_same_every_time_and_others_with_another_seed(
     monkeypatch.setattr(bracket_rows, "of_rows", lambda rows: read)
     first, again = (bracket_prompts.task(Inputs(RUN, on.plan), 128) for _ in range(2))
     other = bracket_prompts.task(Inputs(RUN, replace(on.plan, seed=1)), 128)
-    assert all((a == b).all() for a, b in zip(first[1:], again[1:], strict=True))
+    assert all((a == b).all() for a, b in zip(first[1:5], again[1:5], strict=True))
     assert first.clean.tolist() != other.clean.tolist()
 
 
@@ -216,7 +216,7 @@ def test_quote_prompts_end_in_a_string_whose_opener_decides(on: Inputs) -> None:
     assert built.name == "quotes"
     assert Counter(decoded(built.right.tolist())) == Counter(decoded(built.wrong.tolist()))
     texts = list(documents.texts(on.plan.corpus, "test"))
-    for clean, corrupted, right, wrong in zip(*built[1:], strict=True):
+    for clean, corrupted, right, wrong in zip(*built[1:5], strict=True):
         (at,) = (clean != corrupted).nonzero().flatten().tolist()
         assert (int(clean[at]), int(corrupted[at])) == (int(right), int(wrong))
         inside = decoded(clean[at + 1 :].tolist())

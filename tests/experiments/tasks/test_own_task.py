@@ -197,6 +197,7 @@ def test_the_verb_writes_what_it_writes_for_other_tasks(
     asked = ["circuit", "--run", "tiny-seed0", "--task", "file:my $task.jsonl", "--top", "3", "--out", "out"]
     assert main([*asked, "--thorough", "--formation", "--workers", "1"]) == 0
     said = capsys.readouterr().out
+    assert "nan (sd nan)" not in said
     assert "task my $task, step 60" in said and "\nWarning: 4 prompts are few: an effect passes" in said
     for name in ("circuit_my $task_60.html", "circuit_my $task_60_mib.json", "circuit_my $task_formation.json"):
         assert (tmp_path / "out" / name).stat().st_size > 100
