@@ -14,7 +14,7 @@ What follows for each way to ask:
 
 - Tasks (`circuits.discover`, by hooks and by functions): answers are taken after a prompt's own last token. Clean and
   corrupted prompts must be padded alike. `discover.path_effects` takes either side; functions of weights alone know of
-  padding on the left.
+  padding on the left. A task of text says itself where its prompts end (`Task.lengths`), whatever model it is put to.
 - Losses (`ablate`, `changed_losses`, `token_losses`): NaN where the token, or the one it is predicted from, is padding.
 - Means (mean ablation): over the text. Rows that donate z (resample ablation) may not be padded.
 - Learning coefficients, gradients and scores over rows: padded rows are refused. Weights of 0 for padding on the right
