@@ -34,7 +34,9 @@ class CircuitComparison:
     @cached_property
     def difference(self) -> Difference:
         """All that is compared; raises NotMeasurable for models of other layers or heads, or text without prompts."""
-        ends = (self.first.cells, self.first.step, self.second.cells, self.second.step, self.task)
+        first, second = ((snapshot.cells, snapshot.step) for snapshot in (self.first, self.second))
+        circuit_difference.check_apart(first, second)
+        ends = (*first, *second, self.task)
         with as_in_workers():
             jobs = circuit_difference.missing(*ends)
             with self.first.executor(float("inf")) as executor:

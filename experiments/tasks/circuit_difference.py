@@ -3,7 +3,6 @@
 Effects by prompt and what each head does are a cell of each checkpoint; the comparison itself takes no time.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -67,16 +66,16 @@ def compare(first: Cells, step: int, second: Cells, other: int, task: str | Task
     """
     check_apart((first, step), (second, other))
     one_run = first.run.folder == second.run.folder
-    asked = [path_effects.parameters(cells, task) for cells in (first, second)]
-    measured = zip((first, second), (step, other), asked, strict=True)
+    one, two = (path_effects.parameters(cells, task) for cells in (first, second))
     return differ(
-        [cells.get(EFFECTS_BY_PROMPT, at, **each) for cells, at, each in measured],
+        first.get(EFFECTS_BY_PROMPT, step, **one),
+        second.get(EFFECTS_BY_PROMPT, other, **two),
         Ends(
             task=task if isinstance(task, str) else task.name,
             titles=(f"{first.run.name}, step {step}", f"{second.run.name}, step {other}"),
             other=str(other) if one_run else second.run.name,
             one_run=one_run,
-            paired=asked[0]["prompts"] == asked[1]["prompts"],
+            paired=one["prompts"] == two["prompts"],
         ),
         first.run.model_config(),
         first.plan.seed,
@@ -96,19 +95,19 @@ def check_apart(first: tuple[Cells, int], second: tuple[Cells, int]) -> None:
         )
 
 
-def differ(both: Sequence[xr.Dataset], ends: Ends, cfg: Config, seed: int = 0) -> Difference:
-    """The difference of two circuits; both: what `measure` has of each, cfg: of either model."""
-    matching = head_matching.match(both[0].feature_value, both[1].feature_value, seed=seed)
-    first, second = (as_effects(each) for each in both)
-    by_name = circuit_difference.difference(first, second, paired=ends.paired)
-    matched = circuit_difference.difference(first, second, matching.partner, paired=ends.paired)
+def differ(first: xr.Dataset, second: xr.Dataset, ends: Ends, cfg: Config, seed: int = 0) -> Difference:
+    """The difference of two circuits; first, second: what `measure` has of each, cfg: of either model."""
+    matching = head_matching.match(first.feature_value, second.feature_value, seed=seed)
+    one, other = as_effects(first), as_effects(second)
+    by_name = circuit_difference.difference(one, other, paired=ends.paired)
+    matched = circuit_difference.difference(one, other, matching.partner, paired=ends.paired)
     moved = circuit_difference.moved(by_name, matched)
     return Difference(
         ends=ends,
         paths=by_name if ends.one_run else matched,
         moved=_surely(moved, matching) if ends.one_run else moved.isel(path=[]),
         matching=matching,
-        universal=_universality(found(first), found(second), matching, cfg, seed),
+        universal=_universality(found(one), found(other), matching, cfg, seed),
     )
 
 
@@ -120,10 +119,7 @@ def _surely(moved: xr.Dataset, matching: Matching) -> xr.Dataset:
 def _universality(
     first: list[Path], second: list[Path], matching: Matching, cfg: Config, seed: int
 ) -> Universality | None:
-    """None where one of the circuits has no paths."""
-    if not (first and second):
-        return None
-    return head_matching.universality(first, second, matching.partner, cfg, seed=seed)
+    return head_matching.universality(first, second, matching.partner, cfg, seed=seed) if first and second else None
 
 
 def found(effects: Effects) -> list[Path]:

@@ -23,7 +23,7 @@ def differ(first: Model, second: Model, *, one_run: bool, other: Task = TASK) ->
     ends = Ends("induction", ("one, step 10", "two, step 20"), "20", one_run, other is TASK)
     tasks = zip((first, second), (TASK, other), strict=True)
     both = [circuit_difference.by_prompt(forward.weights_of(model), model.cfg, task) for model, task in tasks]
-    return circuit_difference.differ(both, ends, first.cfg)
+    return circuit_difference.differ(*both, ends, first.cfg)
 
 
 @pytest.fixture(scope="module")
