@@ -38,6 +38,14 @@ class Rules(NamedTuple):
 TRUE = Rules()
 
 
+class Linked(NamedTuple):
+    """A run whose metric can be differentiated with respect to what is read."""
+
+    metric: Float[Tensor, " prompt"]
+    shifts: Gradients  # zeros that are added to what is read, by the names of gradients
+    z: list[Float[Tensor, "prompt pos head d_head"]]  # what heads give, by layer
+
+
 def gradients(
     weights: Weights,
     cfg: Config,
@@ -46,39 +54,65 @@ def gradients(
     rules: Rules = TRUE,
     z: Mapping[int, Tensor] | None = None,
 ) -> Gradients:
-    """Of the sum of the metric, from these embeddings on.
+    """Of the sum of the metric, from these embeddings on; the arguments are those of `linked`."""
+    return of_linked(linked(weights, cfg, residual, metric, rules, z))
+
+
+def of_linked(run: Linked) -> Gradients:
+    """Of the sum of the run's metric."""
+    found = torch.autograd.grad(run.metric.sum(), list(run.shifts.values()), allow_unused=True)
+    return {
+        name: torch.zeros_like(shift) if one is None else one
+        for (name, shift), one in zip(run.shifts.items(), found, strict=True)
+    }
+
+
+def linked(
+    weights: Weights,
+    cfg: Config,
+    residual: Float[Tensor, "prompt pos d_model"],
+    metric: Callable[[Tensor], Tensor],
+    rules: Rules = TRUE,
+    z: Mapping[int, Tensor] | None = None,
+) -> Linked:
+    """The run from these embeddings on.
 
     metric: of logits [prompt, pos, vocab]. z: in place of what a layer's heads give, which are constants then.
     """
     shifts: Gradients = {}
+    given: list[Tensor] = []
     for layer in range(cfg.n_layers):
-        heads = forward.head_weights(weights, layer)
-        read: dict[str, Tensor] = {}  # queries, keys, values
-        own_weights = (heads.W_Q, heads.W_K, heads.W_V), (heads.b_Q, heads.b_K, heads.b_V), rules.scales
-        for via, weight, bias, scale in zip(VIAS, *own_weights, strict=True):
-            shift = residual.new_zeros(*residual.shape[:2], cfg.n_heads, cfg.d_model, requires_grad=True)
-            shifts[layer, via] = shift
-            normalized = _norm(weights, cfg, f"blocks.{layer}.ln1", residual[:, :, None] + shift, rules)
-            if via != "v" and cfg.positional_embedding_type == "shortformer":
-                normalized = normalized + weights["pos_embed.W_pos"][: residual.shape[1], None]
-            vectors = einsum(
-                normalized, weight, "prompt pos head d_model, head d_model d_head -> prompt pos head d_head"
-            )
-            vectors = _scaled(vectors + bias, scale)
-            read[via] = vectors if via == "v" else turned(vectors, forward.rotary(weights, cfg, residual.shape[1]))
+        read = _read(weights, cfg, layer, residual, shifts, rules)
         own = _attend(read["q"], read["k"], read["v"], cfg.attn_scale, rules.temperature)
         if z is not None and layer in z:
             own = own * 0 + z[layer]
+        given.append(own.detach())
         shifts[layer, Z] = torch.zeros_like(own, requires_grad=True)
         own = own + shifts[layer, Z]
         added = _after_layer(weights, cfg, layer, residual, own, rules) - residual
         residual = residual + (added.detach() if rules.without_layer == layer else added)
     shifts[cfg.n_layers, OUTPUT] = torch.zeros_like(residual, requires_grad=True)
-    total = metric(_unembed(weights, cfg, residual + shifts[cfg.n_layers, OUTPUT], rules)).sum()
-    found = torch.autograd.grad(total, list(shifts.values()), allow_unused=True)
-    return {
-        name: torch.zeros_like(shifts[name]) if one is None else one for name, one in zip(shifts, found, strict=True)
-    }
+    logits = _unembed(weights, cfg, residual + shifts[cfg.n_layers, OUTPUT], rules)
+    return Linked(metric(logits), shifts, given)
+
+
+def _read(
+    weights: Weights, cfg: Config, layer: int, residual: Tensor, shifts: Gradients, rules: Rules
+) -> dict[str, Tensor]:
+    """A layer's queries, keys and values; the zeros in what they are read from join the shifts."""
+    heads, length = forward.head_weights(weights, layer), residual.shape[1]
+    read: dict[str, Tensor] = {}
+    own_weights = (heads.W_Q, heads.W_K, heads.W_V), (heads.b_Q, heads.b_K, heads.b_V), rules.scales
+    for via, weight, bias, scale in zip(VIAS, *own_weights, strict=True):
+        shift = residual.new_zeros(*residual.shape[:2], cfg.n_heads, cfg.d_model, requires_grad=True)
+        shifts[layer, via] = shift
+        normalized = _norm(weights, cfg, f"blocks.{layer}.ln1", residual[:, :, None] + shift, rules)
+        if via != "v" and cfg.positional_embedding_type == "shortformer":
+            normalized = normalized + weights["pos_embed.W_pos"][:length, None]
+        vectors = einsum(normalized, weight, "prompt pos head d_model, head d_model d_head -> prompt pos head d_head")
+        vectors = _scaled(vectors + bias, scale)
+        read[via] = vectors if via == "v" else turned(vectors, forward.rotary(weights, cfg, length))
+    return read
 
 
 def shares(steps: int) -> list[float]:
