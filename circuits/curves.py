@@ -61,9 +61,10 @@ def curve(
     """The faithfulness of the paths with the largest scores, among all `candidates`, whose scores stand in their order.
 
     scores: for CPR minus the effects (`Effects.effect.mean(1)` is negative where a path carries the task), for CMD
-    their magnitudes; equal scores come in the order of the paths. sizes: how many paths, besides none and all (default:
-    `default_sizes`). Raises ValueError for another number of scores, scores that are not finite, and sizes that no
-    circuit has; NotMeasurable where the model does not do the task.
+    their magnitudes; to hold these against, numbers drawn at random, and how large what a source writes is as the
+    target reads it (`circuits.attributions.magnitudes`). Equal scores come in the order of the paths. sizes: how many
+    paths, besides none and all (default: `default_sizes`). Raises ValueError for another number of scores, scores that
+    are not finite, and sizes that no circuit has; NotMeasurable where the model does not do the task.
     """
     every = candidates(cfg)
     if len(scores) != len(every) or not np.isfinite(scores).all():

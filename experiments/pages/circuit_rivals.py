@@ -12,7 +12,8 @@ CAPTION = (
     "Faithfulness of circuits of growing size (a log axis; 1: the model, 0: every path patched), paths coming in by "
     "their scores. Left: what carries the task most comes first (CPR: the area under the curve, over the share of all "
     "paths; large is good). Right: the largest magnitudes come first (CMD: the area between the curve and 1; small is "
-    "good). Both areas are those of MIB, on more sizes; random: the mean of three orders."
+    "good). Both areas are those of MIB, on more sizes; path magnitude: how large what the source "
+    "writes more on corrupted prompts is as the target reads it; random: the mean of three orders."
 )
 
 

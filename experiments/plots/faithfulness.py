@@ -9,7 +9,7 @@ TITLES = {
     "signed": ("by signed score", "cpr", "CPR"),
     "magnitude": ("by magnitude", "cmd", "CMD"),
 }
-MARKERS = ("o", "s", "^", "D")
+MARKERS = ("o", "s", "^", "v", "D")
 
 
 def draw(curves: xr.Dataset, title: str) -> Figure:

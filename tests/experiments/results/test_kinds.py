@@ -27,7 +27,7 @@ VERSIONS: dict[str, tuple[int, ...]] = {
     "closers": (6,),
     "composition": (7,),
     "curvature": (6, 2),
-    "curves": (1,),
+    "curves": (2,),
     "effects_by_prompt": (1,),
     "full": (6, 2),
     "hypothesis_tests": (2,),
