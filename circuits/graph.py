@@ -155,8 +155,7 @@ def mib(graph: nx.DiGraph, cfg: Config) -> dict[str, Any]:
     """
     edges = {}
     for source, target, via, record in records(graph):
-        name = f"{_mib_name(source)}->{_mib_name(target)}" + (f"<{via}>" if via in VIAS else "")
-        edges[name] = {"score": abs(record["effect"]), "in_graph": record["found"]}
+        edges[mib_edge(source, target, via)] = {"score": abs(record["effect"]), "in_graph": record["found"]}
     connected = found_part(graph).nodes
     nodes = {_mib_name(node): {"in_graph": node in connected} for node in graph.nodes}
     nodes["input"]["in_graph"] = nodes["logits"]["in_graph"] = True
@@ -168,10 +167,11 @@ def from_mib(record: Mapping[str, Any]) -> nx.DiGraph:
     """A circuit that EAP-IG, the MIB benchmark or `mib` wrote: effect is the score there (null is NaN), found in_graph.
 
     Edges of MLPs are left out where they have score 0 or none and are not in the graph; else ValueError, as for what is
-    no such record: graphs here hold heads alone.
+    no such record: graphs here hold heads alone. So it is for nodes in the graph of which some neurons are not.
     """
     graph: nx.DiGraph = nx.DiGraph()
     try:
+        _check_whole(record.get("nodes", {}))
         sizes, edges = record["cfg"], record["edges"]
         graph.add_node("embed", layer=-1)
         for layer, head in product(range(sizes["n_layers"]), range(sizes["n_heads"])):
@@ -191,6 +191,18 @@ def from_mib(record: Mapping[str, Any]) -> nx.DiGraph:
     if strangers := [node for node, about in graph.nodes(data=True) if "layer" not in about]:
         raise ValueError(f"{strangers[0]} is not in a model of {sizes['n_layers']} layers of {sizes['n_heads']} heads")
     return graph
+
+
+def _check_whole(nodes: Mapping[str, Any]) -> None:
+    """Raises ValueError for a node of which single neurons are in a circuit (older files have no record of a node)."""
+    for name, about in nodes.items():
+        if isinstance(about, Mapping) and about["in_graph"] and not all(about.get("neurons", [])):
+            raise ValueError(f"{name} is there with some of its neurons: take circuits of whole heads")
+
+
+def mib_edge(source: str, target: str, via: str) -> str:
+    """MIB's name of an edge: "a0.h5->a1.h4<k>" for L0H5->L1H4.k."""
+    return f"{_mib_name(source)}->{_mib_name(target)}" + (f"<{via}>" if via in VIAS else "")
 
 
 def _from_mib_name(node: str) -> str:

@@ -132,6 +132,15 @@ def test_every_method_stands_beside_the_exact_effects(compared) -> None:
     assert saturated[1] > saturated[0]  # the planted pattern is saturated: its gradient is small
 
 
+def test_linear_estimates_that_are_off_are_flagged(compared) -> None:
+    table, true = compared
+    off = table.off.sel(estimator="EAP").values
+    assert off[true].all() and table.flag.values[true].all()
+    assert not table.flag.values.all()  # the control
+    np.testing.assert_array_equal(table.flag, table.second_order > 0.2)
+    assert float(table.flag_seconds) > 0
+
+
 def test_bad_calls_are_refused() -> None:
     weights, cfg = made()
     with pytest.raises(ValueError, match="choose from EAP, EAP-IG"):
