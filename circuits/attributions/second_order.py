@@ -20,13 +20,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ablations import forward
-from ablations.forward import HeadVectors, HeadWeights, Readings, Weights
+from ablations.forward import HeadWeights, Readings, Weights
 from ablations.models import Config
-from ablations.names import Head
 from ablations.paths import VIAS, Path
+from ablations.rerun import Clean
 from ablations.running import as_in_workers, tracked
 from circuits.attributions.changes import Runs, runs
-from circuits.discover_exact import at_ends
 from circuits.tasks import Metric, Task, logit_difference
 
 SHARE = 0.2  # of the first-order term
@@ -77,36 +76,52 @@ def second_order(
 
 
 def _metric(of: Runs, path: Path, shift: Float[Tensor, "prompt pos d_model"]) -> Float[Tensor, " prompt"]:
-    """Where this is added to what the path's target reads."""
+    """Where this is added to what the path's target reads; of the last layer only what the answer reads is computed."""
     weights, cfg, clean = of.weights, of.cfg, of.clean
     if isinstance(path.target, str):
-        residual = clean.residuals[-1] + shift
-    else:
-        first, head = path.target
-        residual, z = clean.residuals[first], clean.z[first].clone()
-        z[:, :, head] = _moved(of, path.target, str(path.via), residual, residual + shift)
-        residual = forward.after_layer(weights, cfg, first, residual, z)
-        for layer in range(first + 1, cfg.n_layers):
-            read = forward.readings(weights, cfg, layer, residual)
-            z = _z(cfg, forward.head_weights(weights, layer), dict.fromkeys(VIAS, read))
-            residual = forward.after_layer(weights, cfg, layer, residual, z)
-    return of.metric(of.task, forward.unembed(weights, cfg, at_ends(clean, residual)).cpu())
+        return _answered(of, _at_ends(clean, clean.residuals[-1] + shift))
+    first, head = path.target
+    residual = clean.residuals[first]
+    for layer in range(first, cfg.n_layers):
+        ends = clean if layer == cfg.n_layers - 1 else None
+        read = forward.readings(weights, cfg, layer, residual)
+        if layer == first:
+            moved = forward.readings(weights, cfg, layer, residual + shift)
+            by_input = {via: moved if via == path.via else read for via in VIAS}
+            z = (clean.z[layer] if ends is None else _at_ends(clean, clean.z[layer])).clone()
+            z[:, :, head] = _z(cfg, forward.one_head(weights, layer, head), by_input, ends)[:, :, 0]
+        else:
+            z = _z(cfg, forward.head_weights(weights, layer), dict.fromkeys(VIAS, read), ends)
+        before = residual if ends is None else _at_ends(clean, residual)
+        residual = forward.after_layer(weights, cfg, layer, before, z)
+    return _answered(of, residual)
 
 
-def _moved(of: Runs, target: Head, via: str, residual: Tensor, shifted: Tensor) -> Float[Tensor, "prompt pos d_head"]:
-    """What a head gives that reads one of its inputs from another residual stream."""
-    layer, head = target
-    read, other = (forward.readings(of.weights, of.cfg, layer, stream) for stream in (residual, shifted))
-    own = forward.one_head(of.weights, layer, head)
-    return _z(of.cfg, own, {one: other if one == via else read for one in VIAS})[:, :, 0]
+def _answered(of: Runs, residual: Float[Tensor, "prompt last d_model"]) -> Float[Tensor, " prompt"]:
+    return of.metric(of.task, forward.unembed(of.weights, of.cfg, residual).cpu())
 
 
-def _z(cfg: Config, heads: HeadWeights, read: Mapping[str, Readings]) -> HeadVectors:
-    """By attention that can be differentiated twice, which `forward.attend` cannot."""
+def _at_ends(clean: Clean, values: Tensor) -> Tensor:
+    """What stands at the last token of each prompt, of values by prompt and position."""
+    return values[:, -1:] if clean.ends is None else values[torch.arange(len(values)), clean.ends][:, None]
+
+
+def _z(cfg: Config, heads: HeadWeights, read: Mapping[str, Readings], ends: Clean | None) -> Tensor:
+    """What heads give [prompt, pos, head, d_head], by attention that can be differentiated twice, which that of
+    `forward.attend` cannot. ends: a run at whose prompts' ends alone it is asked for.
+    """
     query = forward.received(read["q"], "q", heads.W_Q, heads.b_Q)
     key = forward.received(read["k"], "k", heads.W_K, heads.b_K)
     value = forward.received(read["v"], "v", heads.W_V, heads.b_V)
-    return (forward.patterns(query, key, cfg.attn_scale) @ value.transpose(1, 2)).transpose(1, 2)
+    if ends is None:
+        pattern = forward.patterns(query, key, cfg.attn_scale)
+    else:
+        scores = _at_ends(ends, query).transpose(1, 2) @ key.permute(0, 2, 3, 1) / cfg.attn_scale
+        if ends.ends is not None:  # what pads a prompt stands after its end
+            after = torch.arange(scores.shape[-1], device=scores.device) > ends.ends[:, None]
+            scores = scores.masked_fill(after[:, None, None], float("-inf"))
+        pattern = scores.softmax(-1)
+    return (pattern @ value.transpose(1, 2)).transpose(1, 2)
 
 
 def _derivative(of: Tensor, shift: Tensor, create_graph: bool = False) -> Tensor:
