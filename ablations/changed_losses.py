@@ -7,7 +7,7 @@ ln_final's w and b, and d the centred change that their new z make:
     logits = (c W' + d W') / sigma(c + d) + b',    d W' = dz (W_O W')
 
 so c W' and the products W_O W' are shared, and a change costs a product of rank d_head in place of one of rank d_model.
-(Not where an MLP reads what these heads write: such changes are run to the end.)
+(Not where an MLP reads what these heads write, or a path into one is cut: such changes are run to the end.)
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,11 +22,11 @@ from ablations import forward, padding, rerun
 from ablations.changes import Change, check_change, first_layer
 from ablations.forward import Weights, check_tokens
 from ablations.models import Config
-from ablations.names import Head
+from ablations.names import Head, all_mlps
 from ablations.paths import OUTPUT, LayerNorm
 from ablations.rerun import Run
 from ablations.running import as_in_workers, tracked
-from ablations.substitutes import Substitutes
+from ablations.substitutes import Substitutes, check_mlps
 
 # Cost of each sequence from its token losses [batch, predicted]: what an intervention that removes a helpful part
 # raises.
@@ -72,7 +72,8 @@ def blocks(
 
     Computed on the device of the weights, and handed over on the CPU. Clean and changed losses come from the same
     functions. What padding is `ablations.padding` says; positions of substitutes are those of the text alone. Raises
-    ValueError for an empty text, rows longer than the context, and heads or paths that the model does not have.
+    ValueError for an empty text, rows longer than the context, heads or paths that the model does not have, and
+    paths from MLPs for which the substitutes have nothing (`substitutes.check_mlps`).
     """
     for change in changes:
         check_change(change, cfg)
@@ -87,7 +88,9 @@ def blocks(
         for start in tracked(range(0, len(tokens), size), "blocks of rows"):
             rows = slice(start, min(start + size, len(tokens)))
             clean = rerun.clean_run(weights, cfg, padding.text_first(padded, tokens[rows]))
-            runs = [rerun.prepare(weights, cfg, clean, values, layer_norm) for values in substitutes(rows)]
+            draws = substitutes(rows)
+            check_mlps(changes, draws[0], cfg)
+            runs = [rerun.prepare(weights, cfg, clean, values, layer_norm) for values in draws]
             shared = _shared(runs[0])
             writes: dict[Head, tuple[Tensor, Tensor]] = {}
             before = _unchanged(cfg, shared).view(clean.tokens[:, 1:].shape)
@@ -129,14 +132,16 @@ def _shared(run: Run) -> Shared:
 def _changed_losses(
     run: Run, change: Change, shared: Shared, writes: dict[Head, tuple[Tensor, Tensor]]
 ) -> Float[Tensor, " token"]:
-    cfg, last = run.cfg, run.cfg.n_layers - 1
+    cfg, last, mlps = run.cfg, run.cfg.n_layers - 1, all_mlps(run.cfg)
     ended = dict.fromkeys(path.source for path in change.cuts if path.target == OUTPUT)
     to_output = [source for source in ended if not isinstance(source, str)]
-    into_mlp = first_layer(change, cfg) == last and forward.mlp_reads_heads(cfg)
-    if first_layer(change, cfg) < last or into_mlp or len(to_output) < len(ended):
+    first, cut_mlp = first_layer(change, cfg), any(path.target in mlps for path in change.cuts)
+    into_mlp = cut_mlp or (first == last and forward.mlp_reads_heads(cfg))
+    if first < last or into_mlp or len(to_output) < len(ended):
         cut, scaled_as = (_centred(cfg, stream) for stream in rerun.final_streams(run, change))
         return _cross_entropy(cut, shared.unembedding, _inverse_scale(cfg, scaled_as), shared)
-    changed = rerun.changed_heads(run, change, last, run.clean.residuals[last], run.clean.z)
+    said = rerun.Writes(run.clean.z, list(run.clean.mlps))
+    changed = rerun.changed_heads(run, change, last, run.clean.residuals[last], said)
     moves = {(last, head): z - run.clean.z[last][:, :, head] for head, z in changed.items()}
     centred, dz, to_vocab = _moved(run, shared, shared.centred, moves, writes)
     scale = _inverse_scale(cfg, centred)

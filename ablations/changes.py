@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from ablations.models import Config
 from ablations.names import Head, check_head, head_name, parse_head
-from ablations.paths import Path, check_path, parse_path, path_name
+from ablations.paths import Path, check_path, parse_path, path_name, target_layer
 
 
 class Change(NamedTuple):
@@ -36,9 +36,9 @@ def check_change(change: Change, cfg: Config) -> Change:
 
 
 def first_layer(change: Change, cfg: Config) -> int:
-    """The first layer whose heads the change touches; n_layers when it touches none."""
+    """The first layer whose heads or MLP the change touches; n_layers when it touches none."""
     touched = [layer for layer, _ in change.heads]
-    touched += [path.target[0] for path in change.cuts if not isinstance(path.target, str)]
+    touched += [target_layer(path.target, cfg) for path in change.cuts]
     return min(touched, default=cfg.n_layers)
 
 

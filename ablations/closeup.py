@@ -12,7 +12,7 @@ from ablations.changes import Change, check_change, reader
 from ablations.forward import Weights
 from ablations.models import Config
 from ablations.paths import LayerNorm
-from ablations.substitutes import Values
+from ablations.substitutes import Values, check_mlps
 
 
 class CloseUp(NamedTuple):
@@ -38,6 +38,8 @@ def close_up(
 ) -> CloseUp:
     """tokens: the row that holds the target at `pos`; draws: what stands in, z with a leading axis of one row."""
     check_change(change, cfg)
+    for values in draws[:1]:
+        check_mlps([change], values, cfg)
     if not 0 < pos < len(tokens):
         raise ValueError(f"position {pos} of a row of {len(tokens)} tokens: a target has a token before it")
     layer, head = reader(change)

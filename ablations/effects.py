@@ -99,7 +99,8 @@ def run(
         return hook
 
     needed = [name for name, _ in (interventions if flags_of is None else flags_of)]
-    with _flags(model, split=any(name.endswith(_SPLIT) for name in needed)):
+    split, mlps = (any(name.endswith(ends) for name in needed) for ends in (_SPLIT, _MLP_INPUT))
+    with _flags(model, split, mlps and not isinstance(model, Transformer)):
         unknown = [name for name, _ in interventions if name not in model.hook_dict]
         if unknown:
             raise ValueError(f"the model has no hook {unknown[0]}: see model.hook_dict for those it has")
@@ -114,19 +115,25 @@ def run(
 
 
 _SPLIT = ("hook_q_input", "hook_k_input", "hook_v_input")
+_MLP_INPUT = "hook_mlp_in"  # a Transformer always has it
 
 
 @contextmanager
-def _flags(model: Model, split: bool) -> Iterator[None]:
-    """Heads' inputs apart from each other while this lasts, where interventions need it."""
+def _flags(model: Model, split: bool, mlps: bool) -> Iterator[None]:
+    """Inputs of heads apart from each other, and inputs of MLPs, while this lasts, where interventions need it."""
     before = (model if isinstance(model, Transformer) else model.cfg).use_split_qkv_input
+    before_mlps = mlps and model.cfg.use_hook_mlp_in
     try:
         if split:
             model.set_use_split_qkv_input(True)
+        if mlps:
+            model.set_use_hook_mlp_in(True)
         yield
     finally:
         if split:
             model.set_use_split_qkv_input(before)
+        if mlps:
+            model.set_use_hook_mlp_in(before_mlps)
 
 
 def _text(model: Model, prompts: Prompts) -> Int64[Tensor, "batch pos"]:

@@ -1,4 +1,4 @@
-"""Heads by name: (1, 3) <-> "L1H3". Nothing else parses heads."""
+"""Heads by name: (1, 3) <-> "L1H3"; MLPs by name: layer 0 <-> "MLP0". Nothing else parses either."""
 
 import operator
 import re
@@ -19,6 +19,18 @@ class Shape(Protocol):
     def n_heads(self) -> int: ...
 
 
+@runtime_checkable
+class Blocks(Protocol):
+    """How many layers a model has, and whether these have MLPs: its configuration of any kind."""
+
+    @property
+    def n_layers(self) -> int: ...
+
+    @property
+    def attn_only(self) -> bool: ...
+
+
+_MLP = re.compile(r"(?:mlp|m)(\d+)", re.IGNORECASE)
 _FORMS = re.compile(r"(?:l|a)?(\d+)(?:\.?h|:|\.)(\d+)", re.IGNORECASE)
 
 
@@ -74,3 +86,19 @@ def distinct_heads(heads: Iterable[Any], cfg: Shape) -> list[str]:
 def all_heads(cfg: Shape) -> list[Head]:
     """Every head, layer by layer."""
     return [(layer, head) for layer in range(cfg.n_layers) for head in range(cfg.n_heads)]
+
+
+def mlp_name(layer: int) -> str:
+    """0 -> "MLP0"."""
+    return f"MLP{layer}"
+
+
+def mlp_layer(name: Any) -> int | None:
+    """The layer of an MLP by its name, "MLP0" (also "mlp0" or "m0"); None for anything else."""
+    match = _MLP.fullmatch(name.strip()) if isinstance(name, str) else None
+    return int(match[1]) if match else None
+
+
+def all_mlps(cfg: Blocks) -> list[str]:
+    """Every MLP by name, layer by layer; none in an attention-only model."""
+    return [] if cfg.attn_only else [mlp_name(layer) for layer in range(cfg.n_layers)]

@@ -1,9 +1,10 @@
-"""Cutting the direct path from a source into one input (q, k or v) of a later head, or into the output.
+"""Cutting the direct path from a source into one input (q, k or v) of a later head, into an MLP, or into the output.
 
 Exact: what the source contributed is taken out of (or replaced in) what the target reads *before* its layer norm, and
 the norm is recomputed. "freeze" keeps the norm's scale of the same run without the cut, as other tools do. Only the
-direct path is cut, at any distance: what the source tells the target through heads in layers between them stays (cut
-those paths too to remove it), as does everything it tells other heads.
+direct path is cut, at any distance: what the source tells the target through heads and MLPs between them stays (cut
+those paths too to remove it), as does everything it tells others. An MLP after attention reads what the heads of its
+own layer write; one beside attention (`parallel_attn_mlp`) reads what these read.
 """
 
 import re
@@ -18,26 +19,29 @@ from torch import Tensor
 from ablations.forward import Via
 from ablations.heads import Interventions
 from ablations.models import Config, Model, as_model
-from ablations.names import Head, all_heads, check_head, head_name, parse_head
+from ablations.names import Head, all_heads, all_mlps, check_head, head_name, mlp_layer, mlp_name, parse_head
 
 VIAS: tuple[Via, ...] = ("q", "k", "v")
 LayerNorm = Literal["recompute", "freeze"]
-Source = Head | str  # a head, "embed", "pos_embed" (where positions are in the residual stream), or "b_O" of all layers
+# A head, "MLP0" (all that a layer's MLP writes, its bias included), "embed", "pos_embed" (where positions are in the
+# residual stream), or "b_O" of all layers.
+Source = Head | str
 OUTPUT = "output"  # the target that is the residual stream at the end, before ln_final
+FIXED = ("pos_embed", "b_O")  # sources that write the same on every text
 
 _FORM = re.compile(r"(.+?)\s*->\s*(.+?)(?:\.([a-z]))?", re.IGNORECASE)
 
 
 class Path(NamedTuple):
-    """One direct path: what the source writes, as the target's queries, keys or values (or the output) read it."""
+    """One direct path: what the source writes, as a head's queries, keys or values, an MLP or the output read it."""
 
     source: Source
-    target: Head | str  # a head, or OUTPUT
-    via: Via | None = None  # None for the output, which has one input
+    target: Head | str  # a head, "MLP0", or OUTPUT
+    via: Via | None = None  # None for MLPs and the output, which have one input
 
 
 def path_name(path: Path) -> str:
-    """ "L0H5->L1H4.k", "embed->L1H4.q" or "L0H5->output"."""
+    """ "L0H5->L1H4.k", "embed->L1H4.q", "L0H5->MLP1", "MLP0->L1H4.v" or "L0H5->output"."""
     return "->".join(ends(path)) + (f".{path.via}" if path.via else "")
 
 
@@ -50,12 +54,18 @@ def ends(path: Path) -> tuple[str, str]:
 def parse_path(text: str) -> Path:
     """Reads what `path_name` writes; raises ValueError for anything else."""
     match = _FORM.fullmatch(text.strip())
-    if match is None or (match[3] is None) != (match[2].lower() == OUTPUT):
-        raise ValueError(f"{text!r} is not a path: write it as L0H5->L1H4.k (or .q, .v), or L0H5->output")
-    source = match[1] if match[1] in ("embed", "pos_embed", "b_O") else parse_head(match[1])
-    if match[3] is None:
-        return Path(source, OUTPUT)
+    whole = None if match is None else OUTPUT if match[2].lower() == OUTPUT else _parsed_mlp(match[2])
+    if match is None or (match[3] is None) != (whole is not None):
+        raise ValueError(f"{text!r} is not a path: write it as L0H5->L1H4.k (or .q, .v), L0H5->output or L0H5->MLP1")
+    source = match[1] if match[1] in ("embed", "pos_embed", "b_O") else _parsed_mlp(match[1]) or parse_head(match[1])
+    if whole is not None:
+        return Path(source, whole)
     return Path(source, parse_head(match[2]), match[3].lower())  # type: ignore[arg-type]
+
+
+def _parsed_mlp(text: str) -> str | None:
+    layer = mlp_layer(text)
+    return None if layer is None else mlp_name(layer)
 
 
 def as_paths(paths: Any) -> list[Path]:
@@ -76,19 +86,20 @@ def check_path(path: Path, cfg: Config) -> Path:
     for part in path[:2]:
         if not isinstance(part, str):
             check_head(part, cfg)
-    if isinstance(path.source, str) and path.source not in named_sources(cfg):
-        raise ValueError(f"no source {path.source!r}: the residual stream holds heads, {', '.join(named_sources(cfg))}")
-    if path.target == OUTPUT:
-        if path.via is not None:
-            raise ValueError(f"no input {path.via!r} of the output: leave it out")
-        return path
+    mlps = all_mlps(cfg)
+    if isinstance(path.source, str) and path.source not in (held := (*named_sources(cfg), *mlps)):
+        raise ValueError(f"no source {path.source!r}: the residual stream holds heads, {', '.join(held)}")
     if isinstance(path.target, str):
-        raise ValueError(f"no target {path.target!r}: it must be a head or {OUTPUT!r}")
-    if not isinstance(path.source, str) and path.source[0] >= path.target[0]:
+        if path.target not in (OUTPUT, *mlps):
+            raise ValueError(f"no target {path.target!r}: it must be a head{', an MLP' * bool(mlps)} or {OUTPUT!r}")
+        if path.via is not None:
+            whole = "the output" if path.target == OUTPUT else path.target
+            raise ValueError(f"no input {path.via!r} of {whole}: leave it out")
+    if not _is_read(path, cfg):
+        if path.source == "b_O":
+            raise ValueError(f"no path {path_name(path)}: no layer comes before layer 0, whose biases it could read")
         raise ValueError(f"no path {path_name(path)}: the source must be in an earlier layer than the target")
-    if path.source == "b_O" and path.target[0] == 0:
-        raise ValueError(f"no path {path_name(path)}: no layer comes before layer 0, whose biases it could read")
-    if path.via not in VIAS:
+    if not isinstance(path.target, str) and path.via not in VIAS:
         raise ValueError(f"no input {path.via!r}: a head reads through q, k or v")
     return path
 
@@ -100,21 +111,47 @@ def check_layer_norm(layer_norm: str) -> None:
 
 
 def named_sources(cfg: Config) -> tuple[str, ...]:
-    """What writes to the residual stream, apart from heads (and MLPs, which are no sources)."""
+    """What writes to the residual stream, apart from heads and MLPs."""
     return ("embed", "pos_embed", "b_O") if cfg.positional_embedding_type == "standard" else ("embed", "b_O")
 
 
 def sources_of(target: Head | str, cfg: Config) -> list[Source]:
-    """All paths' sources that a target reads: its residual stream, apart from what MLPs write."""
-    layers = cfg.n_layers if isinstance(target, str) else target[0]
+    """All paths' sources that a target reads: its residual stream is their sum."""
+    layers, mlps = layers_read(target, cfg)
     named = [source for source in named_sources(cfg) if layers > 0 or source != "b_O"]
-    return [*named, *(head for head in all_heads(cfg) if head[0] < layers)]
+    return [*named, *(head for head in all_heads(cfg) if head[0] < layers), *all_mlps(cfg)[:mlps]]
+
+
+def _is_read(path: Path, cfg: Config) -> bool:
+    """Whether what the source writes is in what the target reads; both are of the model."""
+    layers, mlps = layers_read(path.target, cfg)
+    if not isinstance(path.source, str):
+        return path.source[0] < layers
+    layer = mlp_layer(path.source)
+    return layers > 0 or path.source != "b_O" if layer is None else layer < mlps
+
+
+def layers_read(target: Head | str, cfg: Config) -> tuple[int, int]:
+    """How many layers' heads (and b_O), and how many layers' MLPs, write into what a target reads."""
+    if target == OUTPUT:
+        return cfg.n_layers, cfg.n_layers
+    layer = target_layer(target, cfg)
+    return layer + (isinstance(target, str) and not cfg.parallel_attn_mlp), layer
 
 
 def all_paths(cfg: Config) -> list[Path]:
     """Every direct path between heads: source by source, then target, then via."""
     heads = all_heads(cfg)
     return [Path(source, target, via) for source in heads for target in heads if source[0] < target[0] for via in VIAS]
+
+
+def mlp_paths(cfg: Config) -> list[Path]:
+    """Every direct path from heads and the embedding into MLPs, between MLPs, and from MLPs into heads: target by
+    target; none in an attention-only model.
+    """
+    mlps = all_mlps(cfg)
+    into = [Path(source, target) for target in mlps for source in sources_of(target, cfg) if source not in FIXED]
+    return into + [Path(source, head, via) for head in all_heads(cfg) for source in mlps[: head[0]] for via in VIAS]
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,8 +177,8 @@ def cut(
     """Interventions that cut a set of paths at once; run them with `effects.token_losses`.
 
     values: the z put in place of each source head's ([d_head], [pos, d_head] or [batch, pos, d_head]), and what is put
-    in place of another source (by "embed", "pos_embed" or "b_O", with d_model in place of d_head), for these paths
-    only; zero for what is not given.
+    in place of another source (by "MLP0", "embed", "pos_embed" or "b_O", with d_model in place of d_head), for these
+    paths only; zero for what is not given.
     """
     model = as_model(model)
     asked = [check_path(path, model.cfg) for path in dict.fromkeys(as_paths(paths))]
@@ -155,12 +192,24 @@ def cut(
     ]
 
 
-def target_layer(path: Path, cfg: Config) -> int:
-    """The layer whose norm the target reads through; n_layers for the output, which reads through the final norm."""
-    return cfg.n_layers if isinstance(path.target, str) else path.target[0]
+def target_layer(target: Head | str, cfg: Config) -> int:
+    """The layer that a target is in; n_layers for the output."""
+    if not isinstance(target, str):
+        return target[0]
+    layer = mlp_layer(target)
+    return cfg.n_layers if layer is None else layer
+
+
+def target_norm(target: Head | str, cfg: Config) -> str:
+    """The norm that a target reads through, by name: "blocks.1.ln1" of heads, "blocks.1.ln2" of an MLP, "ln_final"."""
+    if target == OUTPUT:
+        return "ln_final"
+    return f"blocks.{target_layer(target, cfg)}.ln{2 if isinstance(target, str) else 1}"
 
 
 def read_hook(path: Path, cfg: Config) -> str:
     """The hook at which a path's target reads the residual stream."""
-    layer = target_layer(path, cfg)
-    return f"blocks.{layer - 1}.hook_resid_post" if path.target == OUTPUT else f"blocks.{layer}.hook_{path.via}_input"
+    layer = target_layer(path.target, cfg)
+    if path.target == OUTPUT:
+        return f"blocks.{layer - 1}.hook_resid_post"
+    return f"blocks.{layer}.hook_{'mlp_in' if isinstance(path.target, str) else f'{path.via}_input'}"

@@ -54,7 +54,8 @@ def ablate(
         tokens: the text, as strings where the model has a tokenizer; a row is one document's, its first token BOS where
             the model was trained so. Rows may be padded as the model's tokenizer pads; each is measured as if it stood
             alone (`ablations.padding`).
-        what: "L1H4", "L0H1+L0H5" (both at once), "L0H5->L1H4.k" (a path), a `Change`, or several of these.
+        what: "L1H4", "L0H1+L0H5" (both at once), "L0H5->L1H4.k" or "L0H5->MLP1" (a path), a `Change`, or several of
+            these. Paths from MLPs ("MLP0->L1H4.k") are cut to zero only.
         method: what takes the place of a removed head's z, or of what a cut path carries: zero, its mean over
             `reference`, or its value on `draws` rows of `reference` (resample; effects are means over the draws).
         reference: other text, for mean and resample (rows at least as long as those of `tokens`, and not padded, for
@@ -63,7 +64,8 @@ def ablate(
         layer_norm: of a cut path's target: recomputed (exact), or its scale frozen.
         way: "functions" and "hooks" ask for one of the two; "auto" takes functions wherever they can run the model.
 
-    Raises ValueError for a head or path that the model does not have, and for a reference that is missing or too short.
+    Raises ValueError for a head or path that the model does not have, for a reference that is missing or too short, and
+    for a path from an MLP with another method than zero.
 
     Example:
         >>> import torch
@@ -81,6 +83,8 @@ def ablate(
     changes = [check_change(parse_change(one) if isinstance(one, str) else one, model.cfg) for one in several]
     check_layer_norm(layer_norm)
     _check_reference(method, reference, tokens)
+    if method != "zero":
+        substitutes.check_mlps(changes, {}, model.cfg)
     padded = padding.padding_of(model)
     if method == "resample" and reference is not None:
         padding.check_unpadded(padded, reference, "rows that donate their values")

@@ -4,7 +4,7 @@ A substitute gives, for some rows of the text, one mapping from head to z for ev
 draws. z by head: [d_head], [pos, d_head] or [row, pos, d_head].
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -13,14 +13,16 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
 from ablations import padding, rerun
+from ablations.changes import Change
 from ablations.forward import Weights
 from ablations.heads import other_rows
 from ablations.models import Config
-from ablations.names import Head, all_heads
+from ablations.names import Head, all_heads, all_mlps
 from ablations.not_measurable import NotMeasurable
+from ablations.paths import Source, path_name
 from ablations.running import as_in_workers
 
-Values = Mapping[Head, Tensor]
+Values = Mapping[Head, Tensor] | Mapping[Source, Tensor]
 Substitutes = Callable[[slice], list[Values]]
 
 
@@ -42,8 +44,18 @@ def fixed(values: Values) -> Substitutes:
 
 
 def zeros(cfg: Config) -> Substitutes:
-    """z = 0: the head writes nothing, b_O stays."""
-    return fixed({head: torch.zeros(cfg.d_head) for head in all_heads(cfg)})
+    """z = 0: the head writes nothing, b_O stays; and nothing in place of what an MLP writes."""
+    nothing: dict[Source, Tensor] = {head: torch.zeros(cfg.d_head) for head in all_heads(cfg)}
+    return fixed(nothing | {mlp: torch.zeros(cfg.d_model) for mlp in all_mlps(cfg)})
+
+
+def check_mlps(changes: Iterable[Change], values: Values, cfg: Config) -> None:
+    """Raises ValueError where a path from an MLP is cut and nothing is given for what the MLP writes."""
+    missing = {mlp for mlp in all_mlps(cfg) if mlp not in values}
+    if path := next((path for change in changes for path in change.cuts if path.source in missing), None):
+        raise ValueError(
+            f"{path_name(path)}: means and other documents' values are those of heads, cut paths from MLPs to zero"
+        )
 
 
 def means(

@@ -19,8 +19,8 @@ from transformer_lens.hook_points import HookPoint
 from ablations import forward
 from ablations.heads import Hook, Interventions, Replaced, fitted, z_hook
 from ablations.models import Config, Model
-from ablations.names import head_name
-from ablations.paths import Cut, Source, path_name, read_hook, target_layer
+from ablations.names import head_name, mlp_layer
+from ablations.paths import Cut, Source, layers_read, path_name, read_hook, target_norm
 
 Key = TypeVar("Key", bound=Hashable)
 Named = TypeVar("Named", Replaced, Cut)
@@ -42,20 +42,20 @@ def as_hooks(model: Model, interventions: Interventions) -> list[tuple[str, Hook
         ((one.path, one) for one in functions if isinstance(one, Cut)),
         lambda path: f"{path_name(path)} is cut with two different values in its place",
     )
-    frozen = _frozen_layers(cuts.values(), model.cfg)
+    frozen = _frozen_norms(cuts.values(), model.cfg)
     ours = [isinstance(function, Replaced | Cut) for function in functions]
     first = ours.index(True) if any(ours) else len(ours)
     after = [pair for pair, is_ours in list(zip(interventions, ours, strict=True))[first:] if not is_ours]
 
     written: Written = {}
-    scales = {layer: _frozen_norm(layer, model.cfg) for layer in frozen}
-    final = scales.get(model.cfg.n_layers, ())  # kept before the output's cuts: at the same place
+    scales = {norm: _frozen_norm(norm, model.cfg) for norm in frozen}
+    final = scales.pop("ln_final", ())  # kept before the output's cuts: at the same place
     hooks: list[tuple[str, Hook]] = [*interventions[:first], *final]
     hooks += [(z_hook(head), one) for head, one in replaced.items()]
     hooks += [(read_hook(path, model.cfg), _subtraction(one, model, written)) for path, one in cuts.items()]
     hooks += after
     # Last at their places, so that they see what is there after everything that changes it.
-    hooks += [hook for layer, pair in scales.items() if layer < model.cfg.n_layers for hook in pair]
+    hooks += [hook for pair in scales.values() for hook in pair]
     sources = dict.fromkeys(path.source for path in cuts if path.source != "b_O")
     return hooks + [_reading(source, written) for source in sources]
 
@@ -77,20 +77,27 @@ def _same(one: Tensor, other: Tensor) -> bool:
         return False
 
 
-def _frozen_layers(cuts: Iterable[Cut], cfg: Config) -> list[int]:
-    """The layers whose norm keeps its scale; there is none in a model without norms."""
-    ways: dict[int, str] = {}
+def _frozen_norms(cuts: Iterable[Cut], cfg: Config) -> list[str]:
+    """The norms that keep their scale, by name; there is none in a model without norms."""
+    ways: dict[str, str] = {}
     for one in cuts if cfg.normalization_type is not None else ():
-        layer = target_layer(one.path, cfg)
-        if ways.setdefault(layer, one.layer_norm) != one.layer_norm:
-            norm = "final norm" if layer == cfg.n_layers else f"norm of layer {layer}"
-            raise ValueError(f"some cuts recompute the {norm}, others freeze it: give all of them one layer_norm")
-    return [layer for layer, way in ways.items() if way == "freeze"]
+        norm = target_norm(one.path.target, cfg)
+        if ways.setdefault(norm, one.layer_norm) != one.layer_norm:
+            _, layer, kind = norm.split(".") if "." in norm else ("", "", norm)
+            words = {"ln1": f"norm of layer {layer}", "ln2": f"norm of MLP{layer}", "ln_final": "final norm"}[kind]
+            raise ValueError(f"some cuts recompute the {words}, others freeze it: give all of them one layer_norm")
+    return [norm for norm, way in ways.items() if way == "freeze"]
+
+
+def _write_hook(source: str) -> str:
+    """The hook at which stands what a source that is no head writes."""
+    layer = mlp_layer(source)
+    return f"hook_{source}" if layer is None else f"blocks.{layer}.hook_mlp_out"
 
 
 def _reading(source: Source, written: Written) -> tuple[str, Hook]:
     if isinstance(source, str):
-        return f"hook_{source}", lambda activation, hook: written.update({source: activation})
+        return _write_hook(source), lambda activation, hook: written.update({source: activation})
     return z_hook(source), lambda z, hook: written.update({source: z[:, :, source[1]]})
 
 
@@ -99,11 +106,11 @@ def _subtraction(one: Cut, model: Model, written: Written) -> Hook:
 
     def lost(like: Tensor) -> Tensor:
         if source == "b_O":
-            layers = range(target_layer(one.path, model.cfg))
+            layers = range(layers_read(target, model.cfg)[0])
             total = torch.stack([model.blocks[before].attn.b_O for before in layers]).sum(0)
             return total - fitted(one.value, like, "the biases")
         if isinstance(source, str):
-            return written[source] - fitted(one.value, written[source], f"hook_{source}")
+            return written[source] - fitted(one.value, written[source], _write_hook(source))
         z = written[source]
         return (z - fitted(one.value, z, "z")) @ model.blocks[source[0]].attn.W_O[source[1]]
 
@@ -119,18 +126,20 @@ def _subtraction(one: Cut, model: Model, written: Written) -> Hook:
     return hook
 
 
-def _frozen_norm(layer: int, cfg: Config) -> tuple[tuple[str, Hook], tuple[str, Hook]]:
+def _frozen_norm(norm: str, cfg: Config) -> tuple[tuple[str, Hook], tuple[str, Hook]]:
     """Keeps the scale that a norm has without the cuts, and uses it."""
-    last = layer == cfg.n_layers
+    block, _, kind = norm.rpartition(".")
     uncut: list[Tensor] = []
 
     def keep(residual: Tensor, hook: HookPoint) -> None:
         scale = (forward.centred(cfg, residual).pow(2).mean(-1, keepdim=True) + cfg.eps).sqrt()
-        uncut[:] = [scale if last else scale.unsqueeze(2)]
+        uncut[:] = [scale.unsqueeze(2) if kind == "ln1" else scale]  # of every head
 
     def use(scale: Tensor, hook: HookPoint) -> Tensor:
         return uncut[0].expand_as(scale)
 
-    if last:
-        return (f"blocks.{layer - 1}.hook_resid_post", keep), ("ln_final.hook_scale", use)
-    return (f"blocks.{layer}.hook_resid_pre", keep), (f"blocks.{layer}.ln1.hook_scale", use)
+    after_heads = kind == "ln2" and not cfg.parallel_attn_mlp
+    read = f"{block}.hook_resid_{'mid' if after_heads else 'pre'}"
+    if norm == "ln_final":
+        read = f"blocks.{cfg.n_layers - 1}.hook_resid_post"
+    return (read, keep), (f"{norm}.hook_scale", use)

@@ -145,7 +145,7 @@ class Block(nn.Module):
             self.ln2 = _norm(cfg)
         self.attn = Attention(cfg)
         if not cfg.attn_only:
-            self.mlp = Feedforward(cfg)
+            self.mlp, self.hook_mlp_in = Feedforward(cfg), HookPoint()
         self.hook_q_input, self.hook_k_input, self.hook_v_input = HookPoint(), HookPoint(), HookPoint()
         self.hook_attn_out, self.hook_mlp_out = HookPoint(), HookPoint()
         self.hook_resid_pre, self.hook_resid_mid, self.hook_resid_post = HookPoint(), HookPoint(), HookPoint()
@@ -171,7 +171,7 @@ class Block(nn.Module):
         if self.cfg.attn_only:
             return self.hook_resid_post(after)
         before = residual if self.cfg.parallel_attn_mlp else self.hook_resid_mid(after)
-        return self.hook_resid_post(after + self.hook_mlp_out(self.mlp(self.ln2(before))))
+        return self.hook_resid_post(after + self.hook_mlp_out(self.mlp(self.ln2(self.hook_mlp_in(before)))))
 
 
 class Transformer(HookedRootModule):

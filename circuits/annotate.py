@@ -16,9 +16,9 @@ from ablations.forward import Weights
 from ablations.models import Config
 from ablations.names import all_heads, head_name, parse_head
 from ablations.overlap import Shared
-from ablations.paths import OUTPUT, ends, parse_path
+from ablations.paths import ends, parse_path
 from circuits import composition
-from circuits.graph import records
+from circuits.graph import input_of, records
 from circuits.stability import STABLE
 
 
@@ -29,11 +29,11 @@ def with_composition(graph: nx.DiGraph, weights: Weights, cfg: Config) -> nx.DiG
     and a standard deviation of that pair's (`composition.spectral_baseline`): z is (score^2 - mean) / sd, and 0 where
     chance leaves nothing open (sd 0), as for a head that writes nothing.
     """
-    annotated = copy.deepcopy(graph)
+    annotated, heads = copy.deepcopy(graph), {*map(head_name, all_heads(cfg))}
     scores = composition.composition(weights, cfg)
     mean, sd = composition.spectral_baseline(weights, cfg)
     for source, target, via, record in records(annotated):
-        if source == "embed" or via not in composition.VIAS:
+        if not {source, target} <= heads:
             continue
         at = (*parse_head(source), *parse_head(target), composition.VIAS.index(via))
         record["composition"] = float(scores[at] - mean.sqrt())
@@ -71,7 +71,7 @@ def with_frequency(graph: nx.DiGraph, frequency: Mapping[str, float], stable: fl
     annotated = copy.deepcopy(graph)
     for name, share in frequency.items():
         path = parse_path(name)
-        via = path.via or OUTPUT
+        via = input_of(path)
         if not annotated.has_edge(*ends(path)) or via not in annotated.edges[ends(path)]:
             raise ValueError(f"{name!r} is not a path of the graph: name paths as L0H1->L1H2.k")
         record = annotated.edges[ends(path)][via]

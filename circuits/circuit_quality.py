@@ -18,8 +18,7 @@ from circuits.tasks import Metric, Task, logit_difference
 class Circuit(NamedTuple):
     """How well a set of paths does the task; 0 is the run in which every path is patched, 1 the clean one.
 
-    With every path patched, an attention-only model does what it does on corrupted prompts; MLPs are part of no path,
-    so what goes through them is left as it is, in both runs.
+    With every path patched, the model does what it does on corrupted prompts, MLPs and all.
     """
 
     faithfulness: float  # with all other paths patched

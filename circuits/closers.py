@@ -14,8 +14,8 @@ from ablations import forward, rerun
 from ablations.changes import Change
 from ablations.forward import Weights
 from ablations.models import Config
-from ablations.names import Head
 from ablations.not_measurable import NotMeasurable
+from ablations.substitutes import Values
 from circuits.brackets import KINDS
 
 ROWS_AT_ONCE = 16
@@ -76,7 +76,7 @@ def log_odds_under(
     closers: Closers,
     kind_tokens: Mapping[str, Int64[Tensor, " token"]],
     changes: Collection[Change],
-    values: Mapping[Head, Tensor],
+    values: Values,
 ) -> Float[Tensor, "change closer"]:
     """`log_odds` of every closer under each change, predicted from the token before it.
 

@@ -1,9 +1,10 @@
 """Which paths carry a task: exact effects of all of them, their gradient approximations, and how sure one can be.
 
 A path's effect is metric(clean run in which the path alone carries what its source writes on the corrupted prompt) -
-metric(clean run), by prompt; negative: the path carries the task. Paths are direct ones: MLPs, where there are any, are
-no sources, and what one between two heads passes on stays as it is. At this size the exact effects of all paths are
-cheap, so they are the method, and what approximations are held against.
+metric(clean run), by prompt; negative: the path carries the task. Paths are direct ones between nodes: heads, MLPs
+where there are any ("MLP0"), the embedding and the output; what one node tells another through a third is no path but
+two. At this size the exact effects of all paths are cheap, so they are the method, and what approximations are held
+against.
 
 This is the entry; each part stands in a file of its own:
 

@@ -11,7 +11,7 @@ from ablations import forward, padding, rerun
 from ablations.changes import Change
 from ablations.forward import Weights
 from ablations.models import Config
-from ablations.names import all_heads
+from ablations.names import all_heads, all_mlps
 from ablations.paths import LayerNorm, Path, Source
 from ablations.running import as_in_workers, tracked
 from circuits.discover_paths import Effects, check_paths, effects_of
@@ -50,6 +50,7 @@ def patched_run(
     clean, corrupted = both_runs(weights, cfg, task)
     values: dict[Source, Tensor] = {(layer, head): corrupted.z[layer][:, :, head] for layer, head in all_heads(cfg)}
     values["embed"] = F.embedding(corrupted.tokens, weights["embed.W_E"])
+    values.update(zip(all_mlps(cfg), corrupted.mlps, strict=True))
     of_clean, of_corrupted = (
         metric(task, forward.unembed(weights, cfg, at_ends(run, run.residuals[-1])).cpu()) for run in (clean, corrupted)
     )

@@ -13,7 +13,8 @@ from torch import Tensor
 from ablations import effects, padding
 from ablations.heads import Interventions, head_z
 from ablations.models import Model, as_model
-from ablations.paths import LayerNorm, Path, Source, cut
+from ablations.names import mlp_layer
+from ablations.paths import FIXED, LayerNorm, Path, Source, cut
 from ablations.running import as_in_workers, tracked
 from circuits.discover_paths import Effects, check_paths, effects_of
 from circuits.tasks import Metric, Task, check_task, logit_difference
@@ -29,8 +30,8 @@ def exact(
 ) -> Effects:
     """Effects of patching one path after another, as `discover_exact.exact` measures them.
 
-    Raises ValueError for no paths, paths that the model does not have, sources other than heads and "embed", and
-    prompts and answers that do not correspond.
+    Raises ValueError for no paths, paths that the model does not have, sources that are the same on all prompts
+    ("pos_embed", "b_O"), and prompts and answers that do not correspond.
     """
     model = as_model(model)
     check_paths(paths, model.cfg)
@@ -59,11 +60,16 @@ def _ends(model: Model, task: Task) -> Int64[Tensor, " prompt"]:
 
 
 def _values(model: Model, task: Task, sources: Sequence[Source]) -> dict[Source, Float[Tensor, "..."]]:
-    """What these sources write on the corrupted prompts: z of heads, and the embedding."""
-    if odd := next((source for source in sources if isinstance(source, str) and source != "embed"), ""):
-        raise ValueError(f"source {odd!r} is the same on all prompts: take paths from heads or from embed")
+    """What these sources write on the corrupted prompts: z of heads, the embedding, and what MLPs write."""
+    if odd := next((source for source in sources if source in FIXED), ""):
+        raise ValueError(f"source {odd!r} is the same on all prompts: take paths from heads, MLPs or embed")
     corrupted = task.corrupted.to(model.W_E.device)
     heads = list(dict.fromkeys(source for source in sources if not isinstance(source, str)))
     values: dict[Source, Tensor] = {"embed": F.embedding(corrupted, model.W_E).detach()}
     values.update((head_z(model, heads, corrupted) if heads else {}).items())
+    hooks = {f"blocks.{layer}.hook_mlp_out": source for source in sources if (layer := mlp_layer(source)) is not None}
+    if hooks:
+        with torch.no_grad():
+            _, cache = model.run_with_cache(corrupted, return_type=None, names_filter=lambda name: name in hooks)
+        values.update((source, cache[hook]) for hook, source in hooks.items())
     return values

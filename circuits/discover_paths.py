@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ablations.models import Config
-from ablations.names import Head, all_heads
-from ablations.paths import OUTPUT, VIAS, Path, Source, all_paths, as_paths, check_path, paths_of
+from ablations.names import Head, all_heads, all_mlps
+from ablations.paths import OUTPUT, VIAS, Path, Source, all_paths, as_paths, check_path, mlp_paths, paths_of
 from circuits import answer_tests
 from circuits.tasks import Metric, Task
 
@@ -27,15 +27,16 @@ class Effects(NamedTuple):
 
 
 def candidates(cfg: Config, of: Collection[Head] = ()) -> tuple[Path, ...]:
-    """Every direct path: from the embedding and from heads, into heads and to the output.
+    """Every direct path: from the embedding, heads and MLPs, into heads and MLPs and to the output. All of them
+    together carry everything that the prompts tell the model.
 
     of: those from and into these heads alone (default: all).
     """
     heads = all_heads(cfg)
-    sources: list[Source] = ["embed", *heads]
+    sources: list[Source] = ["embed", *heads, *all_mlps(cfg)]
     from_embedding = [Path("embed", head, via) for head in heads for via in VIAS]
     to_output = [Path(source, OUTPUT) for source in sources]
-    return tuple(paths_of(of, (*from_embedding, *all_paths(cfg), *to_output)))
+    return tuple(paths_of(of, (*from_embedding, *all_paths(cfg), *mlp_paths(cfg), *to_output)))
 
 
 def parted(circuit: Sequence[str | Path], cfg: Config) -> tuple[list[Path], list[Path]]:

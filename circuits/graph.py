@@ -1,17 +1,16 @@
 """A circuit as a networkx graph: what each path carries, and which paths passed the false-discovery control.
 
-Nodes are "embed", heads and "output"; an edge holds one record for each input of its target ("q", "k", "v", or "output"
-for the output): effect (mean over prompts, in the metric's units; negative: the path carries the task), se (over
-prompts), p, found, and the parts of the effect where the table has them (`circuits.scale_part`). What
-`circuits.annotate` adds stands in the same places. Networkx algorithms work on it as it is.
+Nodes are "embed", heads, MLPs ("MLP0") where the model has them, and "output"; an edge holds one record for each input
+of its target ("q", "k", "v" of heads, "mlp" of an MLP, "output" of the output): effect (mean over prompts, in the
+metric's units; negative: the path carries the task), se (over prompts), p, found, and the parts of the effect where the
+table has them (`circuits.scale_part`). What `circuits.annotate` adds stands in the same places. Networkx algorithms
+work on it as it is.
 
 Graphs are made from a table (an xarray Dataset) of effect, se, p, found [path] and clean, corrupted (scalars; the mean
 metric of the clean and of the corrupted prompts), in which all may have a dimension `step` before.
 """
 
-import re
 from collections.abc import Iterator, Mapping
-from itertools import product
 from typing import Any
 
 import networkx as nx
@@ -20,14 +19,14 @@ import xarray as xr
 from jaxtyping import Bool
 
 from ablations.models import Config
-from ablations.names import all_heads, head_name, parse_head
-from ablations.paths import OUTPUT, VIAS, ends, parse_path, path_name
-from circuits import scale_part
+from ablations.names import head_name, mlp_layer, mlp_name
+from ablations.paths import OUTPUT, VIAS, Path, ends, parse_path, path_name
+from circuits import mib_names, scale_part
 from circuits.discover_paths import Effects
 from circuits.json_values import with_nan, without_nan
 
-_MIB_EDGE = re.compile(r"(input|a\d+\.h\d+)->(?:(logits)|(a\d+\.h\d+)<([qkv])>)")
-INPUTS = (*VIAS, OUTPUT)  # of targets: the names under which edges hold their records
+MLP_INPUT = "mlp"
+INPUTS = (*VIAS, MLP_INPUT, OUTPUT)  # of targets: the names under which edges hold their records
 
 
 def circuit_graph(cfg: Config, effects: Effects, found: Bool[np.ndarray, " path"]) -> nx.DiGraph:
@@ -85,20 +84,38 @@ def from_table(cfg: Config, measured: xr.Dataset) -> nx.DiGraph:
     graph: nx.DiGraph = nx.DiGraph(
         prompts=int(measured.attrs["prompts"]), clean=float(measured.clean), corrupted=float(measured.corrupted)
     )
-    graph.add_node("embed", layer=-1)
-    for layer, head in all_heads(cfg):
-        graph.add_node(head_name((layer, head)), layer=layer, head=head)
-    graph.add_node(OUTPUT, layer=cfg.n_layers)
+    _add_nodes(graph, cfg.n_layers, cfg.n_heads, not cfg.attn_only)
     parts = [name for name in scale_part.COLUMNS if name in measured]
     columns = {name: measured[name].values.tolist() for name in ("effect", "se", "p", "found", *parts)}
     for number, name in enumerate(measured.path.values.tolist()):
         path = parse_path(name)
         graph.add_edge(*ends(path))
         about = {column: values[number] for column, values in columns.items()}
-        graph.edges[ends(path)][path.via or OUTPUT] = {
+        graph.edges[ends(path)][input_of(path)] = {
             column: value for column, value in about.items() if column not in parts or value == value
         }
     return graph
+
+
+def _add_nodes(graph: nx.DiGraph, layers: int, heads: int, mlps: bool) -> None:
+    """All nodes of a model of so many layers and heads, with MLPs or without."""
+    graph.add_node("embed", layer=-1)
+    for layer in range(layers):
+        for head in range(heads):
+            graph.add_node(head_name((layer, head)), layer=layer, head=head)
+        if mlps:
+            graph.add_node(mlp_name(layer), layer=layer)
+    graph.add_node(OUTPUT, layer=layers)
+
+
+def input_of(path: Path) -> str:
+    """The name under which an edge holds the record of this path."""
+    return path.via or input_name(str(path.target))
+
+
+def input_name(target: str) -> str:
+    """The name of the one input of a target that is no head."""
+    return OUTPUT if target == OUTPUT else MLP_INPUT
 
 
 def formation(cfg: Config, measured: xr.Dataset) -> dict[int, nx.DiGraph]:
@@ -149,46 +166,50 @@ def formation_node_link(graphs: Mapping[int, nx.DiGraph]) -> dict[str, Any]:
 
 def mib(graph: nx.DiGraph, cfg: Config) -> dict[str, Any]:
     """The graph as the JSON that EAP-IG's and the MIB benchmark's `Graph.from_json` read: "a0.h5->a1.h4<k>",
-    "input->a0.h5<v>", "a1.h4->logits"; the score of an edge is the size of its effect, null where it is NaN.
+    "input->m0", "a1.h4->logits"; the score of an edge is the size of its effect, null where it is NaN.
 
-    Those graphs have an MLP in every layer. Ours have none: what is not named stays out of the graph, with score 0.
+    Those graphs have an MLP in every layer, and corrupt what is not in the circuit. Of an attention-only model nothing
+    is said of MLPs: what is not named stays out of the graph, with score 0.
     """
-    edges = {}
-    for source, target, via, record in records(graph):
-        edges[mib_edge(source, target, via)] = {"score": abs(record["effect"]), "in_graph": record["found"]}
+    edges = {
+        mib_names.edge_name(source, target, via): {"score": abs(record["effect"]), "in_graph": record["found"]}
+        for source, target, via, record in records(graph)
+    }
     connected = found_part(graph).nodes
-    nodes = {_mib_name(node): {"in_graph": node in connected} for node in graph.nodes}
+    nodes = {mib_names.node_name(node): {"in_graph": node in connected} for node in graph.nodes}
     nodes["input"]["in_graph"] = nodes["logits"]["in_graph"] = True
-    sizes = {"n_layers": cfg.n_layers, "n_heads": cfg.n_heads, "parallel_attn_mlp": False, "d_model": cfg.d_model}
+    parallel = bool(cfg.parallel_attn_mlp) and not cfg.attn_only
+    sizes = {"n_layers": cfg.n_layers, "n_heads": cfg.n_heads, "parallel_attn_mlp": parallel, "d_model": cfg.d_model}
     return without_nan({"cfg": sizes, "nodes": nodes, "edges": edges})
 
 
 def from_mib(record: Mapping[str, Any]) -> nx.DiGraph:
     """A circuit that EAP-IG, the MIB benchmark or `mib` wrote: effect is the score there (null is NaN), found in_graph.
 
-    Edges of MLPs are left out where they have score 0 or none and are not in the graph; else ValueError, as for what is
-    no such record: graphs here hold heads alone. So it is for nodes in the graph of which some neurons are not.
+    Those graphs have MLPs even of attention-only models: where no edge of an MLP is in the graph or has a score other
+    than 0, MLPs are left out. Raises ValueError for what is no such record, and for nodes of which single neurons
+    are in the graph.
     """
     graph: nx.DiGraph = nx.DiGraph()
     try:
         _check_whole(record.get("nodes", {}))
-        sizes, edges = record["cfg"], record["edges"]
-        graph.add_node("embed", layer=-1)
-        for layer, head in product(range(sizes["n_layers"]), range(sizes["n_heads"])):
-            graph.add_node(head_name((layer, head)), layer=layer, head=head)
-        graph.add_node(OUTPUT, layer=sizes["n_layers"])
-        for name, about in edges.items():
-            found, score = bool(about["in_graph"]), float("nan" if about["score"] is None else about["score"])
-            match = _MIB_EDGE.fullmatch(name)
-            if match:
-                source, target = _from_mib_name(match[1]), _from_mib_name(match[2] or match[3])
-                graph.add_edge(source, target)
-                graph.edges[source, target][match[4] or OUTPUT] = {"effect": score, "found": found}
-            elif found or not (score == 0 or np.isnan(score)):
-                raise ValueError(f"edge {name!r}: graphs here hold heads alone, take circuits without MLPs")
+        sizes, named = record["cfg"], record["edges"]
+        about = {name: (bool(edge["in_graph"]), _score(edge["score"])) for name, edge in named.items()}
+        paths = {name: mib_names.parse_edge(name) for name in about}
+        counts = {name for name, (found, score) in about.items() if found or not (score == 0 or np.isnan(score))}
+        if strange := next((name for name, path in paths.items() if path is None and name in counts), None):
+            raise ValueError(f"edge {strange!r} is none of heads, MLPs, input and logits: write it as a0.h1->a1.h2<k>")
+        mlps = any(path and _has_mlp(path) for name, path in paths.items() if name in counts)
+        _add_nodes(graph, sizes["n_layers"], sizes["n_heads"], mlps)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a circuit as EAP-IG and MIB write it ({error!r}): cfg and edges are needed") from None
-    if strangers := [node for node, about in graph.nodes(data=True) if "layer" not in about]:
+    for name, path in paths.items():
+        if path and (mlps or not _has_mlp(path)):
+            source, target, via = path
+            found, score = about[name]
+            graph.add_edge(source, target)
+            graph.edges[source, target][via or input_name(target)] = {"effect": score, "found": found}
+    if strangers := [node for node, at in graph.nodes(data=True) if "layer" not in at]:
         raise ValueError(f"{strangers[0]} is not in a model of {sizes['n_layers']} layers of {sizes['n_heads']} heads")
     return graph
 
@@ -200,22 +221,9 @@ def _check_whole(nodes: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} is there with some of its neurons: take circuits of whole heads")
 
 
-def mib_edge(source: str, target: str, via: str) -> str:
-    """MIB's name of an edge: "a0.h5->a1.h4<k>" for L0H5->L1H4.k."""
-    return f"{_mib_name(source)}->{_mib_name(target)}" + (f"<{via}>" if via in VIAS else "")
+def _score(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
 
 
-def _from_mib_name(node: str) -> str:
-    """Our name of a node of MIB's: L0H5 for "a0.h5"."""
-    if node in ("input", "logits"):
-        return "embed" if node == "input" else OUTPUT
-    layer, head = node[1:].split(".h")
-    return head_name((int(layer), int(head)))
-
-
-def _mib_name(node: str) -> str:
-    """MIB's name of a node of ours: "a0.h5" for L0H5."""
-    if node in ("embed", OUTPUT):
-        return "input" if node == "embed" else "logits"
-    layer, head = parse_head(node)
-    return f"a{layer}.h{head}"
+def _has_mlp(path: tuple[str, str, str | None]) -> bool:
+    return any(mlp_layer(end) is not None for end in path[:2])

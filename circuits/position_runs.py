@@ -93,7 +93,7 @@ def _matters(runs: Runs, path: Path, read: Bool[Tensor, "prompt pos"] | None) ->
     """Whether the answer can follow from what the target says at these positions: after the last layer only what
     stands at the ends of prompts does.
     """
-    if read is None or target_layer(path, runs.run.cfg) < runs.run.cfg.n_layers - 1:
+    if read is None or target_layer(path.target, runs.run.cfg) < runs.run.cfg.n_layers - 1:
         return True
     return bool(at_ends(runs.run.clean, read[..., None].float()).any())
 
@@ -102,7 +102,8 @@ def _z_of_target(run: rerun.Run, path: Path) -> Float[Tensor, "prompt pos d_head
     """z of the path's target with the path patched."""
     assert not isinstance(path.target, str)
     layer, head = path.target
-    return rerun.changed_heads(run, Change(cuts=(path,)), layer, run.clean.residuals[layer], run.clean.z)[head]
+    writes = rerun.Writes(list(run.clean.z), list(run.clean.mlps))
+    return rerun.changed_heads(run, Change(cuts=(path,)), layer, run.clean.residuals[layer], writes)[head]
 
 
 def _with_z(

@@ -34,7 +34,7 @@ from ablations.changes import Change, change_name, check_change, parse_change
 from ablations.forward import Weights
 from ablations.models import Config
 from ablations.names import Head, all_heads, head_name
-from ablations.paths import OUTPUT, Path
+from ablations.paths import Path
 from ablations.rerun import Run, changed_run
 from ablations.running import as_in_workers, tracked
 from circuits.discover_exact import at_ends, patched_run
@@ -104,8 +104,8 @@ def _as_change(one: str | Head | Path, cfg: Config) -> Change:
         change = Change(cuts=(one,)) if isinstance(one, Path) else Change(heads=(one,))
     if len(change.heads) + len(change.cuts) != 1:
         raise ValueError(f"{one!r} is several: give each head or path by itself")
-    if any(path.target == OUTPUT for path in change.cuts):
-        raise ValueError(f"{change_name(change)}: no head comes after the output, give heads or paths into heads")
+    if any(isinstance(path.target, str) for path in change.cuts):
+        raise ValueError(f"{change_name(change)}: it is into no head, give heads or paths into heads")
     return check_change(change, cfg)
 
 
@@ -134,11 +134,11 @@ def _parts(
     run: Run, task: Task, change: Change, reads: Float[Tensor, "prompt d_model"], clean: Float[Tensor, " prompt"]
 ) -> Parts:
     """One head or path patched, all that follows run again."""
-    residual, z = changed_run(run, change)
+    residual, writes = changed_run(run, change)
     stream = at_ends(run.clean, residual)
     total = logit_difference(task, forward.unembed(run.weights, run.cfg, stream).cpu()) - clean
     moved = torch.einsum("pd,pd->p", (stream - at_ends(run.clean, run.clean.residuals[-1]))[:, 0], reads)
-    by_head = torch.cat([_written(run, layer, after, reads) for layer, after in enumerate(z)])
+    by_head = torch.cat([_written(run, layer, after, reads) for layer, after in enumerate(writes.z)])
     own = all_heads(run.cfg).index(_own(change))
     direct = by_head[own].clone()
     mlps = moved - by_head.sum(0)

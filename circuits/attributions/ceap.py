@@ -57,4 +57,4 @@ def _point(of: Runs, share: float) -> tuple[rerun.Clean, Gradients]:
     """The run in which embeddings are so far on the way to the corrupted ones, and its gradients."""
     start = of.clean.residuals[0] + share * (of.corrupted.residuals[0] - of.clean.residuals[0])
     run = linked(of.weights, of.cfg, start, of.of_logits)
-    return of.clean._replace(residuals=[start], z=run.z), of_linked(run)
+    return of.clean._replace(residuals=[start], z=run.z, mlps=tuple(run.mlps)), of_linked(run)

@@ -11,8 +11,9 @@ from torch import Tensor
 from ablations import rerun
 from ablations.forward import Weights
 from ablations.models import Config
-from ablations.paths import OUTPUT, Path, Source
-from circuits.attributions.gradients import Gradients
+from ablations.names import mlp_layer
+from ablations.paths import OUTPUT, Path, Source, target_layer
+from circuits.attributions.gradients import MLP, Gradients
 from circuits.discover_exact import at_ends, both_runs, patched_run
 from circuits.discover_paths import Effects, as_effects, check_paths
 from circuits.tasks import Metric, Task
@@ -35,6 +36,8 @@ class Runs(NamedTuple):
 
     def change(self, source: Source) -> Float[Tensor, "prompt pos d_model"]:
         """What a source writes on the corrupted prompts, less what it writes on the clean ones."""
+        if (of_mlp := mlp_layer(source)) is not None:
+            return self.corrupted.mlps[of_mlp] - self.clean.mlps[of_mlp]
         if isinstance(source, str):
             return self.corrupted.residuals[0] - self.clean.residuals[0]
         layer, head = source
@@ -58,7 +61,8 @@ def attributed(of: Runs, path: Path, gradients: Gradients) -> Float[Tensor, " pr
     """Gradient of what the path's target reads, times the change in what its source writes."""
     change = of.change(path.source)
     if isinstance(path.target, str):
-        return (gradients[of.cfg.n_layers, OUTPUT] * change).sum((1, 2))
+        read = target_layer(path.target, of.cfg), OUTPUT if path.target == OUTPUT else MLP
+        return (gradients[read] * change).sum((1, 2))
     return (gradients[path.target[0], str(path.via)][:, :, path.target[1]] * change).sum((1, 2))
 
 

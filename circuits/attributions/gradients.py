@@ -20,9 +20,11 @@ from ablations.paths import OUTPUT, VIAS
 from ablations.rotary import turned
 
 # Of the metric, with respect to what is read: by layer and input ("q", "k", "v" [prompt, pos, head, d_model]), and for
-# the output by (n_layers, OUTPUT) [prompt, pos, d_model]; and to what heads give, by layer and Z.
+# an MLP by (layer, MLP) and the output by (n_layers, OUTPUT) [prompt, pos, d_model]; and to what heads give, by layer
+# and Z.
 Gradients = dict[tuple[int, str], Tensor]
 Z = "z"  # [prompt, pos, head, d_head]
+MLP = "mlp"
 
 
 class Rules(NamedTuple):
@@ -44,6 +46,7 @@ class Linked(NamedTuple):
     metric: Float[Tensor, " prompt"]
     shifts: Gradients  # zeros that are added to what is read, by the names of gradients
     z: list[Float[Tensor, "prompt pos head d_head"]]  # what heads give, by layer
+    mlps: list[Float[Tensor, "prompt pos d_model"]]  # what MLPs write, by layer; empty where there are none
 
 
 def gradients(
@@ -53,9 +56,10 @@ def gradients(
     metric: Callable[[Tensor], Tensor],
     rules: Rules = TRUE,
     z: Mapping[int, Tensor] | None = None,
+    mlps: Mapping[int, Tensor] | None = None,
 ) -> Gradients:
     """Of the sum of the metric, from these embeddings on; the arguments are those of `linked`."""
-    return of_linked(linked(weights, cfg, residual, metric, rules, z))
+    return of_linked(linked(weights, cfg, residual, metric, rules, z, mlps))
 
 
 def of_linked(run: Linked) -> Gradients:
@@ -74,13 +78,16 @@ def linked(
     metric: Callable[[Tensor], Tensor],
     rules: Rules = TRUE,
     z: Mapping[int, Tensor] | None = None,
+    mlps: Mapping[int, Tensor] | None = None,
 ) -> Linked:
     """The run from these embeddings on.
 
-    metric: of logits [prompt, pos, vocab]. z: in place of what a layer's heads give, which are constants then.
+    metric: of logits [prompt, pos, vocab]. z, mlps: in place of what a layer's heads give and of what its MLP writes,
+    which are constants then.
     """
     shifts: Gradients = {}
     given: list[Tensor] = []
+    by_mlps: list[Tensor] = []
     for layer in range(cfg.n_layers):
         read = _read(weights, cfg, layer, residual, shifts, rules)
         own = _attend(read["q"], read["k"], read["v"], cfg.attn_scale, rules.temperature)
@@ -89,11 +96,20 @@ def linked(
         given.append(own.detach())
         shifts[layer, Z] = torch.zeros_like(own, requires_grad=True)
         own = own + shifts[layer, Z]
-        added = _after_layer(weights, cfg, layer, residual, own, rules) - residual
+        after_heads = forward.after_heads(weights, layer, residual, own)
+        added = after_heads - residual
+        if not cfg.attn_only:
+            shifts[layer, MLP] = torch.zeros_like(residual, requires_grad=True)
+            read_by_mlp = (residual if cfg.parallel_attn_mlp else after_heads) + shifts[layer, MLP]
+            written = _mlp_write(weights, cfg, layer, read_by_mlp, rules)
+            if mlps is not None and layer in mlps:
+                written = written * 0 + mlps[layer]
+            by_mlps.append(written.detach())
+            added = added + written
         residual = residual + (added.detach() if rules.without_layer == layer else added)
     shifts[cfg.n_layers, OUTPUT] = torch.zeros_like(residual, requires_grad=True)
     logits = _unembed(weights, cfg, residual + shifts[cfg.n_layers, OUTPUT], rules)
-    return Linked(metric(logits), shifts, given)
+    return Linked(metric(logits), shifts, given, by_mlps)
 
 
 def _read(
@@ -170,13 +186,10 @@ class _Softened(torch.autograd.Function):
         return softer * (gradient[0] - (gradient[0] * softer).sum(-1, keepdim=True)), None
 
 
-def _after_layer(weights: Weights, cfg: Config, layer: int, residual: Tensor, z: Tensor, rules: Rules) -> Tensor:
-    after_heads = forward.after_heads(weights, layer, residual, z)
-    if cfg.attn_only:
-        return after_heads
-    read = _norm(weights, cfg, f"blocks.{layer}.ln2", residual if cfg.parallel_attn_mlp else after_heads, rules)
+def _mlp_write(weights: Weights, cfg: Config, layer: int, stream: Tensor, rules: Rules) -> Tensor:
+    read = _norm(weights, cfg, f"blocks.{layer}.ln2", stream, rules)
     activation = _constant_slope(mlp.ACTIVATIONS[str(cfg.act_fn)]) if rules.linear_activations else None
-    return after_heads + mlp.mlp_write(weights, cfg, layer, read, activation)
+    return mlp.mlp_write(weights, cfg, layer, read, activation)
 
 
 def _constant_slope(activation: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

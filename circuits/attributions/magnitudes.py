@@ -2,7 +2,7 @@
 
     size = || (what the source writes on the corrupted prompts - on the clean ones) / scale @ W ||
 
-with the target's own weights W (of its queries, keys or values; for the output the unembedding), its layer norm's
+with the target's own weights W (of its queries, keys or values; W_in of an MLP; for the output the unembedding), its layer norm's
 weights and the scale of the clean run, and the norm over the prompt's positions and dimensions; for the output at the
 position of the answer alone. It knows what moves, and not whether the task minds.
 """
@@ -16,6 +16,7 @@ from torch import Tensor
 from ablations import forward, rerun
 from ablations.forward import Weights
 from ablations.models import Config
+from ablations.names import mlp_layer
 from ablations.paths import Path
 from ablations.running import as_in_workers
 from circuits.attributions.changes import Runs, as_estimates, runs
@@ -38,7 +39,10 @@ def magnitudes(
 
 def _size(of: Runs, path: Path) -> Float[Tensor, " prompt"]:
     change = _of_prompt(of.clean, of.change(path.source))
-    if isinstance(path.target, str):
+    if (of_mlp := mlp_layer(path.target)) is not None:
+        name, weight = f"blocks.{of_mlp}.ln2", of.weights[f"blocks.{of_mlp}.mlp.W_in"]
+        stream = rerun.mlp_stream(of.weights, of.cfg, of.clean, of_mlp)
+    elif isinstance(path.target, str):
         name, stream, weight = "ln_final", of.clean.residuals[-1], of.weights["unembed.W_U"]
         stream, change = at_ends(of.clean, stream), at_ends(of.clean, change)
     else:

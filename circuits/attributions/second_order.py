@@ -19,9 +19,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ablations import forward
+from ablations import forward, mlp, rerun
 from ablations.forward import HeadWeights, Readings, Weights
 from ablations.models import Config
+from ablations.names import mlp_layer
 from ablations.paths import VIAS, Path
 from ablations.rerun import Clean
 from ablations.running import as_in_workers, tracked
@@ -78,6 +79,8 @@ def second_order(
 def _metric(of: Runs, path: Path, shift: Float[Tensor, "prompt pos d_model"]) -> Float[Tensor, " prompt"]:
     """Where this is added to what the path's target reads; of the last layer only what the answer reads is computed."""
     weights, cfg, clean = of.weights, of.cfg, of.clean
+    if (of_mlp := mlp_layer(path.target)) is not None:
+        return _answered(of, _at_ends(clean, _after_mlp(of, of_mlp, shift)))
     if isinstance(path.target, str):
         return _answered(of, _at_ends(clean, clean.residuals[-1] + shift))
     first, head = path.target
@@ -87,7 +90,7 @@ def _metric(of: Runs, path: Path, shift: Float[Tensor, "prompt pos d_model"]) ->
         read = forward.readings(weights, cfg, layer, residual)
         if layer == first:
             moved = forward.readings(weights, cfg, layer, residual + shift)
-            by_input = {via: moved if via == path.via else read for via in VIAS}
+            by_input: dict[str, Readings] = {via: moved if via == path.via else read for via in VIAS}
             z = (clean.z[layer] if ends is None else _at_ends(clean, clean.z[layer])).clone()
             z[:, :, head] = _z(cfg, forward.one_head(weights, layer, head), by_input, ends)[:, :, 0]
         else:
@@ -95,6 +98,19 @@ def _metric(of: Runs, path: Path, shift: Float[Tensor, "prompt pos d_model"]) ->
         before = residual if ends is None else _at_ends(clean, residual)
         residual = forward.after_layer(weights, cfg, layer, before, z)
     return _answered(of, residual)
+
+
+def _after_mlp(of: Runs, layer: int, shift: Float[Tensor, "prompt pos d_model"]) -> Float[Tensor, "prompt pos d_model"]:
+    """The final stream where this is added to what the MLP of a layer reads."""
+    weights, cfg, clean = of.weights, of.cfg, of.clean
+    stream = rerun.mlp_stream(weights, cfg, clean, layer) + shift
+    write = mlp.mlp_write(weights, cfg, layer, forward.normalize(weights, cfg, f"blocks.{layer}.ln2", stream))
+    residual = clean.residuals[layer + 1] - clean.mlps[layer] + write
+    for later in range(layer + 1, cfg.n_layers):
+        read = forward.readings(weights, cfg, later, residual)
+        z = _z(cfg, forward.head_weights(weights, later), dict.fromkeys(VIAS, read), None)
+        residual = forward.after_layer(weights, cfg, later, residual, z)
+    return residual
 
 
 def _answered(of: Runs, residual: Float[Tensor, "prompt last d_model"]) -> Float[Tensor, " prompt"]:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ablations.paths import OUTPUT, Path, ends, path_name
-from circuits.graph import mib_edge
+from circuits.mib_names import edge_name
 
 
 def scores(record: Mapping[str, Any], paths: Sequence[Path]) -> Float[np.ndarray, " path"]:
@@ -24,7 +24,7 @@ def scores(record: Mapping[str, Any], paths: Sequence[Path]) -> Float[np.ndarray
         found = {name: about["score"] for name, about in record["edges"].items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not scores as EAP-IG and MIB write them ({error!r}): edges are needed") from None
-    names = [mib_edge(*ends(path), path.via or OUTPUT) for path in paths]
+    names = [edge_name(*ends(path), path.via or OUTPUT) for path in paths]
     for path, name in zip(paths, names, strict=True):
         if found.get(name) is None or not np.isfinite(found[name]):
             raise ValueError(f"no score of {path_name(path)} ({name}): score all edges of this model")

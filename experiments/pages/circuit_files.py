@@ -47,7 +47,6 @@ def sentences(discovered: Discovered) -> list[str]:
         as_hypothesis(discovered.tests),
         circuit_self_repair.sentence(discovered.self_repair),
         *_hurting(discovered.graph),
-        *([discovered.note] if discovered.note else []),
     ]
 
 

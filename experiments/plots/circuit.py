@@ -18,18 +18,19 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
+from ablations.paths import OUTPUT
 from circuits.graph import records
 from circuits.scale_part import through_scale
 from circuits.ways import on_a_way
 from experiments.plots import style
-from experiments.plots.circuit_layout import places, route
+from experiments.plots.circuit_layout import levels, places, route
 from experiments.plots.fonts import as_written
 
-COLORS = {**style.VIA_COLORS, "output": "#CC79A7"}
-NAMES = {**style.VIA_NAMES, "output": "to the output"}
+COLORS = {**style.VIA_COLORS, "mlp": "#56B4E9", "output": "#CC79A7"}
+NAMES = {**style.VIA_NAMES, "mlp": "into an MLP", "output": "to the output"}
 WIDEST = 7.0  # points, of the largest effect
 SHOWN = 40  # paths: those with the largest effects
-NAMED = 32  # heads of a model that has so few are all named; of a larger one, those that take part
+NAMED = 32  # heads and MLPs of a model that has so few are all named; of a larger one, those that take part
 LINES: dict[str, Any] = {  # of paths that are drawn otherwise, by what they are; the first that holds
     "on no way from embed to output": (0, (3.0, 1.2, 1.0, 1.2)),
     "through the norm's scale": (0, (0.6, 1.0)),
@@ -47,7 +48,7 @@ def draw(graph: nx.DiGraph, title: str) -> Figure:
     largest = _largest([graph])
     _panel(axis, graph, largest, typed=True)
     axis.set_title(title, fontsize=style.FONT + 1, **as_written(title))
-    _legend(figure, largest, set(_apart(graph).values()))
+    _legend(figure, [graph], largest)
     return figure
 
 
@@ -65,7 +66,7 @@ def draw_formation(graphs: Mapping[str, nx.DiGraph], title: str) -> Figure:
     for axis in axes[len(graphs) :]:
         axis.axis("off")
     figure.suptitle(title, fontsize=style.FONT + 1, **as_written(title))
-    _legend(figure, largest, {remark for graph in graphs.values() for remark in _apart(graph).values()})
+    _legend(figure, list(graphs.values()), largest)
     return figure
 
 
@@ -84,7 +85,7 @@ def _panel(axis: Axes, graph: nx.DiGraph, largest: float, typed: bool) -> None:
     few = len(at) - 2 <= NAMED
     size = style.FONT if typed else style.FONT - 2
     for node, (x, y) in at.items():
-        if node in used or "head" not in graph.nodes[node]:
+        if node in used or node in ("embed", OUTPUT):
             kind = graph.nodes[node].get("type") if typed else None
             text = "\n".join([node, *textwrap.wrap(kind or "", 12, break_long_words=False)])
             box = {"boxstyle": "round,pad=0.3", "fc": "white", "ec": "black", "lw": 1.0}
@@ -100,8 +101,8 @@ def _panel(axis: Axes, graph: nx.DiGraph, largest: float, typed: bool) -> None:
 
 def _extent(graph: nx.DiGraph) -> tuple[int, int]:
     """Columns and rows."""
-    layers = [data["layer"] for _, data in graph.nodes(data=True)]
-    return max(layers.count(layer) for layer in layers), len(set(layers))
+    heights = [*levels(graph).values()]
+    return max(map(heights.count, heights)), len(set(heights))
 
 
 def _ranked(graph: nx.DiGraph) -> list[tuple[str, str, str, dict]]:
@@ -125,8 +126,10 @@ def _apart(graph: nx.DiGraph) -> dict[tuple[str, str, str], str]:
     return apart
 
 
-def _legend(figure: Figure, largest: float, apart: set[str]) -> None:
-    lines = [Line2D([], [], color=color, linewidth=3, label=NAMES[via]) for via, color in COLORS.items()]
+def _legend(figure: Figure, graphs: list[nx.DiGraph], largest: float) -> None:
+    apart = {remark for graph in graphs for remark in _apart(graph).values()}
+    vias = {via for graph in graphs for _, _, via, _ in records(graph)} | {*COLORS} - {"mlp"}
+    lines = [Line2D([], [], color=color, linewidth=3, label=NAMES[via]) for via, color in COLORS.items() if via in vias]
     lines.append(Line2D([], [], color=style.QUIET, linewidth=WIDEST, label=f"effect {largest:.2f}"))
     for name in (name for name in LINES if name in apart):
         lines.append(Line2D([], [], color=style.QUIET, linewidth=2, linestyle=LINES[name], label=name))

@@ -7,7 +7,8 @@ import networkx as nx
 import numpy as np
 from jaxtyping import Float
 
-PORTS = {"q": -0.13, "k": 0.0, "v": 0.13, "output": 0.0}  # columns from a target's middle at which its paths end
+# Columns from a target's middle at which its paths end.
+PORTS = {"q": -0.13, "k": 0.0, "v": 0.13, "mlp": 0.0, "output": 0.0}
 BENDS = (0.0, 0.4, -0.4, 0.9, -0.9, 1.8, -1.8, 3.0, -3.0)  # columns, of either end of a path
 NODE_WIDTH, NODE_HEIGHT = 0.45, 0.24  # half of what a path keeps away from
 INSIDE = 0.06  # rows from a node's middle at which paths begin and end: behind its box
@@ -15,14 +16,22 @@ INSIDE = 0.06  # rows from a node's middle at which paths begin and end: behind 
 
 def places(graph: nx.DiGraph) -> dict[str, tuple[float, float]]:
     """(column, row) of every node: layers upwards, single nodes in the middle."""
-    by_layer: dict[int, list[str]] = {}
-    for node, data in graph.nodes(data=True):
-        by_layer.setdefault(data["layer"], []).append(node)
-    widest = max(map(len, by_layer.values()))
+    by_level: dict[float, list[str]] = {}
+    for node, level in levels(graph).items():
+        by_level.setdefault(level, []).append(node)
+    widest = max(map(len, by_level.values()))
     return {
-        node: ((widest - len(by_layer[layer])) / 2 + number, float(row))
-        for row, layer in enumerate(sorted(by_layer))
-        for number, node in enumerate(by_layer[layer])
+        node: ((widest - len(by_level[level])) / 2 + number, float(row))
+        for row, level in enumerate(sorted(by_level))
+        for number, node in enumerate(by_level[level])
+    }
+
+
+def levels(graph: nx.DiGraph) -> dict[str, float]:
+    """How far up every node is: its layer, and half a layer more of an MLP that reads heads of its own layer."""
+    layer = {node: data["layer"] for node, data in graph.nodes(data=True)}
+    return {
+        node: at + 0.5 * any(layer[source] == at for source in graph.predecessors(node)) for node, at in layer.items()
     }
 
 

@@ -88,10 +88,13 @@ class Run:
 
     @property
     def path_note(self) -> str:
-        """A sentence on what paths leave out in models with MLPs, without a full stop; empty for others."""
+        """A sentence on what paths between heads leave out in models with MLPs, without a full stop; else nothing."""
         if self.model_config().attn_only:
             return ""
-        return "The model has MLPs: what a head tells others through them is part of no path, and stays when one is cut"
+        return (
+            "The model has MLPs: what a head tells others through them is part of no path between heads, and stays "
+            "when one is cut"
+        )
 
     def check_step(self, step: int) -> None:
         """Raises ValueError when there is no checkpoint at this step."""

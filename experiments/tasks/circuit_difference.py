@@ -174,8 +174,9 @@ def by_prompt(weights: Weights, cfg: Config, asked: Task) -> xr.Dataset:
 
 
 def key_parts(inputs: Inputs, step: int | None) -> dict:
-    """The version of the effects."""
-    return {"effects": list(path_effects.PATH_EFFECTS.version), "features": list(head_matching.FEATURES)}
+    """The version of the effects, and the features."""
+    parts = {"effects": list(path_effects.PATH_EFFECTS.version), "features": list(head_matching.FEATURES)}
+    return parts | path_effects.nodes(inputs, step)
 
 
 def seconds(inputs: Inputs, parameters: Parameters) -> float:

@@ -56,7 +56,9 @@ def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str) ->
 
 def key_parts(inputs: Inputs, step: int | None) -> dict:
     """How many random orders and points there are, and the version of the effects."""
-    return {"random": RANDOM, "points": curves.POINTS, "effects": list(PATH_EFFECTS.version)}
+    return {"random": RANDOM, "points": curves.POINTS, "effects": list(PATH_EFFECTS.version)} | path_effects.nodes(
+        inputs, step
+    )
 
 
 def seconds(inputs: Inputs, parameters: Parameters) -> float:

@@ -10,7 +10,7 @@ import xarray as xr
 
 from ablations import forward
 from ablations.not_measurable import NotMeasurable
-from ablations.paths import OUTPUT, ends, parse_path
+from ablations.paths import ends, parse_path
 from circuits import annotate, discover, graph, ways
 from circuits.discover import Circuit, RandomCircuits
 from circuits.tasks import Task
@@ -38,7 +38,6 @@ class Discovered(NamedTuple):
     positions: xr.Dataset  # from where to where its paths carry the task, as `positions.measure` has it
     self_repair: xr.Dataset  # what later heads take over from each head, as `self_repair.measure` has it
     text_tokens: int  # that overlaps are of; 0 where there is no text for them
-    note: str  # `Run.path_note`
 
 
 def missing(cells: Cells, task: str | Task, step: int, steps: Sequence[int] = ()) -> list[Job]:
@@ -93,7 +92,6 @@ def discover_circuit(cells: Cells, asked: str | Task, step: int, types: Mapping[
         positions=positions.table(cells, asked, step),
         self_repair=self_repair.table(cells, asked, step),
         text_tokens=tokens,
-        note=cells.run.path_note,
     )
 
 
@@ -110,10 +108,10 @@ def frame(discovered: Discovered) -> pd.DataFrame:
     paths = [parse_path(name) for name in table.path]
     on_way = ways.on_a_way(discovered.graph)
     edges = [discovered.graph.edges[ends(path)] for path in paths]
-    records = [edge[path.via or OUTPUT] for edge, path in zip(edges, paths, strict=True)]
+    records = [edge[graph.input_of(path)] for edge, path in zip(edges, paths, strict=True)]
     for name in ("found", "frequency"):
         table[name] = [record[name] for record in records]
-    table["on_way"] = [(*ends(path), path.via or OUTPUT) in on_way for path in paths]
+    table["on_way"] = [(*ends(path), graph.input_of(path)) in on_way for path in paths]
     table["faithfulness_lost"] = [discovered.quality.minimality.get(path, np.nan) for path in paths]
     for name in OF_PATHS:
         table[name] = [record.get(name, np.nan) for record in records]

@@ -59,7 +59,8 @@ def as_dataset(tested: Hypotheses) -> xr.Dataset:
 
 def key_parts(inputs: Inputs, step: int | None) -> dict:
     """How often is drawn, and by which effects and how often paths were found."""
-    return {"draws": DRAWS, "effects": list(PATH_EFFECTS.version), "stable": STABLE}
+    parts = {"draws": DRAWS, "effects": list(PATH_EFFECTS.version), "stable": STABLE}
+    return parts | path_effects.nodes(inputs, step)
 
 
 def seconds(inputs: Inputs, parameters: Parameters) -> float:

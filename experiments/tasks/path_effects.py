@@ -83,6 +83,11 @@ def parameters(cells: Cells, task: str | Task, heads: Sequence[str] = ()) -> dic
     return {"task": task, "prompts": own_prompts.fingerprint(task_prompts.task(task, cells))} | chosen
 
 
+def nodes(inputs: Inputs, step: int | None) -> dict:
+    """As a part of keys, that paths go from and into MLPs too, where the model has them."""
+    return {} if inputs.run.model_config().attn_only else {"nodes": "heads and MLPs"}
+
+
 def seconds(inputs: Inputs, parameters: Parameters) -> float:
     """Rough seconds of all paths on as many prompts as a task has: their target, and the layers after it."""
     cfg = inputs.run.model_config()
@@ -106,4 +111,5 @@ PATH_EFFECTS = Kind(
     splits=(),
     seconds=seconds,
     label=label,
+    also=nodes,
 )

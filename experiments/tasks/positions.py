@@ -47,7 +47,7 @@ def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str) ->
 
 def key_parts(inputs: Inputs, step: int | None) -> dict:
     """By which effects and how often paths were found."""
-    return {"effects": list(PATH_EFFECTS.version), "stable": STABLE}
+    return {"effects": list(PATH_EFFECTS.version), "stable": STABLE} | path_effects.nodes(inputs, step)
 
 
 def seconds(inputs: Inputs, parameters: Parameters) -> float:

@@ -48,7 +48,8 @@ def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str) ->
 
 def key_parts(inputs: Inputs, step: int | None) -> dict:
     """What counts as faithful, and by which effects and how often paths were found."""
-    return {"faithful": rivals.FAITHFUL, "effects": list(PATH_EFFECTS.version), "stable": STABLE}
+    parts = {"faithful": rivals.FAITHFUL, "effects": list(PATH_EFFECTS.version), "stable": STABLE}
+    return parts | path_effects.nodes(inputs, step)
 
 
 def seconds(inputs: Inputs, parameters: Parameters) -> float:

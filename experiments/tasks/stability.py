@@ -48,7 +48,7 @@ def measure(inputs: Inputs, step: int, cells: Cells, task: str, prompts: str) ->
 
 def key_parts(inputs: Inputs, step: int | None) -> dict:
     """How often is drawn, and the version of the tests by which paths are found."""
-    return {"draws": stability.DRAWS, "effects": list(PATH_EFFECTS.version)}
+    return {"draws": stability.DRAWS, "effects": list(PATH_EFFECTS.version)} | path_effects.nodes(inputs, step)
 
 
 def seconds(inputs: Inputs, parameters: Parameters) -> float:

@@ -8,7 +8,7 @@ import torch
 
 from ablations import ablate, changed_losses, effects, forward, heads, paths, substitutes
 from ablations.changes import Change
-from ablations.names import Head, all_heads
+from ablations.names import Head, all_heads, all_mlps
 from ablations.paths import OUTPUT, VIAS, Path, Source, sources_of
 from tests.conftest import GPT2, PYTHIA, make_model
 
@@ -29,14 +29,15 @@ def drawn_set(model, generator: np.random.Generator) -> tuple[Change, dict[Sourc
     """Heads, paths that often share a source or a target or follow each other, substitutes and a treatment of norms."""
     every = [
         Path(source, target, via)
-        for target in [*all_heads(model.cfg), OUTPUT]
+        for target in [*all_heads(model.cfg), *all_mlps(model.cfg), OUTPUT]
         for source in sources_of(target, model.cfg)
-        for via in (VIAS if target != OUTPUT else (None,))
+        for via in ((None,) if isinstance(target, str) else VIAS)
     ]
     pick = generator.choice(len(every), generator.integers(1, 7), replace=False)
     ablated = generator.choice(len(all_heads(model.cfg)), generator.integers(0, 4), replace=False)
     chosen = Change(tuple(all_heads(model.cfg)[n] for n in ablated), tuple(every[n] for n in pick))
-    values: dict[Source, torch.Tensor] = {head: torch.zeros(1, dtype=torch.float64) for head in all_heads(model.cfg)}
+    nodes: list[Source] = [*all_heads(model.cfg), *all_mlps(model.cfg)]
+    values: dict[Source, torch.Tensor] = {node: torch.zeros(1, dtype=torch.float64) for node in nodes}
     for source in sources_of(OUTPUT, model.cfg):
         width = model.cfg.d_model if isinstance(source, str) else model.cfg.d_head
         shape = [(), (7,), (3, 7)][generator.integers(3)]
@@ -181,6 +182,14 @@ CONTRADICTIONS = {
         lambda m: paths.cut(m, [CUT]) + paths.cut(m, [Path((0, 0), (2, 0), "v")], layer_norm="freeze"),
         "some cuts recompute the norm of layer 2, others freeze it",
     ),
+    "a norm of an MLP in two ways": (
+        lambda m: paths.cut(m, "L0H1->MLP1") + paths.cut(m, "MLP0->MLP1", layer_norm="freeze"),
+        "some cuts recompute the norm of MLP1, others freeze it",
+    ),
+    "what an MLP writes by a value of no fitting shape": (
+        lambda m: paths.cut(m, "MLP0->L2H2.k", {"MLP0": torch.ones(6)}),
+        r"does not fit blocks.0.hook_mlp_out of shape \[3, 7, 24\]: give \[d_model\]",
+    ),
     "a cut to a value of no fitting shape": (
         lambda m: paths.cut(m, [CUT], {(0, 1): torch.ones(5)}),
         r"a value of shape \[5\] does not fit z of shape \[3, 7, 6\]",
@@ -195,7 +204,7 @@ CONTRADICTIONS = {
 @pytest.mark.parametrize("case", CONTRADICTIONS)
 def test_sums_that_contradict_themselves_are_refused(case: str) -> None:
     summed, message = CONTRADICTIONS[case]
-    model = kind_of_model("attention only")
+    model = kind_of_model("with MLPs")
     with pytest.raises(ValueError, match=message) as caught:
         effects.token_losses(model, TOKENS, summed(model))
     assert "\n" not in str(caught.value)

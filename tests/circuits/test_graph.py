@@ -88,13 +88,14 @@ def test_a_circuit_of_others_is_read(measured) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"m0->a1.h0<q>": {"score": 0.5, "in_graph": False}}, "heads alone"),
-        ({"a0.h0->m1": {"score": 0.0, "in_graph": True}}, "heads alone"),
+        ({"m0->a1.h0": {"score": 0.5, "in_graph": False}}, "none of heads, MLPs, input and logits"),
+        ({"a0.h0->m1<q>": {"score": 0.0, "in_graph": True}}, "none of heads, MLPs, input and logits"),
+        ({"a0.h0->m2": {"score": 0.0, "in_graph": True}}, "MLP2 is not in a model of 2 layers"),
         ({"a7.h0->logits": {"score": 0.0, "in_graph": True}}, "L7H0 is not in a model of 2 layers"),
         ({"a0.h0->logits": {"score": 0.0}}, "not a circuit as EAP-IG and MIB write it"),
     ],
 )
-def test_what_is_no_circuit_of_heads_is_refused(measured, change: dict, said: str) -> None:
+def test_what_is_no_circuit_is_refused(measured, change: dict, said: str) -> None:
     plant, _, whole = measured
     written = graph.mib(whole, plant.model.cfg)
     with pytest.raises(ValueError, match=said):

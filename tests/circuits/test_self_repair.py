@@ -123,7 +123,7 @@ def test_the_share_is_not_told_where_there_is_no_direct_effect() -> None:
 @pytest.mark.parametrize(
     ("of", "message"),
     [
-        (["L1H2->output"], "L1H2->output: no head comes after the output"),
+        (["L1H2->output"], "L1H2->output: it is into no head"),
         (["L0H1+L0H2"], "'L0H1\\+L0H2' is several"),
         (["L7H0"], "no head L7H0"),
         ([], "8 prompts, 0 heads or paths"),
