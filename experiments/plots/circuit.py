@@ -37,6 +37,7 @@ LINES: dict[str, Any] = {  # of paths that are drawn otherwise, by what they are
     "hurts the task": (0, (3.0, 1.5)),
 }
 LARGEST = 14.0  # inches, of a side
+NARROW = 6.5  # inches: a legend has fewer columns in what is narrower
 FAINTEST = 0.15  # opacity of a path that is found on no resample of the prompts, where that is known
 
 
@@ -133,5 +134,5 @@ def _legend(figure: Figure, graphs: list[nx.DiGraph], largest: float) -> None:
     lines.append(Line2D([], [], color=style.QUIET, linewidth=WIDEST, label=f"effect {largest:.2f}"))
     for name in (name for name in LINES if name in apart):
         lines.append(Line2D([], [], color=style.QUIET, linewidth=2, linestyle=LINES[name], label=name))
-    columns = 5 if len(lines) < 6 else 4
+    columns = 3 if figure.get_figwidth() < NARROW else 5 if len(lines) < 6 else 4
     figure.legend(handles=lines, fontsize=style.FONT - 1, frameon=False, ncol=columns, loc="outside lower center")

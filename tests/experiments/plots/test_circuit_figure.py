@@ -15,11 +15,11 @@ from circuits import annotate, discover, graph, ways
 from experiments.plots import circuit, circuit_layout, render
 
 
-def made_up(layers: int, heads: int, count: int, seed: int = 0) -> nx.DiGraph:
+def made_up(layers: int, heads: int, count: int, seed: int = 0, **more: object) -> nx.DiGraph:
     """A graph in which so many paths, drawn at random, were found."""
     generator = np.random.default_rng(seed)
     sizes = {"d_model": 24, "d_head": 2, "n_ctx": 8, "d_vocab": 9}
-    cfg = Configuration.of({"n_layers": layers, "n_heads": heads, "attn_only": True, **sizes})
+    cfg = Configuration.of({"n_layers": layers, "n_heads": heads, "attn_only": True, **sizes, **more})
     paths = discover.candidates(cfg)
     found = np.zeros(len(paths), dtype=bool)
     found[generator.choice(len(paths), count, replace=False)] = True
@@ -60,6 +60,21 @@ def test_names_do_not_overlap_at_either_size(layers: int, heads: int, count: int
     assert all((lines[1:] == ["previous", "token"]) == (lines[0] in part and lines[0] in names) for lines in shown)
     crowded = circuit.draw(annotate.with_heads(whole, dict.fromkeys(names, "x" * 30)), "a title")
     assert texts_that_overlap(crowded) != []  # negative control: one word of 30 letters cannot be broken
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_mlps_stand_above_the_heads_that_they_read_or_beside_them(parallel: bool) -> None:
+    whole = made_up(2, 8, 30, attn_only=False, act_fn="gelu", d_mlp=8, parallel_attn_mlp=parallel)
+    figure = circuit.draw(whole, "a title")
+    assert texts_that_overlap(figure) == []
+    names = {text.get_text() for text in figure.axes[0].texts}
+    assert {"MLP0", "MLP1"} <= names and "into an MLP" in {text.get_text() for text in figure.legends[0].get_texts()}
+    row = {node: height for node, (_, height) in circuit_layout.places(whole).items()}
+    above = 0 if parallel else 1
+    assert row["MLP0"] - row["L0H0"] == row["MLP1"] - row["L1H0"] == above
+    assert row["L1H0"] - row["MLP0"] == 1 and row["output"] == 3 + 2 * above
+    none = circuit.draw(made_up(2, 8, 24), "a title")  # negative control
+    assert "into an MLP" not in {text.get_text() for text in none.legends[0].get_texts()}
 
 
 ASTRAY, SCALED, HURTS = circuit.LINES
