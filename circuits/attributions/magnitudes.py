@@ -3,8 +3,8 @@
     size = || (what the source writes on the corrupted prompts - on the clean ones) / scale @ W ||
 
 with the target's own weights W (of its queries, keys or values; W_in of an MLP; for the output the unembedding), its
-layer norm's weights and the scale of the clean run, and the norm over the prompt's positions and dimensions; for the output at the
-position of the answer alone. It knows what moves, and not whether the task minds.
+layer norm's weights and the scale of the clean run, and the norm over the prompt's positions and dimensions; for the
+output at the position of the answer alone. It knows what moves, and not whether the task minds.
 """
 
 from collections.abc import Sequence
