@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from experiments.investigate import own_text
 from experiments.pages import shell
 
 RULES = """
@@ -23,7 +24,11 @@ line-height: 1; justify-self: center; max-height: 6.2rem; overflow: hidden; text
 .grid .bar { position: relative; height: 16px; border-left: 1px solid #888 }
 .grid .bar b { position: absolute; top: 3px; height: 10px; background: #D55E00; left: 0 }
 .grid .bar b.helps { background: #56B4E9 } .grid .bar span { position: absolute; left: 100%; padding-left: 4px }
+.long { max-height: 36rem; overflow: auto; border: 1px solid #ddd } .long .grid { max-width: none }
+.long .name, .long .over, .long .head { position: sticky; background: #fff; z-index: 1 } .long .name { left: 0 }
+.long .over, .long .head { top: 0; z-index: 2 }
 """
+LONG = 40  # tokens: from there on the grid scrolls in a box of its own, its names in sight
 BAR = 46  # pixels, of the largest effect
 
 
@@ -45,7 +50,7 @@ class TextAttention:
 
 def grid(text: TextAttention) -> str:
     """Lines are the tokens that the head attends from (queries), columns those that it attends to (keys)."""
-    head, shown = text.head, [_shown(token) for token in text.tokens]
+    head, shown = text.head, [visible(token) for token in text.tokens]
     outside = bool((text.earlier > 0.005).any())
     count = len(shown) + outside
     over = ["before" if outside else "", *shown][0 if outside else 1 :]
@@ -57,8 +62,8 @@ def grid(text: TextAttention) -> str:
         if outside:
             weights = [float(text.earlier[number]), *weights]
         cells.append(f"<div class=name>{name}</div>")
-        cells += [_cell(weight) for weight in weights] + ["<div></div>"] * (count - len(weights))
-        cells.append(f"<div class=next>{_shown(text.following[number])}</div>")
+        cells += [_cell(weight) for weight in weights]
+        cells.append(f"<div class=next style='grid-column:{count + 2}'>{visible(text.following[number])}</div>")
         cells.append(_bar(float(text.effect[number]), largest))
     columns = f"minmax(3rem, 6.5rem) repeat({count}, minmax(11px, 18px)) minmax(3.5rem, 7rem) {BAR + 50}px"
     label = f"attention of {head} from each of {len(shown)} tokens to those before it, and the effect of its ablation"
@@ -66,7 +71,8 @@ def grid(text: TextAttention) -> str:
         f"<p class=quiet>On {html.escape(text.source)}. Each line is a token and where {head} attends from it "
         "(darker: more; hover for the number); then the token that follows, and how much its loss rises under mean "
         "ablation of the head (orange: the head helps).</p>"
-        f'<div class=scroll><div class=grid role=img aria-label="{html.escape(label)}" '
+        f'<div class="scroll{" long" if count > LONG else ""}" tabindex=0>'
+        f'<div class=grid role=img aria-label="{html.escape(label)}" '
         f'style="grid-template-columns:{columns}">' + "".join(cells) + "</div></div>"
     )
 
@@ -86,10 +92,6 @@ def _bar(effect: float, largest: float) -> str:
     return f'<div class=bar><b{kind} style="width:{width:.1f}px"></b>{number}</div>'
 
 
-def _shown(token: str) -> str:
-    """Plain text as HTML in which spaces at the ends and line breaks are visible."""
-    text = token.replace("\n", "⏎").replace("\t", "⇥").replace("\r", "␍")
-    inner = text.strip(" ")
-    left = len(text) - len(text.lstrip(" "))
-    text = "·" * left + inner + "·" * (len(text) - left - len(inner)) if inner else "·" * len(text)
-    return html.escape(text)
+def visible(token: str) -> str:
+    """A token as HTML in which spaces at the ends and line breaks are visible."""
+    return html.escape(own_text.visible(token))

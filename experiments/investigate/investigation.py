@@ -4,6 +4,7 @@
     inv                          # the overview
     inv["L1H4"]                  # the card of a head; inv["L1H4"].on("some text"), .save("L1H4.html"), .paths, ...
     inv.circuit("induction")     # what carries a task; also inv.circuit(inv.task(clean=..., ...)), of your own text
+    inv.on("some text")          # that text: losses, predictions, attention, which heads matter; .without("L1H4"), ...
     inv.compare("L1H4", "L1H5")
     inv.rllc("L0H5+L1H4")        # a learning coefficient over training
     inv.at(4800)                 # the same at another checkpoint
@@ -30,6 +31,7 @@ from experiments.investigate.comparison import Comparison
 from experiments.investigate.found_circuit import FoundCircuit
 from experiments.investigate.head_card import HeadCard
 from experiments.investigate.rllc_curve import RllcCurve
+from experiments.investigate.prompts.prompt import Prompt, on_text
 from experiments.investigate.snapshot import Snapshot
 from experiments.results import plan
 from experiments.results.cells import Cells
@@ -110,6 +112,14 @@ class Investigation:
 
     def __iter__(self) -> Iterator[HeadCard]:
         return (self[name] for name in self.snapshot.heads)
+
+    def on(self, text: str) -> Prompt:
+        """A text of the user's own at this checkpoint: its losses, predictions and attention, what removing heads and
+        paths does to it. BOS is put before it; what does not fit the context is left out, with a warning.
+
+        Raises ValueError for a text without a token, and for one that the run's tokenizer cannot encode.
+        """
+        return on_text(self.snapshot, text)
 
     def circuit(self, task: str | Path | Task = "induction") -> FoundCircuit:
         """The paths that carry a task: induction, brackets, quotes or skipgram, or one of your own: a Task (`task`

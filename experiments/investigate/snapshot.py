@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import xarray as xr
+from torch import Tensor
 
-from ablations import forward
+from ablations import forward, substitutes
 from ablations.forward import Weights
 from ablations.models import Config
-from ablations.names import all_heads, head_name, parse_head
+from ablations.names import Head, all_heads, head_name, parse_head
 from ablations.not_measurable import NotMeasurable
 from ablations.running import as_in_workers
 from experiments.heldout import ablation_pass, head_overlap, head_types
@@ -57,6 +58,14 @@ class Snapshot:
     def weights(self) -> Weights:
         """The checkpoint's weights by name."""
         return forward.weights_of(self.cells.inputs.model(self.step))
+
+    @cached_property
+    def mean_z(self) -> dict[Head, Tensor]:
+        """What stands in for a head under mean ablation: its mean z over the reference rows of held-out text [d_head].
+
+        Raises NotMeasurable where there are none.
+        """
+        return substitutes.mean_z(self.weights, self.cfg, self.cells.inputs.reference)
 
     def compute(self, jobs: Sequence[Job], what: str) -> None:
         """Stores what is missing. What the run or its text does not allow is left out: who reads it says so."""

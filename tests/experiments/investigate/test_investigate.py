@@ -187,7 +187,7 @@ def test_text_is_escaped(inv: Investigation) -> None:
 
 def test_attention_is_the_models_own(inv: Investigation) -> None:
     found = inv["L1H2"].on("def f(x): return x + 1").attention
-    row = [inv.run.tokenizer.token_to_id("<|endoftext|>"), *inv.run.tokenizer.encode("def f(x): return x + 1").ids][:12]
+    row = [inv.run.tokenizer.token_to_id("<|endoftext|>"), *inv.run.tokenizer.encode("def f(x): return x + 1").ids]
     model = inv.run.model(60)
     _, cache = model.run_with_cache(torch.tensor(row)[None])
     pattern = cache["blocks.1.attn.hook_pattern"][0].double().numpy()

@@ -92,10 +92,24 @@ def test_attention_is_the_models_own(own: tuple) -> None:
     model, inv = own
     found = inv["L1H1"].on("def f(x): return x + 1").attention
     start = inv.run.tokenizer.token_to_id("<|endoftext|>")
-    row = [start, *inv.run.tokenizer.encode("def f(x): return x + 1").ids][:12]
+    row = [start, *inv.run.tokenizer.encode("def f(x): return x + 1").ids]
     pattern = model.run_with_cache(torch.tensor(row)[None])[1]["pattern", 1][0].double().numpy()
     np.testing.assert_allclose(found.attention, pattern[1], atol=1e-6)
     assert np.abs(found.attention - pattern[0]).max() > 1e-3, "negative control: another head's"
+
+
+def test_a_text_of_ones_own_is_that_of_hooks(own: tuple) -> None:
+    model, inv = own
+    prompt = inv.on("def f(x): return x + 1")
+    with torch.no_grad():
+        torch.testing.assert_close(prompt.logits, model(prompt.ids[None])[0], atol=1e-4, rtol=1e-4)
+    reference = inv.snapshot.cells.inputs.reference
+    for head in ((0, 0), (1, 1)):
+        expected = effects.token_effects(model, prompt.ids[None], heads.mean(model, [head], reference))[0].numpy()
+        name = f"L{head[0]}H{head[1]}"
+        np.testing.assert_allclose(prompt.heads[name], expected, atol=1e-5)
+        np.testing.assert_allclose(prompt.without(name).change.change, expected, atol=1e-5)
+    assert np.abs(prompt.heads["L0H0"] - prompt.heads["L1H1"]).max() > 1e-5, "negative control: another head"
 
 
 def test_a_circuit_is_that_of_hooks(own: tuple) -> None:
