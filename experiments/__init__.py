@@ -43,6 +43,8 @@ _HOMES = {
 }
 _RENAMED = {"cells": "results.cells", "plan": "results.plan", "hub": "runs.hub"}  # documented modules that moved
 
+__version__ = "0.1.0"  # pyproject.toml's, without reading it
+
 __all__ = [
     "Cells",
     "Corpus",

@@ -14,6 +14,7 @@ ALLOWED = {
     },
     "circuits": {"ablations"},
     "experiments": {"ablations", "llc", "circuits"},
+    "devcircuits": {"ablations", "llc", "circuits", "experiments"},  # the one import: a file that no other imports
 }
 # Folders of experiments from the bottom up: each may import from itself and from those before it.
 FOLDERS = (
@@ -39,9 +40,14 @@ def module_name(file: Path) -> str:
     return ".".join(file.relative_to(ROOT).with_suffix("").parts)
 
 
+def files_of(package: str) -> list[Path]:
+    """The files of a package, or the one that it is."""
+    return [*(ROOT / package).rglob("*.py")] or [ROOT / f"{package}.py"]
+
+
 def modules() -> dict[str, set[str]]:
     """What each of our files imports, function-level imports too."""
-    return {module_name(f): imports(f.read_text()) for package in ALLOWED for f in (ROOT / package).rglob("*.py")}
+    return {module_name(f): imports(f.read_text()) for package in ALLOWED for f in files_of(package)}
 
 
 def breaches(package: str, source: str) -> list[str]:
@@ -59,8 +65,8 @@ def climbs(module: str, targets: set[str]) -> list[str]:
 
 @pytest.mark.parametrize("package", ALLOWED)
 def test_imports_follow_the_arrows(package: str) -> None:
-    files = list((ROOT / package).rglob("*.py"))
-    assert files
+    files = files_of(package)
+    assert all(file.is_file() for file in files)
     assert {file.name: found for file in files if (found := breaches(package, file.read_text()))} == {}
 
 
@@ -71,6 +77,8 @@ def test_imports_follow_the_arrows(package: str) -> None:
         ("llc", "from ablations import paths"),
         ("llc", "import ablations.effects"),
         ("circuits", "from llc.estimate import learning_coefficient"),
+        ("experiments", "import devcircuits"),
+        ("ablations", "from devcircuits import heads"),
     ],
 )
 def test_a_forbidden_import_is_seen(package: str, line: str) -> None:

@@ -62,7 +62,7 @@ OTHERS += ("dask worker", "ruff check", "ruff format", "mypy", "mkdocs build", "
 BEGIN, END = "<!-- from the parsers: begin -->", "<!-- from the parsers: end -->"
 
 _COMMENT = re.compile(r"<!--\s*(.*?)\s*-->")
-_INLINE = re.compile(r"`(python -m experiments [^`]+|python benchmarks/[^`]+)`")
+_INLINE = re.compile(r"`((?:python -m experiments|devcircuits) [^`]+|python benchmarks/[^`]+)`")
 _LINK = re.compile(r"\]\((?!https?://|mailto:)([^)#\s]*)(#[^)\s]*)?\)")
 
 
@@ -121,7 +121,7 @@ def commands(shell: str) -> Iterator[list[str]]:
 def parser(verb: str) -> argparse.ArgumentParser:
     """What the command line reads the arguments of a verb with."""
     module = import_module(f"experiments.cli.{verb}")
-    found = argparse.ArgumentParser(prog=f"python -m experiments {verb}", description=module.HELP)
+    found = argparse.ArgumentParser(prog=f"devcircuits {verb}", description=module.HELP)
     module.add_arguments(found)
     return found
 
@@ -129,8 +129,8 @@ def parser(verb: str) -> argparse.ArgumentParser:
 def check_command(words: list[str]) -> None:
     """Raises ValueError for a command line that would be refused, as far as that can be told without running it."""
     shown = shlex.join(words)
-    if words[:3] == ["python", "-m", "experiments"]:
-        check_verb(words[3:])
+    if (verb := of_verb(words)) is not None:
+        check_verb(verb)
     elif words[:1] == ["python"] and words[1].startswith("benchmarks/"):
         if not (ROOT / words[1]).is_file():
             raise ValueError(f"{shown}: there is no such benchmark")
@@ -143,9 +143,19 @@ def check_command(words: list[str]) -> None:
         raise ValueError(f"{shown}: a program that documents do not call so far; add it to OTHERS if it is right")
 
 
+def of_verb(words: list[str]) -> list[str] | None:
+    """The arguments of our own command line, by either of its names; None for another program."""
+    for start in (["devcircuits"], ["python", "-m", "experiments"]):
+        if words[: len(start)] == start:
+            return words[len(start) :]
+    return None
+
+
 def check_verb(arguments: list[str]) -> None:
     """Raises ValueError for a verb, a flag or a name that the command line does not have."""
-    shown = f"python -m experiments {shlex.join(arguments)}"
+    shown = f"devcircuits {shlex.join(arguments)}"
+    if arguments in (["--version"], ["--help"]) or arguments[:1] == ["--print-completion"]:
+        return
     if not arguments or arguments[0] not in command_line.VERBS:
         raise ValueError(f"{shown}: there is no such verb")
     try:
@@ -185,8 +195,9 @@ def run_page(page: Path) -> None:
                 exec(code, namespace)
         elif block.language == "shell" and block.comment == "run":
             for words in commands(block.code):
-                assert words[:3] == ["python", "-m", "experiments"], f"{page}, line {block.line}: not a verb of ours"
-                process = command(*words[3:], cwd=Path.cwd())
+                verb = of_verb(words)
+                assert verb is not None, f"{page}, line {block.line}: not a verb of ours"
+                process = command(*verb, cwd=Path.cwd())
                 out, err = process.communicate(timeout=500)
                 assert process.returncode == 0, f"{page}, line {block.line}: {shlex.join(words)}\n{out}{err}"
 
@@ -289,6 +300,8 @@ def test_a_page_that_is_wrong_is_seen(tmp_path: Path, monkeypatch: pytest.Monkey
     ("line", "message"),
     [
         ("python -m experiments figures", "no such verb"),
+        ("devcircuits figures", "no such verb"),
+        ("devcircuits open --no-such-flag", "refused by the parser"),
         ("python -m experiments reproduce --no-such-flag", "refused by the parser"),
         ("python -m experiments figure no-such-figure", "unknown figure"),
         ("python -m experiments circuit --task no-such-task", "no such task"),

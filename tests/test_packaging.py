@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("ablations", "llc", "circuits", "experiments")
+FACE = "devcircuits.py"  # the one import
 RUNS = ("mini-seed0", "mini-seed0-1layer", "mini-seed1", "mini-seed2")
 # what lies about in a checkout, by folder or by ending
 FOREIGN = ("__pycache__", ".venv", ".git", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", "site")
@@ -82,7 +83,8 @@ def in_sdist(built: Path) -> set[str]:
 @pytest.mark.slow
 def test_the_wheel_holds_the_packages_and_nothing_else(built: Path) -> None:
     names = in_wheel(built)
-    expected = {file for package in PACKAGES for file in sources(package)}
+    expected = {file for package in (*PACKAGES, FACE) for file in sources(package)}
+    assert FACE in expected
     assert {name for name in names if ".dist-info/" not in name} == expected
     assert {f"{package}/py.typed" for package in PACKAGES} <= names
     assert {f"experiments/zoo/{run}/config.json" for run in RUNS} <= names
@@ -95,7 +97,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(built: Path) -> None:
 def test_the_sdist_holds_what_is_needed_to_build_and_to_test(built: Path) -> None:
     names = in_sdist(built)
     tops = {name.split("/")[0] for name in names}
-    files = {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md"}
+    files = {FACE, "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md"}
     files |= {"constraints.txt", "mkdocs.yml", "PKG-INFO"}
     assert {*PACKAGES, "tests", "benchmarks", "docs", *files} <= tops
     assert tops <= {*PACKAGES, "tests", "benchmarks", "docs", "notebooks", ".gitignore", *files}
@@ -117,16 +119,17 @@ def test_files_that_do_not_belong_are_seen() -> None:
 @pytest.mark.slow
 def test_the_wheel_works_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
     code = (
-        "import ablations, circuits, experiments, llc\n"
+        "import ablations, circuits, devcircuits, experiments, llc\n"
         "from experiments import runs\n"
         "from experiments.results import committed\n"
-        "for package in (ablations, circuits, experiments, llc): print(package.__file__)\n"
+        "for package in (ablations, circuits, devcircuits, experiments, llc): print(package.__file__)\n"
+        "assert devcircuits.open_run is runs.open_run\n"
         "for name in ('mini-seed0', 'mini-seed0-1layer', 'mini-seed1', 'mini-seed2'):\n"
         "    run = runs.open_run(name); run.tokenizer; run.model(run.steps[-1]); print(run.folder)\n"
         "assert any((committed.FOLDER / 'cells').iterdir())\n"
     )
     places = called(sys.executable, "-c", code, cwd=tmp_path, path=installed).split()
-    assert len(places) == len(PACKAGES) + len(RUNS)
+    assert len(places) == len(PACKAGES) + 1 + len(RUNS)
     assert [place for place in places if not Path(place).is_relative_to(installed)] == []
 
 

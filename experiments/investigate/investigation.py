@@ -30,8 +30,8 @@ from experiments.investigate import overview, rllc_curve
 from experiments.investigate.comparison import Comparison
 from experiments.investigate.found_circuit import FoundCircuit
 from experiments.investigate.head_card import HeadCard
-from experiments.investigate.rllc_curve import RllcCurve
 from experiments.investigate.prompts.prompt import Prompt, on_text
+from experiments.investigate.rllc_curve import RllcCurve
 from experiments.investigate.snapshot import Snapshot
 from experiments.results import plan
 from experiments.results.cells import Cells

@@ -1,0 +1,42 @@
+"""The page of a run's results, in the browser."""
+
+import argparse
+from pathlib import Path
+
+HELP = "write and open the page that links what a run's results folder holds: report, cards, circuits, types, claims"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from experiments.cli.arguments import DEFAULT_RUN
+
+    parser.add_argument(
+        "results",
+        metavar="RUN",
+        nargs="?",
+        default=DEFAULT_RUN,
+        help="a run's folder, or its name in runs/, in results/ or in the bundled zoo (default: %(default)s)",
+    )
+    parser.add_argument("--out", type=Path, help="results folder (default: results/RUN)")
+    parser.add_argument("--no-browser", action="store_true", help="write the page and print its path alone")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    import webbrowser
+
+    from experiments.pages import index_page
+
+    path = index_page.write(_folder(arguments.results, arguments.out))
+    print(path)
+    if not arguments.no_browser:
+        webbrowser.open(path.resolve().as_uri())
+
+
+def _folder(run: str, out: Path | None) -> Path:
+    """The results folder, never the run's own. Raises ValueError for a run that there is not, unless results of that
+    name are there.
+    """
+    from experiments.runs import places
+
+    if out is None and Path(run).name == run and places.results_of(run).is_dir():
+        return places.results_of(run)
+    return out or places.results_of(places.folder_of(run).name)
