@@ -338,7 +338,7 @@ def test_every_figure_is_explained_by_its_own_caption() -> None:
     for figure in (*figures.FIGURES, *figures.MORE):
         quoted = " ".join(re.findall(r"^> (.*)$", sections[figure], flags=re.MULTILINE))
         assert quoted == figures.get(figure).CAPTION, figure
-        assert f"python -m experiments figure {figure}" in sections[figure]
+        assert f"devcircuits figure {figure}" in sections[figure]
 
 
 def test_every_module_of_the_lower_packages_has_its_documentation() -> None:

@@ -49,4 +49,4 @@ def write_table_and_figure(cells: Cells, name: str, dataset: xr.Dataset, figure:
 
 def figure_command(cells: Cells, name: str) -> str:
     """The command line that makes the figure of this run again."""
-    return f"python -m experiments figure {name} {flags(cells.run, cells.plan)}"
+    return f"devcircuits figure {name} {flags(cells.run, cells.plan)}"

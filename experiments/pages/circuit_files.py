@@ -216,7 +216,7 @@ def command(
     """The command line that makes the circuit's files again; asked: as `write` has it."""
     flag = " --formation" * formed + " --thorough" * thorough + (f" --against {against}" if against else "")
     return (
-        f"python -m experiments circuit --task {shlex.quote(asked or discovered.task)} {flags(cells.run, cells.plan)} "
+        f"devcircuits circuit --task {shlex.quote(asked or discovered.task)} {flags(cells.run, cells.plan)} "
         f"--step {discovered.step}{flag}"
     )
 

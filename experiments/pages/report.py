@@ -176,5 +176,5 @@ def _how(cells: Cells) -> str:
         "contribution is replaced before the target's layer norm, which is recomputed. "
         "Every number stands in <code>tables/</code> and <code>summary.json</code>.</p>"
         "<p class=quiet>All of it: "
-        f"<code>python -m experiments reproduce --run {html.escape(cells.run.name)}</code></p>"
+        f"<code>devcircuits reproduce --run {html.escape(cells.run.name)}</code></p>"
     )

@@ -25,7 +25,7 @@ def section(cells: Cells) -> str:
             f"<h2>The tokens that {head} matters most for</h2>",
             _summary(table, head, circuit.attrs["previous"]),
             f"<p class=quiet>Blue: where {head} attends from the token before the marked one. "
-            f"<code>python -m experiments affected {head}</code> lists more, and the tokens that it makes worse.</p>",
+            f"<code>devcircuits affected {head}</code> lists more, and the tokens that it makes worse.</p>",
             *_hits(cells, asked, table, circuit.attrs["previous"]),
         ]
     )

@@ -1,6 +1,6 @@
 """The committed sweep: results of the bundled runs that take hours, beside the program.
 
-Made by `python -m experiments sweep --commit`. It is read where the same numbers would be computed: a key names
+Made by `devcircuits sweep --commit`. It is read where the same numbers would be computed: a key names
 weights, configuration, text, settings and estimator by their content, so another text finds nothing. A table over
 checkpoints is read as a whole, and cell by cell by whoever asks for other checkpoints with some of the same.
 """

@@ -3,7 +3,7 @@
     models = {100: early, 1000: late}  # models by step
     adopt("runs/mine", models, tokenizer, corpus="text:book.txt", tokens_per_step=32_768)
 
-and then `python -m experiments reproduce --run mine`. A run has no training history and is no preset's.
+and then `devcircuits reproduce --run mine`. A run has no training history and is no preset's.
 """
 
 import os

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-COMMAND = "python -m experiments claims"
+COMMAND = "devcircuits claims"
 Verdict = Literal["replicated", "contradicted", "inconclusive", "not testable"]
 
 

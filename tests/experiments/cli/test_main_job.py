@@ -118,7 +118,7 @@ def test_the_report_stands_alone(reproduced: Path) -> None:
     assert "http" not in page.replace("http-equiv", "")
     assert page.count("class=target") == 6  # the induction head's most affected tokens
     for name in ("rllcs", "induction", "compositions", "paths", "traces"):
-        assert f"python -m experiments figure {name} --run tiny-seed0" in page
+        assert f"devcircuits figure {name} --run tiny-seed0" in page
         assert (reproduced / "figures" / f"{name}.png").stat().st_size > 10_000
 
 

@@ -68,7 +68,7 @@ def test_commands_on_pages_name_corpus_and_seed(run: Run, tmp_path: Path) -> Non
     other = replace(plan, corpus="text:my book.txt", seed=3)
     assert flags(run, other) == "--run mini-seed0 --corpus 'text:my book.txt' --seed 3"
     command = files.figure_command(Cells(tmp_path, run, other), "rllcs")
-    assert command == f"python -m experiments figure rllcs {flags(run, other)}"
+    assert command == f"devcircuits figure rllcs {flags(run, other)}"
 
 
 def test_cards_of_heads(trained: Path, corpus_file: Path, tmp_path: Path) -> None:
