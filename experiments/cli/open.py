@@ -21,22 +21,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    import shlex
     import webbrowser
 
     from experiments.pages import index_page
+    from experiments.runs import places
 
-    path = index_page.write(_folder(arguments.results, arguments.out))
+    run, out = _name(arguments.results), arguments.out
+    flags = ["--run", arguments.results, *(["--out", str(out)] if out else [])]
+    path = index_page.write(out or places.results_of(run), run, shlex.join(flags))
     print(path)
     if not arguments.no_browser:
         webbrowser.open(path.resolve().as_uri())
 
 
-def _folder(run: str, out: Path | None) -> Path:
-    """The results folder, never the run's own. Raises ValueError for a run that there is not, unless results of that
-    name are there.
-    """
+def _name(run: str) -> str:
+    """The run's name; raises ValueError for a run that there is not, unless results of that name are there."""
     from experiments.runs import places
 
-    if out is None and Path(run).name == run and places.results_of(run).is_dir():
-        return places.results_of(run)
-    return out or places.results_of(places.folder_of(run).name)
+    if Path(run).name == run and places.results_of(run).is_dir():
+        return run
+    return places.folder_of(run).name

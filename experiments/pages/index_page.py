@@ -5,7 +5,6 @@ It is made of the folder's files alone and loads nothing heavy, so that it opens
 
 import html
 import re
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -45,24 +44,23 @@ a { color: #00507c; color: light-dark(#00507c, #7cc4f0) } code { font: .88em ui-
 """
 
 
-def write(folder: Path) -> Path:
+def write(folder: Path, run: str, flags: str) -> Path:
     """Writes index.html of a results folder where it is missing or no longer says what is there; returns its path."""
-    path, content = folder / NAME, page(folder).encode()
+    path, content = folder / NAME, page(folder, run, flags).encode()
     if not path.is_file() or path.read_bytes() != content:
         write_bytes(path, content)
     return path
 
 
-def page(folder: Path) -> str:
-    """The page of a results folder, which need not be there yet."""
-    run, listed = folder.resolve().name, set[Path]()
-    body = []
+def page(folder: Path, run: str, flags: str) -> str:
+    """The page of a results folder, which need not be there yet; flags: with which verbs write into it."""
+    body, listed = [], set[Path]()
     for part in PARTS:
         files = [path for path in found(folder, part) if path not in listed]
         listed |= set(files)
         body.append(f"<h2>{part.title}</h2>\n<p class=quiet>{html.escape(part.what)}</p>\n{_links(folder, files)}")
         if not files:
-            body.append(_how(part, run))
+            body.append(_how(part, flags))
     title = html.escape(f"Results of {run}")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -102,8 +100,8 @@ def _address(folder: Path, path: Path) -> str:
     )
 
 
-def _how(part: Part, run: str) -> str:
+def _how(part: Part, flags: str) -> str:
     if not part.verb:
         return '<p class=quiet>None yet: in Python, <code>inv.on("some text").save()</code>.</p>'
-    among = "" if part.verb == "claims" else f" --run {shlex.quote(run)}"
-    return f"<p class=quiet>None yet: <code>devcircuits {html.escape(part.verb + among)}</code></p>"
+    command = part.verb if part.verb == "claims" else f"{part.verb} {flags}"
+    return f"<p class=quiet>None yet: <code>devcircuits {html.escape(command)}</code></p>"

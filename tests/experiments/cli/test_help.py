@@ -132,7 +132,8 @@ def test_open_takes_a_folder_a_name_and_out(opened: list[str], tmp_path: Path, c
     Path("results/of-a-run-that-is-gone").mkdir()
     assert main(["open", "of-a-run-that-is-gone"]) == 0
     assert main(["open", "--out", str(tmp_path / "elsewhere")]) == 0
-    assert (tmp_path / "elsewhere/index.html").is_file()
+    page = (tmp_path / "elsewhere/index.html").read_text()
+    assert "Results of mini-seed0" in page and f"types --run mini-seed0 --out {tmp_path / 'elsewhere'}</code>" in page
     capsys.readouterr()
     assert main(["open", "nowhere"]) == 2
     said = capsys.readouterr().err
@@ -142,5 +143,6 @@ def test_open_takes_a_folder_a_name_and_out(opened: list[str], tmp_path: Path, c
 def test_files_are_sorted_as_one_counts_and_names_are_escaped(tmp_path: Path) -> None:
     for name in ("circuit_a_4800", "circuit_a_800", "circuit_<b>_1"):
         (tmp_path / f"{name}.html").touch()
-    page = index_page.page(tmp_path)
+    page = index_page.page(tmp_path, "a & b", "--run 'a & b'")
+    assert "Results of a &amp; b" in page and "types --run &#x27;a &amp; b&#x27;</code>" in page
     assert page.index(">circuit_a_800<") < page.index(">circuit_a_4800<") and "<b>" not in page
