@@ -15,7 +15,15 @@ from experiments import tasks
 from experiments.heldout import ablation_pass, head_types
 from experiments.investigate.circuit_comparison import CircuitComparison
 from experiments.investigate.snapshot import Snapshot
-from experiments.pages import circuit_files, circuit_page, circuit_rivals, circuit_self_repair, shell
+from experiments.pages import (
+    circuit_attended,
+    circuit_files,
+    circuit_page,
+    circuit_positions,
+    circuit_rivals,
+    circuit_self_repair,
+    shell,
+)
 from experiments.pages.circuit_rivals import Compared
 from experiments.plots import circuit as picture
 from experiments.tasks import discovery, own_prompts, positions
@@ -81,6 +89,11 @@ class FoundCircuit:
             return circuit_rivals.compared(self.snapshot.cells, self.task, self.snapshot.step)
 
     @property
+    def attended(self) -> dict[str, pd.DataFrame]:
+        """Why its heads look where they do on the prompts, by name, as pairs of sources (`circuits.score_pairs`)."""
+        return self.found.attended
+
+    @property
     def self_repair(self) -> xr.Dataset:
         """What later heads take over from each head: total against direct effect (`experiments.tasks.self_repair`)."""
         return self.found.self_repair
@@ -104,9 +117,13 @@ class FoundCircuit:
         drawn = shell.image(picture.draw(discovered.graph, ""), f"{title}; width: effect of patching the path")
         explained = circuit_files.explanation(discovered)
         rows = circuit_page.table(self.table.head(TOP), explained)
-        below = f"<h2>The strongest paths</h2>{rows}"
-        repair = circuit_self_repair.section(discovered.self_repair)
-        return shell.fragment(f"<h1>{html.escape(title)}</h1>{''.join(lines)}{drawn}{below}{repair}")
+        sections = (
+            circuit_positions.section(self.positions, TOP),
+            circuit_attended.section(discovered.attended),
+            circuit_self_repair.section(discovered.self_repair),
+        )
+        below = f"<h2>The strongest paths</h2>{rows}{''.join(sections)}"
+        return shell.fragment(f"<h1>{html.escape(title)}</h1>{''.join(lines)}{drawn}{below}")
 
     def __repr__(self) -> str:
         return f"FoundCircuit({self.name}, {self.snapshot.title}; .graph is a networkx graph, .table a data frame)"

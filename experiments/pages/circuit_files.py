@@ -14,6 +14,7 @@ from circuits.stability import STABLE
 from circuits.tasks import Task
 from experiments.figures import files
 from experiments.pages import (
+    circuit_attended,
     circuit_change,
     circuit_page,
     circuit_positions,
@@ -194,6 +195,7 @@ def write(
         command(cells, discovered, bool(formed), bool(found), against.ends.other if against else "", asked),
         [
             circuit_positions.section(where, top),
+            circuit_attended.section(discovered.attended),
             circuit_self_repair.section(discovered.self_repair),
             *([circuit_change.section(against, top)] if against else []),
         ],

@@ -18,7 +18,7 @@ from experiments.heldout import ablation_pass, head_effects, head_overlap
 from experiments.heldout.ablation_pass import AblationPass
 from experiments.jobs.job import Job
 from experiments.results.cells import Cells
-from experiments.tasks import hypothesis_tests, path_effects, positions, self_repair, stability, task_prompts
+from experiments.tasks import attended, hypothesis_tests, path_effects, positions, self_repair, stability, task_prompts
 
 RANDOM = 12  # random circuits of the same size
 OF_PATHS, OF_PAIRS = ("composition", "composition_z"), ("overlap", "overlap_z")
@@ -37,6 +37,7 @@ class Discovered(NamedTuple):
     tests: xr.Dataset  # of the circuit as a hypothesis, as `hypothesis_tests.measure` has them
     positions: xr.Dataset  # from where to where its paths carry the task, as `positions.measure` has it
     self_repair: xr.Dataset  # what later heads take over from each head, as `self_repair.measure` has it
+    attended: dict[str, pd.DataFrame]  # why its heads look where they do, by name, as `attended.of_circuit` has it
     text_tokens: int  # that overlaps are of; 0 where there is no text for them
 
 
@@ -91,6 +92,7 @@ def discover_circuit(cells: Cells, asked: str | Task, step: int, types: Mapping[
         tests=hypothesis_tests.table(cells, asked, step),
         positions=positions.table(cells, asked, step),
         self_repair=self_repair.table(cells, asked, step),
+        attended=attended.of_circuit(weights, cfg, task, chosen),
         text_tokens=tokens,
     )
 
