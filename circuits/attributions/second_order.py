@@ -7,8 +7,13 @@ With f(d) the metric where d is added to what the path's target reads, EAP is th
 (g the gradient and H the Hessian at the clean run, delta the change in what the source writes). Where the second term
 is more than a fifth of the first, the first is not to be trusted. That rule is glassbox-mech-interp's (a package; the
 fifth is its threshold); the term is here by a Hessian-vector product for each path, exact up to rounding, not by
-differences. It needs no patched run, but it takes longer than exact effects do in models of two layers: it is for
-models, or other tools, in which exact effects are not at hand, and here one can see how far it is to be relied on.
+differences. It needs no patched run, but in models of two layers it takes some three times as long as exact effects, or
+more with MLPs: it is for models, or other tools, in which exact effects are not at hand.
+
+How far is it to be relied on? On six planted circuits with 10% noise, of 134 estimates by EAP that count 100 are off by
+more than a fifth, 115 are flagged and 87 are both: recall 0.87, but precision 0.76 where 0.75 are off anyway; where a
+circuit has a spare way it sees half. In a random model with MLPs, of 35 estimates 11 are off, 11 flagged and 8 both:
+0.73 and 0.73 (`benchmarks/comparators.py`).
 """
 
 from collections.abc import Mapping, Sequence
