@@ -25,7 +25,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ablations import forward, mlp, rerun
-from ablations.forward import HeadWeights, Readings, Weights
+from ablations.forward import HeadWeights, Readings, Via, Weights
 from ablations.models import Config
 from ablations.names import mlp_layer
 from ablations.paths import VIAS, Path
@@ -95,7 +95,7 @@ def _metric(of: Runs, path: Path, shift: Float[Tensor, "prompt pos d_model"]) ->
         read = forward.readings(weights, cfg, layer, residual)
         if layer == first:
             moved = forward.readings(weights, cfg, layer, residual + shift)
-            by_input: dict[str, Readings] = {via: moved if via == path.via else read for via in VIAS}
+            by_input: dict[Via, Readings] = {via: moved if via == path.via else read for via in VIAS}
             z = (clean.z[layer] if ends is None else _at_ends(clean, clean.z[layer])).clone()
             z[:, :, head] = _z(cfg, forward.one_head(weights, layer, head), by_input, ends)[:, :, 0]
         else:
@@ -127,7 +127,7 @@ def _at_ends(clean: Clean, values: Tensor) -> Tensor:
     return values[:, -1:] if clean.ends is None else values[torch.arange(len(values)), clean.ends][:, None]
 
 
-def _z(cfg: Config, heads: HeadWeights, read: Mapping[str, Readings], ends: Clean | None) -> Tensor:
+def _z(cfg: Config, heads: HeadWeights, read: Mapping[Via, Readings], ends: Clean | None) -> Tensor:
     """What heads give [prompt, pos, head, d_head], by attention that can be differentiated twice, which that of
     `forward.attend` cannot. ends: a run at whose prompts' ends alone it is asked for.
     """
