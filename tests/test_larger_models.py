@@ -366,12 +366,13 @@ def test_attributions_are_gradients_of_the_models_own(make) -> None:
     paths = discover.candidates(model.cfg)
     found = discover.attribution(forward.weights_of(model), model.cfg, TASK, paths)
     model.set_use_split_qkv_input(True)
+    model.set_use_hook_mlp_in(True)
     gradients: dict[str, torch.Tensor] = {}
 
     def keep(gradient: torch.Tensor, hook: object) -> None:
         gradients[hook.name] = gradient.clone()  # type: ignore[attr-defined]
 
-    names = [f"blocks.{layer}.hook_{via}_input" for layer in range(2) for via in "qkv"]
+    names = [f"blocks.{layer}.hook_{via}" for layer in range(2) for via in ("q_input", "k_input", "v_input", "mlp_in")]
     model.requires_grad_(True)
     with model.hooks(bwd_hooks=[(name, keep) for name in [*names, "blocks.1.hook_resid_post"]]):
         tasks.logit_difference(TASK, model(TASK.clean)[:, -1:]).sum().backward()
@@ -380,11 +381,15 @@ def test_attributions_are_gradients_of_the_models_own(make) -> None:
     for number, path in enumerate(paths):
         if path.source == "embed":
             change = corrupted["resid_pre", 0] - clean["resid_pre", 0]
+        elif isinstance(path.source, str):
+            change = corrupted["mlp_out", int(path.source[3:])] - clean["mlp_out", int(path.source[3:])]
         else:
             layer, head = path.source
             change = (corrupted["z", layer] - clean["z", layer])[:, :, head] @ model.W_O[layer, head]
         if path.target == "output":
             gradient = gradients["blocks.1.hook_resid_post"]
+        elif isinstance(path.target, str):
+            gradient = gradients[f"blocks.{path.target[3:]}.hook_mlp_in"]
         else:
             gradient = gradients[f"blocks.{path.target[0]}.hook_{path.via}_input"][:, :, path.target[1]]
         own = (gradient * change).sum((1, 2)).detach().numpy()
@@ -446,7 +451,7 @@ def test_paths_are_found_in_models_with_mlps(make) -> None:
         assert np.abs(found.effect[number + 1] - expected.numpy()).max() > 1e-3  # negative control
     whole = graph.circuit_graph(model.cfg, found, discover.significant(found.p))
     assert sum(1 for _ in graph.records(whole)) == len(paths)
-    with pytest.raises(ValueError, match="take paths from heads or from embed"):
+    with pytest.raises(ValueError, match="take paths from heads, MLPs or embed"):
         discover_hooks.exact(model, TASK, [Path("b_O", (1, 0), "q")])
 
 

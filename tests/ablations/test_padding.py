@@ -13,7 +13,7 @@ from ablations import ablate, changed_losses, effects, forward, heads, padding, 
 from ablations.changes import parse_change
 from ablations.models import Model
 from ablations.padding import Padding, is_text
-from ablations.paths import parse_path
+from ablations.paths import Path, parse_path
 from circuits import discover, discover_hooks, scores
 from circuits.tasks import Task
 from llc import engine, fisher_trace, hessian_trace, losses
@@ -33,6 +33,12 @@ LONG, BRIEF = [0, 5, 9, 3, 8, 7, 2], [0, 11, 12, 13]  # BOS and words
 OTHER, OTHER_BRIEF = [0, 6, 9, 4, 8, 7, 2], [0, 21, 12, 13]
 TEXT = torch.randint(2, 50, (6, 9), generator=torch.Generator().manual_seed(4))
 PATHS = [parse_path(text) for text in ("embed->L0H0.v", "L0H1->L1H1.k", "L0H0->L1H2.q", "L0H2->output", "L1H0->output")]
+OF_MLPS = [parse_path(text) for text in ("MLP0->L1H2.k", "embed->MLP0", "L0H1->MLP1", "MLP1->output")]
+
+
+def paths_of(kind: str) -> list[Path]:
+    """Some of the paths of a model of this kind."""
+    return PATHS + (OF_MLPS if kind in ("gpt2", "pythia") else [])
 
 
 def with_tokenizer(model: Model, side: str, shared: bool) -> Model:
@@ -69,35 +75,36 @@ def tasks(side: str, shared: bool) -> tuple[Task, Task]:
 def test_paths_of_a_padded_prompt(kind: str, side: str, shared: bool) -> None:
     model = with_tokenizer(make_model(**KINDS[kind]), side, shared)
     both, alone = tasks(side, shared)
-    truth = discover_hooks.exact(make_model(**KINDS[kind]), alone, PATHS)
+    asked = paths_of(kind)
+    truth = discover_hooks.exact(make_model(**KINDS[kind]), alone, asked)
     assert np.abs(truth.effect).max() > 1e-2
     for way in ("hooks",) if kind == "hooks alone" else ("functions", "hooks"):
-        found = discover.path_effects(model, both, PATHS, way=way)  # type: ignore[arg-type]
+        found = discover.path_effects(model, both, asked, way=way)  # type: ignore[arg-type]
         np.testing.assert_allclose(found.effect[:, 1], truth.effect[:, 0], atol=1e-4)
         np.testing.assert_allclose(found.clean[1], truth.clean[0], atol=1e-4)
         np.testing.assert_allclose(found.corrupted[1], truth.corrupted[0], atol=1e-4)
     model.tokenizer = None  # negative control: nothing says what padding is
-    ignored = discover.path_effects(model, both, PATHS)
+    ignored = discover.path_effects(model, both, asked)
     assert np.abs(ignored.effect[:, 1] - truth.effect[:, 0]).max() > 1e-3
 
 
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("kind", ["shortformer", "gpt2", "pythia"])
 def test_attributions_and_circuits_of_a_padded_prompt(kind: str, shared: bool) -> None:
-    model = make_model(**KINDS[kind])
+    model, asked = make_model(**KINDS[kind]), paths_of(kind)
     plain, cfg = forward.weights_of(model), model.cfg
     weights = forward.weights_of(with_tokenizer(model, "left", shared))
     both, alone = tasks("left", shared)
     for steps in (1, 3):
         found, truth = (
-            discover.attribution(w, cfg, t, PATHS, steps=steps) for w, t in ((weights, both), (plain, alone))
+            discover.attribution(w, cfg, t, asked, steps=steps) for w, t in ((weights, both), (plain, alone))
         )
         np.testing.assert_allclose(found.effect[:, 1], truth.effect[:, 0], atol=1e-4)
     brief = both._replace(**{name: getattr(both, name)[[1]] for name in ("clean", "corrupted", "right", "wrong")})
-    found_circuit, true_circuit = (discover.evaluate(w, cfg, t, PATHS) for w, t in ((weights, brief), (plain, alone)))
+    found_circuit, true_circuit = (discover.evaluate(w, cfg, t, asked) for w, t in ((weights, brief), (plain, alone)))
     assert found_circuit.faithfulness == pytest.approx(true_circuit.faithfulness, abs=1e-3)
     assert found_circuit.completeness == pytest.approx(true_circuit.completeness, abs=1e-3)
-    unmarked = discover.attribution(plain, cfg, both, PATHS)
+    unmarked = discover.attribution(plain, cfg, both, asked)
     assert np.abs(unmarked.effect[:, 1] - truth.effect[:, 0]).max() > 1e-3, "negative control"
 
 
