@@ -21,13 +21,15 @@ class Part(NamedTuple):
     title: str
     what: str
     files: tuple[str, ...]  # patterns in the results folder; of each name the first of them that is there
-    verb: str
+    verb: str  # of the command line, with what it is asked for; empty where there is none
+    call: str = ""  # in Python, where there is no verb
 
 
 PARTS = (
     Part("Report", "the main numbers and figures of the run", ("report*.html",), "reproduce"),
     Part("Heads", "a card for each head that was looked at", ("heads/*.html",), "investigate L1H4"),
-    Part("Texts of your own", "what the model does on them", ("prompts/*.html",), ""),
+    Part("Texts of your own", "what the model does on them", ("prompts/*.html",), "", 'inv.on("some text").save()'),
+    Part("Curves", "a learning coefficient over training", ("rllc_*.html",), "", 'inv.rllc("L0H5+L1H4").save()'),
     Part("Circuits", "the paths that carry a task", ("circuit_*.html",), "circuit --task induction"),
     Part("Types", "what each head is", ("figures/types_*.svg", "tables/types_*.csv"), "types"),
     Part("Affected tokens", "where removing a part matters most", ("affected_*.html",), "affected L1H4"),
@@ -102,6 +104,6 @@ def _address(folder: Path, path: Path) -> str:
 
 def _how(part: Part, flags: str) -> str:
     if not part.verb:
-        return '<p class=quiet>None yet: in Python, <code>inv.on("some text").save()</code>.</p>'
+        return f"<p class=quiet>None yet: in Python, <code>{html.escape(part.call)}</code></p>"
     command = part.verb if part.verb == "claims" else f"{part.verb} {flags}"
     return f"<p class=quiet>None yet: <code>devcircuits {html.escape(command)}</code></p>"

@@ -95,7 +95,14 @@ def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
 def test_open_links_all_that_is_there(opened: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     results = Path("results/mini-seed0")
-    files = ("report.html", "heads/L1H4.html", "heads/L0H5.html", "circuit_induction_28000.html", "prompts/p #1.html")
+    files = (
+        "report.html",
+        "heads/L1H4.html",
+        "heads/L0H5.html",
+        "circuit_induction_28000.html",
+        "prompts/p #1.html",
+        "rllc_L0.html",
+    )
     files += ("figures/types_28000.svg", "figures/rllcs.svg", "../claims/report.html", "affected_L1H4.html")
     for file in (*files, "heads/notes.txt"):
         (results / file).parent.mkdir(parents=True, exist_ok=True)
@@ -114,6 +121,7 @@ def test_open_says_how_to_make_what_is_missing_and_is_brought_up_to_date(opened:
     assert main(["open", "mini-seed1"]) == 0
     page = Path("results/mini-seed1/index.html")
     first = page.read_text()
+    assert "<code>inv.rllc(" in first
     assert Links(first).found == [] and "<code>devcircuits reproduce --run mini-seed1</code>" in first
     before = page.stat().st_mtime_ns
     assert main(["open", "mini-seed1", "--no-browser"]) == 0
