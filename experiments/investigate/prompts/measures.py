@@ -93,7 +93,8 @@ class PromptMeasures:
     @cached_property
     def paths(self) -> pd.DataFrame:
         """The same of every direct path between heads ("L0H5->L1H4.k") and from a head to the output; of paths from or
-        into the heads that are looked at, where these are not all. Many in a deep model; errors as `heads`.
+        into the heads that are looked at, where these are not all; from and into MLPs none. Many in a deep model.
+        Errors as `heads`.
         """
         return self._effects([Change(cuts=(path,)) for path in self.every_path])
 

@@ -29,7 +29,7 @@ class Prompt(PromptMeasures):
         """The same text with all of these heads and paths removed at once by mean ablation: "L1H4", "L0H5->L1H4.k".
 
         A cut path's source that is no head ("embed", "pos_embed", "b_O") is taken out whole. Raises ValueError for what
-        the model does not have.
+        the model does not have, and for a path from an MLP, of which no means are taken.
         """
         return Without(self, parsed(parts, self.snapshot.cfg))
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ablations import forward, rerun
+from ablations import forward, rerun, substitutes
 from ablations.changes import Change, change_name, check_change, parse_change
 from ablations.models import Config
 from ablations.running import as_in_workers
@@ -20,11 +20,15 @@ from experiments.investigate.prompts.predictions import in_terminal, most_likely
 
 
 def parsed(parts: Sequence[str | Change], cfg: Config) -> Change:
-    """All parts as one change; raises ValueError for what is no head or path, or is not in the model."""
+    """All parts as one change; raises ValueError for what is no head or path, or is not in the model, and for a path
+    from an MLP, of which no means are taken.
+    """
     changes = [parse_change(part) if isinstance(part, str) else part for part in parts]
     heads = dict.fromkeys(head for change in changes for head in change.heads)
     cuts = dict.fromkeys(path for change in changes for path in change.cuts)
-    return check_change(Change(tuple(heads), tuple(cuts)), cfg)
+    whole = check_change(Change(tuple(heads), tuple(cuts)), cfg)
+    substitutes.check_mlps([whole], {}, cfg)
+    return whole
 
 
 @dataclass(frozen=True, eq=False)

@@ -110,6 +110,11 @@ def test_a_text_of_ones_own_is_that_of_hooks(own: tuple) -> None:
         np.testing.assert_allclose(prompt.heads[name], expected, atol=1e-5)
         np.testing.assert_allclose(prompt.without(name).change.change, expected, atol=1e-5)
     assert np.abs(prompt.heads["L0H0"] - prompt.heads["L1H1"]).max() > 1e-5, "negative control: another head"
+    values = heads.mean_z(model, [(0, 0)], reference)
+    into = effects.token_effects(model, prompt.ids[None], cut(model, ["L0H0->MLP1"], values))[0].numpy()
+    np.testing.assert_allclose(prompt.without("L0H0->MLP1").change.change, into, atol=1e-5)
+    with pytest.raises(ValueError, match=r"MLP0->L1H1\.v: means"):
+        prompt.without("MLP0->L1H1.v")
 
 
 def test_a_circuit_is_that_of_hooks(own: tuple) -> None:
