@@ -20,7 +20,7 @@ from experiments.jobs.job import JobsFailed
 
 DESCRIPTION = "Circuit discovery by developmental interpretability."
 GROUPS = {  # the verbs, as --help lists them
-    "first results": ("reproduce", "investigate", "open"),
+    "first results": ("reproduce", "investigate", "explore", "open"),
     "heads and circuits": ("types", "ablate", "paths", "affected", "circuit", "figure"),
     "models of your own": ("train", "adopt"),
     "samplers and long work": ("calibrate", "sweep", "status", "claims", "convert"),

@@ -8,6 +8,7 @@
     inv.compare("L1H4", "L1H5")
     inv.rllc("L0H5+L1H4")        # a learning coefficient over training
     inv.at(4800)                 # the same at another checkpoint
+    inv.explore()                # all of training on one page, with the model alive in it
 
 Nothing is computed before it is shown or asked for, and nothing twice: all of it is cells of the results folder.
 """
@@ -26,6 +27,8 @@ from ablations.names import check_head, distinct_heads, head_name, parse_head
 from circuits.task_text import Strings
 from circuits.tasks import Task
 from experiments import runs
+from experiments.explorer import data as explorer_data
+from experiments.explorer import page as explorer_page
 from experiments.investigate import overview, rllc_curve
 from experiments.investigate.comparison import Comparison
 from experiments.investigate.found_circuit import FoundCircuit
@@ -33,6 +36,7 @@ from experiments.investigate.head_card import HeadCard
 from experiments.investigate.prompts.prompt import Prompt, on_text
 from experiments.investigate.rllc_curve import RllcCurve
 from experiments.investigate.snapshot import Snapshot
+from experiments.jobs.announcement import announce
 from experiments.results import plan
 from experiments.results.cells import Cells
 from experiments.runs import adopt, places
@@ -141,6 +145,15 @@ class Investigation:
         that there is not.
         """
         return rllc_curve.curve(self.snapshot, restriction, steps)
+
+    def explore(self) -> Path:
+        """Writes explore.html into the results folder and returns its path: all of training on one offline page, with
+        the model alive in it (`experiments.explorer`). What is missing is measured first.
+        """
+        jobs = explorer_data.missing(self.snapshot.cells)
+        announce("explorer", jobs, self.snapshot.processes)
+        self.snapshot.compute(jobs, "explorer")
+        return explorer_page.write(self.snapshot.cells)
 
     def compare(self, head: str, other: str) -> Comparison:
         """Two heads side by side, with their differences where these have an error; raises ValueError as `[]` does."""
