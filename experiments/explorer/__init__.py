@@ -1,5 +1,6 @@
-"""The explorer: one page, without a network, in which one moves through a run's checkpoints and cuts its model by hand.
+"""The explorer: one page, without a network, in which one moves through training and cuts the model by hand.
 
-Python gathers what is measured (`data`) and what the model in the page needs (`live`, `vocabulary`), and joins them with
-the page's own files (`page`). What the page does is in the JavaScript beside, one idea a file: `main.js` puts it together.
+Python gathers what is measured (`data`, `circuit_data`) and what the model in the page needs (`live`, `vocabulary`),
+and joins both with the page's own files (`page`). What the page does is in the JavaScript beside, one idea a file;
+`main.js` puts it together.
 """

@@ -65,7 +65,7 @@ function drawn(data, state) {
   const choose = (name) => pressed(() => state.set({ chosen: state.get().chosen === name ? "" : name }));
   const ghosts = lines.map((d) => svg("path", { class: "ghost", d }));
   const strokes = paths.map((path, i) => svg("path", { class: "path", d: lines[i], stroke: data.colors.via[path.via] }));
-  const hits = paths.map((path, i) => svg("path", { class: "hit", d: lines[i], tabindex: 0, role: "button", ...choose(path.name) }));
+  const hits = paths.map((path, i) => svg("path", { class: "hit", d: lines[i], tabindex: 0, role: "button", "aria-label": path.name, ...choose(path.name) }));
   const boxes = nodes.map((node) => box(node, place(node.x, node.y), data, choose(node.name)));
   const picture = svg(
     "svg",

@@ -147,6 +147,14 @@ def test_every_script_is_in_the_page_and_imports_what_stands_before_it() -> None
     assert not re.search(r"^(import|export) ", page.joined(page.SCRIPTS), re.MULTILINE)
 
 
+@needs_node
+def test_the_scripts_share_no_name() -> None:
+    """All but the last are read together, and do nothing by themselves."""
+    assert called(page.SCRIPTS[:-1], "return [typeof scrubber, typeof circuit, typeof strips, typeof text];", 0) == (
+        ["function"] * 4
+    )
+
+
 def test_a_model_with_mlps_is_shown_but_not_alive(inv: Investigation, corpus_file: Path, tmp_path: Path) -> None:
     sizes = {"n_ctx": inv.run.config["model"]["n_ctx"], "d_vocab": inv.run.config["model"]["d_vocab"]}
     model = make_model(**(sizes | GPT2 | {"d_mlp": 32})).requires_grad_(False)
