@@ -36,7 +36,7 @@ def of_run(cells: Cells) -> dict[str, Any]:
     names = sorted(forward.parameters_of(cells.inputs.model(cells.run.steps[-1])))
     first = rounded(cells, cells.run.steps[-1])
     layout = [{"name": name, "size": first[name].numel()} for name in names]
-    size = 2 * sum(part["size"] for part in layout)
+    size = 2 * sum(first[name].numel() for name in names)
     if size > BYTES:
         raise NotMeasurable(f"its weights take {size / 1e6:.0f} MB: the page holds up to {BYTES / 1e6:.1f} MB of them")
     chosen = _chosen_steps(cells.run.steps, min(CHECKPOINTS, BYTES // size))

@@ -55,10 +55,10 @@ def _as_good(discovered: Discovered, found: int) -> str:
     """How good a circuit they are, and how good random ones."""
     quality, random = discovered.quality, discovered.random
     return (
-        f"Faithfulness of the {found} alone {quality.faithfulness:.2f}, of all others {quality.completeness:.2f}; of "
-        f"random circuits as large {_spread(random.faithfulness)}, of all paths but theirs "
-        f"{_spread(random.completeness)}; without one of its paths a random circuit loses "
-        f"{_spread(random.minimality)} ({len(random.faithfulness)} draws)"
+        f"Faithfulness of the {found} alone {quality.faithfulness:.2f} (of all that pass on all prompts "
+        f"{discovered.passed:.2f}), of all others {quality.completeness:.2f}; of random circuits as large "
+        f"{_spread(random.faithfulness)}, of all paths but theirs {_spread(random.completeness)}; without one of its "
+        f"paths a random circuit loses {_spread(random.minimality)} ({len(random.faithfulness)} draws)"
     )
 
 

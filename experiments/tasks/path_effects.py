@@ -8,7 +8,9 @@ import xarray as xr
 
 from ablations import forward
 from ablations.changes import Change, first_layer
+from ablations.models import Config
 from ablations.names import parse_head
+from ablations.paths import Path
 from circuits import discover, graph, scale_part
 from circuits.tasks import Task, accuracy
 from experiments.jobs.job import Job
@@ -51,6 +53,11 @@ def frame(measured: xr.Dataset, *more: str) -> pd.DataFrame:
     rows = measured[columns].to_dataframe()[columns].reset_index(names="path")
     rows.insert(3, "half_width", reach(measured.attrs["prompts"] - 1) * rows.se)
     return rows.reindex(rows.effect.abs().sort_values(ascending=False, kind="stable").index)
+
+
+def passed(measured: xr.Dataset, cfg: Config) -> list[Path]:
+    """The paths that pass on all prompts, of a table of one step with all of them."""
+    return [path for path, at in zip(discover.candidates(cfg), measured.found.values, strict=True) if at]
 
 
 def missing(cells: Cells, task: str | Task, steps: Sequence[int], heads: Sequence[str] = ()) -> list[Job]:
