@@ -17,6 +17,7 @@ from ablations.paths import Path, check_path, parse_path, path_name
 from circuits import circuit_quality, discover, graph, tasks
 from circuits.attributions import compare
 from circuits.discover_exact import last_logits, patched_run
+from circuits.patched_metric import patched_metric
 from tests.conftest import GPT2, PYTHIA, hooked_only, make_model
 
 pytestmark = pytest.mark.both_majors
@@ -110,9 +111,12 @@ def test_all_paths_together_are_the_corrupted_run_and_none_is_the_clean_one(kind
             part = tuple(path for path in every if node not in path)
             assert (last_logits(run, Change(cuts=part)) - corrupted).abs().max() > 1e-3
     none = circuit_quality.evaluate(weights, cfg, TASK, [])
-    whole = circuit_quality.evaluate(weights, cfg, TASK, every[:1] + every[1:])
-    assert (none.faithfulness, whole.faithfulness) == pytest.approx((0, 1), abs=1e-9)
-    assert whole.completeness == pytest.approx(0, abs=1e-9)
+    assert (none.faithfulness, none.completeness) == pytest.approx((0, 1), abs=1e-9)
+    made = patched_metric(weights, cfg, TASK, tasks.logit_difference)
+    on_corrupted = tasks.logit_difference(TASK, corrupted).mean()
+    assert made.none == pytest.approx(float(on_corrupted), abs=1e-9)  # faithfulness counts what goes through MLPs
+    heads_alone = [path for path in every if path not in mlp_paths(every)]
+    assert abs(made.share(heads_alone)) > 1e-3  # negative control
     assert np.isfinite(circuit_quality.random_circuits(weights, cfg, TASK, 5, 2).faithfulness).all()
 
 
@@ -173,9 +177,10 @@ def by_hand(model: Model, path: Path, caches: tuple) -> torch.Tensor:
 
 @hooked_only
 @every_kind
-def test_every_effect_is_that_of_recomputing_the_target(kind: str) -> None:
+def test_every_effect_of_a_path_of_an_mlp_is_that_of_recomputing_the_target(kind: str) -> None:
     model = of_kind(kind)
-    found = discover.exact(forward.weights_of(model), model.cfg, TASK, discover.candidates(model.cfg))
+    chosen = mlp_paths(discover.candidates(model.cfg))
+    found = discover.exact(forward.weights_of(model), model.cfg, TASK, chosen)
     with torch.no_grad():
         clean = tasks.logit_difference(TASK, model(TASK.clean)[:, -1:])
         caches = tuple(model.run_with_cache(tokens)[1] for tokens in (TASK.clean, TASK.corrupted))

@@ -15,8 +15,9 @@ from experiments import corpora, runs
 from experiments.heldout import ablation_pass
 from experiments.investigate import head_pairs
 from experiments.investigate.investigation import Investigation
+from experiments.results.inputs import Inputs
 from experiments.runs.adopt import adopt
-from experiments.tasks import task_prompts
+from experiments.tasks import path_effects, task_prompts
 from tests.conftest import GPT2, PYTHIA, make_model, only_once
 from tests.experiments.conftest import command, finish
 
@@ -117,7 +118,7 @@ def test_a_text_of_ones_own_is_that_of_hooks(own: tuple) -> None:
         prompt.without("MLP0->L1H1.v")
 
 
-def test_a_circuit_is_that_of_hooks(own: tuple) -> None:
+def test_a_circuit_is_that_of_hooks(own: tuple, trained: Path) -> None:
     model, inv = own
     circuit = inv.circuit("induction")
     task, paths = task_prompts.task("induction", inv.snapshot.cells), discover.candidates(model.cfg)
@@ -127,6 +128,9 @@ def test_a_circuit_is_that_of_hooks(own: tuple) -> None:
     assert np.abs(found[1:] - found[:-1]).max() > 1e-2, "negative control: another path"
     assert "MLP0" in circuit.found.graph.nodes and "MLP0->L1H1.v" in circuit.found.table.path.values
     assert NOTE not in circuit._repr_html_()
+    alone = Inputs(runs.open_run(trained / "runs/tiny-seed0"), inv.snapshot.cells.plan)  # negative control
+    keys = [path_effects.nodes(inputs, 0) for inputs in (inv.snapshot.cells.inputs, alone)]
+    assert keys == [{"nodes": "heads and MLPs"}, {}]  # those of attention-only models stay as they were
 
 
 VERBS = {
