@@ -23,7 +23,7 @@ export function scrubber(data, state) {
     role: "img",
     "aria-label": "Loss over training, with checkpoints and stages",
   });
-  picture.append(...axes(x, y, losses, right), ...stages(data, x));
+  picture.append(...axes(x, y, losses, right), ...stages(data, x, right));
   if (data.history.loss.length) picture.append(noted(data.history, x, y));
   const dots = places.map((place, number) => {
     const top = held[number] === undefined ? BOTTOM : y(held[number]);
@@ -69,16 +69,17 @@ function noted(history, x, y) {
 }
 
 /** Onsets of the stages, as lines with their intervals; a label stands lower where it would meet the one before. */
-function stages(data, x) {
+function stages(data, x, right) {
   if (!Array.isArray(data.stages)) return [];
   const inOrder = [...data.stages].sort((one, other) => one.tokens - other.tokens);
   return inOrder.flatMap((stage, number) => {
     const [at, low, high] = [stage.tokens, stage.low, stage.high].map(x.at);
+    const beside = at < 0.6 * right ? { x: at + 4 } : { x: at - 4, "text-anchor": "end" };
     const words = `onset of ${stage.name}: ${written(stage.tokens, 1)} million tokens (${written(stage.low, 1)} to ${written(stage.high, 1)})`;
     return [
       svg("rect", { class: "band", x: low, y: TOP, width: Math.max(1, high - low), height: BOTTOM - TOP }, svg("title", {}, words)),
       svg("line", { class: "stage", x1: at, x2: at, y1: TOP, y2: BOTTOM }),
-      svg("text", { class: "quiet", x: at + 4, y: TOP + 9 + 14 * (number % 4) }, stage.name),
+      svg("text", { class: "quiet", ...beside, y: TOP + 9 + 14 * (number % 4) }, stage.name),
     ];
   });
 }
