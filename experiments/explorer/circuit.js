@@ -1,9 +1,10 @@
 /**
- * The circuit at a checkpoint: heads in their layers, paths as wide as their effects, and behind them, dotted, the paths
- * of the measured checkpoint before.
+ * The circuit at a checkpoint: heads in their layers, paths as wide as their effects, and behind them, dotted, the
+ * paths of the measured checkpoint before.
  */
 import { byId, choice, html, pressed, svg } from "./svg.js";
-import { latest, plusMinus, signed, written } from "./scales.js";
+import { details } from "./details.js";
+import { latest, plusMinus, written } from "./scales.js";
 import { asPng, asSvg, save } from "./exports.js";
 
 const [COLUMN, ROW, BOX_WIDTH, BOX_HEIGHT, WIDEST] = [92, 118, 78, 34, 11];
@@ -13,7 +14,6 @@ const SHOWN = [
   ["stable", "and found on most resamples of the prompts"],
   ["all", "all that were measured"],
 ];
-const INPUTS = { q: "queries", k: "keys", v: "values", output: "" };
 
 /**
  * @param {any} data
@@ -46,8 +46,8 @@ function circuitLead(data, step, at) {
   const measured = found.steps[Math.max(0, at)];
   const other = measured === step ? "" : ` (the last measured up to step ${step})`;
   return (
-    `Which direct paths carry the ${found.task} task at step ${measured}${other}. The wider a path, the more the logit ` +
-    `difference falls when it alone is patched; dashed paths hurt. The model is right on ` +
+    `Which direct paths carry the ${found.task} task at step ${measured}${other}. The wider a path, the more the ` +
+    `logit difference falls when it alone is patched; dashed paths hurt. The model is right on ` +
     `${Math.round(100 * found.accuracy[Math.max(0, at)])}% of ${found.prompts} prompts. Click a path or a head.`
   );
 }
@@ -59,13 +59,28 @@ function drawn(data, state) {
   const place = (x, y) => [(x + 0.5) * COLUMN, (height - y + 0.5) * ROW - 20];
   const width = (Math.max(...nodes.map((node) => node.x)) + 1) * COLUMN;
   const lines = paths.map((path) => {
-    const points = [0, 2, 4, 6].map((i) => place(path.curve[i], path.curve[i + 1]).map((v) => v.toFixed(1)).join(" "));
+    const points = [0, 2, 4, 6].map((i) =>
+      place(path.curve[i], path.curve[i + 1])
+        .map((v) => v.toFixed(1))
+        .join(" "),
+    );
     return `M${points[0]}C${points.slice(1).join(",")}`;
   });
   const choose = (name) => pressed(() => state.set({ chosen: state.get().chosen === name ? "" : name }));
   const ghosts = lines.map((d) => svg("path", { class: "ghost", d }));
-  const strokes = paths.map((path, i) => svg("path", { class: "path", d: lines[i], stroke: data.colors.via[path.via] }));
-  const hits = paths.map((path, i) => svg("path", { class: "hit", d: lines[i], tabindex: 0, role: "button", "aria-label": path.name, ...choose(path.name) }));
+  const strokes = paths.map((path, i) =>
+    svg("path", { class: "path", d: lines[i], stroke: data.colors.via[path.via] }),
+  );
+  const hits = paths.map((path, i) =>
+    svg("path", {
+      class: "hit",
+      d: lines[i],
+      tabindex: 0,
+      role: "button",
+      "aria-label": path.name,
+      ...choose(path.name),
+    }),
+  );
   const boxes = nodes.map((node) => box(node, place(node.x, node.y), data, choose(node.name)));
   const picture = svg(
     "svg",
@@ -109,7 +124,10 @@ function paint({ ghosts, strokes, hits, boxes }, data, view, at, largest) {
       const effect = found.effect[at][number];
       const often = at === found.steps.length - 1 ? path.frequency : 1;
       strokes[number].setAttribute("stroke-width", thickness(effect, largest));
-      strokes[number].setAttribute("opacity", view.removed.includes(path.name) ? 0.12 : FAINTEST + (0.95 - FAINTEST) * often);
+      strokes[number].setAttribute(
+        "opacity",
+        view.removed.includes(path.name) ? 0.12 : FAINTEST + (0.95 - FAINTEST) * often,
+      );
       strokes[number].classList.toggle("hurts", effect > 0);
       hits[number].setAttribute("aria-label", `${path.name}: effect ${plusMinus(effect, found.half[at][number])}`);
     }
@@ -136,14 +154,22 @@ function circuitControls(data, state, picture, largest) {
     oninput: (event) => state.set({ threshold: Number(event.target.value) }),
   });
   const least = html("output");
-  const ghost = html("input", { type: "checkbox", checked: view.ghost, onchange: (event) => state.set({ ghost: event.target.checked }) });
+  const ghost = html("input", {
+    type: "checkbox",
+    checked: view.ghost,
+    onchange: (event) => state.set({ ghost: event.target.checked }),
+  });
   const file = `${data.name}_circuit`;
   byId("circuit-controls").append(
     shown.label,
     html("label", {}, "Effects from", range, least),
     html("label", {}, ghost, "the checkpoint before, dotted"),
     html("button", { type: "button", onclick: () => save(`${file}.svg`, asSvg(picture), "image/svg+xml") }, "SVG"),
-    html("button", { type: "button", onclick: async () => save(`${file}.png`, await asPng(picture), "image/png") }, "PNG"),
+    html(
+      "button",
+      { type: "button", onclick: async () => save(`${file}.png`, await asPng(picture), "image/png") },
+      "PNG",
+    ),
   );
   state.subscribe((now) => (least.textContent = written(now.threshold ** 2 * largest, 2)));
 }
@@ -156,68 +182,8 @@ function circuitLegend(data) {
   });
   const found = data.circuit;
   const rest =
-    `Faint at the last checkpoint: seldom found on ${found.draws} resamples of the prompts (frequencies are known there ` +
-    `alone; two resamples share ${Math.round(100 * found.jaccard)}% of their paths). Effects in nats of logit difference.`;
+    `Faint at the last checkpoint: seldom found on ${found.draws} resamples of the prompts (frequencies are known ` +
+    `there alone; two resamples share ${Math.round(100 * found.jaccard)}% of their paths). ` +
+    `Effects in nats of logit difference.`;
   byId("circuit-legend").append(...items, html("span", {}, rest));
-}
-
-/** What is known of the path or head that was clicked, over all measured checkpoints. */
-function details(data, state) {
-  const panel = byId("details");
-  state.subscribe((view, changed) => {
-    if (!["chosen", "step", "pins", "removed"].some((name) => changed.has(name))) return;
-    const number = data.circuit.paths.findIndex((path) => path.name === view.chosen);
-    const head = data.heads.find((one) => one.name === view.chosen);
-    if (number >= 0) panel.replaceChildren(...ofPath(data, state, view, number));
-    else if (head) panel.replaceChildren(...ofHead(data, state, view, head));
-    else panel.replaceChildren(html("p", { class: "quiet" }, "Click a path or a head: its numbers over training stand here."));
-  });
-}
-
-function ofPath(data, state, view, number) {
-  const found = data.circuit;
-  const path = found.paths[number];
-  const rows = found.steps.map((step, at) =>
-    html(
-      "tr",
-      {},
-      html("td", {}, step === found.steps[latest(found.steps, view.step)] ? html("b", {}, `${step}`) : `${step}`),
-      html("td", {}, plusMinus(found.effect[at][number], found.half[at][number])),
-      html("td", {}, found.p[at][number].toPrecision(2)),
-      html("td", {}, found.found[at][number] ? "yes" : "no"),
-    ),
-  );
-  const names = ["step", "effect (95%)", "p", "found"].map((name) => html("th", {}, name));
-  return [
-    html("h3", {}, `${path.source} → ${path.target} ${INPUTS[path.via]}`),
-    html("p", { class: "quiet" }, `Change of the logit difference (nats) when this path alone is patched; negative where it carries the task. Found on ${Math.round(100 * path.frequency)}% of resamples at the last checkpoint.`),
-    html("table", {}, html("tr", {}, ...names), ...rows),
-    ...removal(data, state, view, path.name, "Cut this path in the text"),
-  ];
-}
-
-function ofHead(data, state, view, head) {
-  const found = data.circuit;
-  const at = Math.max(0, latest(found.steps, view.step));
-  const mine = found.paths.map((path, number) => ({ path, number })).filter(({ path, number }) =>
-    [path.source, path.target].includes(head.name) && found.found[at][number]);
-  mine.sort((one, other) => Math.abs(found.effect[at][other.number]) - Math.abs(found.effect[at][one.number]));
-  const rows = mine.slice(0, 8).map(({ path, number }) =>
-    html("tr", {}, html("td", {}, html("button", { type: "button", onclick: () => state.set({ chosen: path.name }) }, path.name)),
-      html("td", {}, signed(found.effect[at][number]))));
-  const pinned = view.pins.includes(head.name);
-  return [
-    html("h3", {}, `${head.name}${head.type ? `: ${head.type}` : ""}`),
-    html("p", { class: "quiet" }, `Type at the last checkpoint. Its paths that were found at step ${found.steps[at]}, with their effects (nats):`),
-    html("table", {}, ...rows),
-    html("p", {}, html("button", { type: "button", "aria-pressed": pinned, onclick: () => state.toggle("pins", head.name) }, pinned ? "Pinned" : "Pin")),
-    ...removal(data, state, view, head.name, "Ablate it in the text"),
-  ];
-}
-
-/** The switch that removes a part in the text below; nothing where the model is not alive. */
-function removal(data, state, view, name, words) {
-  if (data.live.reason) return [];
-  const on = view.removed.includes(name);
-  return [html("p", {}, html("button", { type: "button", "aria-pressed": on, onclick: () => state.toggle("removed", name) }, words))];
 }

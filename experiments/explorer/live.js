@@ -2,7 +2,8 @@
  * The model alive: a text run at a checkpoint, as it is and with heads ablated and paths cut, both as plain data.
  */
 import { bytesOf, halvesToFloats, parametersOf } from "./weights.js";
-import { forward, logProbabilities, lossesOf, noChange } from "./model.js";
+import { forward, noChange } from "./model.js";
+import { lossesOf } from "./losses.js";
 
 /**
  * @typedef {import("./model.js").Change} Change
@@ -51,7 +52,10 @@ export function isPart(name, config) {
   };
   const match = /^(.+?)->(?:(output)|(.+)\.[qkv])$/.exec(name);
   if (!match) return !Number.isNaN(layerOf(name));
-  const [source, target] = [match[1] === "embed" ? -1 : layerOf(match[1]), match[2] ? config.layers : layerOf(match[3])];
+  const [source, target] = [
+    match[1] === "embed" ? -1 : layerOf(match[1]),
+    match[2] ? config.layers : layerOf(match[3]),
+  ];
   return source < target;
 }
 
@@ -84,18 +88,4 @@ export function makeLive(data) {
     return { run: ran, losses: lossesOf(ran.logits, data.config.vocabulary, tokens) };
   }
   return { run, steps: data.checkpoints.map(({ step }) => step), config: data.config };
-}
-
-/**
- * The tokens that are likeliest after a position, with their probabilities.
- * @param {Run} run
- * @param {number} vocabulary
- * @param {number} position
- * @param {number} count
- * @returns {{token: number, probability: number}[]}
- */
-export function likeliest(run, vocabulary, position, count) {
-  const logs = logProbabilities(run.logits, vocabulary, position);
-  const order = Array.from(logs.keys()).sort((one, other) => logs[other] - logs[one]);
-  return order.slice(0, count).map((token) => ({ token, probability: Math.exp(logs[token]) }));
 }

@@ -52,7 +52,9 @@ function known(view) {
     step: data.steps.includes(view.step) ? view.step : usual.step,
     weights: live.includes(view.weights) ? view.weights : usual.weights,
     pins: view.pins.filter((/** @type {string} */ name) => heads.includes(name)),
-    removed: data.live.reason ? [] : view.removed.filter((/** @type {string} */ name) => isPart(name, data.live.config)),
+    removed: data.live.reason
+      ? []
+      : view.removed.filter((/** @type {string} */ name) => isPart(name, data.live.config)),
     method: view.method === "zero" ? "zero" : "mean",
     look: heads.includes(view.look) ? view.look : "",
   };

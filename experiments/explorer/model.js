@@ -5,6 +5,8 @@
  * Matrices are flat arrays, rows one after another; a residual stream is [position, d_model].
  */
 
+import { attentionOf, multiplyInto, normalize } from "./algebra.js";
+
 /**
  * @typedef {Object} Config
  * @property {number} layers
@@ -41,65 +43,6 @@ export function noChange() {
 }
 
 /**
- * left [rows, inner] times right [inner, columns], added to out [rows, columns]. Four terms at a time, since reading and
- * writing `out` is what takes longest.
- * @param {Float32Array} left
- * @param {Float32Array} right
- * @param {Float32Array} out
- * @param {number} inner
- * @param {number} columns
- */
-export function multiplyInto(left, right, out, inner, columns) {
-  const whole = inner - (inner % 4);
-  for (let from = 0, to = 0; from < left.length; from += inner, to += columns) {
-    for (let i = 0; i < whole; i += 4) {
-      const a = left[from + i];
-      const b = left[from + i + 1];
-      const c = left[from + i + 2];
-      const d = left[from + i + 3];
-      const first = i * columns;
-      const second = first + columns;
-      const third = second + columns;
-      const fourth = third + columns;
-      for (let j = 0; j < columns; j++) {
-        out[to + j] += a * right[first + j] + b * right[second + j] + c * right[third + j] + d * right[fourth + j];
-      }
-    }
-    for (let i = whole; i < inner; i++) {
-      const factor = left[from + i];
-      for (let j = 0; j < columns; j++) out[to + j] += factor * right[i * columns + j];
-    }
-  }
-}
-
-/**
- * A layer norm of every position, with what of gain and bias there is.
- * @param {Float32Array} stream
- * @param {Config} config
- * @param {Weights} weights
- * @param {string} name "blocks.0.ln1" or "ln_final"
- * @returns {Float32Array}
- */
-export function normalize(stream, config, weights, name) {
-  if (!config.norms) return stream;
-  const { width, eps } = config;
-  const [gain, bias] = [weights[`${name}.w`], weights[`${name}.b`]];
-  const out = new Float32Array(stream.length);
-  for (let start = 0; start < stream.length; start += width) {
-    let mean = 0;
-    for (let i = 0; i < width; i++) mean += stream[start + i] / width;
-    let variance = 0;
-    for (let i = 0; i < width; i++) variance += (stream[start + i] - mean) ** 2 / width;
-    const scale = 1 / Math.sqrt(variance + eps);
-    for (let i = 0; i < width; i++) {
-      const value = (stream[start + i] - mean) * scale;
-      out[start + i] = (gain ? value * gain[i] : value) + (bias ? bias[i] : 0);
-    }
-  }
-  return out;
-}
-
-/**
  * Rows of the position table added to a stream.
  * @param {Float32Array} stream
  * @param {Weights} weights
@@ -129,33 +72,6 @@ function received(read, via, config, weights, layer, head) {
   for (let at = 0; at < out.length; at++) out[at] = bias[at % headWidth];
   multiplyInto(input, matrix, out, width, headWidth);
   return out;
-}
-
-/**
- * Causal attention probabilities [query, key].
- * @param {Float32Array} query
- * @param {Float32Array} key
- * @param {Config} config
- */
-function attentionOf(query, key, config) {
-  const width = config.headWidth;
-  const length = query.length / width;
-  const pattern = new Float32Array(length * length);
-  for (let to = 0; to < length; to++) {
-    let largest = -Infinity;
-    for (let from = 0; from <= to; from++) {
-      let score = 0;
-      for (let i = 0; i < width; i++) score += query[to * width + i] * key[from * width + i];
-      pattern[to * length + from] = score / config.scale;
-      largest = Math.max(largest, score / config.scale);
-    }
-    let total = 0;
-    for (let from = 0; from <= to; from++) total += Math.exp(pattern[to * length + from] - largest);
-    for (let from = 0; from <= to; from++) {
-      pattern[to * length + from] = Math.exp(pattern[to * length + from] - largest) / total;
-    }
-  }
-  return pattern;
 }
 
 /**
@@ -269,29 +185,4 @@ export function forward(config, weights, tokens, change = noChange()) {
   for (let at = 0; at < logits.length; at++) logits[at] = weights["unembed.b_U"][at % vocabulary];
   multiplyInto(normalize(stream, config, weights, "ln_final"), weights["unembed.W_U"], logits, width, vocabulary);
   return { logits, patterns };
-}
-
-/**
- * Log probabilities of all tokens of the vocabulary after the token at one position.
- * @param {Float32Array} logits
- * @param {number} vocabulary
- * @param {number} position
- * @returns {Float32Array}
- */
-export function logProbabilities(logits, vocabulary, position) {
-  const row = logits.subarray(position * vocabulary, (position + 1) * vocabulary);
-  const largest = row.reduce((most, value) => Math.max(most, value), -Infinity);
-  const total = Math.log(row.reduce((sum, value) => sum + Math.exp(value - largest), 0)) + largest;
-  return row.map((value) => value - total);
-}
-
-/**
- * The loss in nats on every token, given those before it; NaN for the first, which nothing predicts.
- * @param {Float32Array} logits
- * @param {number} vocabulary
- * @param {number[]} tokens
- * @returns {number[]}
- */
-export function lossesOf(logits, vocabulary, tokens) {
-  return tokens.map((token, at) => (at ? -logProbabilities(logits, vocabulary, at - 1)[token] : NaN));
 }

@@ -16,8 +16,8 @@ from experiments.storage.files import write_bytes
 FOLDER = Path(__file__).parent
 # Each uses those before it: the order in which they stand in the page.
 SCRIPTS = (
-    *("weights", "model", "tokenizer", "svg", "scales", "state", "exports"),
-    *("scrubber", "circuit", "strips", "live", "text", "main"),
+    *("weights", "algebra", "model", "losses", "live", "tokenizer", "svg", "scales", "state", "exports"),
+    *("scrubber", "details", "circuit", "strips", "tokens", "outcome", "removals", "text", "main"),
 )
 _IMPORT = re.compile(r"^import .*?;\n", re.MULTILINE | re.DOTALL)
 _EXPORT = re.compile(r"^export ", re.MULTILINE)

@@ -52,7 +52,9 @@ function told(data, number) {
 }
 
 function axes(x, y, losses, right) {
-  const marks = x.ticks.map((tick) => svg("text", { x: x.at(tick), y: BOTTOM + 15, "text-anchor": "middle" }, `${tick}`));
+  const marks = x.ticks.map((tick) =>
+    svg("text", { x: x.at(tick), y: BOTTOM + 15, "text-anchor": "middle" }, `${tick}`),
+  );
   const ends = losses.length ? [Math.min(...losses), Math.max(...losses)] : [];
   return [
     svg("path", { class: "axis", d: `M${LEFT} ${TOP}V${BOTTOM}H${right}` }),
@@ -64,7 +66,9 @@ function axes(x, y, losses, right) {
 }
 
 function noted(history, x, y) {
-  const points = history.tokens.map((tokens, number) => `${x.at(tokens).toFixed(1)} ${y(history.loss[number]).toFixed(1)}`);
+  const points = history.tokens.map(
+    (tokens, number) => `${x.at(tokens).toFixed(1)} ${y(history.loss[number]).toFixed(1)}`,
+  );
   return svg("path", { class: "curve", d: `M${points.join("L")}` });
 }
 
@@ -75,9 +79,14 @@ function stages(data, x, right) {
   return inOrder.flatMap((stage, number) => {
     const [at, low, high] = [stage.tokens, stage.low, stage.high].map(x.at);
     const beside = at < 0.6 * right ? { x: at + 4 } : { x: at - 4, "text-anchor": "end" };
-    const words = `onset of ${stage.name}: ${written(stage.tokens, 1)} million tokens (${written(stage.low, 1)} to ${written(stage.high, 1)})`;
+    const interval = `${written(stage.low, 1)} to ${written(stage.high, 1)}`;
+    const words = `onset of ${stage.name}: ${written(stage.tokens, 1)} million tokens (${interval})`;
     return [
-      svg("rect", { class: "band", x: low, y: TOP, width: Math.max(1, high - low), height: BOTTOM - TOP }, svg("title", {}, words)),
+      svg(
+        "rect",
+        { class: "band", x: low, y: TOP, width: Math.max(1, high - low), height: BOTTOM - TOP },
+        svg("title", {}, words),
+      ),
       svg("line", { class: "stage", x1: at, x2: at, y1: TOP, y2: BOTTOM }),
       svg("text", { class: "quiet", ...beside, y: TOP + 9 + 14 * (number % 4) }, stage.name),
     ];

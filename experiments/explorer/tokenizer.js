@@ -41,7 +41,10 @@ export function makeTokenizer(data) {
   /** @param {string} part */
   function tokensOf(part) {
     const inBytes = new TextEncoder().encode(part);
-    return merged(Array.from(inBytes, (byte) => letters[byte]), ranks).map((token) => numbers.get(token) ?? NaN);
+    return merged(
+      Array.from(inBytes, (byte) => letters[byte]),
+      ranks,
+    ).map((token) => numbers.get(token) ?? NaN);
   }
 
   /** @param {string} text */

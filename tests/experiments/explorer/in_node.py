@@ -10,6 +10,7 @@ import pytest
 
 from experiments.explorer import page
 
+LIVE = ("weights", "algebra", "model", "losses", "live")  # the model, without the page
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 
 

@@ -19,7 +19,7 @@ from experiments.results.plan import default_plan
 from experiments.tasks import path_effects, stability
 from llc.intervals import half_widths
 from tests.conftest import GPT2, make_model
-from tests.experiments.explorer.in_node import called, needs_node
+from tests.experiments.explorer.in_node import LIVE, called, needs_node
 
 pytestmark = pytest.mark.usefixtures("small")
 
@@ -105,7 +105,7 @@ def test_weights_and_means_are_those_of_the_checkpoint(inv: Investigation, shown
 def test_the_page_runs_the_examples_as_python_does(inv: Investigation, shown: dict) -> None:
     body = "return Array.from(makeLive(given.live).run(given.step, given.live.examples[0]).run.logits);"
     step = shown["live"]["checkpoints"][-1]["step"]
-    ours = np.array(called(("weights", "model", "live"), body, {"live": shown["live"], "step": step}))
+    ours = np.array(called(LIVE, body, {"live": shown["live"], "step": step}))
     expected = _logits(inv.snapshot.cells, step, shown["live"]["examples"][0])
     assert np.abs(ours - expected).max() < 1e-4 < np.abs(ours - expected[::-1]).max()
 
@@ -175,6 +175,6 @@ def test_the_bundled_run_fits_and_runs_as_in_python() -> None:
     body = (
         "return given.checkpoints.map(({step}) => Array.from(makeLive(given).run(step, given.examples[1]).run.logits));"
     )
-    for checkpoint, ours in zip(alive["checkpoints"], called(("weights", "model", "live"), body, alive), strict=True):
+    for checkpoint, ours in zip(alive["checkpoints"], called(LIVE, body, alive), strict=True):
         expected = _logits(cells, checkpoint["step"], alive["examples"][1])
         assert np.abs(np.array(ours) - expected).max() < 1e-4

@@ -14,11 +14,10 @@ from ablations.names import head_name
 from ablations.not_measurable import NotMeasurable
 from experiments.explorer import live
 from tests.conftest import GPT2, make_model
-from tests.experiments.explorer.in_node import called, needs_node
+from tests.experiments.explorer.in_node import LIVE, called, needs_node
 
 pytestmark = needs_node
 
-SCRIPTS = ("weights", "model", "live")
 REMOVED: tuple[list[str], ...] = (
     [],
     ["L0H1"],
@@ -73,7 +72,7 @@ def in_page(model: Model, row: Tensor, means: Mapping[str, Tensor], asked: Seque
             return { logits: Array.from(run.logits), losses, pattern: Array.from(run.patterns.get("L1H1")) };
         });
     """
-    return called(SCRIPTS, body, {"data": data, "row": row.tolist(), "asked": asked})
+    return called(LIVE, body, {"data": data, "row": row.tolist(), "asked": asked})
 
 
 def in_python(model: Model, row: Tensor, means: Mapping[str, Tensor], removed: list[str], method: str) -> Tensor:
@@ -122,7 +121,7 @@ def test_numbers_of_16_bits_are_read_whatever_they_are() -> None:
     bits = np.concatenate([np.arange(0, 65536, 7), [1, 1023, 1024, 31743, 32768, 33791]]).astype(np.uint16)
     numbers = bits.view(np.float16).astype(np.float64)
     kept = bits[np.isfinite(numbers)]
-    ours = called(SCRIPTS, "return given.map(halfToNumber);", kept.tolist())
+    ours = called(LIVE, "return given.map(halfToNumber);", kept.tolist())
     assert ours == numbers[np.isfinite(numbers)].tolist()
 
 

@@ -3,7 +3,7 @@
 import csv
 import io
 
-from tests.experiments.explorer.in_node import called, needs_node
+from tests.experiments.explorer.in_node import LIVE, called, needs_node
 
 pytestmark = needs_node
 
@@ -51,7 +51,7 @@ def test_parts_of_the_model_are_told_from_what_it_lacks() -> None:
         **dict.fromkeys(["output->L1H4.k", "L0H5->output.k", "b_O->L1H4.k", "L0H5->L9H0.k"], False),
     }
     body = "return given.map((name) => isPart(name, { layers: 2, heads: 8 }));"
-    assert called(("weights", "model", "live"), body, list(names)) == list(names.values())
+    assert called(LIVE, body, list(names)) == list(names.values())
 
 
 def test_a_table_is_read_back_from_csv() -> None:
