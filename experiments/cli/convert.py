@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import xarray as xr
 
-    from experiments.cli.old_keys import Asked
+    from experiments.cli.conversion.old_keys import Asked
     from experiments.results.cells import Cells
 
 HELP = "give old results of bundled runs, of before kinds had versions, their new keys; recomputes one of each kind"
@@ -42,7 +42,7 @@ def _convert(folder: Path, file: Path, checked: set[tuple[str, str]], check: boo
     from tempfile import TemporaryDirectory
 
     from experiments import runs
-    from experiments.cli.old_keys import asked
+    from experiments.cli.conversion.old_keys import asked
     from experiments.results.cells import Cells
     from experiments.storage import store
 

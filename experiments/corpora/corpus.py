@@ -66,6 +66,8 @@ def load(name: str, *, tokenizer: Tokenizer, n_ctx: int, split: str, code_share:
     split: "train" or "test", which is held out. code_share: of the rows, for "python". Raises ValueError for a corpus
     that is unknown or has no text, and NotMeasurable for one that gives no row or that the tokenizer cannot encode.
     """
+    if split not in ("train", "test"):
+        raise ValueError(f"split={split!r}: a corpus has a train and a test split")
     if name == "python":
         code, prose = (
             load(part, tokenizer=tokenizer, n_ctx=n_ctx, split=split) for part in ("python:code", "python:prose")

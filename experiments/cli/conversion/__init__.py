@@ -1,0 +1,1 @@
+"""What the verb `convert` knows of results folders of before."""
