@@ -121,7 +121,12 @@ def _sampled(cells: Cells) -> dict[str, Any]:
 
 
 def _stages(cells: Cells) -> list[dict[str, Any]]:
-    """name, tokens (millions) and the interval's low and high of the onset of each stage that has one."""
+    """name, tokens (millions) and the interval's low and high of the onset of each stage that has one.
+
+    Raises NotMeasurable for one layer.
+    """
+    if cells.run.config["model"]["n_layers"] < 2:
+        raise NotMeasurable("the run has 1 layer: no head can match prefixes, which is the last stage")
     risen = stages.rises(stages.curves_of(cells), stages.SHARES["onset"])
     ends = [listed(tokens_seen(cells.run, list(one[:3]))) for one in risen]
     named = zip(stages.SCORE_NAMES, ends, strict=True)

@@ -13,9 +13,10 @@ export function tokenScale(tokens, left, right) {
   const most = Math.max(...tokens, unit);
   const place = (/** @type {number} */ count) => Math.log1p(count / unit) / Math.log1p(most / unit);
   const powers = [0.001, 0.01, 0.1, 1, 10, 100, 1000, 10000];
+  const inside = powers.filter((tick) => tick >= unit && tick <= most);
   return {
     at: (count) => left + place(count) * (right - left),
-    ticks: [0, ...powers.filter((tick) => tick >= unit && tick <= most)],
+    ticks: [0, ...(inside.length ? inside : [Math.round(most)])],
   };
 }
 

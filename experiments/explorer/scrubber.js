@@ -4,6 +4,7 @@ import { linearScale, plusMinus, tokenScale, written } from "./scales.js";
 
 const [HEIGHT, LEFT, TOP, BOTTOM] = [168, 42, 24, 126];
 const [NARROWEST, BROADEST] = [340, 1200]; // units of the picture's width, which is that of the page
+const LETTER = 7; // units that a letter of a label takes
 const PAUSE = 700; // milliseconds between checkpoints while it plays
 
 /**
@@ -78,7 +79,7 @@ function stages(data, x, right) {
   const inOrder = [...data.stages].sort((one, other) => one.tokens - other.tokens);
   return inOrder.flatMap((stage, number) => {
     const [at, low, high] = [stage.tokens, stage.low, stage.high].map(x.at);
-    const beside = at < 0.6 * right ? { x: at + 4 } : { x: at - 4, "text-anchor": "end" };
+    const beside = at + LETTER * stage.name.length < right ? { x: at + 4 } : { x: at - 4, "text-anchor": "end" };
     const interval = `${written(stage.low, 1)} to ${written(stage.high, 1)}`;
     const words = `onset of ${stage.name}: ${written(stage.tokens, 1)} million tokens (${interval})`;
     return [

@@ -165,6 +165,14 @@ def test_a_model_with_mlps_is_shown_but_not_alive(inv: Investigation, corpus_fil
     assert gathered["history"] == {"tokens": [], "loss": []}
 
 
+def test_a_run_of_one_layer_is_alive_but_has_no_paths(trained: Path, tmp_path: Path) -> None:
+    inv = Investigation(trained / "runs/tiny-seed0-1layer", out=tmp_path / "out", tokens=1500)
+    gathered = json.loads(DATA.findall(inv.explore().read_text())[0])
+    reason = "the run has 1 layer: paths between heads need two or more"
+    assert gathered["stages"].keys() == {"reason"}
+    assert gathered["circuit"] == {"reason": reason} and gathered["live"]["config"]["layers"] == 1
+
+
 @pytest.mark.slow
 def test_the_bundled_run_fits_and_runs_as_in_python() -> None:
     """Three checkpoints of mini-seed0: the size of what is alive, and every logit of an example at each."""
