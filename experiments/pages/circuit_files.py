@@ -132,7 +132,8 @@ def as_text(discovered: Discovered, top: int) -> str:
     lines = [*sentences(discovered), explanation(discovered)]
     for row in frame(discovered).head(top).to_dict("records"):
         again = f"{100 * row['frequency']:>7.0f}%"
-        numbers = f"{path_files.columns(row)}{row['eap_ig']:>9.2f}{again}{row['faithfulness_lost']:>8.2f}"
+        lost = f"{row['faithfulness_lost']:>8.2f}" if pd.notna(row["faithfulness_lost"]) else " " * 8
+        numbers = f"{path_files.columns(row)}{row['eap_ig']:>9.2f}{again}{lost}"
         pair = "".join(f"{row[name]:>8.1f}" if pd.notna(row[name]) else " " * 8 for name in circuit_page.PAIR_COLUMNS)
         lines.append(f"{numbers}{pair}  {circuit_page.remark(row)}".rstrip())
     return "\n".join(lines)

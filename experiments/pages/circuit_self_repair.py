@@ -7,12 +7,14 @@ from experiments.pages import shell
 from experiments.statistics.intervals import give_or_take
 
 TOP = 8  # heads in a table
+DIRECT = 0.1  # of the total effect: a smaller direct effect is not what a head is there for
 COLUMNS = ("head", "total (95% interval)", "direct", "later heads", "final norm's scale", "made up for", "most through")
 EXPLANATION = (
     "effect of patching a head everywhere, with its 95% interval over prompts; what of it the head itself writes into "
     "the answer; what later heads add, and what the final norm's scale does; the share of the direct effect that is "
-    "made up for, where there is a direct effect and it is; and the later head that changes most. Effects are negative "
-    "where the head carries the task: later heads that add with the other sign take over, those with the same need it"
+    "made up for, where it is and the direct effect is a tenth of the total one or more; and the later head that "
+    "changes most. Effects are negative where the head carries the task: later heads that add with the other sign take "
+    "over, those with the same need it"
 )
 
 
@@ -43,7 +45,7 @@ def _row(part: xr.Dataset) -> list[str]:
     at = int(np.argmax(abs(part.through.values)))
     most = part.through.isel(head=at)
     named = f"{most['head'].item()} ({float(most):+.2f})" if abs(float(most)) >= 0.01 else ""
-    repaired = float(part.repaired)
+    repaired = float(part.repaired) if abs(float(part.direct)) >= DIRECT * abs(float(part.total)) else np.nan
     return [
         part.patched.item(),
         give_or_take(float(part.total), float(part.total_half), 2),
