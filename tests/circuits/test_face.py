@@ -15,7 +15,8 @@ import circuits
 SOURCE = Path(circuits.__file__)
 MODULES = sorted(module.name for module in pkgutil.iter_modules([str(SOURCE.parent)]))
 WITH_EXAMPLES = {
-    *("classify", "composition", "discover", "enough_prompts", "graph", "multigrams", "planted", "scores", "tasks"),
+    *("classify", "composition", "discover", "enough_prompts", "graph", "multigrams", "planted", "positions", "scores"),
+    *("self_repair", "tasks"),
 }
 
 
