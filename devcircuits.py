@@ -2,6 +2,7 @@
 
     Investigation             a run looked at: inv["L1H4"] is a head's card, inv.on("some text") that text,
                               inv.circuit("induction") what carries a task, inv.compare("L1H4", "L1H5") two heads
+    compare                   two runs, or two investigations, head by head
     open_run, adopt           a training run with its checkpoints; a run made of models of one's own
     ablate                    heads and paths removed from any model by name, in one call
     heads, cut, parse_path    the same as hooks: interventions on whole heads (a module), on paths, and paths by name
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from ablations.removal import ablate
     from circuits.discover import path_effects
     from circuits.tasks import Task
-    from experiments.investigate.investigation import Investigation
+    from experiments.investigate.investigation import Investigation, compare
     from experiments.runs.adopt import adopt
     from experiments.runs.run import open_run
     from llc.diagnose import health
@@ -52,6 +53,7 @@ __all__ = [
     "Task",
     "ablate",
     "adopt",
+    "compare",
     "cut",
     "heads",
     "health",
@@ -70,6 +72,7 @@ _HOMES = {
     "Task": "circuits.tasks",
     "ablate": "ablations.removal",
     "adopt": "experiments.runs.adopt",
+    "compare": "experiments.investigate.investigation",
     "cut": "ablations.paths",
     "heads": "ablations.heads",
     "health": "llc.diagnose",

@@ -5,7 +5,7 @@
     inv["L1H4"]                  # the card of a head; inv["L1H4"].on("some text"), .save("L1H4.html"), .paths, ...
     inv.circuit("induction")     # what carries a task; also inv.circuit(inv.task(clean=..., ...)), of your own text
     inv.on("some text")          # that text: losses, predictions, attention, which heads matter; .without("L1H4"), ...
-    inv.compare("L1H4", "L1H5")
+    inv.compare("L1H4", "L1H5")  # two heads; inv.compare(4800, 28000): two checkpoints
     inv.rllc("L0H5+L1H4")        # a learning coefficient over training
     inv.at(4800)                 # the same at another checkpoint
     inv.explore()                # all of training on one page, with the model alive in it
@@ -36,6 +36,7 @@ from experiments.investigate.head_card import HeadCard
 from experiments.investigate.prompts.prompt import Prompt, on_text
 from experiments.investigate.rllc_curve import RllcCurve
 from experiments.investigate.snapshot import Snapshot
+from experiments.investigate.snapshot_comparison import SnapshotComparison
 from experiments.jobs.announcement import announce
 from experiments.results import plan
 from experiments.results.cells import Cells
@@ -155,9 +156,23 @@ class Investigation:
         self.snapshot.compute(jobs, "explorer")
         return explorer_page.write(self.snapshot.cells)
 
-    def compare(self, head: str, other: str) -> Comparison:
-        """Two heads side by side, with their differences where these have an error; raises ValueError as `[]` does."""
-        return Comparison(self[head], self[other])
+    def compare(self, first: str | int, second: str | int) -> Comparison | SnapshotComparison:
+        """Two heads of this checkpoint by name, or two checkpoints of this run by step, side by side with differences.
+
+        Heads have a difference where it has an error. Raises ValueError as `[]` does, as `at` does, and for a head with
+        a step.
+        """
+        if isinstance(first, str) and isinstance(second, str):
+            return Comparison(self[first], self[second])
+        if isinstance(first, str) or isinstance(second, str):
+            raise ValueError(f"{first!r} and {second!r}: give two heads by name, or two checkpoints by step")
+        return self.at(first).against(self.at(second))
+
+    def against(self, other: "Investigation") -> SnapshotComparison:
+        """This checkpoint and another one, of this run or of another, head by head; heads of two runs are matched by
+        what they do. Raises ValueError for the same checkpoint, and NotMeasurable for models of other layers or heads.
+        """
+        return SnapshotComparison(self.snapshot, other.snapshot)
 
     def _repr_html_(self) -> str:
         return overview.overview(self.snapshot)
@@ -186,3 +201,17 @@ def _adopted(model: Model, tokenizer: Any, corpus: str, out: Path | None) -> Run
     if (folder / "config.json").is_file():
         return runs.open_run(folder)
     return adopt.adopt(folder, {0: model}, tokenizer, corpus=corpus, tokens_per_step=1)
+
+
+def compare(
+    first: str | Path | Run | Investigation, second: str | Path | Run | Investigation, **of_both: Any
+) -> SnapshotComparison:
+    """Two runs at their last checkpoints, or two investigations as they are, head by head (`Investigation.against`).
+
+    of_both: arguments of `Investigation` for runs that are given by name, folder or value. Raises ValueError as
+    `Investigation` does, and as `against`.
+    """
+    one, other = (
+        each if isinstance(each, Investigation) else Investigation(each, **of_both) for each in (first, second)
+    )
+    return one.against(other)
