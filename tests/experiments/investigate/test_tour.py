@@ -55,9 +55,8 @@ def test_two_checkpoints(inv: dc.Investigation) -> None:
 
 
 def test_two_runs(inv: dc.Investigation, run: Run, tmp_path: Path) -> None:
-    again = dc.adopt(
-        tmp_path / "runs/again", {60: run.model(60)}, run.tokenizer, corpus=corpus_of(run), tokens_per_step=1
-    )
+    models, about = {60: run.model(60)}, {"corpus": corpus_of(run), "tokens_per_step": 1}
+    again = dc.adopt(tmp_path / "runs/again", models, run.tokenizer, **about)
     found = dc.compare(inv, dc.Investigation(again, out=tmp_path / "out", tokens=1500))
     assert found.table.partner.tolist() == inv.snapshot.heads
 
