@@ -55,6 +55,14 @@ def evaluate(
 
 
 @as_in_workers()
+def faithfulness(
+    weights: Weights, cfg: Config, task: Task, circuit: Sequence[str | Path], metric: Metric = logit_difference
+) -> float:
+    """The first number of `evaluate` by itself, which takes one run in place of one a path; raises as it does."""
+    return patched_metric(weights, cfg, task, metric).share(parted(circuit, cfg)[1])
+
+
+@as_in_workers()
 def random_circuits(
     weights: Weights,
     cfg: Config,

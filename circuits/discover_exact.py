@@ -73,7 +73,7 @@ def both_runs(weights: Weights, cfg: Config, task: Task) -> tuple[rerun.Clean, r
     return clean._replace(ends=ends), corrupted._replace(ends=ends)
 
 
-def at_ends(run: rerun.Clean, values: Float[Tensor, "prompt pos d"]) -> Float[Tensor, "prompt last d"]:
+def at_ends(run: rerun.Clean, values: Float[Tensor, "prompt pos *d"]) -> Float[Tensor, "prompt last *d"]:
     """What stands at the last token of each prompt."""
     return values[:, -1:] if run.ends is None else values[torch.arange(len(values)), run.ends][:, None]
 

@@ -18,6 +18,7 @@ from ablations.paths import FIXED, LayerNorm, Path, Source, cut
 from ablations.running import as_in_workers, tracked
 from circuits.discover_paths import Effects, check_paths, effects_of
 from circuits.tasks import Metric, Task, check_task, logit_difference
+from circuits.tasks import ends as ends_of
 
 
 @as_in_workers()
@@ -52,11 +53,10 @@ def exact(
 
 def _ends(model: Model, task: Task) -> Int64[Tensor, " prompt"]:
     """The column in which the last token of each prompt stands."""
-    if task.lengths is not None:
-        return task.lengths - 1
     padded = padding.padding_of(model)
-    padding.check_alike(padded, task.clean, task.corrupted)
-    return padding.ends(padded, task.clean)
+    if task.lengths is None:
+        padding.check_alike(padded, task.clean, task.corrupted)
+    return ends_of(task, padded)
 
 
 def _values(model: Model, task: Task, sources: Sequence[Source]) -> dict[Source, Float[Tensor, "..."]]:

@@ -13,9 +13,8 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
-from ablations import padding
 from ablations.padding import Padding
-from circuits.tasks import Task
+from circuits.tasks import Task, ends, is_text
 
 FIRST, LAST, OTHER, AFTER = "first token", "last token", "other", "token after it"
 NONE = -1  # in `Roles.at`: padding, which nothing reads
@@ -47,7 +46,7 @@ def named(task: Task, marks: Mapping[str, Tensor], padded: Padding | None = None
     if not marks:
         raise ValueError("no marks: name at least one, or take `by_number`")
     masks = torch.stack([_as_mask(task, name, mark) for name, mark in marks.items()])
-    text = _text(task, padded)
+    text = is_text(task, padded)
     kinds = masks[:, text].T.unique(dim=0).tolist()
     kinds.sort(key=lambda kind: (sum(kind) == 0, sum(kind), [not one for one in kind]))
     at = torch.full(task.clean.shape, NONE)
@@ -63,7 +62,7 @@ def induction_roles(task: Task, padded: Padding | None = None) -> Roles:
 
     Raises ValueError for a prompt whose last token is new.
     """
-    tokens, text, last = task.clean, _text(task, padded), _last(task, padded)
+    tokens, text, last = task.clean, is_text(task, padded), _columns(ends(task, padded), task.clean)
     same = (tokens == tokens[last][:, None]) & text & ~last
     if not same.any(1).all():
         row = int((~same.any(1)).int().argmax())
@@ -82,18 +81,18 @@ def replaced_roles(task: Task, name: str = "replaced token", padded: Padding | N
 
     Raises ValueError where no corrupted prompt differs from its clean one.
     """
-    text = _text(task, padded)
+    text = is_text(task, padded)
     replaced = (task.clean != task.corrupted) & text
     if not replaced.any():
         raise ValueError("no corrupted prompt differs from its clean one: nothing is replaced")
-    last = _last(task, padded)
+    last = _columns(ends(task, padded), task.clean)
     after = _after(replaced) & ~replaced & ~last
     return named(task, {FIRST: _first(text), name: replaced, AFTER: after, LAST: last}, padded)
 
 
 def by_number(task: Task, padded: Padding | None = None) -> Roles:
     """Every position by its number, from 0 at the first token of its prompt: for prompts that are aligned."""
-    text = _text(task, padded)
+    text = is_text(task, padded)
     at = (text.cumsum(1) - 1).masked_fill(~text, NONE)
     return Roles(tuple(str(number) for number in range(int(at.max()) + 1)), at)
 
@@ -131,18 +130,6 @@ def _as_mask(task: Task, name: str, mark: Tensor) -> Mark:
     if ((mark < 0) | (mark >= shape[1])).any():
         raise ValueError(f"mark {name!r} stands outside its prompt: columns are 0 to {shape[1] - 1}")
     return _columns(mark, task.clean)
-
-
-def _text(task: Task, padded: Padding | None) -> Mark:
-    """Which positions are text: neither the tokenizer's padding nor what fills up uneven prompts."""
-    text = padding.is_text(padded, task.clean)
-    return text if task.lengths is None else text & (torch.arange(text.shape[1]) < task.lengths[:, None])
-
-
-def _last(task: Task, padded: Padding | None) -> Mark:
-    """The last token of each prompt."""
-    ends = padding.ends(padded, task.clean) if task.lengths is None else task.lengths - 1
-    return _columns(ends, task.clean)
 
 
 def _columns(column: Int64[Tensor, " prompt"], tokens: Int64[Tensor, "prompt pos"]) -> Mark:

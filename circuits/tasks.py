@@ -4,11 +4,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from ablations import padding
 from ablations.forward import check_targets, check_tokens
 from ablations.models import Config
+from ablations.padding import Padding
 from circuits import other_answers, task_text
 from circuits.task_text import Strings
 
@@ -81,6 +83,17 @@ def after_prompts(task: Task, logits: Float[Tensor, "prompt pos vocab"]) -> Floa
     if task.lengths is None or logits.shape[1] == 1:
         return logits[:, -1]
     return logits[torch.arange(len(logits)), task.lengths.to(logits.device) - 1]
+
+
+def is_text(task: Task, padded: Padding | None) -> Bool[Tensor, "prompt pos"]:
+    """Which positions are text: neither the tokenizer's padding nor what fills up uneven prompts."""
+    text = padding.is_text(padded, task.clean)
+    return text if task.lengths is None else text & (torch.arange(text.shape[1]) < task.lengths[:, None])
+
+
+def ends(task: Task, padded: Padding | None) -> Int64[Tensor, " prompt"]:
+    """The column in which the last token of each prompt stands."""
+    return padding.ends(padded, task.clean) if task.lengths is None else task.lengths - 1
 
 
 def logit_difference(task: Task, logits: Float[Tensor, "prompt pos vocab"]) -> Float[Tensor, " prompt"]:

@@ -32,6 +32,7 @@ from ablations.paths import VIAS, Path
 from ablations.rerun import Clean
 from ablations.running import as_in_workers, tracked
 from circuits.attributions.changes import Runs, runs
+from circuits.discover_exact import at_ends
 from circuits.tasks import Metric, Task, logit_difference
 
 SHARE = 0.2  # of the first-order term
@@ -85,9 +86,9 @@ def _metric(of: Runs, path: Path, shift: Float[Tensor, "prompt pos d_model"]) ->
     """Where this is added to what the path's target reads; of the last layer only what the answer reads is computed."""
     weights, cfg, clean = of.weights, of.cfg, of.clean
     if (of_mlp := mlp_layer(path.target)) is not None:
-        return _answered(of, _at_ends(clean, _after_mlp(of, of_mlp, shift)))
+        return _answered(of, at_ends(clean, _after_mlp(of, of_mlp, shift)))
     if isinstance(path.target, str):
-        return _answered(of, _at_ends(clean, clean.residuals[-1] + shift))
+        return _answered(of, at_ends(clean, clean.residuals[-1] + shift))
     first, head = path.target
     residual = clean.residuals[first]
     for layer in range(first, cfg.n_layers):
@@ -96,11 +97,11 @@ def _metric(of: Runs, path: Path, shift: Float[Tensor, "prompt pos d_model"]) ->
         if layer == first:
             moved = forward.readings(weights, cfg, layer, residual + shift)
             by_input: dict[Via, Readings] = {via: moved if via == path.via else read for via in VIAS}
-            z = (clean.z[layer] if ends is None else _at_ends(clean, clean.z[layer])).clone()
+            z = (clean.z[layer] if ends is None else at_ends(clean, clean.z[layer])).clone()
             z[:, :, head] = _z(cfg, forward.one_head(weights, layer, head), by_input, ends)[:, :, 0]
         else:
             z = _z(cfg, forward.head_weights(weights, layer), dict.fromkeys(VIAS, read), ends)
-        before = residual if ends is None else _at_ends(clean, residual)
+        before = residual if ends is None else at_ends(clean, residual)
         residual = forward.after_layer(weights, cfg, layer, before, z)
     return _answered(of, residual)
 
@@ -122,11 +123,6 @@ def _answered(of: Runs, residual: Float[Tensor, "prompt last d_model"]) -> Float
     return of.metric(of.task, forward.unembed(of.weights, of.cfg, residual).cpu())
 
 
-def _at_ends(clean: Clean, values: Tensor) -> Tensor:
-    """What stands at the last token of each prompt, of values by prompt and position."""
-    return values[:, -1:] if clean.ends is None else values[torch.arange(len(values)), clean.ends][:, None]
-
-
 def _z(cfg: Config, heads: HeadWeights, read: Mapping[Via, Readings], ends: Clean | None) -> Tensor:
     """What heads give [prompt, pos, head, d_head], by attention that can be differentiated twice, which that of
     `forward.attend` cannot. ends: a run at whose prompts' ends alone it is asked for.
@@ -137,7 +133,7 @@ def _z(cfg: Config, heads: HeadWeights, read: Mapping[Via, Readings], ends: Clea
     if ends is None:
         pattern = forward.patterns(query, key, cfg.attn_scale)
     else:
-        scores = _at_ends(ends, query).transpose(1, 2) @ key.permute(0, 2, 3, 1) / cfg.attn_scale
+        scores = at_ends(ends, query).transpose(1, 2) @ key.permute(0, 2, 3, 1) / cfg.attn_scale
         if ends.ends is not None:  # what pads a prompt stands after its end
             after = torch.arange(scores.shape[-1], device=scores.device) > ends.ends[:, None]
             scores = scores.masked_fill(after[:, None, None], float("-inf"))

@@ -2,7 +2,7 @@
 benchmark uses too, or `circuits.graph.mib`.
 
 As circuits they are read by `circuits.graph.from_mib`; here their scores stand in the order of paths, so that
-`compare` holds them against exact effects. Edges into and from MLPs may have scores: they are no paths, and are left.
+`compare` holds them against exact effects. Edges that are none of these paths may have scores, and are left.
 """
 
 from collections.abc import Mapping, Sequence

@@ -119,12 +119,13 @@ def of_heads(
     cells: "Cells", arguments: argparse.Namespace, asked: "str | Task", step: int, heads: "Sequence[str]"
 ) -> None:
     """The paths from and into some heads, as a table."""
+    from experiments import tasks
     from experiments.cli.opening import announced, open_executor
     from experiments.heldout import ablation_pass
     from experiments.pages import path_files
     from experiments.tasks import path_effects
 
-    name = asked if isinstance(asked, str) else asked.name
+    name = tasks.name_of(asked)
     jobs = path_effects.missing(cells, asked, [step], heads)
     announced(cells.run, arguments, f"paths of {arguments.task}", jobs, None)
     with open_executor(arguments) as executor:

@@ -9,6 +9,7 @@ import pandas as pd
 from ablations.not_measurable import NotMeasurable
 from ablations.running import as_in_workers
 from circuits.tasks import Task
+from experiments import tasks
 from experiments.heldout import ablation_pass
 from experiments.investigate.snapshot import Snapshot
 from experiments.pages import circuit_change, shell
@@ -29,7 +30,7 @@ class CircuitComparison:
     @property
     def name(self) -> str:
         """What the task is called."""
-        return self.task if isinstance(self.task, str) else self.task.name
+        return tasks.name_of(self.task)
 
     @cached_property
     def difference(self) -> Difference:

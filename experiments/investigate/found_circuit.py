@@ -49,7 +49,7 @@ class FoundCircuit:
     @property
     def name(self) -> str:
         """What the task is called."""
-        return self.task if isinstance(self.task, str) else self.task.name
+        return tasks.name_of(self.task)
 
     @property
     def _asked(self) -> str:

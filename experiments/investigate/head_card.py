@@ -7,7 +7,6 @@ from experiments.investigate import head_page
 from experiments.investigate.head_measures import HeadMeasures
 from experiments.pages import shell
 from experiments.results.file_names import of_heads, of_text, variant
-from experiments.storage.files import write_bytes
 
 
 @dataclass(frozen=True)
@@ -40,9 +39,7 @@ class HeadCard(HeadMeasures):
         head, and the checkpoint, corpus, seed and text where they are no default.
         """
         path = self.snapshot.cells.folder / "heads" / f"{self.file_name}.html" if path is None else path
-        page = shell.page(f"{self.head} of {self.snapshot.title}", head_page.card(self))
-        write_bytes(Path(path), page.encode())
-        return Path(path)
+        return shell.write(path, f"{self.head} of {self.snapshot.title}", head_page.card(self))
 
     def _repr_html_(self) -> str:
         return head_page.card(self)

@@ -23,7 +23,6 @@ from experiments.results.file_names import variant
 from experiments.results.plan import TRAINED
 from experiments.runs.run import tokens_seen
 from experiments.statistics.intervals import give_or_take
-from experiments.storage.files import write_bytes
 from llc import intervals, restrict, settings
 
 COLUMNS = ("tokens", "value", "se", "half_width", "verdict")
@@ -104,9 +103,8 @@ class RllcCurve:
         results folder).
         """
         cells = self.snapshot.cells
-        at = cells.folder / f"rllc_{self.name}{variant(cells.run, cells.plan)}.html" if path is None else Path(path)
-        write_bytes(at, shell.page(self._title, self._repr_html_()).encode())
-        return at
+        at = cells.folder / f"rllc_{self.name}{variant(cells.run, cells.plan)}.html" if path is None else path
+        return shell.write(at, self._title, self._repr_html_())
 
     @property
     def _title(self) -> str:

@@ -10,17 +10,16 @@ import pandas as pd
 
 from ablations.names import head_name, parse_head
 from ablations.not_measurable import NotMeasurable
-from ablations.running import as_in_workers
-from experiments.heldout import ablation_pass, head_effects
 from experiments.heldout.head_types import ATTENTION
 from experiments.investigate import overview
+from experiments.investigate.circuit_comparison import CircuitComparison
+from experiments.investigate.comparison import NAMES
 from experiments.investigate.snapshot import Snapshot
 from experiments.pages import shell
 from experiments.statistics.intervals import give_or_take, reach
-from experiments.storage.files import write_bytes
 from experiments.tasks import circuit_difference
 
-NAMES = {"effect": head_effects.NAME, **ATTENTION, "rllc": "learning coefficient (rLLC)"}
+MEASURES = ("effect", *ATTENTION, "rllc")
 TASK = "induction"  # on whose prompts heads of two runs are matched
 
 
@@ -35,11 +34,7 @@ class SnapshotComparison:
     second: Snapshot
 
     def __post_init__(self) -> None:
-        circuit_difference.check_apart(self._ends[0], self._ends[1])
-
-    @property
-    def _ends(self) -> tuple:
-        return (self.first.cells, self.first.step), (self.second.cells, self.second.step)
+        circuit_difference.check_apart(*((each.cells, each.step) for each in (self.first, self.second)))
 
     @property
     def one_run(self) -> bool:
@@ -54,11 +49,7 @@ class SnapshotComparison:
         names = self.first.heads
         if self.one_run:
             return pd.DataFrame({"partner": names, "share": 1.0}, index=pd.Index(names, name="head"))
-        ends = (self.first.cells, self.first.step, self.second.cells, self.second.step, TASK)
-        with as_in_workers():
-            with self.first.executor(float("inf")) as executor:
-                ablation_pass.run(self.first.cells, circuit_difference.missing(*ends), executor)
-            matching = circuit_difference.compare(*ends).matching
+        matching = CircuitComparison(self.first, self.second, TASK).difference.matching
         found = {
             name: (head_name(matching.partner[parse_head(name)]), matching.share[parse_head(name)]) for name in names
         }
@@ -74,7 +65,7 @@ class SnapshotComparison:
         own = overview.frame(self.first)
         other = overview.frame(self.second).reindex(self.partners.partner)
         rows = self.partners.assign(type=own.type.values, other_type=other.type.values)
-        for measure in NAMES:
+        for measure in MEASURES:
             values, others = own[measure].to_numpy(float), other[measure].to_numpy(float)
             half = np.hypot(_half(own, measure), _half(other, measure))
             new = {measure: values, f"other_{measure}": others, f"{measure}_change": others - values}
@@ -83,8 +74,7 @@ class SnapshotComparison:
 
     def save(self, path: str | Path) -> Path:
         """Writes what a notebook shows as one page that needs nothing else; returns its path."""
-        write_bytes(Path(path), shell.page(self._title, self._repr_html_()).encode())
-        return Path(path)
+        return shell.write(path, self._title, self._repr_html_())
 
     @property
     def _title(self) -> str:
@@ -97,7 +87,7 @@ class SnapshotComparison:
             return shell.fragment(f"<h1>{html.escape(self._title)}</h1>{shell.not_measured(error)}")
         partner = [] if self.one_run else ["matched with", "sure"]
         words = range(1 + len(partner) + 1)
-        columns = ("head", *partner, "type", *NAMES.values())
+        columns = ("head", *partner, "type", *(NAMES[measure] for measure in MEASURES))
         said = (
             "What the first has, and the change to the second with its 95% interval, the errors of both taken as "
             "independent. rLLCs have no unit; compare within a layer."
@@ -113,7 +103,7 @@ class SnapshotComparison:
         partner = [] if self.one_run else [html.escape(row["partner"]), f"{100 * row['share']:.0f}%"]
         types = [str(kind) for kind in (row["type"], row["other_type"]) if isinstance(kind, str)]
         kind = html.escape(" → ".join(dict.fromkeys(types)))
-        cells = [_changed(row, measure, 2 if measure == "rllc" else 3) for measure in NAMES]
+        cells = [_changed(row, measure, 2 if measure == "rllc" else 3) for measure in MEASURES]
         return [f"<b>{name}</b>", *partner, kind, *cells]
 
     def __repr__(self) -> str:

@@ -25,8 +25,13 @@ KERNELS: dict[str, Kernel] = {SGLD: sgld, "leimkuhler-matthews": leimkuhler_matt
 
 def measure(inputs: Inputs, step: int, cells: Cells, restrictions: list[str]) -> dict[str, xr.Dataset]:
     """Refined LLCs of heads of one layer, with their health records and their traces (`trace_*`)."""
-    model = _in_gauge(inputs, step, parse_head(restrictions[0])[0])
-    traces = engine.sample(
+    traces = sampled(inputs, step, _in_gauge(inputs, step, parse_head(restrictions[0])[0]), restrictions)
+    return {name: _kept(traces[name]) for name in restrictions}
+
+
+def sampled(inputs: Inputs, step: int, model: Model, restrictions: list[str]) -> dict[str, xr.Dataset]:
+    """Traces of restrictions of a model of this step, sampled as the plan says."""
+    return engine.sample(
         model,
         inputs.sampled,
         restrictions,
@@ -36,7 +41,6 @@ def measure(inputs: Inputs, step: int, cells: Cells, restrictions: list[str]) ->
         kernel=KERNELS[inputs.plan.sampler.removesuffix(VARIATE)],
         control_variate=inputs.plan.sampler.endswith(VARIATE),
     )
-    return {name: _kept(traces[name]) for name in restrictions}
 
 
 def _kept(trace: xr.Dataset) -> xr.Dataset:

@@ -10,7 +10,6 @@ from experiments.figures import files
 from experiments.pages import shell
 from experiments.results.cells import Cells
 from experiments.statistics.intervals import from_to
-from experiments.storage.files import write_bytes
 from experiments.study.study import Study
 from experiments.study.verdict import COMMAND, Finding
 
@@ -37,7 +36,7 @@ def write(study: Study, findings: list[Finding], folder: Path) -> Path:
         _other_figures(study, findings),
     ]
     path = folder / "report.html"
-    write_bytes(path, shell.page(title, shell.fragment("\n".join(parts), _RULES)).encode())
+    shell.write(path, title, shell.fragment("\n".join(parts), _RULES))
     return path
 
 

@@ -19,7 +19,6 @@ from experiments.results.file_names import variant
 from experiments.results.plan import TRAINED
 from experiments.runs.learning_rate import decay_note
 from experiments.statistics.intervals import caution, margin, written
-from experiments.storage.files import write_bytes
 from llc.intervals import half_widths
 
 
@@ -37,7 +36,7 @@ def write_report(cells: Cells, names: list[str], note: str) -> Path:
         ]
     )
     path = cells.folder / f"report{variant(cells.run, cells.plan)}.html"
-    write_bytes(path, shell.page(title, shell.fragment(body, affected_page.RULES)).encode())
+    shell.write(path, title, shell.fragment(body, affected_page.RULES))
     return path
 
 

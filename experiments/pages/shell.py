@@ -8,11 +8,13 @@ import base64
 import html
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from ablations.not_measurable import NotMeasurable
 from experiments.plots import render
+from experiments.storage.files import write_bytes
 
 CLASS = "devcircuits-card"
 RULES = """
@@ -50,6 +52,12 @@ def page(title: str, fragment: str) -> str:
         f"<title>{html.escape(title)}</title><style>body {{ margin: 0; background: #fff }} "
         f".{CLASS} {{ margin: 0 auto }}</style></head><body>\n{fragment}\n</body></html>\n"
     )
+
+
+def write(path: str | Path, title: str, fragment: str) -> Path:
+    """Writes a whole document around a `fragment`; returns its path."""
+    write_bytes(Path(path), page(title, fragment).encode())
+    return Path(path)
 
 
 def fragment(body: str, rules: str = "") -> str:

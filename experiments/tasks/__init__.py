@@ -4,6 +4,10 @@ A task's prompts, the effects of paths on them and the circuit that is found all
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from circuits.tasks import Task
 
 TASKS = ("induction", "brackets", "quotes", "skipgram")
 FILE = "file:"  # before the name of a file that holds a task of one's own
@@ -27,6 +31,11 @@ def check_asked(name: str) -> None:
         raise ValueError(f"task {name}: no such file; give one with a JSON object a line")
     if (called := file_task(file)) in TASKS:
         raise ValueError(f"task {name}: {called} is a task already, whose results it would replace; rename the file")
+
+
+def name_of(asked: "str | Task") -> str:
+    """What a task is called: one that is asked for by its name, or one of one's own."""
+    return asked if isinstance(asked, str) else asked.name
 
 
 def file_task(file: Path) -> str:

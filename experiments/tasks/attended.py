@@ -11,7 +11,7 @@ from ablations.not_measurable import NotMeasurable
 from ablations.paths import Path
 from circuits.score_pairs import score_pairs
 from circuits.score_sources import strongest_places
-from circuits.tasks import Task
+from circuits.tasks import Task, is_text
 
 
 def of_circuit(weights: Weights, cfg: Config, task: Task, circuit: Sequence[Path]) -> dict[str, pd.DataFrame]:
@@ -19,11 +19,10 @@ def of_circuit(weights: Weights, cfg: Config, task: Task, circuit: Sequence[Path
     places of the clean prompts at which it attends most, as many as there are prompts.
     """
     reached = {path.target for path in circuit if path.via in ("q", "k") and not isinstance(path.target, str)}
-    found = {}
+    found, text = {}, is_text(task, None).numpy()
     for head in sorted(reached):
         places = strongest_places(weights, cfg, task.clean, head, len(task.clean))
-        if task.lengths is not None:  # what fills up shorter prompts is no text
-            places = places[places[:, 1] < task.lengths.numpy()[places[:, 0]]]
+        places = places[text[places[:, 0], places[:, 1]]]
         try:
             found[head_name(head)] = score_pairs(weights, cfg, task.clean, head, places)
         except NotMeasurable:  # all places in one prompt

@@ -19,6 +19,7 @@ from circuits.discover import candidates, exact, significant
 from circuits.discover_paths import Effects
 from circuits.head_matching import Matching, Universality
 from circuits.tasks import Task
+from experiments import tasks
 from experiments.jobs.job import Job
 from experiments.results.cells import Cells
 from experiments.results.inputs import Inputs
@@ -71,7 +72,7 @@ def compare(first: Cells, step: int, second: Cells, other: int, task: str | Task
         first.get(EFFECTS_BY_PROMPT, step, **one),
         second.get(EFFECTS_BY_PROMPT, other, **two),
         Ends(
-            task=task if isinstance(task, str) else task.name,
+            task=tasks.name_of(task),
             titles=(f"{first.run.name}, step {step}", f"{second.run.name}, step {other}"),
             other=str(other) if one_run else second.run.name,
             one_run=one_run,

@@ -9,15 +9,12 @@ import pandas as pd
 import xarray as xr
 
 from ablations import forward
-from ablations.forward import Weights
-from ablations.models import Config
 from ablations.not_measurable import NotMeasurable
-from ablations.paths import Path, ends, parse_path
+from ablations.paths import ends, parse_path
 from circuits import annotate, discover, graph, ways
+from circuits.circuit_quality import faithfulness
 from circuits.discover import Circuit, RandomCircuits
-from circuits.discover_paths import parted
-from circuits.patched_metric import patched_metric
-from circuits.tasks import Task, logit_difference
+from circuits.tasks import Task
 from experiments.heldout import ablation_pass, head_effects, head_overlap
 from experiments.heldout.ablation_pass import AblationPass
 from experiments.jobs.job import Job
@@ -92,7 +89,7 @@ def discover_circuit(cells: Cells, asked: str | Task, step: int, types: Mapping[
         table=table.assign(eap_ig=("path", estimated.effect.mean(1))),
         graph=whole,
         quality=discover.evaluate(weights, cfg, task, chosen),
-        passed=_faithfulness(weights, cfg, task, path_effects.passed(table, cfg)),
+        passed=faithfulness(weights, cfg, task, path_effects.passed(table, cfg)),
         random=discover.random_circuits(weights, cfg, task, len(chosen), RANDOM, cells.plan.seed),
         stability=again,
         tests=hypothesis_tests.table(cells, asked, step),
@@ -101,12 +98,6 @@ def discover_circuit(cells: Cells, asked: str | Task, step: int, types: Mapping[
         attended=attended.of_circuit(weights, cfg, task, chosen),
         text_tokens=tokens,
     )
-
-
-def _faithfulness(weights: Weights, cfg: Config, task: Task, circuit: Sequence[Path]) -> float:
-    """That of `discover.evaluate` by itself."""
-    _, rest = parted(circuit, cfg)
-    return patched_metric(weights, cfg, task, logit_difference).share(rest)
 
 
 def frame(discovered: Discovered) -> pd.DataFrame:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from experiments.investigate.attention_grid import visible
 from experiments.pages import shell
-from experiments.storage.files import write_bytes
 
 HELPS, HURTS, LOSS = "213,94,0", "86,180,233", "148,103,189"  # colours of the other grid, and one for losses
 RULES = """
@@ -86,6 +85,4 @@ def table(columns: Sequence[str], lines: Sequence[str], label: str) -> str:
 
 def write(path: Path, title: str, fragment: str) -> Path:
     """A page around what a notebook shows; returns its path."""
-    page = shell.page(title, f"<style>:root {{ color-scheme: light dark }}</style>{fragment}")
-    write_bytes(path, page.encode())
-    return path
+    return shell.write(path, title, f"<style>:root {{ color-scheme: light dark }}</style>{fragment}")
