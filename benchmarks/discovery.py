@@ -2,7 +2,7 @@
 
     python benchmarks/discovery.py
 
-takes two and a half minutes on 2 cores and writes benchmarks/results/discovery.json. Verbs are timed as whole processes
+takes five minutes on 2 cores and writes benchmarks/results/discovery.json. Verbs are timed as whole processes
 with an empty results folder; composition is every pair of heads of one checkpoint with both baselines.
 """
 
@@ -23,6 +23,7 @@ OUT = Path(__file__).parent / "results" / "discovery.json"
 VERBS = {
     "types of all heads over 500,000 tokens": (["types"], 120.0),
     "discovery of the induction circuit": (["circuit", "--task", "induction"], 60.0),
+    "the same, with rivals and curves of faithfulness": (["circuit", "--task", "induction", "--thorough"], 180.0),
 }
 
 

@@ -80,9 +80,11 @@ def run(arguments: argparse.Namespace) -> None:
         return
     jobs, what = discovery.missing(cells, asked, step, steps), f"paths of {arguments.task}"
     jobs += circuit_difference.missing(cells, step, *other, asked) if other else []
-    announced(opened, arguments, what, jobs, lambda head: path_effects.missing(cells, asked, [step], [head]))
+    then = discovery.missing_of_circuit(cells, asked, step, thorough=arguments.thorough)
+    announced(opened, arguments, what, jobs + then, lambda head: path_effects.missing(cells, asked, [step], [head]))
     with open_executor(arguments) as executor:
         ablation_pass.run(cells, jobs, executor)
+        ablation_pass.run(cells, then, executor)
     discovered = discovery.discover_circuit(cells, asked, step, head_types.labels(cells, step))
     print(circuit_files.as_text(discovered, arguments.top))
     if where := circuit_positions.as_text(positions.frame(discovered.positions), arguments.top):

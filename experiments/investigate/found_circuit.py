@@ -1,8 +1,9 @@
 """A discovered circuit that shows itself: sentences, the picture, the strongest paths."""
 
 import html
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import networkx as nx
 import pandas as pd
@@ -15,6 +16,7 @@ from experiments import tasks
 from experiments.heldout import ablation_pass, head_types
 from experiments.investigate.circuit_comparison import CircuitComparison
 from experiments.investigate.snapshot import Snapshot
+from experiments.jobs.job import Job
 from experiments.pages import (
     circuit_attended,
     circuit_files,
@@ -61,9 +63,15 @@ class FoundCircuit:
         """All that discovery gives; raises NotMeasurable where the text has no prompts for the task."""
         cells, step = self.snapshot.cells, self.snapshot.step
         with as_in_workers():
-            with self.snapshot.executor(float("inf")) as executor:
-                ablation_pass.run(cells, discovery.missing(cells, self.task, step), executor)
+            self._compute(discovery.missing)
+            self._compute(discovery.missing_of_circuit)
             return discovery.discover_circuit(cells, self.task, step, head_types.labels(cells, step))
+
+    def _compute(self, missing: Callable[..., list[Job]]) -> None:
+        """Computes what one of `discovery`'s functions says is missing."""
+        cells, step = self.snapshot.cells, self.snapshot.step
+        with self.snapshot.executor(float("inf")) as executor:
+            ablation_pass.run(cells, missing(cells, self.task, step), executor)
 
     @property
     def graph(self) -> nx.DiGraph:
@@ -84,8 +92,10 @@ class FoundCircuit:
 
     @cached_property
     def compared(self) -> Compared:
-        """Rival circuits, and faithfulness over circuit size by several scores; a minute or two on `mini-seed0`."""
+        """Rival circuits, and faithfulness over circuit size by several scores; a minute on `mini-seed0`."""
+        _ = self.found
         with as_in_workers():
+            self._compute(partial(discovery.missing_of_circuit, thorough=True))
             return circuit_rivals.compared(self.snapshot.cells, self.task, self.snapshot.step)
 
     @property

@@ -19,7 +19,14 @@ from experiments.heldout import ablation_pass, head_effects, head_overlap
 from experiments.heldout.ablation_pass import AblationPass
 from experiments.jobs.job import Job
 from experiments.results.cells import Cells
+from experiments.results.kind import Kind
 from experiments.tasks import attended, hypothesis_tests, path_effects, positions, self_repair, stability, task_prompts
+from experiments.tasks.curves import CURVES
+from experiments.tasks.hypothesis_tests import HYPOTHESIS_TESTS
+from experiments.tasks.positions import POSITIONS
+from experiments.tasks.rivals import RIVALS
+from experiments.tasks.self_repair import SELF_REPAIR
+from experiments.tasks.stability import STABILITY
 
 RANDOM = 12  # random circuits of the same size
 OF_PATHS, OF_PAIRS = ("composition", "composition_z"), ("overlap", "overlap_z")
@@ -44,12 +51,25 @@ class Discovered(NamedTuple):
 
 
 def missing(cells: Cells, task: str | Task, step: int, steps: Sequence[int] = ()) -> list[Job]:
-    """Effects of all paths at the step and at all others asked for, and of all heads on held-out text at the step,
-    where missing, as jobs.
+    """What finds the circuit, where missing, as jobs: effects of all paths at the step and at all others asked for, on
+    resampled prompts too, what later heads take over, and effects of all heads on held-out text at the step.
     """
     on_text = _pass_of_heads(cells, step)
     of_text = ablation_pass.missing(cells, on_text) if on_text else []
-    return [*path_effects.missing(cells, task, sorted({step, *steps})), *of_text]
+    of_paths = path_effects.missing(cells, task, sorted({step, *steps}))
+    return [*of_paths, *_missing(cells, task, step, STABILITY, SELF_REPAIR), *of_text]
+
+
+def missing_of_circuit(cells: Cells, task: str | Task, step: int, *, thorough: bool = False) -> list[Job]:
+    """What is measured of the circuit once it is found (`missing` comes first), where missing, as jobs: its tests, and
+    its positions; where thorough, its rivals and curves of faithfulness over size too.
+    """
+    return _missing(cells, task, step, HYPOTHESIS_TESTS, POSITIONS, *((RIVALS, CURVES) if thorough else ()))
+
+
+def _missing(cells: Cells, task: str | Task, step: int, *kinds: Kind) -> list[Job]:
+    asked = path_effects.parameters(cells, task)
+    return [job for kind in kinds for job in cells.missing(kind, step, **asked)]
 
 
 def _pass_of_heads(cells: Cells, step: int) -> AblationPass | None:
