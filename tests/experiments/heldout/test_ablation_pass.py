@@ -1,6 +1,7 @@
 """Passes over held-out text: equal to hooks on the same tokens, in parts, by any workers; and the verbs on them."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -187,6 +188,20 @@ def test_the_circuit_verb_holds_another_checkpoint_against_it(
     assert {"path", "counterpart", "change", "difference", "difference_half", "q"} <= set(changes)
     page = (tmp_path / "circuit_induction_60.html").read_text()
     assert "<h2>Against tiny-seed0, step 30</h2>" in page and "--step 60 --against 30</code>" in page
+
+
+def test_the_circuit_verb_holds_another_run_against_it(trained: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    """A copy of the run does the same; at another checkpoint it does not."""
+    monkeypatch.chdir(trained)
+    copy = shutil.copytree(trained / "runs/tiny-seed0", tmp_path / "copy-of-tiny")
+    asked = ["circuit", "--run", "tiny-seed0", "--top", "3", "--against", str(copy), "--out", str(tmp_path / "out")]
+    assert main(asked) == 0
+    changes = pd.read_csv(tmp_path / "out/tables/circuit_induction_60_against_copy-of-tiny.csv")
+    assert (changes.difference == 0).all() and (changes.change != "changed").all()
+    assert "<h2>Against copy-of-tiny, step 60</h2>" in (tmp_path / "out/circuit_induction_60.html").read_text()
+    other = ["circuit", "--run", str(copy), "--against", "tiny-seed0", "--step", "30", "--out", str(tmp_path / "other")]
+    assert main(other) == 0
+    assert "From copy-of-tiny, step 30 to tiny-seed0, step 30" in capsys.readouterr().out
 
 
 def test_paths_of_some_heads_are_those_of_all(trained: Path, tmp_path: Path, monkeypatch, capsys) -> None:
