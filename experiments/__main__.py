@@ -13,7 +13,7 @@ from concurrent.futures import BrokenExecutor
 from importlib import import_module
 
 from experiments import __version__
-from experiments.cli import refusals
+from experiments.cli.flags import refusals
 from experiments.jobs import progress
 from experiments.jobs.bugs import is_about_input, is_bug
 from experiments.jobs.job import JobsFailed
@@ -23,6 +23,7 @@ GROUPS = {  # the verbs, as --help lists them
     "first results": ("reproduce", "investigate", "explore", "open"),
     "heads and circuits": ("types", "ablate", "paths", "affected", "circuit", "figure"),
     "models of your own": ("train", "adopt"),
+    "where the answer is known": ("setting",),
     "samplers and long work": ("calibrate", "sweep", "status", "claims", "convert"),
 }
 VERBS = tuple(verb for verbs in GROUPS.values() for verb in verbs)

@@ -19,7 +19,8 @@ ALLOWED = {
 # Folders of experiments from the bottom up: each may import from itself and from those before it.
 FOLDERS = (
     *("storage", "jobs", "corpora", "runs", "results", "measurements"),
-    *("statistics", "heldout", "tasks", "plots", "study", "claims", "figures", "pages"),
+    *("statistics", "heldout", "tasks", "plots", "settings", "study", "claims"),
+    *("figures", "pages"),
     *("explorer", "investigate", "cli"),
 )
 FACE = {"experiments.__init__", "experiments.__main__", "experiments.adopt"}  # they hand names on, whatever the folder

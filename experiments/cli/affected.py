@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from experiments.cli import refusals
+    from experiments.cli.flags import refusals
 
     refusals.check_changes(arguments.run, [arguments.what])
     if arguments.top < 1:

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from experiments.cli import refusals
+    from experiments.cli.flags import refusals
 
     refusals.check_heads(arguments.run, arguments.heads)
 

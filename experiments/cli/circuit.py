@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.heads and (flag := next((name for name, asked in whole.items() if asked), "")):
         raise ValueError(f"{flag} with --heads: it takes all paths, leave one of them out")
 
-    from experiments.cli import refusals
+    from experiments.cli.flags import refusals
 
     refusals.check_heads(arguments.run, arguments.heads)
     if arguments.against:

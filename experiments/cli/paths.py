@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.top < 1:
         raise ValueError(f"--top {arguments.top}: at least one path is printed")
 
-    from experiments.cli import refusals
+    from experiments.cli.flags import refusals
 
     refusals.check_heads(arguments.run, arguments.heads)
 

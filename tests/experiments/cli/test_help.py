@@ -16,7 +16,7 @@ from experiments.runs import places
 from tests.experiments.cli.test_refusals import told
 from tests.experiments.conftest import ROOT
 
-NO_VERBS = {"__init__", "arguments", "opening", "refusals"}
+NO_VERBS = {"__init__", "arguments", "opening"}
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, object]:

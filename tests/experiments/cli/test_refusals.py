@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from experiments import figures, runs, tasks
-from experiments.cli import refusals
+from experiments.cli.flags import refusals
 from experiments.results.cells import Cells
 from experiments.results.plan import default_plan
 from experiments.runs import places

@@ -1,0 +1,41 @@
+"""Small models of developmental interpretability where theory has an answer, each measured with the project's samplers.
+
+Each is a module (or the module `setting` of a folder, where it needs several ideas) with
+
+    parts()            what is trained and measured, piece by piece (parts.Part), each kept as it is finished
+    rows(measured)     the table: theory's or the paper's values beside what was measured, and controls (table.Row)
+    draw(measured)     the figure
+    CAPTION            what the figure shows
+
+`measured` holds what every part returned, by the part's name. What was measured once is committed as
+measured/NAME.json, so that table and figure need no training.
+"""
+
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+MEASURED = Path(__file__).parent / "measured"
+
+
+class Entry(NamedTuple):
+    """A setting as the list shows it."""
+
+    module: str  # below experiments.settings
+    line: str
+
+
+SETTINGS: dict[str, Entry] = {}
+
+
+def check(name: str) -> None:
+    """Raises ValueError for the name of no setting; loads none."""
+    if name not in SETTINGS:
+        raise ValueError(f"unknown setting {name!r}: choose one of {', '.join(SETTINGS)}")
+
+
+def get(name: str) -> ModuleType:
+    """The setting of this name; raises ValueError for an unknown one."""
+    check(name)
+    return import_module(f"experiments.settings.{SETTINGS[name].module}")
