@@ -5,7 +5,9 @@ import math
 
 import numpy as np
 import pytest
+from sklearn.metrics import adjusted_rand_score
 
+from ablations.not_measurable import NotMeasurable
 from experiments.statistics import clusters
 from tests.experiments.statistics.logistic import STEPS, logistic
 
@@ -32,8 +34,25 @@ def test_adjusted_rand_is_that_of_hubert_and_arabie() -> None:
     assert abs(clusters.adjusted_rand(np.array([0, 0, 1, 1]), np.array([0, 0, 1, 2])) - 4 / 7) < 1e-12
     assert clusters.adjusted_rand(np.zeros(4), np.arange(4)) == 0.0
     labels, types = np.array([0, 0, 1, 1, 2, 2]), np.array([0, 0, 0, 1, 1, 2])
-    every = [clusters.adjusted_rand(labels, types[list(order)]) for order in itertools.permutations(range(6))]
+    orders = [list(order) for order in itertools.permutations(range(6))]
+    every = [clusters.adjusted_rand(labels, types[order]) for order in orders]
+    assert np.allclose(every, [adjusted_rand_score(types[order], labels) for order in orders], atol=1e-12)
     assert abs(np.mean(every)) < 1e-12  # 0 by chance
+
+
+def test_k_means_has_the_least_sum_of_squares_of_all_partitions() -> None:
+    def squares(points: np.ndarray, labels: np.ndarray) -> float:
+        parts = [points[labels == number] for number in set(labels.tolist())]
+        return float(sum(((part - part.mean(0)) ** 2).sum() for part in parts))
+
+    for seed in range(3):
+        points = np.cumsum(np.random.default_rng(seed).standard_normal((7, 9)), 1)
+        every = [np.array(labels) for labels in itertools.product(range(3), repeat=7) if len(set(labels)) == 3]
+        found = clusters.k_means(points, 3, seed=seed)
+        best = min(squares(points, labels) for labels in every)
+        assert abs(squares(points, found) - best) < 1e-9 and squares(points, np.roll(found, 1)) > best + 1e-6
+    with pytest.raises(NotMeasurable, match="fewer different ones"):
+        clusters.k_means(np.repeat(np.eye(2), 3, 0), 3)
 
 
 @pytest.mark.parametrize("method", ["k-means", "hierarchical", "DTW"])
