@@ -11,7 +11,7 @@ from experiments.measurements.ablations import ABLATIONS
 from experiments.measurements.induction_heads import INDUCTION_HEADS
 from experiments.measurements.rllc import RLLC
 from experiments.measurements.variants import MAIN, in_way
-from experiments.plots import style
+from experiments.plots import end_labels, style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
@@ -24,8 +24,8 @@ CAPTION = (
     "Per head over training, one row a layer: rLLC; rise of the loss under Gaussian noise of variance 1/localization, "
     "times nbeta; traces of the Hessian and of the Fisher information of the head's parameters; loss rise under "
     "mean ablation of the head, on 32 rows of held-out text (of types and cards it is on 500,000 tokens); Frobenius "
-    "norm of its weights. Bars are 95% intervals; heads of the induction circuit are thick. Look how alike the first "
-    "four are: at these settings an rLLC is mostly a sensitivity to noise."
+    "norm of its weights. Bars are 95% intervals; heads of the induction circuit are in colour. Look how alike the "
+    "first four are: at these settings an rLLC is mostly a sensitivity to noise."
 )
 
 NEEDS: tuple[Kind, ...] = (ABLATIONS, INDUCTION_HEADS)
@@ -71,11 +71,11 @@ def draw(data: xr.Dataset) -> Figure:
         part = data.isel(restriction=(data.layer == layer).values.nonzero()[0])
         for axis, (name, label) in zip(row, MEASURES.items(), strict=True):
             half = part[f"{name}_half"] if f"{name}_half" in part else xr.zeros_like(part[name])
-            style.head_curves(axis, part[name], half, data.tokens.values, data.attrs)
+            named = style.named_by_role(part.restriction.values.tolist(), data.attrs)
+            style.head_curves(axis, part[name], half, data.tokens.values, named)
             style.token_axis(axis, data.tokens.values)
             axis.set_title(label, fontsize=style.FONT)
-            axis.get_legend().remove()
             axis.set_ylim(bottom=min(0.0, float(np.nanmin(part[name]))))
         row[0].set_ylabel(f"Layer {layer}", fontsize=style.FONT + 1)
-        row[-1].legend(fontsize=style.FONT - 2, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+        end_labels.write(row[-1])
     return figure

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from experiments.measurements.induction_heads import INDUCTION_HEADS
 from experiments.measurements.scores import SCORES
-from experiments.plots import style
+from experiments.plots import end_labels, style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
@@ -14,7 +14,8 @@ from experiments.statistics.intervals import margin
 TITLE = "Induction over training"
 CAPTION = (
     "How much cheaper the second copy of a sequence is than the first (left), attention to the previous token in layer "
-    "0 (middle), and prefix-matching attention in later layers (right), over training; bars are 95% intervals. "
+    "0 (middle), and prefix-matching attention in later layers (right), over training; bars are 95% intervals. In "
+    "colour and named at their end: heads of the induction circuit; grey: all others. "
     "Look for the order: previous-token attention first, then prefix matching and copying together."
 )
 
@@ -33,7 +34,7 @@ def compute(cells: Cells) -> xr.Dataset:
 
 
 def draw(data: xr.Dataset) -> Figure:
-    figure = style.new_figure(12.5, 3.8)
+    figure = style.new_figure(13.5, 3.8)
     left, middle, right = figure.subplots(1, 3)
     tokens = data.tokens.values
     for text, color in zip(("random", "text"), style.COLORS, strict=False):
@@ -52,8 +53,10 @@ def draw(data: xr.Dataset) -> Figure:
     first, later = data.layer.values == 0, data.layer.values > 0
     for axis, score, chosen in ((middle, "previous_token", first), (right, "prefix_matching", later)):
         part = data.isel(restriction=chosen.nonzero()[0])
-        style.head_curves(axis, part[score], margin(part, score), tokens, data.attrs)
+        named = style.named_by_role(part.restriction.values.tolist(), data.attrs)
+        style.head_curves(axis, part[score], margin(part, score), tokens, named)
         axis.set_ylim(bottom=0)
+        end_labels.write(axis)
     titles = ("Copy gain", "Previous-token heads, layer 0", "Induction heads, later layers")
     labels = ("first copy's loss - second's (nats per token)", "previous-token score", "prefix-matching score")
     for axis, title, label in zip((left, middle, right), titles, labels, strict=True):

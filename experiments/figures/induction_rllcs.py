@@ -10,7 +10,7 @@ from experiments.measurements import variants
 from experiments.measurements.induction_heads import INDUCTION_HEADS
 from experiments.measurements.rllc import RLLC
 from experiments.measurements.variants import CODE, MAIN, in_way
-from experiments.plots import style
+from experiments.plots import end_labels, style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
@@ -19,7 +19,7 @@ from llc.intervals import with_half_widths
 TITLE = "On the training text and on code"
 CAPTION = (
     "Weight-refined rLLC of the heads of the last layer on the training text (left), data-refined to code (middle), "
-    "and the ratio of the two (right), over training; bars are 95% intervals. Induction heads are thick. Look whether "
+    "and the ratio of the two (right), over training; bars are 95% intervals. Induction heads are named. Look whether "
     "their ratios rise above the others' and part from each other. Code is a part of this model's training text."
 )
 
@@ -48,12 +48,13 @@ def compute(cells: Cells) -> xr.Dataset:
 
 
 def draw(data: xr.Dataset) -> Figure:
-    figure = style.new_figure(13, 3.9)
+    figure = style.new_figure(14.5, 3.9)
     titles = {"training": "On the training text", "code": "On code", "ratio": "Code over training text"}
     for axis, (name, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
         part = data.sel(data=name)
         shown = part if name != "ratio" else part.isel(step=(part.tokens > 0).values.nonzero()[0])
-        style.head_curves(axis, shown.value, shown.half_width, shown.tokens.values, data.attrs)
+        named = style.named_by_role(shown.restriction.values.tolist(), data.attrs)
+        style.head_curves(axis, shown.value, shown.half_width, shown.tokens.values, named)
         style.token_axis(axis, data.tokens.values)
         axis.set_title(f"{title}, layer {int(data.layer[0])}", fontsize=style.FONT + 1)
         unit = "ratio of rLLCs" if name == "ratio" else f"rLLC of the head ({data.attrs['settings']})"
@@ -62,4 +63,5 @@ def draw(data: xr.Dataset) -> Figure:
             axis.axhline(1, color=style.QUIET, linewidth=0.8)
         else:
             axis.set_ylim(bottom=0)
+        end_labels.write(axis)
     return figure

@@ -10,7 +10,7 @@ from experiments.measurements import variants
 from experiments.measurements.induction_heads import INDUCTION_HEADS
 from experiments.measurements.rllc import RLLC
 from experiments.measurements.variants import MAIN, RELATIVE, in_way
-from experiments.plots import style
+from experiments.plots import end_labels, style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
@@ -19,8 +19,9 @@ from llc.intervals import with_half_widths
 TITLE = "Relative to the one-layer model"
 CAPTION = (
     "Weight-refined rLLC of each head measured with the next-token loss (left) and with the divergence from the "
-    "one-layer model's predictions (right), over training, layer by layer; thick lines are means over the layer, bars "
-    "95% intervals. Look for layer 0's curves on the right to peak and fall while layer 1's still rise."
+    "one-layer model's predictions (right), over training, layer by layer; bars are 95% intervals. Named at their end: "
+    "the mean over the layer (black) and heads of the induction circuit; grey: all others. Look for layer 0's curves "
+    "on the right to peak and fall while layer 1's still rise."
 )
 
 NEEDS: tuple[Kind, ...] = (INDUCTION_HEADS,)  # kinds of cells; the rLLCs are computed, or read, by `prepare`
@@ -51,12 +52,13 @@ def draw(data: xr.Dataset) -> Figure:
         part = data.isel(restriction=(data.layer == layer).values.nonzero()[0])
         for axis, (loss, title) in zip(row, titles.items(), strict=True):
             at = part.sel(loss=loss)
-            style.head_curves(axis, at.value, at.half_width, data.tokens.values, data.attrs)
+            named = style.named_by_role(at.restriction.values.tolist(), data.attrs)
+            style.head_curves(axis, at.value, at.half_width, data.tokens.values, named)
             _mean(axis, at)
             style.token_axis(axis, data.tokens.values)
             axis.set_title(f"Layer {layer}, {title}", fontsize=style.FONT + 1)
             axis.set_ylabel(f"rLLC of the head ({data.attrs['settings']})", fontsize=style.FONT)
-            axis.legend(fontsize=style.FONT - 2, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+            end_labels.write(axis)
     return figure
 
 

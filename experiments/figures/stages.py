@@ -15,7 +15,7 @@ from experiments.measurements.induction_heads import INDUCTION_HEADS
 from experiments.measurements.predictions import PREDICTIONS
 from experiments.measurements.scores import SCORES
 from experiments.measurements.variants import at_few
-from experiments.plots import style
+from experiments.plots import end_labels, style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
@@ -65,7 +65,7 @@ def compute(cells: Cells) -> xr.Dataset:
 
 
 def draw(data: xr.Dataset) -> Figure:
-    figure = style.new_figure(12.5, 7.0)
+    figure = style.new_figure(13.5, 7.0)
     axes = figure.subplots(2, 3)
     tokens = data.tokens.values
     _curve(axes[0, 0], tokens, data.loss, margin(data, "loss"))
@@ -76,8 +76,10 @@ def draw(data: xr.Dataset) -> Figure:
     axes[0, 2].legend(fontsize=style.FONT - 1, frameon=False, loc="upper left")
     for axis, score, first in ((axes[1, 0], "previous_token", True), (axes[1, 1], "prefix_matching", False)):
         part = data.isel(restriction=np.flatnonzero((data.layer.values == 0) == first))
-        style.head_curves(axis, part[score], margin(part, score), tokens, data.attrs)
+        named = style.named_by_role(part.restriction.values.tolist(), data.attrs)
+        style.head_curves(axis, part[score], margin(part, score), tokens, named)
         axis.set_ylim(bottom=0)
+        end_labels.write(axis)
     _curve(axes[1, 2], tokens, data.icl, margin(data, "icl"))
     axes[1, 2].axhline(0, color=style.QUIET, linewidth=0.8)
     titles = (

@@ -12,6 +12,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from ablations import forward
+from ablations.names import parse_head
 from ablations.not_measurable import NotMeasurable
 from experiments.investigate.snapshot import Snapshot
 from experiments.jobs.announcement import announce
@@ -92,11 +93,36 @@ class RllcCurve:
         """One row for each checkpoint: step, tokens (millions), value, se, half_width, verdict."""
         return self.table[list(COLUMNS)].to_dataframe()[list(COLUMNS)].reset_index()
 
-    def plot(self) -> Figure:
-        """The curve with its 95% intervals; this checkpoint is ringed."""
+    def plot(self, *named: str) -> Figure:
+        """The curve with its 95% intervals; this checkpoint is ringed. A head's stands among the other heads of its
+        layer, in grey, as far as they are sampled at its checkpoints.
+
+        named: those of them that are in colour too, with their names. Raises ValueError for one that is not there.
+        """
         drawn = self.table[["value", "half_width"]].expand_dims(restriction=[self.name])
+        if self._is_head and (others := self._others()) is not None:
+            drawn = xr.concat([drawn, others], "restriction", join="left")
+        there = [str(name) for name in drawn.restriction.values[1:]]
+        if lacking := next((name for name in named if name not in there), None):
+            raise ValueError(f"{lacking}: no other head with a curve here; there are {', '.join(there) or 'none'}")
         plan = self.snapshot.cells.plan
-        return head_curve.draw(drawn, self.name, self.snapshot.step, f"{plan.llc.name} settings{plan.of_others}")
+        how = f"{plan.llc.name} settings{plan.of_others}"
+        return head_curve.draw(drawn, self.name, self.snapshot.step, how, named)
+
+    def _others(self) -> xr.Dataset | None:
+        """value and half_width [step, restriction] of the other heads of its layer that are sampled at some of its
+        checkpoints by now; nothing where none is.
+        """
+        try:
+            known = intervals.with_half_widths(self.snapshot.rllc())[["value", "half_width", "verdict"]]
+        except NotMeasurable:
+            return None
+        others = (known.layer == parse_head(self.name)[0]) & (known.restriction != self.name)
+        there = known.isel(restriction=others.values.nonzero()[0])
+        there = there.sel(step=[step for step in self.steps if step in there.step])
+        sampled = (there.verdict != "").any("step") if there.sizes["step"] else there.layer < 0
+        kept = there.isel(restriction=sampled.values.nonzero()[0])[["value", "half_width"]]
+        return kept.drop_vars(["layer", "head", "tokens"], errors="ignore") if kept.sizes["restriction"] else None
 
     def save(self, path: str | Path | None = None) -> Path:
         """Writes the curve as one page that needs nothing else; returns its path (default: rllc_NAME.html in the

@@ -1,7 +1,8 @@
 """One look for all figures: colour-blind-safe colours (Okabe and Ito), roles of heads, a log axis of tokens."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -13,6 +14,8 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 VIA_COLORS = {"q": "#E69F00", "k": "#0072B2", "v": "#009E73"}
 VIA_NAMES = {"q": "queries (Q)", "k": "keys (K)", "v": "values (V)"}
 TEXT_NAMES = {"random": "repeated random tokens", "text": "repeated held-out text"}
+DARK = ("#0072B2", "#D55E00", "#009E73", "#000000")  # those that stand out from grey when printed without colour
+MARKERS = ("o", "s", "^", "D", "v")
 QUIET = "#B8B8B8"
 
 FONT = 9.0
@@ -55,26 +58,30 @@ def role(name: str, attrs: dict) -> str:
     return next((r for r, heads in roles.items() if name in heads.split("+")), "")
 
 
-def head_curves(axis: Axes, values: xr.DataArray, margins: xr.DataArray, tokens: np.ndarray, attrs: dict) -> None:
-    """One curve per head with bars of `margins` to either side, half the width of 95% intervals; heads of the circuit
-    are thick and named by their role.
+def named_by_role(names: Sequence[str], attrs: dict) -> dict[str, str]:
+    """Of these heads those of the induction circuit, each with its name and role: "L1H4 induction"."""
+    return {name: f"{name} {part}" for name in names if (part := role(name, attrs))}
+
+
+def head_curves(
+    axis: Axes, values: xr.DataArray, margins: xr.DataArray, tokens: np.ndarray, named: Mapping[str, str]
+) -> None:
+    """One curve per head [step, restriction] with bars of `margins` to either side, half the width of 95% intervals:
+    grey, but for those that are named. named: labels by head, for `end_labels.write`.
+
+    What is in colour is thick, has markers of its own and is darker than grey, so that it is told apart in print.
     """
-    for number, name in enumerate(values.restriction.values.tolist()):
-        part = role(name, attrs)
-        at = {"restriction": number}
-        axis.errorbar(
-            tokens,
-            values.isel(at),
-            margins.isel(at),
-            color=COLORS[number % len(COLORS)],
-            linewidth=2.2 if part else 1.1,
-            marker="o" if part else None,
-            markersize=4,
-            elinewidth=0.9,
-            linestyle="-" if part else ("--", ":", "-.")[number % 3],
-            label=f"{name} {part}".strip(),
-        )
-    axis.legend(fontsize=FONT - 2, frameon=False, loc="best")
+    names = [str(name) for name in values.restriction.values]
+    grey: dict[str, Any] = {"color": QUIET, "linewidth": 1.0, "elinewidth": 0.6, "markersize": 3, "zorder": 1.5}
+    grey |= {"marker": "o"} if len(tokens) == 1 else {}  # a single point is no line
+    thick: dict[str, Any] = {"linewidth": 2.0, "elinewidth": 1.0, "markersize": 4.5, "zorder": 3}
+    for name in (name for name in names if name not in named):
+        at = {"restriction": names.index(name)}
+        axis.errorbar(tokens, values.isel(at), margins.isel(at), **grey)
+    for number, name in enumerate(name for name in names if name in named):
+        at = {"restriction": names.index(name)}
+        look = thick | {"color": DARK[number % len(DARK)], "marker": MARKERS[number % len(MARKERS)]}
+        axis.errorbar(tokens, values.isel(at), margins.isel(at), label=named[name], **look)
 
 
 def pair_heatmap(

@@ -53,6 +53,20 @@ def test_it_shows_and_saves_itself(inv: Investigation, tmp_path: Path) -> None:
     assert len(inv.rllc("L1H2").steps) == len(inv.snapshot.few_steps)
 
 
+def test_a_heads_curve_stands_among_those_of_its_layer(inv: Investigation) -> None:
+    inv["L1H3"].layer_rllc  # noqa: B018 (samples the layer)
+    steps = inv.snapshot.few_steps
+    curve, known = inv.rllc("L1H3", steps), inv.snapshot.rllc()
+    axis = curve.plot("L1H0").axes[0]
+    drawn = {tuple(bars.lines[0].get_ydata().tolist()) for bars in axis.containers}
+    values = {name: known.value.sel(restriction=name, step=steps).values for name in known.restriction.values}
+    assert drawn == {tuple(of.tolist()) for name, of in values.items() if str(name).startswith("L1")}
+    assert [text.get_text() for text in axis.texts] == ["L1H3", "L1H0"]
+    assert len(inv.rllc("L1H0+L1H3", [60]).plot().axes[0].containers) == 1, "control: a union is compared with none"
+    with pytest.raises(ValueError, match="L0H1: no other head with a curve here; there are L1H0"):
+        curve.plot("L0H1")
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
