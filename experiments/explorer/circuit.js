@@ -56,20 +56,21 @@ function circuitLead(data, step, at) {
 function drawn(data, state) {
   const { nodes, paths } = data.circuit;
   const height = Math.max(...nodes.map((node) => node.y));
+  /** @returns {[number, number]} */
   const place = (x, y) => [(x + 0.5) * COLUMN, (height - y + 0.5) * ROW - 20];
   const width = (Math.max(...nodes.map((node) => node.x)) + 1) * COLUMN;
   const lines = paths.map((path) => {
     const points = [0, 2, 4, 6].map((i) =>
       place(path.curve[i], path.curve[i + 1])
         .map((v) => v.toFixed(1))
-        .join(" "),
+        .join(" ")
     );
     return `M${points[0]}C${points.slice(1).join(",")}`;
   });
   const choose = (name) => pressed(() => state.set({ chosen: state.get().chosen === name ? "" : name }));
   const ghosts = lines.map((d) => svg("path", { class: "ghost", d }));
   const strokes = paths.map((path, i) =>
-    svg("path", { class: "path", d: lines[i], stroke: data.colors.via[path.via] }),
+    svg("path", { class: "path", d: lines[i], stroke: data.colors.via[path.via] })
   );
   const hits = paths.map((path, i) =>
     svg("path", {
@@ -79,7 +80,7 @@ function drawn(data, state) {
       role: "button",
       "aria-label": path.name,
       ...choose(path.name),
-    }),
+    })
   );
   const boxes = nodes.map((node) => box(node, place(node.x, node.y), data, choose(node.name)));
   const picture = svg(
@@ -148,7 +149,7 @@ function thickness(effect, largest) {
 
 function circuitControls(data, state, picture, largest) {
   const view = state.get();
-  const shown = choice("Paths", /** @type {any} */ (SHOWN), view.shown, (value) => state.set({ shown: value }));
+  const shown = choice("Paths", SHOWN, view.shown, (value) => state.set({ shown: value }));
   const range = html("input", {
     ...{ type: "range", min: 0, max: 1, step: 0.01, value: view.threshold, "aria-label": "Least effect that is shown" },
     oninput: (event) => state.set({ threshold: Number(event.target.value) }),

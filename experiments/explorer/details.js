@@ -16,10 +16,11 @@ export function details(data, state) {
     const head = data.heads.find((one) => one.name === view.chosen);
     if (number >= 0) panel.replaceChildren(...ofPath(data, state, view, number));
     else if (head) panel.replaceChildren(...ofHead(data, state, view, head));
-    else
+    else {
       panel.replaceChildren(
         html("p", { class: "quiet" }, "Click a path or a head: its numbers over training stand here."),
       );
+    }
   });
 }
 
@@ -34,7 +35,7 @@ function ofPath(data, state, view, number) {
       html("td", {}, plusMinus(found.effect[at][number], found.half[at][number])),
       html("td", {}, found.p[at][number].toPrecision(2)),
       html("td", {}, found.found[at][number] ? "yes" : "no"),
-    ),
+    )
   );
   const names = ["step", "effect (95%)", "p", "found"].map((name) => html("th", {}, name));
   return [
@@ -65,7 +66,7 @@ function ofHead(data, state, view, head) {
         {},
         html("td", {}, html("button", { type: "button", onclick: () => state.set({ chosen: path.name }) }, path.name)),
         html("td", {}, signed(found.effect[at][number])),
-      ),
+      )
     );
   const pinned = view.pins.includes(head.name);
   return [

@@ -34,7 +34,9 @@ dark.addEventListener("change", paintTheme);
 state.subscribe(paintTheme);
 
 byId("lead").textContent =
-  `${data.heads.length} heads over ${data.steps.length} checkpoint${data.steps.length > 1 ? "s" : ""} of training; corpus ${data.corpus}.` +
+  `${data.heads.length} heads over ${data.steps.length} checkpoint${
+    data.steps.length > 1 ? "s" : ""
+  } of training; corpus ${data.corpus}.` +
   (data.note ? ` Note: ${data.note}.` : "") +
   (data.stages.reason ? ` Stages are not measured: ${data.stages.reason}.` : "");
 scrubber(data, state);

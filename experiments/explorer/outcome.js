@@ -30,7 +30,7 @@ export function predictions({ tokens, clean, changed, chosen }, tokenizer, confi
         {},
         html("td", {}, html("code", {}, visible(tokenizer.decode(token)))),
         html("td", {}, `${(100 * probability).toFixed(1)}%`),
-      ),
+      )
     );
     return html(
       "div",
@@ -38,10 +38,9 @@ export function predictions({ tokens, clean, changed, chosen }, tokenizer, confi
       html("table", {}, html("tr", {}, html("th", {}, heading), html("th", {}, "probability")), ...rows),
     );
   };
-  const next =
-    chosen + 1 < tokens.length
-      ? ["; what follows is ", html("code", {}, visible(tokenizer.decode(tokens[chosen + 1])))]
-      : [];
+  const next = chosen + 1 < tokens.length
+    ? ["; what follows is ", html("code", {}, visible(tokenizer.decode(tokens[chosen + 1])))]
+    : [];
   const title = html(
     "h3",
     {},
@@ -56,12 +55,13 @@ export function predictions({ tokens, clean, changed, chosen }, tokenizer, confi
 
 /** The tokens whose loss changes most by what is removed. */
 export function affected({ tokens, clean, changed }, tokenizer) {
-  if (!changed)
+  if (!changed) {
     return html(
       "div",
       { class: "quiet" },
       "Nothing is removed: ablate a head or cut a path to see which tokens it matters for.",
     );
+  }
   const changes = tokens.map((_, at) => (at ? changed.losses[at] - clean.losses[at] : 0));
   const order = [...changes.keys()]
     .sort((one, other) => Math.abs(changes[other]) - Math.abs(changes[one]))

@@ -13,7 +13,7 @@ const METHODS = [
  */
 export function removals(data, state) {
   const heads = data.heads.map(({ name, type }) =>
-    html("button", { type: "button", title: type, onclick: () => state.toggle("removed", name) }, name),
+    html("button", { type: "button", title: type, onclick: () => state.toggle("removed", name) }, name)
   );
   const paths = html("span", { class: "chips" });
   const entry = html("input", { "aria-label": "Path to cut", placeholder: "L0H5->L1H4.k", size: 16, list: "paths" });
@@ -39,8 +39,11 @@ export function removals(data, state) {
     paths,
     remark,
   );
-  const method = choice("In place of what is removed:", METHODS, state.get().method, (value) =>
-    state.set({ method: value }),
+  const method = choice(
+    "In place of what is removed:",
+    METHODS,
+    state.get().method,
+    (value) => state.set({ method: value }),
   );
   const none = html("button", { type: "button", onclick: () => state.set({ removed: [] }) }, "Nothing removed");
   state.subscribe((view) => {
@@ -57,7 +60,7 @@ export function removals(data, state) {
             onclick: () => state.toggle("removed", name),
           },
           `${name} ×`,
-        ),
+        )
       ),
     );
   });

@@ -54,7 +54,7 @@ function told(data, number) {
 
 function axes(x, y, losses, right) {
   const marks = x.ticks.map((tick) =>
-    svg("text", { x: x.at(tick), y: BOTTOM + 15, "text-anchor": "middle" }, `${tick}`),
+    svg("text", { x: x.at(tick), y: BOTTOM + 15, "text-anchor": "middle" }, `${tick}`)
   );
   const ends = losses.length ? [Math.min(...losses), Math.max(...losses)] : [];
   return [
@@ -133,13 +133,13 @@ function controls(data, state) {
   range.max = last;
   range.addEventListener("input", () => go(Number(range.value)));
   play.addEventListener("click", () => (timer ? stop() : start()));
-  document.addEventListener("keydown", (event) => {
+  document.addEventListener("keydown", (/** @type {any} */ event) => {
     const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!way || event.target.closest("input, select, textarea, .tokens")) return;
     event.preventDefault();
     go(number() + way);
   });
-  state.subscribe((view, changed) => {
+  state.subscribe((_, changed) => {
     if (!changed.has("step")) return;
     range.value = number();
     range.setAttribute("aria-valuetext", told(data, number()));

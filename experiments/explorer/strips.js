@@ -73,7 +73,7 @@ function frame(x, label) {
   const marker = svg("line", { class: "marker", y1: STRIP.top, y2: STRIP.bottom });
   const content = svg("g");
   const ticks = x.ticks.map((tick) =>
-    svg("text", { x: x.at(tick), y: STRIP.bottom + 13, "text-anchor": "middle" }, `${tick}`),
+    svg("text", { x: x.at(tick), y: STRIP.bottom + 13, "text-anchor": "middle" }, `${tick}`)
   );
   const axis = svg("path", { class: "axis", d: `M${STRIP.left} ${STRIP.top}V${STRIP.bottom}H${STRIP.right}` });
   const box = { viewBox: `0 0 ${STRIP.width} ${STRIP.height}`, role: "img", "aria-label": label };
@@ -87,10 +87,10 @@ function drawRllc(data, { content }, x, number, gauge) {
     .map((head, other) => ({ head, other }))
     .filter(({ head }) => head.layer === data.heads[number].layer);
   const tops = layer.flatMap(({ other }) =>
-    found.value[other].map((value, at) => (value ?? 0) + (found.half[other][at] ?? 0)),
+    found.value[other].map((value, at) => (value ?? 0) + (found.half[other][at] ?? 0))
   );
   const lows = layer.flatMap(({ other }) =>
-    found.value[other].map((value, at) => (value ?? 0) - (found.half[other][at] ?? 0)),
+    found.value[other].map((value, at) => (value ?? 0) - (found.half[other][at] ?? 0))
   );
   const [low, high] = [Math.min(0, ...lows), Math.max(...tops)];
   const y = linearScale(low, high, STRIP.bottom, STRIP.top);
@@ -107,11 +107,11 @@ function drawRllc(data, { content }, x, number, gauge) {
       d: points.length ? `M${points.map(([px, value]) => `${px} ${y(value)}`).join("L")}` : "",
     }),
     ...points.map(([px, value, half]) =>
-      svg("path", { class: "bar", d: `M${px} ${y(value - half)}V${y(value + half)}` }),
+      svg("path", { class: "bar", d: `M${px} ${y(value - half)}V${y(value + half)}` })
     ),
     ...points.map(([px, value], i) => {
       const verdict = found.verdict[number][known[i].at];
-      const words = `step ${known[i].step}: ${plusMinus(...points[i].slice(1))}, ${verdict}`;
+      const words = `step ${known[i].step}: ${plusMinus(points[i][1], points[i][2])}, ${verdict}`;
       return svg(
         "circle",
         { class: verdict === "trust" ? "dot" : "dot doubt", cx: px, cy: y(value), r: 2.6 },
@@ -119,7 +119,7 @@ function drawRllc(data, { content }, x, number, gauge) {
       );
     }),
     ...[low, high].map((end) =>
-      svg("text", { x: STRIP.left - 3, y: y(end) + 4, "text-anchor": "end" }, written(end, 0)),
+      svg("text", { x: STRIP.left - 3, y: y(end) + 4, "text-anchor": "end" }, written(end, 0))
     ),
   );
 }
@@ -156,7 +156,7 @@ function scoresNow(data, number, view) {
   if (data.scores.reason) return "";
   const at = data.steps.indexOf(view.step);
   const values = Object.keys(SCORES).map((name) =>
-    plusMinus(data.scores[name][number][at], data.scores[`${name}_half`][number][at]),
+    plusMinus(data.scores[name][number][at], data.scores[`${name}_half`][number][at])
   );
   return `before ${values[0]}, itself ${values[1]}, prefix ${values[2]}`;
 }
@@ -179,10 +179,9 @@ function stripControls(data, state) {
     return html("span", {}, line, words);
   });
   const several = data.rllc.reason ? [] : Object.keys(data.rllc).map((name) => [name, GAUGES[name]]);
-  const gauge =
-    several.length > 1
-      ? [choice("rLLC of", several, state.get().gauge, (value) => state.set({ gauge: value })).label]
-      : [];
+  const gauge = several.length > 1
+    ? [choice("rLLC of", several, state.get().gauge, (value) => state.set({ gauge: value })).label]
+    : [];
   const file = () => save(`${data.name}_heads.csv`, asCsv(stripRows(data)), "text/csv");
   byId("strip-controls").append(
     ...gauge,
@@ -204,12 +203,12 @@ export function stripRows(data) {
     for (const gauge of data.rllc.reason ? [] : Object.keys(data.rllc)) {
       const found = data.rllc[gauge];
       found.steps.forEach((step, at) =>
-        add(`rllc_${gauge}`, step, found.value[number][at], found.half[number][at], found.verdict[number][at]),
+        add(`rllc_${gauge}`, step, found.value[number][at], found.half[number][at], found.verdict[number][at])
       );
     }
     for (const name of data.scores.reason ? [] : Object.keys(SCORES)) {
       data.steps.forEach((step, at) =>
-        add(name, step, data.scores[name][number][at], data.scores[`${name}_half`][number][at], ""),
+        add(name, step, data.scores[name][number][at], data.scores[`${name}_half`][number][at], "")
       );
     }
   });

@@ -67,7 +67,7 @@ export function pressed(act) {
 /**
  * A choice among some values, with its label.
  * @param {string} label
- * @param {[string, string][]} options values and what is read
+ * @param {string[][]} options pairs of a value and what is read
  * @param {string} chosen
  * @param {(value: string) => void} change
  */

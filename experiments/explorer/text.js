@@ -76,6 +76,7 @@ function textChoices(data, state, view, box, tokenizer) {
 
 /** Runs the model whenever the text, the checkpoint or what is removed changes, and shows what comes out. */
 function follow(data, state, model, tokenizer, parts) {
+  /** @type {any} */
   let shown = { tokens: [], clean: null, changed: null, chosen: -1, key: "" };
   const rerun = (view) => {
     const every = [tokenizer.first, ...tokenizer.encode(parts.box.value)];

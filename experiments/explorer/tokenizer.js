@@ -52,7 +52,7 @@ export function makeTokenizer(data) {
     return apart(text, data.special).flatMap((piece) =>
       data.special.includes(piece)
         ? [numbers.get(piece) ?? NaN]
-        : isolated(piece, alone).flatMap((run) => (run.match(PARTS) ?? []).flatMap(tokensOf)),
+        : isolated(piece, alone).flatMap((run) => (run.match(PARTS) ?? []).flatMap(tokensOf))
     );
   }
 

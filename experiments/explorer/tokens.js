@@ -20,7 +20,7 @@ export function buttons(tokens, tokenizer, box, choose, look) {
         ...{ onpointerenter: () => look(position), onpointerleave: () => look(-1) },
       },
       visible(tokenizer.decode(token)),
-    ),
+    )
   );
   box.replaceChildren(...made);
   box.onkeydown = (event) => {

@@ -48,7 +48,7 @@ export function halvesToFloats(bytes) {
  */
 export function parametersOf(floats, layout) {
   let start = 0;
-  const named = layout.map(({ name, size }) => [name, floats.subarray(start, (start += size))]);
+  const named = layout.map(({ name, size }) => [name, floats.subarray(start, start += size)]);
   if (start !== floats.length) throw new Error(`${floats.length} weights for a layout of ${start}`);
   return Object.fromEntries(named);
 }

@@ -1,17 +1,13 @@
 """The page's own JavaScript, run under node as it stands in the page."""
 
 import json
-import shutil
 import subprocess
 from collections.abc import Sequence
 from typing import Any
 
-import pytest
-
 from experiments.explorer import page
 
 LIVE = ("weights", "algebra", "model", "losses", "live")  # the model, without the page
-needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 
 
 def called(scripts: Sequence[str], body: str, given: Any) -> Any:

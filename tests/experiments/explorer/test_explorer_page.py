@@ -19,7 +19,8 @@ from experiments.results.plan import default_plan
 from experiments.tasks import path_effects, stability
 from llc.intervals import half_widths
 from tests.conftest import GPT2, make_model
-from tests.experiments.explorer.in_node import LIVE, called, needs_node
+from tests.experiments.explorer.in_node import LIVE, called
+from tests.experiments.explorer.programs import needs_node
 
 pytestmark = pytest.mark.usefixtures("small")
 

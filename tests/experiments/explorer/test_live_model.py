@@ -14,7 +14,8 @@ from ablations.names import head_name
 from ablations.not_measurable import NotMeasurable
 from experiments.explorer import live
 from tests.conftest import GPT2, make_model
-from tests.experiments.explorer.in_node import LIVE, called, needs_node
+from tests.experiments.explorer.in_node import LIVE, called
+from tests.experiments.explorer.programs import needs_node
 
 pytestmark = needs_node
 

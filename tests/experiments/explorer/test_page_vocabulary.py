@@ -8,7 +8,8 @@ from tokenizers import Tokenizer
 from ablations.not_measurable import NotMeasurable
 from experiments import runs
 from experiments.explorer import vocabulary
-from tests.experiments.explorer.in_node import called, needs_node
+from tests.experiments.explorer.in_node import called
+from tests.experiments.explorer.programs import needs_node
 
 BODY = """
     const tokenizer = makeTokenizer(given.data);

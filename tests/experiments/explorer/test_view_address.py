@@ -3,7 +3,8 @@
 import csv
 import io
 
-from tests.experiments.explorer.in_node import LIVE, called, needs_node
+from tests.experiments.explorer.in_node import LIVE, called
+from tests.experiments.explorer.programs import needs_node
 
 pytestmark = needs_node
 
