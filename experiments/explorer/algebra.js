@@ -35,7 +35,7 @@ export function multiplyInto(left, right, out, inner, columns) {
 }
 
 /**
- * A layer norm of every position, with what of gain and bias there is.
+ * A norm of every position, with what of gain and bias there is: a layer norm, or an RMS norm, which keeps the mean.
  * @param {Float32Array} stream
  * @param {Config} config
  * @param {Record<string, Float32Array>} weights
@@ -49,7 +49,7 @@ export function normalize(stream, config, weights, name) {
   const out = new Float32Array(stream.length);
   for (let start = 0; start < stream.length; start += width) {
     let mean = 0;
-    for (let i = 0; i < width; i++) mean += stream[start + i] / width;
+    if (config.centred) { for (let i = 0; i < width; i++) mean += stream[start + i] / width; }
     let variance = 0;
     for (let i = 0; i < width; i++) variance += (stream[start + i] - mean) ** 2 / width;
     const scale = 1 / Math.sqrt(variance + eps);
@@ -59,6 +59,28 @@ export function normalize(stream, config, weights, name) {
     }
   }
   return out;
+}
+
+/**
+ * Queries or keys turned by rotary positions, in place: each pair of components by an angle that grows with the
+ * position (Su et al. 2021, arXiv:2104.09864); as they are without such positions.
+ * @param {Float32Array} vectors [position, headWidth]
+ * @param {Config} config
+ */
+export function turn(vectors, { rotary, headWidth }) {
+  if (!rotary) return vectors;
+  const pairs = rotary.width / 2;
+  for (let pair = 0; pair < pairs; pair++) {
+    const speed = rotary.base ** -(pair / pairs);
+    const [first, second] = rotary.adjacent ? [2 * pair, 2 * pair + 1] : [pair, pair + pairs];
+    for (let start = 0, position = 0; start < vectors.length; start += headWidth, position++) {
+      const [sin, cos] = [Math.sin(position * speed), Math.cos(position * speed)];
+      const [a, b] = [vectors[start + first], vectors[start + second]];
+      vectors[start + first] = a * cos - b * sin;
+      vectors[start + second] = b * cos + a * sin;
+    }
+  }
+  return vectors;
 }
 
 /**

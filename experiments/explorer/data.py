@@ -14,7 +14,7 @@ from ablations.names import all_heads, head_name
 from ablations.not_measurable import NotMeasurable
 from circuits.json_values import without_nan
 from experiments.claims import stages
-from experiments.explorer import circuit_data, live
+from experiments.explorer import circuit_data, links, live, token_map_data
 from experiments.heldout import head_types
 from experiments.jobs.job import Job
 from experiments.measurements import variants
@@ -51,6 +51,7 @@ def gather(cells: Cells) -> dict[str, Any]:
         "stages": _stages,
         "circuit": circuit_data.of_run,
         "live": live.of_run,
+        "map": token_map_data.of_run,
     }
     whole = {
         "name": run.name,
@@ -60,6 +61,8 @@ def gather(cells: Cells) -> dict[str, Any]:
         "tokens": listed(tokens_seen(run, run.steps)),
         "history": _history(cells),
         "heads": _heads(cells),
+        "types": _types(cells),
+        "links": links.of_folder(cells),
     }
     return without_nan(whole | {name: _allowed(part, cells) for name, part in parts.items()})
 
@@ -87,6 +90,12 @@ def _heads(cells: Cells) -> list[dict[str, Any]]:
         {"name": head_name(one), "layer": one[0], "head": one[1], "type": types.get(head_name(one), "")}
         for one in every
     ]
+
+
+def _types(cells: Cells) -> dict[str, dict[str, str]]:
+    """Types by head, by the checkpoints at which they are known."""
+    known = {str(step): head_types.labels(cells, step) for step in cells.run.steps}
+    return {step: types for step, types in known.items() if types}
 
 
 def _scores(cells: Cells) -> dict[str, Any]:

@@ -17,14 +17,15 @@ from experiments.results.cells import Cells
 
 CHECKPOINTS = 3  # whose weights are in the page, at most
 BYTES = 6_500_000  # of all weights in the page, at most (in base64 a third more)
-EXAMPLES, SHOWN = 4, 64  # rows of held-out text, and their tokens
-NORMS = ("LN", "LNPre", None)
-POSITIONS = ("shortformer", "standard")
+EXAMPLES, TEXTS, SHOWN = 4, 24, 64  # rows of held-out text to begin with, and to look for tokens in; their tokens
+NORMS = ("LN", "LNPre", "RMS", "RMSPre", None)
+POSITIONS = ("shortformer", "standard", "rotary")
 
 
 def of_run(cells: Cells) -> dict[str, Any]:
-    """config, tokenizer, layout (name and size of each parameter), checkpoints (step, weights, means, embedding), and
-    examples (tokens of held-out text).
+    """config, tokenizer, layout (name and size of each parameter), checkpoints (step, weights, means, embedding),
+    examples (tokens of held-out text to begin with) and texts (tokens of held-out text, in which those that a part
+    matters for are looked for).
 
     weights: float16 in base64, the parameters one after another; means: z of every head, and embedding: what the
     embedding writes, both averaged over the reference rows of the held-out text by the rounded model.
@@ -46,6 +47,7 @@ def of_run(cells: Cells) -> dict[str, Any]:
         "layout": layout,
         "checkpoints": [_checkpoint(cells, step, names) for step in chosen],
         "examples": _examples(cells),
+        "texts": _beginnings(cells, TEXTS),
     }
 
 
@@ -59,7 +61,9 @@ def check(cfg: Config) -> None:
         "it predicts other tokens than it reads": cfg.d_vocab_out != cfg.d_vocab,
     }
     if reason := next((reason for reason, holds in reasons.items() if holds), ""):
-        raise NotMeasurable(f"{reason}: the page runs attention-only models with layer norms and learned positions")
+        raise NotMeasurable(
+            f"{reason}: the page runs attention-only models with layer or RMS norms and learned or rotary positions"
+        )
 
 
 def rounded(cells: Cells, step: int) -> dict[str, Tensor]:
@@ -111,17 +115,27 @@ def config(cfg: Config) -> dict[str, Any]:
         "eps": float(cfg.eps),
         "scale": float(cfg.attn_scale),
         "norms": cfg.normalization_type is not None,
+        "centred": "RMS" not in (cfg.normalization_type or ""),
         "positions": cfg.positional_embedding_type,
+        "rotary": {"width": cfg.rotary_dim, "base": float(cfg.rotary_base), "adjacent": bool(cfg.rotary_adjacent_pairs)}
+        if cfg.positional_embedding_type == "rotary"
+        else None,
     }
 
 
 def _examples(cells: Cells) -> list[list[int]]:
     """The beginnings of rows of held-out text, and one of them whose first half stands twice."""
-    length = min(SHOWN, cells.run.config["model"]["n_ctx"])
-    rows = cells.inputs.free_text
+    beginnings = _beginnings(cells, EXAMPLES)
+    if not beginnings:
+        return []
+    half = beginnings[0][1 : (len(beginnings[0]) - 1) // 2 + 1]
+    return [[beginnings[0][0], *half, *half], *beginnings]
+
+
+def _beginnings(cells: Cells, count: int) -> list[list[int]]:
+    """The first tokens of some rows of held-out text, evenly chosen."""
+    length, rows = min(SHOWN, cells.run.config["model"]["n_ctx"]), cells.inputs.free_text
     if len(rows) == 0:
         return []
-    chosen = torch.linspace(0, len(rows) - 1, EXAMPLES).long().unique().tolist()
-    beginnings = rows.batch(chosen)[:, :length].tolist()
-    half = beginnings[0][1 : (length - 1) // 2 + 1]
-    return [[beginnings[0][0], *half, *half], *beginnings]
+    chosen = torch.linspace(0, len(rows) - 1, count).long().unique().tolist()
+    return rows.batch(chosen)[:, :length].tolist()

@@ -5,7 +5,7 @@
  * Matrices are flat arrays, rows one after another; a residual stream is [position, d_model].
  */
 
-import { attentionOf, multiplyInto, normalize } from "./algebra.js";
+import { attentionOf, multiplyInto, normalize, turn } from "./algebra.js";
 
 /**
  * @typedef {Object} Config
@@ -17,8 +17,12 @@ import { attentionOf, multiplyInto, normalize } from "./algebra.js";
  * @property {number} context tokens that the model reads at most
  * @property {number} eps of the layer norms
  * @property {number} scale by which scores are divided
- * @property {boolean} norms whether there are layer norms
- * @property {"shortformer" | "standard"} positions added to what queries and keys read, or to the residual stream
+ * @property {boolean} norms whether there are norms
+ * @property {boolean} centred whether they take the mean away, as layer norms do and RMS norms do not
+ * @property {"shortformer" | "standard" | "rotary"} positions added to what queries and keys read, or to the residual
+ *   stream, or by which queries and keys are turned
+ * @property {{width: number, base: number, adjacent: boolean} | null} rotary how many components are turned, the base of
+ *   the angles, and whether pairs are neighbours
  *
  * @typedef {Record<string, Float32Array>} Weights by the parameters' own names
  *
@@ -71,7 +75,7 @@ function received(read, via, config, weights, layer, head) {
   const out = new Float32Array((read.length / width) * headWidth);
   for (let at = 0; at < out.length; at++) out[at] = bias[at % headWidth];
   multiplyInto(input, matrix, out, width, headWidth);
-  return out;
+  return via === "v" ? out : turn(out, config);
 }
 
 /**

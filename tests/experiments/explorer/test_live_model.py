@@ -34,7 +34,13 @@ ARCHITECTURES = {
     "no norms": {"normalization_type": None},
     "norms without gain": {"normalization_type": "LNPre"},
     "three layers": {"n_layers": 3},
-}
+    "three layers with rotary positions": {"n_layers": 3, "positional_embedding_type": "rotary", "rotary_dim": 4},
+    "rotary positions of adjacent pairs": {
+        "positional_embedding_type": "rotary", "rotary_dim": 2, "rotary_adjacent_pairs": True, "rotary_base": 100,
+    },
+    "RMS norms": {"normalization_type": "RMS"},
+    "RMS norms without gain": {"normalization_type": "RMSPre"},
+}  # fmt: skip
 
 
 def rounded(model: Model) -> Model:
@@ -130,8 +136,7 @@ def test_numbers_of_16_bits_are_read_whatever_they_are() -> None:
     ("changes", "reason"),
     [
         (GPT2, "it has MLPs: the page runs attention-only models"),
-        ({"normalization_type": "RMS"}, "its norms are RMS"),
-        ({"positional_embedding_type": "rotary", "rotary_dim": 2}, "its positions are rotary"),
+        ({"positional_embedding_type": "alibi"}, "its positions are alibi"),
     ],
 )
 def test_what_the_page_cannot_run_is_said_in_one_line(changes: dict, reason: str) -> None:
@@ -139,3 +144,14 @@ def test_what_the_page_cannot_run_is_said_in_one_line(changes: dict, reason: str
         live.check(make_model(**changes).cfg)
     assert "\n" not in str(raised.value)
     live.check(make_model().cfg)  # the control
+
+
+def test_rotary_positions_are_seen_in_the_logits(tokens: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control of the models above that turn queries and keys: without turning, logits are others."""
+    model = rounded(make_model(positional_embedding_type="rotary", rotary_dim=4))
+    row, means = tokens[0], stand_ins(model, tokens)
+    (turned,) = in_page(model, row, means, [([], "zero")])
+    as_it_is = live.config(model.cfg)
+    monkeypatch.setattr(live, "config", lambda _: as_it_is | {"rotary": None})
+    (straight,) = in_page(model, row, means, [([], "zero")])
+    assert np.abs(np.array(turned["logits"]) - np.array(straight["logits"])).max() > 1e-2
