@@ -4,22 +4,25 @@
  */
 import { byId, choice, html, pressed, svg } from "./svg.js";
 import { details } from "./details.js";
-import { latest, plusMinus, written } from "./scales.js";
-import { asPng, asSvg, save } from "./exports.js";
+import { measuredAt } from "./circuit_steps.js";
+import { plusMinus, written } from "./scales.js";
+import { pictureButtons, save, standalone, tableButton } from "./exports.js";
+import { asMib } from "./mib.js";
 
 const [COLUMN, ROW, BOX_WIDTH, BOX_HEIGHT, WIDEST] = [92, 118, 78, 34, 11];
 const FAINTEST = 0.15; // opacity of a path that no resample of the prompts finds
 const SHOWN = [
   ["found", "found at a false-discovery rate of 5%"],
-  ["stable", "and found on most resamples of the prompts"],
-  ["all", "all that were measured"],
+  ["stable", "found, and again on most resamples of the prompts"],
+  ["all", "all that were measured, without that test"],
 ];
 
 /**
  * @param {any} data
  * @param {any} state
+ * @param {any} alive the model and its tokenizer; null where it does not run here
  */
-export function circuit(data, state) {
+export function circuit(data, state, alive) {
   const found = data.circuit;
   if (found.reason) {
     byId("circuit-lead").textContent = `Not measured: ${found.reason}.`;
@@ -31,24 +34,32 @@ export function circuit(data, state) {
   byId("circuit").append(drawing.picture);
   circuitControls(data, state, drawing.picture, largest);
   circuitLegend(data);
-  details(data, state);
+  details(data, state, alive);
+  let painted = "";
   state.subscribe((view, changed) => {
     const names = ["step", "threshold", "shown", "ghost", "chosen", "pins", "removed"];
     if (!names.some((name) => changed.has(name))) return;
-    const at = latest(found.steps, view.step);
-    if (changed.has("step")) byId("circuit-lead").textContent = circuitLead(data, view.step, at);
-    paint(drawing, data, view, at, largest);
+    const at = measuredAt(data, view.step);
+    if (changed.has("step")) {
+      byId("circuit-lead").textContent = circuitLead(data, view.step, at);
+      drawing.picture.classList.toggle("between", found.steps[at] !== view.step);
+    }
+    const key = JSON.stringify([at, ...names.slice(1).map((name) => view[name])]);
+    if (key !== painted) paint(drawing, data, view, at, largest);
+    painted = key;
   });
 }
 
 function circuitLead(data, step, at) {
   const found = data.circuit;
-  const measured = found.steps[Math.max(0, at)];
-  const other = measured === step ? "" : ` (the last measured up to step ${step})`;
+  const measured = found.steps[at];
+  const other = measured === step
+    ? ""
+    : ` Paths are not measured at step ${step}: drawn in grey are those of step ${measured}, the nearest.`;
   return (
-    `Which direct paths carry the ${found.task} task at step ${measured}${other}. The wider a path, the more the ` +
+    `Which direct paths carry the ${found.task} task at step ${measured}. The wider a path, the more the ` +
     `logit difference falls when it alone is patched; dashed paths hurt. The model is right on ` +
-    `${Math.round(100 * found.accuracy[Math.max(0, at)])}% of ${found.prompts} prompts. Click a path or a head.`
+    `${Math.round(100 * found.accuracy[at])}% of ${found.prompts} prompts.${other} Click a path or a head.`
   );
 }
 
@@ -68,19 +79,18 @@ function drawn(data, state) {
     return `M${points[0]}C${points.slice(1).join(",")}`;
   });
   const choose = (name) => pressed(() => state.set({ chosen: state.get().chosen === name ? "" : name }));
-  const ghosts = lines.map((d) => svg("path", { class: "ghost", d }));
+  const hidden = { display: "none" };
+  const ghosts = lines.map((d) => svg("path", { class: "ghost", d, ...hidden }));
   const strokes = paths.map((path, i) =>
-    svg("path", { class: "path", d: lines[i], stroke: data.colors.via[path.via] })
+    svg("path", { class: "path", d: lines[i], stroke: data.colors.via[path.via], ...hidden })
   );
+  const titles = paths.map(() => svg("title"));
   const hits = paths.map((path, i) =>
-    svg("path", {
-      class: "hit",
-      d: lines[i],
-      tabindex: 0,
-      role: "button",
-      "aria-label": path.name,
-      ...choose(path.name),
-    })
+    svg(
+      "path",
+      { class: "hit", d: lines[i], tabindex: 0, role: "button", ...hidden, ...choose(path.name) },
+      titles[i],
+    )
   );
   const boxes = nodes.map((node) => box(node, place(node.x, node.y), data, choose(node.name)));
   const picture = svg(
@@ -91,7 +101,7 @@ function drawn(data, state) {
     svg("g", {}, ...hits),
     ...boxes,
   );
-  return { picture, ghosts, strokes, hits, boxes };
+  return { picture, ghosts, strokes, hits, titles, boxes };
 }
 
 function box(node, [x, y], data, attributes) {
@@ -107,40 +117,62 @@ function box(node, [x, y], data, attributes) {
   );
 }
 
-/** Whether a path is shown, by the switches. */
-function isShown(found, view, at, number, largest) {
-  if (at < 0 || Math.abs(found.effect[at][number]) < view.threshold ** 2 * largest) return false;
-  if (view.shown === "all") return true;
-  return found.found[at][number] && (view.shown !== "stable" || found.paths[number].frequency >= found.stable);
+/** Whether a path is in the circuit, by the switch. */
+function isInside(found, shown, at, number) {
+  return Boolean(found.found[at][number]) && (shown !== "stable" || found.paths[number].frequency >= found.stable);
 }
 
-function paint({ ghosts, strokes, hits, boxes }, data, view, at, largest) {
+/** Whether a path is shown, by the switch and the threshold. */
+function isShown(found, view, at, number, largest) {
+  if (at < 0 || Math.abs(found.effect[at][number]) < view.threshold ** 2 * largest) return false;
+  return view.shown === "all" || isInside(found, view.shown, at, number);
+}
+
+function paint({ ghosts, strokes, hits, titles, boxes }, data, view, at, largest) {
   const found = data.circuit;
+  const isLast = found.steps[at] === data.steps.at(-1);
+  const removed = new Set(view.removed);
   found.paths.forEach((path, number) => {
     const visible = isShown(found, view, at, number, largest);
-    strokes[number].setAttribute("display", visible ? "inline" : "none");
-    hits[number].setAttribute("display", visible ? "inline" : "none");
-    hits[number].classList.toggle("chosen", view.chosen === path.name);
-    if (visible) {
+    const chosen = view.chosen === path.name;
+    show(strokes[number], visible || chosen);
+    show(hits[number], visible || chosen);
+    if (visible || chosen) {
       const effect = found.effect[at][number];
-      const often = at === found.steps.length - 1 ? path.frequency : 1;
+      const opacity = FAINTEST + (0.95 - FAINTEST) * (isLast ? path.frequency : 1);
       strokes[number].setAttribute("stroke-width", thickness(effect, largest));
-      strokes[number].setAttribute(
-        "opacity",
-        view.removed.includes(path.name) ? 0.12 : FAINTEST + (0.95 - FAINTEST) * often,
-      );
+      strokes[number].setAttribute("opacity", removed.has(path.name) ? 0.12 : opacity.toFixed(3));
       strokes[number].classList.toggle("hurts", effect > 0);
-      hits[number].setAttribute("aria-label", `${path.name}: effect ${plusMinus(effect, found.half[at][number])}`);
+      hits[number].classList.toggle("chosen", chosen);
+      const words = pathTold(found, at, number);
+      hits[number].setAttribute("aria-label", words);
+      titles[number].textContent = words;
     }
     const before = view.ghost && isShown(found, view, at - 1, number, largest);
-    ghosts[number].setAttribute("display", before ? "inline" : "none");
+    show(ghosts[number], before);
     if (before) ghosts[number].setAttribute("stroke-width", thickness(found.effect[at - 1][number], largest));
   });
   found.nodes.forEach((node, number) => {
     boxes[number].classList.toggle("is-pinned", view.pins.includes(node.name));
-    boxes[number].classList.toggle("is-cut", view.removed.includes(node.name));
+    boxes[number].classList.toggle("is-cut", removed.has(node.name));
     boxes[number].classList.toggle("chosen", view.chosen === node.name);
   });
+}
+
+/** Shows or hides an element where it is not so already: what does not change costs nothing. */
+function show(part, visible) {
+  if (part.isVisible === visible) return;
+  part.isVisible = visible;
+  part.setAttribute("display", visible ? "inline" : "none");
+}
+
+function pathTold(found, at, number) {
+  const path = found.paths[number];
+  const effect = plusMinus(found.effect[at][number], found.half[at][number]);
+  return (
+    `${path.name}: effect ${effect} nats of logit difference (95% interval over ${found.prompts} prompts) at step ` +
+    `${found.steps[at]}; found on ${Math.round(100 * path.frequency)}% of resamples at the last checkpoint`
+  );
 }
 
 function thickness(effect, largest) {
@@ -161,22 +193,66 @@ function circuitControls(data, state, picture, largest) {
     onchange: (event) => state.set({ ghost: event.target.checked }),
   });
   const file = `${data.name}_circuit`;
+  const now = () => measuredAt(data, state.get().step);
   byId("circuit-controls").append(
     shown.label,
     html("label", {}, "Effects from", range, least),
-    html("label", {}, ghost, "the checkpoint before, dotted"),
-    html("button", { type: "button", onclick: () => save(`${file}.svg`, asSvg(picture), "image/svg+xml") }, "SVG"),
+    html("label", {}, ghost, "the measured checkpoint before, dotted"),
+    ...pictureButtons(file, () => standalone(picture)),
+    tableButton(`${data.name}_paths`, () => pathRows(data)),
     html(
       "button",
-      { type: "button", onclick: async () => save(`${file}.png`, await asPng(picture), "image/png") },
-      "PNG",
+      {
+        ...{ type: "button", class: "file" },
+        title:
+          "All measured paths of this checkpoint with their scores, as EAP-IG and the MIB benchmark read them; in " +
+          "the circuit are those that are found (and stable, where that is chosen), whatever the least effect shown",
+        onclick: () => save(`${file}_${data.circuit.steps[now()]}_mib.json`, mibNow(), "application/json"),
+      },
+      "MIB JSON",
     ),
   );
-  state.subscribe((now) => (least.textContent = written(now.threshold ** 2 * largest, 2)));
+  const mibNow = () => {
+    const at = now();
+    return JSON.stringify(asMib(data.circuit, at, (number) => isInside(data.circuit, state.get().shown, at, number)));
+  };
+  state.subscribe((now, changed) => {
+    if (changed.has("threshold")) least.textContent = `${written(now.threshold ** 2 * largest, 2)} nats`;
+  });
+}
+
+/**
+ * Every path at every checkpoint at which it is measured.
+ * @param {any} data
+ * @returns {(string | number | null)[][]}
+ */
+export function pathRows(data) {
+  const found = data.circuit;
+  const names = [
+    "path",
+    "source",
+    "target",
+    "input",
+    "step",
+    "million_tokens",
+    "effect",
+    "half_width_95",
+    "p",
+    "found",
+  ];
+  const rows = found.steps.flatMap((step, at) =>
+    found.paths.map((path, number) => [
+      ...[path.name, path.source, path.target, path.via, step, data.tokens[data.steps.indexOf(step)]],
+      ...[found.effect[at][number], found.half[at][number], found.p[at][number], found.found[at][number]],
+      step === data.steps.at(-1) ? path.frequency : null,
+    ])
+  );
+  return [[...names, "frequency"], ...rows];
 }
 
 function circuitLegend(data) {
-  const items = Object.entries(data.colors.viaNames).map(([via, name]) => {
+  const vias = new Set(data.circuit.paths.map(({ via }) => via));
+  const items = Object.entries(data.colors.viaNames).filter(([via]) => vias.has(via)).map(([via, name]) => {
     const line = html("i");
     line.style.background = data.colors.via[via];
     return html("span", {}, line, name);

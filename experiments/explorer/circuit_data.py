@@ -84,7 +84,7 @@ def drawn(cells: Cells, last: xr.Dataset, chosen: np.ndarray, frequency: np.ndar
     paths = []
     for number in chosen.tolist():
         path = parse_path(str(last.path.values[number]))
-        (source, target), via = ends(path), path.via or "output"
+        (source, target), via = ends(path), graph.input_of(path)
         curve = circuit_layout.route(at[source], at[target], via, everything, columns)
         about = {"name": str(last.path.values[number]), "source": source, "target": target, "via": via}
         paths.append(about | {"curve": _rounded(curve.ravel()), "frequency": float(frequency[number])})

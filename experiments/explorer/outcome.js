@@ -2,17 +2,19 @@
 import { html } from "./svg.js";
 import { signed, written } from "./scales.js";
 import { likeliest } from "./losses.js";
+import { table } from "./tables.js";
 import { visible } from "./tokens.js";
 
-const [PREDICTED, AFFECTED] = [8, 6]; // rows of the tables
+const [PREDICTED, AFFECTED, ATTENDED] = [8, 6, 3]; // rows of the tables
+const EXACT = "nats; computed here, without sampling error";
 
-export function summaryOf({ tokens, clean, changed }, left, milliseconds) {
+export function summaryOf({ step, tokens, clean, changed }, left, milliseconds) {
   if (tokens.length < 2) return "Type some text.";
   const before = mean(clean.losses.slice(1));
   const cut = left ? ` (the first ${tokens.length - 1} of ${tokens.length - 1 + left} tokens)` : "";
   const after = changed ? mean(changed.losses.slice(1)) : before;
   const rise = changed ? ` → ${written(after)} (${signed(after - before)}) with what is removed` : "";
-  const time = `computed here in ${Math.round(milliseconds)} ms`;
+  const time = `computed here at step ${step} in ${Math.round(milliseconds)} ms`;
   return `Mean loss ${written(before)}${rise} nats per token, ${tokens.length - 1} tokens${cut}; ${time}`;
 }
 
@@ -20,41 +22,32 @@ function mean(values) {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
-export function predictions({ tokens, clean, changed, chosen }, tokenizer, config) {
+/** The likeliest tokens after the chosen one, of the whole model and with what is removed. */
+export function predictions(data, { tokens, clean, changed, chosen }, tokenizer, config) {
   const box = html("div");
   if (chosen < 0) return box;
-  const table = (run, heading) => {
-    const rows = likeliest(run, config.vocabulary, chosen, PREDICTED).map(({ token, probability }) =>
-      html(
-        "tr",
-        {},
-        html("td", {}, html("code", {}, visible(tokenizer.decode(token)))),
-        html("td", {}, `${(100 * probability).toFixed(1)}%`),
-      )
-    );
-    return html(
-      "div",
-      {},
-      html("table", {}, html("tr", {}, html("th", {}, heading), html("th", {}, "probability")), ...rows),
-    );
+  const code = (token) => html("code", {}, visible(tokenizer.decode(token)));
+  const of = (run, heading) => {
+    const rows = likeliest(run, config.vocabulary, chosen, PREDICTED).map(({ token, probability }) => [
+      { show: code(token), value: tokenizer.decode(token) },
+      {
+        show: `${(100 * probability).toFixed(1)}%`,
+        value: probability,
+        about: "computed here, without sampling error",
+      },
+    ]);
+    const file = `${data.name}_predictions_${heading.replaceAll(" ", "_")}`;
+    return html("div", {}, table(file, [{ name: heading }, { name: "probability" }], rows));
   };
-  const next = chosen + 1 < tokens.length
-    ? ["; what follows is ", html("code", {}, visible(tokenizer.decode(tokens[chosen + 1])))]
-    : [];
-  const title = html(
-    "h3",
-    {},
-    "Predicted after ",
-    html("code", {}, visible(tokenizer.decode(tokens[chosen]))),
-    ...next,
-  );
-  const tables = [table(clean.run, "whole model"), ...(changed ? [table(changed.run, "with what is removed")] : [])];
+  const next = chosen + 1 < tokens.length ? ["; what follows is ", code(tokens[chosen + 1])] : [];
+  const title = html("h3", {}, "Predicted after ", code(tokens[chosen]), ...next);
+  const tables = [of(clean.run, "whole model"), ...(changed ? [of(changed.run, "with what is removed")] : [])];
   box.append(title, html("div", { class: "split" }, ...tables));
   return box;
 }
 
 /** The tokens whose loss changes most by what is removed. */
-export function affected({ tokens, clean, changed }, tokenizer) {
+export function affected(data, { tokens, clean, changed }, tokenizer) {
   if (!changed) {
     return html(
       "div",
@@ -73,15 +66,33 @@ export function affected({ tokens, clean, changed }, tokenizer) {
         .slice(Math.max(0, at - 5), at)
         .map(tokenizer.decode)
         .join("");
-      const words = html(
-        "td",
-        {},
-        html("code", {}, visible(before)),
-        " ",
-        html("b", {}, visible(tokenizer.decode(tokens[at]))),
-      );
-      return html("tr", {}, words, html("td", {}, written(clean.losses[at])), html("td", {}, signed(changes[at])));
+      const token = tokenizer.decode(tokens[at]);
+      const words = html("span", {}, html("code", {}, visible(before)), " ", html("b", {}, visible(token)));
+      return [
+        { show: words, value: before + token },
+        { show: written(clean.losses[at]), value: clean.losses[at], about: EXACT },
+        { show: signed(changes[at]), value: changes[at], about: EXACT },
+      ];
     });
-  const names = ["token, after", "loss (nats)", "change"].map((name) => html("th", {}, name));
-  return html("div", {}, html("h3", {}, "Most changed tokens"), html("table", {}, html("tr", {}, ...names), ...rows));
+  const columns = [{ name: "token, after" }, { name: "loss (nats)", about: "of the whole model" }, { name: "change" }];
+  return html("div", {}, html("h3", {}, "Most changed tokens"), table(`${data.name}_changed_tokens`, columns, rows));
+}
+
+/** Where the pinned heads look from the chosen token. */
+export function attentionOfPins(data, view, { tokens, clean, changed, chosen }, tokenizer) {
+  if (!view.pins.length || chosen < 0) return html("div");
+  const run = (changed ?? clean).run;
+  const rows = view.pins.flatMap((name) => {
+    const from = run.patterns.get(name).subarray(chosen * tokens.length, chosen * tokens.length + chosen + 1);
+    const order = [...from.keys()].sort((one, other) => from[other] - from[one]).slice(0, ATTENDED);
+    return order.map((at) => [
+      name,
+      { show: html("code", {}, visible(tokenizer.decode(tokens[at]))), value: tokenizer.decode(tokens[at]) },
+      { show: `${chosen - at}`, value: chosen - at, about: "tokens back" },
+      { show: written(from[at]), value: from[at], about: "attention, from 0 to 1; computed here, without error" },
+    ]);
+  });
+  const columns = [{ name: "head" }, { name: "looks at" }, { name: "back" }, { name: "attention" }];
+  const title = html("h3", {}, "Pinned heads, from the chosen token");
+  return html("div", {}, title, table(`${data.name}_pinned_attention`, columns, rows));
 }

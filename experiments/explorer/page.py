@@ -16,8 +16,10 @@ from experiments.storage.files import write_bytes
 FOLDER = Path(__file__).parent
 # Each uses those before it: the order in which they stand in the page.
 SCRIPTS = (
-    *("weights", "algebra", "model", "losses", "live", "tokenizer", "svg", "scales", "state", "exports"),
-    *("scrubber", "details", "circuit", "strips", "tokens", "outcome", "removals", "text", "main"),
+    *("weights", "algebra", "model", "losses", "live", "tokenizer", "svg", "scales", "state", "exports", "tables"),
+    *("mib", "scrubber", "circuit_steps", "part_tokens", "effect_curve", "tokens", "details", "circuit"),
+    *("strip_rows", "strips", "outcome", "removals", "text", "map_data", "map_picture", "map_words", "token_map"),
+    "main",
 )
 _IMPORT = re.compile(r"^import .*?;\n", re.MULTILINE | re.DOTALL)
 _EXPORT = re.compile(r"^export ", re.MULTILINE)

@@ -46,8 +46,12 @@ export function removals(data, state) {
     (value) => state.set({ method: value }),
   );
   const none = html("button", { type: "button", onclick: () => state.set({ removed: [] }) }, "Nothing removed");
-  state.subscribe((view) => {
-    heads.forEach((button) => button.setAttribute("aria-pressed", view.removed.includes(button.textContent)));
+  state.subscribe((view, changed) => {
+    if (!changed.has("removed") && !changed.has("pins")) return;
+    heads.forEach((button) => {
+      button.setAttribute("aria-pressed", view.removed.includes(button.textContent));
+      button.classList.toggle("is-pinned", view.pins.includes(button.textContent));
+    });
     const cut = view.removed.filter((name) => name.includes("->"));
     paths.replaceChildren(
       ...cut.map((name) =>

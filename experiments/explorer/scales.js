@@ -70,3 +70,13 @@ export function plusMinus(value, half, digits = 2) {
 export function latest(steps, step) {
   return steps.findLastIndex((one) => one <= step);
 }
+
+/**
+ * Where in some sorted numbers the one nearest to another is; of two as near, the earlier.
+ * @param {number[]} numbers
+ * @param {number} to
+ */
+export function nearest(numbers, to) {
+  const gaps = numbers.map((number) => Math.abs(number - to));
+  return gaps.indexOf(Math.min(...gaps));
+}

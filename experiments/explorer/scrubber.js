@@ -1,5 +1,6 @@
 /** The training-loss curve with its checkpoints and stages, on which one moves through training. */
 import { byId, svg } from "./svg.js";
+import { pictureButtons, standalone, tableButton } from "./exports.js";
 import { linearScale, plusMinus, tokenScale, written } from "./scales.js";
 
 const [HEIGHT, LEFT, TOP, BOTTOM] = [168, 42, 24, 126];
@@ -30,18 +31,41 @@ export function scrubber(data, state) {
     const top = held[number] === undefined ? BOTTOM : y(held[number]);
     return svg("circle", { class: "dot", cx: place, cy: top, r: 3.5 }, svg("title", {}, told(data, number)));
   });
-  const marker = svg("line", { class: "marker", y1: TOP - 6, y2: BOTTOM });
+  const marker = svg("line", { class: "marker", x1: 0, x2: 0, y1: TOP - 6, y2: BOTTOM });
   picture.append(marker, ...dots);
   byId("curve").append(picture);
   dragged(picture, places, state, data, width);
   controls(data, state);
+  byId("curve-files").append(
+    ...pictureButtons(`${data.name}_training`, () => standalone(picture)),
+    tableButton(`${data.name}_training`, () => lossRows(data)),
+  );
+  let last = dots[0];
   state.subscribe((view, changed) => {
     if (!changed.has("step")) return;
     const number = data.steps.indexOf(view.step);
-    marker.setAttribute("x1", places[number]);
-    marker.setAttribute("x2", places[number]);
-    dots.forEach((dot, other) => dot.classList.toggle("here", other === number));
+    marker.setAttribute("transform", `translate(${places[number]})`);
+    last.classList.remove("here");
+    last = dots[number];
+    last.classList.add("here");
   });
+}
+
+/**
+ * All losses as one table.
+ * @param {any} data
+ * @returns {(string | number | null)[][]}
+ */
+export function lossRows(data) {
+  const { history, scores, stages } = data;
+  const noted = history.tokens.map((tokens, at) => ["training text", tokens, history.loss[at], null]);
+  const held = (scores.loss ?? []).map((loss, at) => ["held-out text", data.tokens[at], loss, scores.loss_half[at]]);
+  const onsets = (Array.isArray(stages) ? stages : []).flatMap(({ name, tokens, low, high }) => [
+    [`onset of ${name}`, tokens, null, null],
+    [`onset of ${name}, low end`, low, null, null],
+    [`onset of ${name}, high end`, high, null, null],
+  ]);
+  return [["what", "million_tokens", "loss_nats", "half_width_95"], ...noted, ...held, ...onsets];
 }
 
 /** @returns {string} a checkpoint in words */
@@ -80,7 +104,7 @@ function stages(data, x, right) {
   return inOrder.flatMap((stage, number) => {
     const [at, low, high] = [stage.tokens, stage.low, stage.high].map(x.at);
     const beside = at + LETTER * stage.name.length < right ? { x: at + 4 } : { x: at - 4, "text-anchor": "end" };
-    const interval = `${written(stage.low, 1)} to ${written(stage.high, 1)}`;
+    const interval = `95% interval ${written(stage.low, 1)} to ${written(stage.high, 1)}`;
     const words = `onset of ${stage.name}: ${written(stage.tokens, 1)} million tokens (${interval})`;
     return [
       svg(
@@ -135,7 +159,8 @@ function controls(data, state) {
   play.addEventListener("click", () => (timer ? stop() : start()));
   document.addEventListener("keydown", (/** @type {any} */ event) => {
     const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (!way || event.target.closest("input, select, textarea, .tokens")) return;
+    if (!way || event.ctrlKey || event.altKey || event.metaKey) return;
+    if (event.target.closest("input, select, textarea, .tokens, #map canvas")) return;
     event.preventDefault();
     go(number() + way);
   });

@@ -63,9 +63,13 @@ function asKind(text, like) {
  * @param {View} usual
  * @param {string} hash
  * @param {(hash: string) => void} keep takes the new part of the address
+ * @param {(tell: () => void) => void} later when listeners hear of a change: at once, or, in the page, before the next
+ *   frame is drawn, so that several changes within a frame are drawn once
  */
-export function makeState(usual, hash, keep) {
+export function makeState(usual, hash, keep, later = (tell) => tell()) {
   let view = viewOf(hash, usual);
+  /** @type {Set<string>} what changed since listeners heard last */
+  let untold = new Set();
   /** @type {((view: View, changed: Set<string>) => void)[]} */
   const listeners = [];
 
@@ -74,7 +78,15 @@ export function makeState(usual, hash, keep) {
     const names = Object.keys(changes).filter((name) => String(changes[name]) !== String(view[name]));
     if (!names.length) return;
     view = { ...view, ...changes };
-    for (const listen of listeners) listen(view, new Set(names));
+    const isWaiting = untold.size > 0;
+    for (const name of names) untold.add(name);
+    if (!isWaiting) later(tell);
+  }
+
+  function tell() {
+    const changed = untold;
+    untold = new Set();
+    for (const listen of listeners) listen(view, changed);
     keep(hashOf(view, usual));
   }
   return {

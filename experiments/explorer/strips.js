@@ -1,14 +1,10 @@
 /** Every head over training: its learning coefficient with error bars, and where it looks. */
 import { byId, choice, html, svg } from "./svg.js";
-import { latest, linearScale, plusMinus, tokenScale, written } from "./scales.js";
-import { asCsv, save } from "./exports.js";
+import { latest, linearScale, nearest, plusMinus, tokenScale, written } from "./scales.js";
+import { pictureButtons, tableButton, together } from "./exports.js";
+import { SCORES, stripRows } from "./strip_rows.js";
 
 const STRIP = { width: 260, height: 78, left: 26, right: 252, top: 6, bottom: 62 };
-const SCORES = {
-  previous_token: "attention to the token before",
-  current_token: "attention to the token itself",
-  prefix_matching: "prefix matching",
-};
 const GAUGES = { trained: "weights as trained", balanced: "balanced gauge" };
 
 /**
@@ -18,7 +14,7 @@ const GAUGES = { trained: "weights as trained", balanced: "balanced gauge" };
 export function strips(data, state) {
   const cards = data.heads.map((head, number) => strip(data, state, head, number));
   byId("strips").append(...cards.map((card) => card.root));
-  stripControls(data, state);
+  stripControls(data, state, cards);
   state.subscribe((view, changed) => {
     if (changed.has("gauge")) cards.forEach((card) => card.drawRllc(view.gauge));
     if (changed.has("step") || changed.has("gauge")) cards.forEach((card) => card.moveTo(view));
@@ -45,9 +41,13 @@ function strip(data, state, head, number) {
     "aria-label": `Pin ${head.name}`,
     onclick: () => state.toggle("pins", head.name),
   });
-  const title = html("header", {}, html("h3", {}, head.name), html("span", { class: "quiet" }, head.type), pin);
+  const type = html("span", { class: "quiet" });
+  const card = data.links.cards[head.name];
+  const name = card ? html("a", { href: card, title: `Card of ${head.name}` }, head.name) : head.name;
+  const title = html("header", {}, html("h3", {}, name), type, pin);
   const [rllc, scores] = [frame(x, "Learning coefficient"), frame(x, "Attention scores")];
-  const [rllcWords, scoreWords] = [html("p"), html("p")];
+  const rllcWords = html("p", { title: "refined local learning coefficient: no unit; 95% interval over chains" });
+  const scoreWords = html("p", { title: "attention, from 0 to 1; 95% intervals over rows of held-out text" });
   const parts = [title];
   if (!data.rllc.reason) parts.push(rllcWords, rllc.picture);
   if (!data.scores.reason) parts.push(scoreWords, scores.picture);
@@ -56,21 +56,29 @@ function strip(data, state, head, number) {
   return {
     root,
     pin,
+    pictures: [...(data.rllc.reason ? [] : [rllc.picture]), ...(data.scores.reason ? [] : [scores.picture])],
     drawRllc: (gauge) => data.rllc.reason || drawRllc(data, rllc, x, number, data.rllc[gauge] ? gauge : "trained"),
     moveTo: (view) => {
-      const at = x.at(data.tokens[data.steps.indexOf(view.step)]);
-      for (const { marker } of [rllc, scores]) {
-        marker.setAttribute("x1", at);
-        marker.setAttribute("x2", at);
-      }
+      const at = x.at(data.tokens[data.steps.indexOf(view.step)]).toFixed(1);
+      for (const { marker } of [rllc, scores]) marker.setAttribute("transform", `translate(${at})`);
+      [type.textContent, type.title] = typeAt(data, head.name, view.step);
       rllcWords.textContent = rllcNow(data, number, view);
       scoreWords.textContent = scoresNow(data, number, view);
     },
   };
 }
 
+/** The type at the nearest checkpoint at which types are known, and what is said of it. */
+function typeAt(data, name, step) {
+  const known = Object.keys(data.types).map(Number);
+  if (!known.length) return ["", "types are not measured: devcircuits types"];
+  const at = known[nearest(known.map((one) => data.steps.indexOf(one)), data.steps.indexOf(step))];
+  const words = `type at step ${at}${at === step ? "" : "; types are not measured at this one"}`;
+  return [data.types[at][name], words];
+}
+
 function frame(x, label) {
-  const marker = svg("line", { class: "marker", y1: STRIP.top, y2: STRIP.bottom });
+  const marker = svg("line", { class: "marker", x1: 0, x2: 0, y1: STRIP.top, y2: STRIP.bottom });
   const content = svg("g");
   const ticks = x.ticks.map((tick) =>
     svg("text", { x: x.at(tick), y: STRIP.bottom + 13, "text-anchor": "middle" }, `${tick}`)
@@ -134,7 +142,7 @@ function drawScores(data, { content }, x, number) {
       svg(
         "path",
         { class: "score", stroke: data.colors.lines[i], d: `M${points.join("L")}` },
-        svg("title", {}, SCORES[name]),
+        svg("title", {}, `${SCORES[name]}, from 0 to 1`),
       ),
     );
   });
@@ -148,8 +156,8 @@ function rllcNow(data, number, view) {
   const found = data.rllc[view.gauge] ?? data.rllc.trained;
   const at = latest(found.steps, view.step);
   if (at < 0) return "rLLC: sampled later only";
-  const doubt = found.verdict[number][at] === "trust" ? "" : `, ${found.verdict[number][at] || "not sampled"}`;
-  return `rLLC ${plusMinus(found.value[number][at], found.half[number][at], 1)} at step ${found.steps[at]}${doubt}`;
+  const verdict = { trust: "trusted", "": "not sampled" }[found.verdict[number][at]] ?? found.verdict[number][at];
+  return `rLLC ${plusMinus(found.value[number][at], found.half[number][at], 1)} at step ${found.steps[at]}, ${verdict}`;
 }
 
 function scoresNow(data, number, view) {
@@ -161,18 +169,20 @@ function scoresNow(data, number, view) {
   return `before ${values[0]}, itself ${values[1]}, prefix ${values[2]}`;
 }
 
-function stripControls(data, state) {
+function stripControls(data, state, cards) {
   const settings = data.rllc.reason ? "" : ` (${data.rllc.trained.settings})`;
   const missing = [
     data.rllc.reason && `learning coefficients: ${data.rllc.reason}`,
     data.scores.reason && `attention: ${data.scores.reason}`,
   ];
+  const known = Object.keys(data.types);
+  const types = known.length ? ` Types beside the names are known at step ${known.join(", ")}.` : "";
   const remarks = missing.filter(Boolean).map((reason) => ` Not measured: ${reason}.`);
   byId("heads-lead").textContent =
     `Each head's refined local learning coefficient over training (no unit, with 95% intervals${settings}; ` +
     `hollow where its health record has doubts; compare within a layer), and below it where it looks, from 0 to 1. ` +
     `Axes: million training tokens. Where the learning rate decays at the end of training, that raises the last ` +
-    `coefficients.${remarks.join("")}`;
+    `coefficients.${types}${remarks.join("")}`;
   const legend = Object.entries(SCORES).map(([, words], i) => {
     const line = html("i");
     line.style.background = data.colors.lines[i];
@@ -182,35 +192,17 @@ function stripControls(data, state) {
   const gauge = several.length > 1
     ? [choice("rLLC of", several, state.get().gauge, (value) => state.set({ gauge: value })).label]
     : [];
-  const file = () => save(`${data.name}_heads.csv`, asCsv(stripRows(data)), "text/csv");
+  const inOrder = () =>
+    [...cards.keys()].sort((one, other) => cards[one].root.style.order - cards[other].root.style.order);
+  const groups = () =>
+    inOrder().map((number) => ({
+      title: `${data.heads[number].name} ${data.heads[number].type}`,
+      pictures: cards[number].pictures,
+    }));
   byId("strip-controls").append(
     ...gauge,
-    html("button", { type: "button", onclick: file }, "CSV"),
+    ...pictureButtons(`${data.name}_heads`, () => together(groups(), 4)),
+    tableButton(`${data.name}_heads`, () => stripRows(data)),
     html("span", { class: "legend" }, ...legend),
   );
-}
-
-/**
- * All curves as one table.
- * @param {any} data
- * @returns {(string | number | null)[][]}
- */
-export function stripRows(data) {
-  const rows = [["head", "type", "measure", "step", "million_tokens", "value", "half_width_95", "verdict"]];
-  data.heads.forEach((head, number) => {
-    const add = (measure, step, value, half, verdict) =>
-      rows.push([head.name, head.type, measure, step, data.tokens[data.steps.indexOf(step)], value, half, verdict]);
-    for (const gauge of data.rllc.reason ? [] : Object.keys(data.rllc)) {
-      const found = data.rllc[gauge];
-      found.steps.forEach((step, at) =>
-        add(`rllc_${gauge}`, step, found.value[number][at], found.half[number][at], found.verdict[number][at])
-      );
-    }
-    for (const name of data.scores.reason ? [] : Object.keys(SCORES)) {
-      data.steps.forEach((step, at) =>
-        add(name, step, data.scores[name][number][at], data.scores[`${name}_half`][number][at], "")
-      );
-    }
-  });
-  return rows;
 }

@@ -1,5 +1,5 @@
 /** Tokens in the colours of their losses, and where a head looks from one of them. */
-import { html } from "./svg.js";
+import { html, svg } from "./svg.js";
 import { signed, written } from "./scales.js";
 
 const [FULL_LOSS, FULL_CHANGE] = [8, 2]; // nats at which a colour is full
@@ -70,4 +70,44 @@ export function lookFrom(data, view, shown, box, position) {
     button.style.background = `rgba(var(--attend), ${from.toFixed(3)})`;
     button.style.borderBottomColor = `rgba(var(--fall), ${to.toFixed(3)})`;
   });
+}
+
+/**
+ * The tokens as they stand in the page, as a picture that needs no page.
+ * @param {HTMLElement} box
+ */
+export function tokenPicture(box) {
+  const frame = box.getBoundingClientRect();
+  const [width, height] = [Math.ceil(frame.width), Math.ceil(frame.height)];
+  const paper = getComputedStyle(document.body);
+  const whole = svg("svg", { viewBox: `0 0 ${width} ${height}`, xmlns: "http://www.w3.org/2000/svg", width, height });
+  whole.append(svg("rect", { width, height, fill: paper.backgroundColor }));
+  for (const button of box.children) {
+    const [place, style] = [button.getBoundingClientRect(), getComputedStyle(button)];
+    const [x, y] = [(place.left - frame.left).toFixed(1), place.top - frame.top];
+    const font = {
+      "font-family": "ui-monospace, monospace",
+      "font-size": 13,
+      fill: paper.color,
+      "xml:space": "preserve",
+    };
+    const size = { x, y: y.toFixed(1), width: place.width.toFixed(1), height: place.height.toFixed(1) };
+    whole.append(
+      svg("rect", { ...size, fill: style.backgroundColor }),
+      svg("text", { x, y: (y + place.height * 0.7).toFixed(1), ...font }, button.textContent ?? ""),
+    );
+  }
+  return whole;
+}
+
+/**
+ * Losses of all tokens as a table.
+ * @returns {(string | number | null)[][]}
+ */
+export function tokenRows({ tokens, clean, changed }, tokenizer) {
+  const rows = tokens.map((token, at) => {
+    const before = at ? clean.losses[at] : null;
+    return [at, tokenizer.decode(token), before, at && changed ? changed.losses[at] - clean.losses[at] : null];
+  });
+  return [["position", "token", "loss_nats", "change_nats"], ...rows];
 }
