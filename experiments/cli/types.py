@@ -39,5 +39,5 @@ def run(arguments: argparse.Namespace) -> None:
     table = head_types.table(cells, wanted)
     table = table.sel(restriction=heads) if heads else table
     print(type_files.as_text(cells, table, step))
-    for path in type_files.write(cells, table, step, heads):
+    for path in type_files.write(cells, table, step, heads, arguments.tokens):
         print(f"wrote {path}")

@@ -3,31 +3,18 @@
 The grid is of plain elements, so that the text is in the reader's own font, and stays text.
 """
 
-import html
 import math
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from markupsafe import Markup
 
 from experiments.investigate import own_text
-from experiments.pages import shell
+from experiments.pages.layout import page as layout
+from experiments.pages.layout.environment import macros
+from experiments.pages.layout.page import Made, Page
 
-RULES = """
-.grid { display: grid; font: 11.5px/16px ui-monospace, Menlo, Consolas, monospace; max-width: 960px; margin: .5rem 0;
-white-space: pre } .grid > * { min-width: 0 } .grid .over { writing-mode: vertical-rl; transform: rotate(180deg);
-line-height: 1; justify-self: center; max-height: 6.2rem; overflow: hidden; text-align: left; padding-top: 3px }
-.grid .name { overflow: hidden; text-overflow: ellipsis; text-align: right; padding-right: 6px }
-.grid .next { overflow: hidden; text-overflow: ellipsis; padding: 0 0 0 8px; color: #555 }
-.grid .head { align-self: end; font: 12px/1.25 system-ui, sans-serif; color: #555; white-space: normal }
-.grid i { border: .5px solid #eee; height: 16px; box-sizing: border-box }
-.grid .bar { position: relative; height: 16px; border-left: 1px solid #888 }
-.grid .bar b { position: absolute; top: 3px; height: 10px; background: #D55E00; left: 0 }
-.grid .bar b.helps { background: #56B4E9 } .grid .bar span { position: absolute; left: 100%; padding-left: 4px }
-.long { max-height: 36rem; overflow: auto; border: 1px solid #ddd } .long .grid { max-width: none }
-.long .name, .long .over, .long .head { position: sticky; background: #fff; z-index: 1 } .long .name { left: 0 }
-.long .over, .long .head { top: 0; z-index: 2 }
-"""
 LONG = 40  # tokens: from there on the grid scrolls in a box of its own, its names in sight
 BAR = 46  # pixels, of the largest effect
 
@@ -45,53 +32,37 @@ class TextAttention:
     source: str  # where the text is from, in words
 
     def _repr_html_(self) -> str:
-        return shell.fragment(grid(self), RULES)
+        title, made = f"Where {self.head} attends", Made(f'inv["{self.head}"].attention')
+        return layout.cell(Page(title, f"The attention of one head on {self.source}.", [], made, grid(self)))
 
 
-def grid(text: TextAttention) -> str:
+def grid(text: TextAttention) -> Markup:
     """Lines are the tokens that the head attends from (queries), columns those that it attends to (keys)."""
-    head, shown = text.head, [visible(token) for token in text.tokens]
+    shown = [own_text.visible(token) for token in text.tokens]
     outside = bool((text.earlier > 0.005).any())
-    count = len(shown) + outside
-    over = ["before" if outside else "", *shown][0 if outside else 1 :]
-    cells = ["<div class='head name'>from</div>", *(f"<div class=over>{name}</div>" for name in over)]
-    cells += ["<div class='head next'>token that follows</div>", "<div class=head>loss rise, nats</div>"]
     largest = max((abs(e) for e in text.effect.tolist() if not math.isnan(e)), default=0.0) or 1.0
-    for number, name in enumerate(shown):
-        weights = text.attention[number, : number + 1].tolist()
-        if outside:
-            weights = [float(text.earlier[number]), *weights]
-        cells.append(f"<div class=name>{name}</div>")
-        cells += [_cell(weight) for weight in weights]
-        cells.append(f"<div class=next style='grid-column:{count + 2}'>{visible(text.following[number])}</div>")
-        cells.append(_bar(float(text.effect[number]), largest))
-    columns = f"minmax(3rem, 6.5rem) repeat({count}, minmax(11px, 18px)) minmax(3.5rem, 7rem) {BAR + 50}px"
-    label = f"attention of {head} from each of {len(shown)} tokens to those before it, and the effect of its ablation"
-    return (
-        f"<p class=quiet>On {html.escape(text.source)}. Each line is a token and where {head} attends from it "
-        "(darker: more; hover for the number); then the token that follows, and how much its loss rises under mean "
-        "ablation of the head (orange: the head helps).</p>"
-        f'<div class="scroll{" long" if count > LONG else ""}" tabindex=0>'
-        f'<div class=grid role=img aria-label="{html.escape(label)}" '
-        f'style="grid-template-columns:{columns}">' + "".join(cells) + "</div></div>"
+    made: Markup = macros("attention").grid(
+        text.head,
+        text.source,
+        ["before", *shown] if outside else shown,
+        [_line(text, number, outside, largest) for number in range(len(shown))],
+        BAR + 50,
+        len(shown) + outside > LONG,
     )
+    return made
 
 
-def _cell(weight: float) -> str:
-    if weight < 0.005:
-        return "<i></i>"
-    return f'<i style="background:rgba(0,114,178,{weight**0.75:.2f})" title="{weight:.2f}"></i>'
+def _line(text: TextAttention, number: int, outside: bool, largest: float) -> tuple:
+    """A token, the cells of its attention, the token after it, and the bar of the effect there."""
+    weights = text.attention[number, : number + 1].tolist()
+    earlier = [float(text.earlier[number])] if outside else []
+    shades = [(f"{weight**0.75:.2f}", f"{weight:.2f}") if weight >= 0.005 else None for weight in [*earlier, *weights]]
+    name, following = own_text.visible(text.tokens[number]), own_text.visible(text.following[number])
+    return name, shades, following, _bar(float(text.effect[number]), largest)
 
 
-def _bar(effect: float, largest: float) -> str:
+def _bar(effect: float, largest: float) -> tuple[bool, float, str] | None:
+    """Whether the head helps, the bar's width in pixels, and its number where that is large; None for no effect."""
     if math.isnan(effect):
-        return "<div></div>"
-    kind = "" if effect >= 0 else " class=helps"
-    width = BAR * abs(effect) / largest
-    number = f'<span style="left:{width:.0f}px">{effect:+.2f}</span>' if abs(effect) >= 0.1 * largest else ""
-    return f'<div class=bar><b{kind} style="width:{width:.1f}px"></b>{number}</div>'
-
-
-def visible(token: str) -> str:
-    """A token as HTML in which spaces at the ends and line breaks are visible."""
-    return html.escape(own_text.visible(token))
+        return None
+    return effect >= 0, BAR * abs(effect) / largest, f"{effect:+.2f}" if abs(effect) >= 0.1 * largest else ""

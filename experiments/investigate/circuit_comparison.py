@@ -1,6 +1,5 @@
 """Two circuits of a task side by side, of two checkpoints or two runs, and how they differ."""
 
-import html
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,7 +11,10 @@ from circuits.tasks import Task
 from experiments import tasks
 from experiments.heldout import ablation_pass
 from experiments.investigate.snapshot import Snapshot
-from experiments.pages import circuit_change, shell
+from experiments.pages import circuit_change
+from experiments.pages.layout import elements
+from experiments.pages.layout import page as layout
+from experiments.pages.layout.page import Made, Page, Section
 from experiments.tasks import circuit_difference
 from experiments.tasks.circuit_difference import Difference
 
@@ -49,14 +51,22 @@ class CircuitComparison:
         """One row for each path that is in either circuit (`circuit_difference.frame`): what changed first."""
         return circuit_difference.frame(self.difference)
 
-    def _repr_html_(self) -> str:
+    @property
+    def page(self) -> Page:
+        """What it shows."""
         title = f"{self.name}: {self.first.title} and {self.second.title}"
+        about = "The circuits of one task at two places, path by path: what is gained, lost and changed."
+        made = Made(f"inv.circuit({self.name!r}).against(...)")
         try:
             difference = self.difference
         except NotMeasurable as error:
-            return shell.fragment(f"<h1>{html.escape(title)}</h1>{shell.not_measured(error)}")
-        lines = "".join(f"<p class=quiet>{shell.sentence(line)}</p>" for line in circuit_change.sentences(difference))
-        return shell.fragment(f"<h1>{html.escape(title)}</h1>{lines}{circuit_change.table(difference, TOP)}")
+            return Page(title, about, [], made, elements.not_measured(error))
+        lines = (elements.quiet(elements.sentence(line)) for line in circuit_change.sentences(difference))
+        changes = Section("What changed", circuit_change.table(difference, TOP))
+        return Page(title, about, [changes], made, elements.joined(*lines))
+
+    def _repr_html_(self) -> str:
+        return layout.cell(self.page)
 
     def __repr__(self) -> str:
         return (

@@ -1,6 +1,5 @@
 """Two heads of a checkpoint side by side, and how they differ, where both were measured on the same."""
 
-import html
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -9,6 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 import xarray as xr
+from markupsafe import Markup
 
 from ablations.effects import Estimate
 from ablations.not_measurable import NotMeasurable
@@ -17,7 +17,9 @@ from experiments.heldout.head_types import ATTENTION
 from experiments.heldout.path_overlap import SHARE
 from experiments.investigate.head_card import HeadCard
 from experiments.measurements.rllc import RLLC
-from experiments.pages import shell
+from experiments.pages.layout import elements
+from experiments.pages.layout import page as layout
+from experiments.pages.layout.page import Made, Page, Section
 from experiments.statistics.intervals import caution, degrees_of, give_or_take
 from llc import intervals, settings
 from llc.estimate import half_width, mean_error, rises
@@ -117,19 +119,32 @@ class Comparison:
         at = [card.evidence for card in (self.first, self.second)]
         return Row(*(Estimate(float(one[score]), float(one[f"{score}_se"]), degrees_of(one, score)) for one in at))
 
-    def _repr_html_(self) -> str:
+    @property
+    def page(self) -> Page:
+        """What it shows."""
         names = self.first.head, self.second.head
         rows = [["type", *(_type(card) for card in (self.first, self.second)), ""]]
         for measure, row in self.table.iterrows():
             parts = [give_or_take(row[part], row[f"{part}_half"]) for part in PARTS]
-            rows.append([html.escape(NAMES[str(measure)]), *parts])
+            rows.append([NAMES[str(measure)], *parts])
         rows.append(["strongest composition", *(_strongest(card) for card in (self.first, self.second)), ""])
-        table = shell.table(("", *names, "difference"), rows, loose=True)
-        return shell.fragment(
-            f"<h1>{names[0]} and {names[1]}</h1><p class=quiet>{html.escape(self.first.snapshot.title)}; with 95% "
-            f"confidence intervals.{self._population()} There is a difference where it is paired: of losses by "
-            f"document, of rLLCs of one layer draw by draw on the same minibatches.</p>{table}{self._overlap()}"
+        said = (
+            f"With 95% confidence intervals.{self._population()} There is a difference where it is paired: of losses "
+            "by document, of rLLCs of one layer draw by draw on the same minibatches."
         )
+        table = elements.table(("", *names, "difference"), rows, kind="loose")
+        return Page(
+            title=f"{names[0]} and {names[1]}",
+            about=f"Two heads of {self.first.snapshot.title}, side by side.",
+            sections=[
+                Section("Measure by measure", table + elements.quiet(said)),
+                Section("Tokens that both matter for", self._overlap()),
+            ],
+            made=Made(f"inv.compare{names!r}", self.first.snapshot.cells.run.name),
+        )
+
+    def _repr_html_(self) -> str:
+        return layout.cell(self.page)
 
     def _population(self) -> str:
         try:
@@ -139,14 +154,14 @@ class Comparison:
         except NotMeasurable:  # the row of types says why
             return ""
 
-    def _overlap(self) -> str:
+    def _overlap(self) -> Markup:
         try:
             both, chance = self.shared
         except NotMeasurable as error:
-            return shell.not_measured(f"shared tokens: {error}")
-        return (
-            f"<p>Of the {100 * SHARE:g}% of held-out tokens that each matters most for, {100 * both:.0f}% are also the "
-            f"other's; among like tokens by chance {100 * chance:.0f}%.</p>"
+            return elements.not_measured(f"shared tokens: {error}")
+        return elements.paragraph(
+            f"Of the {100 * SHARE:g}% of held-out tokens that each matters most for, {100 * both:.0f}% are also the "
+            f"other's; among like tokens by chance {100 * chance:.0f}%."
         )
 
     def __repr__(self) -> str:
@@ -165,14 +180,14 @@ def _numbers(row: Row) -> list[float]:
 
 def _type(card: HeadCard) -> str:
     try:
-        return f"<b>{html.escape(card.evidence.type.item())}</b>"
+        return elements.strong(card.evidence.type.item())
     except NotMeasurable as error:
-        return f"not measured: {html.escape(str(error))}"
+        return f"not measured: {error}"
 
 
 def _strongest(card: HeadCard) -> str:
     try:
         at = card.composition.iloc[int(card.composition.sds.argmax())]
     except NotMeasurable as error:
-        return f"not measured: {html.escape(str(error))}"
+        return f"not measured: {error}"
     return f"{at.source} to {at.target}, {at.via}: {at.score:.3f} ({at.sds:+.1f} sd)"

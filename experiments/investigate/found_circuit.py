@@ -1,6 +1,5 @@
 """A discovered circuit that shows itself: sentences, the picture, the strongest paths."""
 
-import html
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -17,16 +16,11 @@ from experiments.heldout import ablation_pass, head_types
 from experiments.investigate.circuit_comparison import CircuitComparison
 from experiments.investigate.snapshot import Snapshot
 from experiments.jobs.job import Job
-from experiments.pages import (
-    circuit_attended,
-    circuit_files,
-    circuit_page,
-    circuit_positions,
-    circuit_rivals,
-    circuit_self_repair,
-    shell,
-)
+from experiments.pages import circuit_files, circuit_page, circuit_rivals, circuit_words
 from experiments.pages.circuit_rivals import Compared
+from experiments.pages.layout import elements
+from experiments.pages.layout import page as layout
+from experiments.pages.layout.page import Made, Page
 from experiments.plots import circuit as picture
 from experiments.tasks import discovery, own_prompts, positions
 from experiments.tasks.discovery import Discovered
@@ -117,23 +111,30 @@ class FoundCircuit:
             raise ValueError(f"{self.name} and {other.name}: compare circuits of one task")
         return CircuitComparison(self.snapshot, other.snapshot, self.task)
 
-    def _repr_html_(self) -> str:
+    @property
+    def page(self) -> Page:
+        """What it shows: less than the page that the command line writes, which has how it formed, too."""
         title = f"{self.snapshot.title}: paths that carry {self.name}"
+        made = Made(f"inv.circuit({self.name!r})", self.snapshot.cells.run.name)
         try:
             discovered = self.found
         except NotMeasurable as error:
-            return shell.fragment(f"<h1>{html.escape(title)}</h1>{shell.not_measured(error)}")
-        lines = [f"<p class=quiet>{shell.sentence(line)}</p>" for line in circuit_files.sentences(discovered)]
-        drawn = shell.image(picture.draw(discovered.graph, ""), f"{title}; width: effect of patching the path")
-        explained = circuit_files.explanation(discovered)
-        rows = circuit_page.table(self.table.head(TOP), explained)
-        sections = (
-            circuit_positions.section(self.positions, TOP),
-            circuit_attended.section(discovered.attended),
-            circuit_self_repair.section(discovered.self_repair),
+            return Page(title, "A circuit that could not be looked for.", [], made, elements.not_measured(error))
+        return circuit_page.page(
+            title,
+            circuit_words.sentences(discovered),
+            [
+                circuit_files.pictured(
+                    picture.draw(discovered.graph, ""), "The circuit", f"{title}. {circuit_words.WIDTHS}"
+                )
+            ],
+            circuit_page.table(self.table.head(TOP), circuit_words.explanation(discovered)),
+            circuit_files.details(discovered, self.positions, TOP),
+            made,
         )
-        below = f"<h2>The strongest paths</h2>{rows}{''.join(sections)}"
-        return shell.fragment(f"<h1>{html.escape(title)}</h1>{''.join(lines)}{drawn}{below}")
+
+    def _repr_html_(self) -> str:
+        return layout.cell(self.page)
 
     def __repr__(self) -> str:
         return f"FoundCircuit({self.name}, {self.snapshot.title}; .graph is a networkx graph, .table a data frame)"

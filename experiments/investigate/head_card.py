@@ -5,7 +5,8 @@ from pathlib import Path
 
 from experiments.investigate import head_page
 from experiments.investigate.head_measures import HeadMeasures
-from experiments.pages import shell
+from experiments.pages import saving
+from experiments.pages.layout import page as layout
 from experiments.results.file_names import of_heads, of_text, variant
 
 
@@ -39,10 +40,10 @@ class HeadCard(HeadMeasures):
         head, and the checkpoint, corpus, seed and text where they are no default.
         """
         path = self.snapshot.cells.folder / "heads" / f"{self.file_name}.html" if path is None else path
-        return shell.write(path, f"{self.head} of {self.snapshot.title}", head_page.card(self))
+        return saving.save(head_page.page(self), path, self.snapshot.cells)
 
     def _repr_html_(self) -> str:
-        return head_page.card(self)
+        return layout.cell(head_page.page(self))
 
     def __repr__(self) -> str:
         return f"HeadCard({self.head} of {self.snapshot.title}: .save(path) writes it as a page)"

@@ -38,6 +38,7 @@ from experiments.investigate.rllc_curve import RllcCurve
 from experiments.investigate.snapshot import Snapshot
 from experiments.investigate.snapshot_comparison import SnapshotComparison
 from experiments.jobs.announcement import announce
+from experiments.pages.layout import page as layout
 from experiments.results import plan
 from experiments.results.cells import Cells
 from experiments.runs import adopt, places
@@ -175,7 +176,7 @@ class Investigation:
         return SnapshotComparison(self.snapshot, other.snapshot)
 
     def _repr_html_(self) -> str:
-        return overview.overview(self.snapshot)
+        return layout.cell(overview.overview(self.snapshot))
 
     def __repr__(self) -> str:
         count = f"{len(self.snapshot.heads)} heads, {len(self.run.steps)} checkpoints"

@@ -1,14 +1,14 @@
 """All heads of a run at a checkpoint: what each is, what ablating it costs, its learning coefficient."""
 
-import html
-
 import pandas as pd
+from markupsafe import Markup
 
 from ablations.not_measurable import NotMeasurable
 from experiments.heldout import head_effects
 from experiments.heldout.head_types import ATTENTION
 from experiments.investigate.snapshot import Snapshot
-from experiments.pages import shell
+from experiments.pages.layout import elements
+from experiments.pages.layout.page import Made, Page, Section
 from experiments.statistics.intervals import caution, give_or_take, written
 from llc.intervals import with_half_widths
 
@@ -26,20 +26,19 @@ def frame(snapshot: Snapshot) -> pd.DataFrame:
     return joined.reindex(index=snapshot.heads, columns=[*TYPES, "learned", "rllc", "rllc_se", "rllc_half", "verdict"])
 
 
-def overview(snapshot: Snapshot) -> str:
-    """The overview as a fragment of HTML; what is missing is computed first."""
+def overview(snapshot: Snapshot) -> Page:
+    """The overview; what is missing is computed first."""
     types, rllc, run = _types(snapshot), _rllc(snapshot), snapshot.cells.run
     model, rows = run.config["model"], []
     heads = frame(snapshot)
     for name, at in heads.iterrows():
-        row = [f"<b>{name}</b>", html.escape(_text(at["type"])), _number(at, "effect", 3)]
+        row = [elements.strong(str(name)), _text(at["type"]), _number(at, "effect", 3)]
         row += [give_or_take(at["rllc"], at["rllc_half"], 2) + _doubt(_text(at["verdict"]))]
         row += [f"{at[score]:.2f}" if pd.notna(at[score]) else "" for score in ATTENTION]
         rows.append([*row, f"{at['learned']:.0f}" if pd.notna(at["learned"]) else ""])
     missing = [reason for reason in (types, rllc) if isinstance(reason, str)]
-    remarks = "".join(map(shell.not_measured, missing))
     plan, llc = snapshot.cells.plan, snapshot.cells.plan.llc
-    lead = (
+    shape = (
         f"{model['n_layers']} layers of {model['n_heads']} heads, {len(run.steps)} checkpoints (steps "
         f"{', '.join(map(str, run.steps))}), shown at step {snapshot.step}, corpus {snapshot.cells.plan.corpus}."
     )
@@ -52,10 +51,15 @@ def overview(snapshot: Snapshot) -> str:
     )
     few = caution(types, "effect", *ATTENTION) if isinstance(types, pd.DataFrame) else ""
     note = run.corpus_note(snapshot.cells.inputs.corpus)
-    remarks += f"<p><b>Note:</b> {html.escape(note)}.</p>" if note else ""
-    body = f"<h1>{html.escape(run.name)}</h1><p class=quiet>{html.escape(lead)}</p>{remarks}"
-    table = shell.table(COLUMNS, rows, words=(0, 1))
-    return shell.fragment(f"{body}{table}<p class=quiet>{html.escape(f'{notes} {few}'.strip())}</p>")
+    lead = elements.joined(elements.quiet(shape), *map(elements.not_measured, missing), elements.noted("Note", note))
+    table: Markup = elements.table(COLUMNS, rows, words=(0, 1))
+    return Page(
+        title=run.name,
+        about="All heads of a run at one checkpoint: what each is, what ablating it costs, its learning coefficient.",
+        sections=[Section("Heads", table + elements.quiet(f"{notes} {few}".strip()))],
+        made=Made(f'Investigation("{run.name}")', run.name),
+        lead=lead,
+    )
 
 
 def _types(snapshot: Snapshot) -> pd.DataFrame | str:
@@ -99,4 +103,4 @@ def _text(value: object) -> str:
 
 def _doubt(verdict: str) -> str:
     """The health record's verdict in brackets; nothing for a number that it trusts."""
-    return "" if verdict in ("trust", "") else f" ({html.escape(verdict)})"
+    return "" if verdict in ("trust", "") else f" ({verdict})"

@@ -1,6 +1,5 @@
 """The learning coefficient of any restriction over the checkpoints of a run: data, picture and page."""
 
-import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +17,10 @@ from experiments.investigate.snapshot import Snapshot
 from experiments.jobs.announcement import announce
 from experiments.measurements.restriction_llc import RESTRICTION_LLC
 from experiments.measurements.rllc import RLLC
-from experiments.pages import shell
+from experiments.pages import saving
+from experiments.pages.layout import elements, pictures
+from experiments.pages.layout import page as layout
+from experiments.pages.layout.page import Made, Page, Section
 from experiments.plots import head_curve
 from experiments.results.file_names import variant
 from experiments.results.plan import TRAINED
@@ -130,30 +132,41 @@ class RllcCurve:
         """
         cells = self.snapshot.cells
         at = cells.folder / f"rllc_{self.name}{variant(cells.run, cells.plan)}.html" if path is None else path
-        return shell.write(at, self._title, self._repr_html_())
+        return saving.save(self.page, at, cells)
 
     @property
     def _title(self) -> str:
         return f"{self.name} of {self.snapshot.cells.run.name}: learning coefficient over training"
 
-    def _repr_html_(self) -> str:
+    @property
+    def page(self) -> Page:
+        """What it shows."""
         how = settings.from_json(self.table.attrs["settings"])
-        picture = shell.image(self.plot(), f"{self._title}, with 95% intervals")
+        picture = pictures.image(self.plot(), f"{self._title}, with 95% intervals")
         rows = [
             [
                 str(row["step"]),
                 f"{row['tokens']:.3g}",
                 give_or_take(row["value"], row["half_width"], 2),
-                html.escape(row["verdict"]),
+                row["verdict"],
             ]
             for row in self.frame.to_dict("records")
         ]
         said = (
-            f"<p class=quiet>No unit: nbeta times the mean rise of the loss in nats. {how.name} settings: lr "
-            f"{how.lr:g}, localization {how.localization:g}, nbeta {how.nbeta:g}, {how.num_chains} chains.</p>"
+            f"No unit: nbeta times the mean rise of the loss in nats. {how.name} settings: lr {how.lr:g}, localization "
+            f"{how.localization:g}, nbeta {how.nbeta:g}, {how.num_chains} chains."
         )
-        table = shell.table(("step", "million tokens", "value (95% interval)", "verdict"), rows, words=(3,))
-        return shell.fragment(f"<h1>{html.escape(self._title)}</h1>{picture}{said}{table}")
+        table = elements.table(("step", "million tokens", "value (95% interval)", "verdict"), rows, words=(3,))
+        return Page(
+            title=self._title,
+            about="How much the loss reacts, at checkpoints of a run, to noise in one restriction of the weights: its "
+            "local learning coefficient, sampled.",
+            sections=[Section("Over training", elements.captioned(picture, said)), Section("In numbers", table)],
+            made=Made(f'inv.rllc("{self.name}").save()', self.snapshot.cells.run.name),
+        )
+
+    def _repr_html_(self) -> str:
+        return layout.cell(self.page)
 
     def __repr__(self) -> str:
         return (

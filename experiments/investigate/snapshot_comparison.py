@@ -1,6 +1,5 @@
 """Two checkpoints, of one run or of two, head by head: what became of each, or what its counterpart does there."""
 
-import html
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,10 @@ from experiments.investigate import overview
 from experiments.investigate.circuit_comparison import CircuitComparison
 from experiments.investigate.comparison import NAMES
 from experiments.investigate.snapshot import Snapshot
-from experiments.pages import shell
+from experiments.pages import saving
+from experiments.pages.layout import elements
+from experiments.pages.layout import page as layout
+from experiments.pages.layout.page import Made, Page, Section
 from experiments.statistics.intervals import give_or_take, reach
 from experiments.tasks import circuit_difference
 
@@ -74,19 +76,22 @@ class SnapshotComparison:
 
     def save(self, path: str | Path) -> Path:
         """Writes what a notebook shows as one page that needs nothing else; returns its path."""
-        return shell.write(path, self._title, self._repr_html_())
+        return saving.save(self.page, path, self.first.cells)
 
     @property
     def _title(self) -> str:
         return f"{self.first.title}, and {self.second.title}"
 
-    def _repr_html_(self) -> str:
+    @property
+    def page(self) -> Page:
+        """What it shows."""
+        about = "Two checkpoints head by head: what became of each head, or what its counterpart in the other run does."
+        made = Made("inv.against(...).save(path)")
         try:
             rows = [self._row(str(name), row) for name, row in self.table.iterrows()]
         except NotMeasurable as error:
-            return shell.fragment(f"<h1>{html.escape(self._title)}</h1>{shell.not_measured(error)}")
+            return Page(self._title, about, [], made, elements.not_measured(error))
         partner = [] if self.one_run else ["matched with", "sure"]
-        words = range(1 + len(partner) + 1)
         columns = ("head", *partner, "type", *(NAMES[measure] for measure in MEASURES))
         said = (
             "What the first has, and the change to the second with its 95% interval, the errors of both taken as "
@@ -96,15 +101,18 @@ class SnapshotComparison:
             said += (
                 " Heads are matched within layers by what they do on induction prompts; sure: in how many resamples."
             )
-        table = shell.table(columns, rows, words=tuple(words))
-        return shell.fragment(f"<h1>{html.escape(self._title)}</h1><p class=quiet>{said}</p>{table}")
+        table = elements.table(columns, rows, words=range(1 + len(partner) + 1))
+        return Page(self._title, about, [Section("Head by head", table + elements.quiet(said))], made)
+
+    def _repr_html_(self) -> str:
+        return layout.cell(self.page)
 
     def _row(self, name: str, row: pd.Series) -> list[str]:
-        partner = [] if self.one_run else [html.escape(row["partner"]), f"{100 * row['share']:.0f}%"]
+        partner = [] if self.one_run else [row["partner"], f"{100 * row['share']:.0f}%"]
         types = [str(kind) for kind in (row["type"], row["other_type"]) if isinstance(kind, str)]
-        kind = html.escape(" → ".join(dict.fromkeys(types)))
+        kind = " → ".join(dict.fromkeys(types))
         cells = [_changed(row, measure, 2 if measure == "rllc" else 3) for measure in MEASURES]
-        return [f"<b>{name}</b>", *partner, kind, *cells]
+        return [elements.strong(name), *partner, kind, *cells]
 
     def __repr__(self) -> str:
         return f"SnapshotComparison({self._title}; .table has the numbers, .save(path) writes a page)"

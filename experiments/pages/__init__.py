@@ -1,4 +1,4 @@
 """What was measured as people read it: the report, pages, tables and text for a terminal.
 
-All pages have one look, `shell`; none measures anything by itself.
+All pages are records that `layout` puts into one template; none measures anything by itself.
 """

@@ -1,5 +1,6 @@
 """The two lists of an ablation, the tokens it hurts and those it helps: as text, as tables and as a page."""
 
+import shlex
 from pathlib import Path
 
 import pandas as pd
@@ -9,9 +10,11 @@ from ablations.affected import BEFORE, CONTEXT, PER_DOCUMENT
 from experiments.heldout import ablation_pass, affected_tokens
 from experiments.heldout.ablation_pass import DRAWS, SIGNS, AblationPass
 from experiments.heldout.affected_tokens import Context
-from experiments.pages import affected_page
+from experiments.pages import affected_page, saving
+from experiments.pages.layout import elements
+from experiments.pages.layout.page import Made, Page, Section
 from experiments.results.cells import Cells
-from experiments.results.file_names import variant
+from experiments.results.file_names import flags, variant
 from experiments.statistics.intervals import caution, written
 from experiments.storage.files import write_bytes
 
@@ -73,8 +76,19 @@ def write(
     frames = [affected_tokens.frame(contexts).assign(sign=sign) for sign, contexts in lists.items()]
     table = cells.folder / "tables" / f"affected_{name}.csv"
     write_bytes(table, pd.concat(frames).to_csv(index=False, float_format="%.6g").encode())
-    page = cells.folder / f"affected_{name}.html"
-    sections = {HEADINGS[sign]: contexts for sign, contexts in lists.items()}
-    title = f"{cells.run.name}: the tokens that {change} matters for"
-    write_bytes(page, affected_page.page(title, lead, sections).encode())
-    return [table, page]
+    shown = _page(cells, asked, change, lists, lead)
+    return [table, saving.save(shown, cells.folder / f"affected_{name}.html", cells)]
+
+
+def _page(cells: Cells, asked: AblationPass, change: str, lists: dict[int, list[Context]], lead: list[str]) -> Page:
+    """The lists below what was measured."""
+    sections = [Section(HEADINGS[sign], affected_page.hits(contexts)) for sign, contexts in lists.items()]
+    others = f" --method {asked.method}" * (asked.method != "resample")
+    command = f"devcircuits affected {shlex.quote(change)} {flags(cells.run, cells.plan)} --step {asked.step}{others}"
+    return Page(
+        title=f"{cells.run.name}: the tokens that {change} matters for",
+        about=f"The tokens of held-out text whose loss changes most when {change} is ablated, in their contexts.",
+        sections=sections,
+        made=Made(command, cells.run.name),
+        lead=elements.joined(*map(elements.quiet, [*lead, affected_page.KEY])),
+    )

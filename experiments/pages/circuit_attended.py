@@ -1,11 +1,11 @@
 """Why the heads of a circuit look where they do: a section of its page."""
 
-import html
 from collections.abc import Mapping
 
 import pandas as pd
 
-from experiments.pages import shell
+from experiments.pages.layout import elements
+from experiments.pages.layout.page import Section
 from experiments.statistics.intervals import give_or_take
 
 TOP = 3  # pairs of a head
@@ -19,14 +19,14 @@ EXPLANATION = (
 )
 
 
-def section(attended: Mapping[str, pd.DataFrame]) -> str:
-    """HTML of the largest pairs of each head; nothing where there is no head."""
+def sections(attended: Mapping[str, pd.DataFrame]) -> list[Section]:
+    """The largest pairs of each head; nothing where there is no head."""
     rows = [
         [
-            html.escape(head) if number == 0 else "",
+            head if number == 0 else "",
             f"{pairs.attrs['attention']:.2f}" if number == 0 else "",
-            html.escape(row["query_source"]),
-            html.escape(row["key_source"]),
+            row["query_source"],
+            row["key_source"],
             give_or_take(row["contrast"], row["half_width"], 1),
             f"{pairs.attrs['total']:.1f}" if number == 0 else "",
         ]
@@ -34,6 +34,6 @@ def section(attended: Mapping[str, pd.DataFrame]) -> str:
         for number, row in enumerate(pairs.head(TOP).to_dict("records"))
     ]
     if not rows:
-        return ""
-    table = shell.table(COLUMNS, rows, words=(0, 2, 3))
-    return f"<h2>Why its heads look there</h2>\n{table}\n<p class=quiet>{shell.sentence(EXPLANATION)}</p>"
+        return []
+    table, note = elements.table(COLUMNS, rows, words=(0, 2, 3)), elements.quiet(elements.sentence(EXPLANATION))
+    return [Section("Why its heads look there", elements.joined(table, note))]

@@ -1,11 +1,11 @@
 """The difference of two circuits of a task: in words, as a table of a page, and as a file."""
 
-import html
-
 import numpy as np
+from markupsafe import Markup
 
 from circuits.head_matching import SURE
-from experiments.pages import shell
+from experiments.pages.layout import elements
+from experiments.pages.layout.page import Section
 from experiments.statistics.intervals import give_or_take
 from experiments.tasks.circuit_difference import WORDS, Difference, frame
 
@@ -51,29 +51,27 @@ def _universal(difference: Difference) -> list[str]:
     ]
 
 
-def table(difference: Difference, top: int) -> str:
-    """What changed first, as HTML; at most `top` rows."""
+def table(difference: Difference, top: int) -> Markup:
+    """What changed first; at most `top` rows."""
     rows = []
     for row in frame(difference).head(top).to_dict("records"):
         name = row["path"] if row["path"] == row["counterpart"] else f"{row['path']} as {row['counterpart']}"
         apart = give_or_take(row["difference"], row["difference_half"], 2)
-        rows.append(
-            [html.escape(name), row["change"], f"{row['first']:.2f}", f"{row['second']:.2f}", apart, f"{row['q']:.2g}"]
-        )
+        rows.append([name, row["change"], f"{row['first']:.2f}", f"{row['second']:.2f}", apart, f"{row['q']:.2g}"])
     first, second = difference.ends.titles
     about = (
         f"first, second: effect of patching the path at {first} and at {second}, negative where it carries the task; "
         "q: p of the difference, adjusted for the number of paths; undecided: found in one alone, but no difference is "
         "seen"
     )
-    return f"{shell.table(COLUMNS, rows, words=(0, 1))}\n<p class=quiet>{shell.sentence(about)}</p>"
+    return elements.joined(elements.table(COLUMNS, rows, words=(0, 1)), elements.quiet(elements.sentence(about)))
 
 
-def section(difference: Difference, top: int) -> str:
+def section(difference: Difference, top: int) -> Section:
     """The sentences and the table, under a heading of their own."""
-    lines = "".join(f"<p>{shell.sentence(line)}</p>" for line in sentences(difference))
-    title = f"<h2>Against {html.escape(difference.ends.titles[1])}</h2>"
-    return f"{title}\n{lines}\n{table(difference, top)}"
+    lines = (elements.paragraph(elements.sentence(line)) for line in sentences(difference))
+    title = f"Against {difference.ends.titles[1]}"
+    return Section(title, elements.joined(*lines, table(difference, top)))
 
 
 def as_text(difference: Difference, top: int) -> str:

@@ -1,13 +1,14 @@
-"""A discovered circuit as a self-contained page: what was found, the graph, the strongest paths, how to do it again."""
+"""A discovered circuit as a page: what was found, the graph, the strongest paths, how to do it again."""
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
 from circuits.scale_part import through_scale
-from experiments.pages import shell
+from experiments.pages.layout import elements
+from experiments.pages.layout.page import Made, Page, Section
 from experiments.statistics.intervals import give_or_take
 
 PAIR_COLUMNS = ("composition_z", "overlap_z")
@@ -27,27 +28,28 @@ COLUMNS = (
 
 def page(
     title: str,
-    lead: list[str],
-    figures: list[tuple[str, str]],
-    strongest: str,
-    command: str,
-    sections: Sequence[str] = (),
-) -> str:
-    """A whole document; figures: an <svg> element and a caption each; strongest, and sections with headings of their
-    own: HTML; the rest is plain text.
-    """
-    body = [f"<h1>{html.escape(title)}</h1>", *(f"<p>{shell.sentence(line)}</p>" for line in lead)]
-    body += [shell.captioned(svg, caption) for svg, caption in figures]
-    body += ["<h2>The strongest paths</h2>", strongest, *sections]
-    body += ["<h2>How to make it again</h2>", f"<p><code>{html.escape(command)}</code></p>"]
-    return shell.page(title, shell.fragment("\n".join(body)))
+    lead: Sequence[str],
+    pictures: Sequence[Section],
+    strongest: Markup,
+    others: Sequence[Section],
+    made: Made,
+) -> Page:
+    """lead: sentences of plain text; pictures come before the strongest paths, other sections after them."""
+    return Page(
+        title=title,
+        about="A circuit: the paths between the parts of a model that carry a task, each with the exact effect of "
+        "patching it, and how good a circuit they make together.",
+        sections=[*pictures, Section("The strongest paths", strongest), *others],
+        made=made,
+        lead=elements.joined(*(elements.paragraph(elements.sentence(line)) for line in lead)),
+    )
 
 
-def table(paths: pd.DataFrame, explanation: str) -> str:
+def table(paths: pd.DataFrame, explanation: str) -> Markup:
     """Rows of `discovery.frame` in their order, and what the columns say; empty where one says nothing about a path."""
     rows = [
         [
-            html.escape(path["path"]),
+            path["path"],
             give_or_take(path["effect"], path["half_width"], 2),
             _number(path["read"], 2),
             _number(path["scale"], 2),
@@ -59,7 +61,7 @@ def table(paths: pd.DataFrame, explanation: str) -> str:
         ]
         for path in paths.to_dict("records")
     ]
-    return f"{shell.table(COLUMNS, rows)}\n<p class=quiet>{shell.sentence(explanation)}</p>"
+    return elements.joined(elements.table(COLUMNS, rows), elements.quiet(elements.sentence(explanation)))
 
 
 def remark(path: Mapping[Any, Any]) -> str:

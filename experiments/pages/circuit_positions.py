@@ -1,11 +1,10 @@
 """From where to where the paths of a circuit carry its task: a section of its page, and lines for a terminal."""
 
-import html
-
 import pandas as pd
 
 from circuits.positions import ANYWHERE
-from experiments.pages import shell
+from experiments.pages.layout import elements
+from experiments.pages.layout.page import Section
 from experiments.statistics.intervals import give_or_take
 
 COLUMNS = ("path", "written at", "read at", "effect (95% interval)", "of the path's", "prompts")
@@ -23,22 +22,22 @@ def strongest(rows: pd.DataFrame, top: int) -> pd.DataFrame:
     return rows[rows.read != ANYWHERE].head(top)
 
 
-def section(rows: pd.DataFrame, top: int) -> str:
-    """HTML of the strongest of them; nothing where there are none."""
+def sections(rows: pd.DataFrame, top: int) -> list[Section]:
+    """The strongest of them; nothing where there are none."""
     shown = strongest(rows, top)
     if not len(shown):
-        return ""
+        return []
     cells = [
         [
-            *(html.escape(row[name]) for name in ("path", "written", "read")),
+            *(row[name] for name in ("path", "written", "read")),
             give_or_take(row["effect"], row["half_width"], 2),
             f"{row['of_path']:.2f}",
             f"{row['prompts']:.0f}",
         ]
         for row in shown.to_dict("records")
     ]
-    note = f"<p class=quiet>{shell.sentence(EXPLANATION)}</p>"
-    return f"<h2>From where to where</h2>\n{shell.table(COLUMNS, cells, words=(0, 1, 2))}\n{note}"
+    table, note = elements.table(COLUMNS, cells, words=(0, 1, 2)), elements.quiet(elements.sentence(EXPLANATION))
+    return [Section("From where to where", elements.joined(table, note))]
 
 
 def as_text(rows: pd.DataFrame, top: int) -> str:

@@ -3,7 +3,8 @@
 import numpy as np
 import xarray as xr
 
-from experiments.pages import shell
+from experiments.pages.layout import elements
+from experiments.pages.layout.page import Section
 from experiments.statistics.intervals import give_or_take
 
 TOP = 8  # heads in a table
@@ -33,12 +34,12 @@ def sentence(parts: xr.Dataset) -> str:
     return f"Self-repair: small total effects do not say that a head is not needed, {', '.join(told)}"
 
 
-def section(parts: xr.Dataset) -> str:
-    """The heads with the largest total or direct effects, as HTML."""
+def section(parts: xr.Dataset) -> Section:
+    """The heads with the largest total or direct effects."""
     largest = abs(parts.total).where(abs(parts.total) > abs(parts.direct), abs(parts.direct))
     rows = [_row(parts.isel(patched=at)) for at in largest.argsort().values[::-1][:TOP]]
-    explained = f"<p class=quiet>{shell.sentence(EXPLANATION)}</p>"
-    return f"<h2>What later heads take over</h2>\n{shell.table(COLUMNS, rows, words=(0, 6))}\n{explained}"
+    table, note = elements.table(COLUMNS, rows, words=(0, 6)), elements.quiet(elements.sentence(EXPLANATION))
+    return Section("What later heads take over", elements.joined(table, note))
 
 
 def _row(part: xr.Dataset) -> list[str]:

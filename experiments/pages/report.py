@@ -1,9 +1,9 @@
 """A run's report as one page: what was found, each figure with what to see in it, and the command that made it."""
 
-import html
 from pathlib import Path
 
 import xarray as xr
+from markupsafe import Markup
 
 from ablations.not_measurable import NotMeasurable
 from experiments import figures
@@ -12,10 +12,13 @@ from experiments.measurements.composition import COMPOSITION
 from experiments.measurements.induction_heads import INDUCTION_HEADS
 from experiments.measurements.rllc import RLLC
 from experiments.measurements.scores import SCORES
-from experiments.pages import affected_page, report_tokens, shell
+from experiments.pages import report_tokens, saving
+from experiments.pages.layout import elements, pictures
+from experiments.pages.layout.environment import macros
+from experiments.pages.layout.page import Made, Page, Section
 from experiments.plots import style
 from experiments.results.cells import Cells
-from experiments.results.file_names import variant
+from experiments.results.file_names import flags, variant
 from experiments.results.plan import TRAINED
 from experiments.runs.learning_rate import decay_note
 from experiments.statistics.intervals import caution, margin, written
@@ -24,20 +27,15 @@ from llc.intervals import half_widths
 
 def write_report(cells: Cells, names: list[str], note: str) -> Path:
     """Draws these figures into figures/ (SVG and PNG) and writes report.html around them; returns its path."""
-    title = f"{cells.run.name}: which head does what, and when it learned it"
-    body = "\n".join(
-        [
-            f"<h1>{html.escape(title)}</h1>",
-            _head(cells, note),
-            _findings(cells),
-            *(_figure_section(cells, name) for name in names),
-            _affected(cells),
-            _how(cells),
-        ]
+    page = Page(
+        title=f"{cells.run.name}: which head does what, and when it learned it",
+        about="The main numbers and figures of one training run: the circuit that does induction, and every head's "
+        "learning coefficient, attention and paths over training.",
+        sections=[_findings(cells), *(_figure(cells, name) for name in names), _affected(cells), _how(cells)],
+        made=Made(f"devcircuits reproduce {flags(cells.run, cells.plan)}", cells.run.name),
+        lead=_head(cells, note),
     )
-    path = cells.folder / f"report{variant(cells.run, cells.plan)}.html"
-    shell.write(path, title, shell.fragment(body, affected_page.RULES))
-    return path
+    return saving.save(page, cells.folder / f"report{variant(cells.run, cells.plan)}.html", cells)
 
 
 def best_rival(cuts: xr.Dataset, previous: str) -> tuple[str, str]:
@@ -47,41 +45,39 @@ def best_rival(cuts: xr.Dataset, previous: str) -> tuple[str, str]:
     return str(source), str(via)
 
 
-def _figure_section(cells: Cells, name: str) -> str:
+def _figure(cells: Cells, name: str) -> Section:
+    """A figure with its caption and its command; draws of single chains are folded away."""
     svg, _ = files.write_figure(cells, name)
     figure = figures.get(name)
-    picture = shell.captioned(shell.embedded(svg.read_bytes(), figure.CAPTION), figure.CAPTION)
-    command = html.escape(files.figure_command(cells, name))
-    return f"<h2>{html.escape(figure.TITLE)}</h2>\n{picture}\n<p class=quiet>Made by <code>{command}</code></p>"
+    picture = elements.captioned(pictures.embedded(svg.read_bytes(), figure.CAPTION), figure.CAPTION)
+    if name in figures.OF_TRACES:
+        picture = elements.folded("Show the figure", picture)
+    return Section(figure.TITLE, picture + macros("report").made_by(files.figure_command(cells, name)))
 
 
-def _head(cells: Cells, note: str) -> str:
+def _head(cells: Cells, note: str) -> Markup:
     run, preset = cells.run, cells.run.config["preset"]
     model = run.config["model"]
     tokens = run.steps[-1] * run.tokens_per_step / 1e6
     kind = "attention only" if run.model_config().attn_only else "with MLPs"
     made = "adopted" if run.config["seed"] is None else f"{preset['name']} preset, seed {run.config['seed']}"
-    lines = [
+    shape = (
         f"{model['n_layers']} layers, {model['n_heads']} heads of width {model['d_head']} each, "
-        f"d_model {model['d_model']}, "
-        f"{kind}, {made}; {tokens:.0f} million training tokens, "
-        f"{len(run.steps)} checkpoints, measured on held-out text of the corpus {html.escape(cells.plan.corpus)}."
-    ]
-    if note:
-        lines.append(f"<b>Note:</b> {html.escape(note)}.")
-    if caution := decay_note(run, cells.steps(RLLC)):
-        lines.append(f"<b>Caution:</b> {html.escape(caution)}.")
-    return "<p>" + "</p><p>".join(lines) + "</p>"
+        f"d_model {model['d_model']}, {kind}, {made}; {tokens:.0f} million training tokens, "
+        f"{len(run.steps)} checkpoints, measured on held-out text of the corpus {cells.plan.corpus}."
+    )
+    caution = decay_note(run, cells.steps(RLLC))
+    return elements.joined(elements.paragraph(shape), elements.noted("Note", note), elements.noted("Caution", caution))
 
 
-def _affected(cells: Cells) -> str:
+def _affected(cells: Cells) -> Section:
     try:
         return report_tokens.section(cells)
     except NotMeasurable as error:  # too little text, or too short rows, for this part alone
-        return f"<h2>The most affected tokens</h2>\n{shell.not_measured(error)}"
+        return Section("The most affected tokens", elements.not_measured(error))
 
 
-def _findings(cells: Cells) -> str:
+def _findings(cells: Cells) -> Section:
     """The induction circuit in sentences and a table, read off the cells."""
     circuit = cells.table(INDUCTION_HEADS).isel(step=0)
     scores = cells.table(SCORES).isel(step=-1)
@@ -91,18 +87,15 @@ def _findings(cells: Cells) -> str:
         *("best other cut of as many heads", "k removes more by"),
     )
     rows = [_cut_row(circuit.sel(data=text), scores.sel(data=text), text, previous) for text in circuit.data.values]
-    return "\n".join(
-        [
-            "<h2>The induction circuit</h2>",
-            f"<p>Previous-token heads: {_with_scores(scores, previous, 'previous_token')}. "
-            f"Induction heads (prefix-matching score): {_with_scores(scores, induction, 'prefix_matching')}. "
-            f"Their strongest composition through keys: {_key_composition(cells, previous, induction)}.</p>",
-            "<p>How much of the copy gain is removed (nats per token, 95% confidence intervals) when paths into "
-            f"{induction} are cut (mean ablation of what each source writes):</p>",
-            shell.table(columns, rows),
-            f"<p>{_verdict(circuit, previous)} {caution(circuit, 'removed', 'shortfall')}</p>",
-        ]
+    body = macros("report").circuit(
+        _with_scores(scores, previous, "previous_token"),
+        _with_scores(scores, induction, "prefix_matching"),
+        _key_composition(cells, previous, induction),
+        induction,
+        elements.table(columns, rows),
+        f"{_verdict(circuit, previous)} {caution(circuit, 'removed', 'shortfall')}".strip(),
     )
+    return Section("The induction circuit", body)
 
 
 def _cut_row(cuts: xr.Dataset, scores: xr.Dataset, text: str, previous: str) -> list[str]:
@@ -151,29 +144,20 @@ def _interval(measured: xr.Dataset, name: str, digits: int = 2) -> str:
     return written(measured, name, digits)
 
 
-def _how(cells: Cells) -> str:
+def _how(cells: Cells) -> Section:
     llc = cells.plan.llc
     rllc = cells.table(RLLC)
     weights = "Weights as trained, nothing folded (composition scores fold ln1 into the reading weights)"
     if cells.plan.gauge != TRAINED:
         weights += f", but for learning coefficients, which are of the {cells.plan.gauge} gauge"
     relative = (half_widths(rllc) / rllc.value).values
-    trusted, estimates = int((rllc.verdict == "trust").sum()), rllc.verdict.size
-    of_noise = float((rllc.value / rllc.temperature / rllc.noise_value).median())
-    return (
-        f"<h2>How these numbers were made</h2><p>{weights}. Learning coefficients: SGLD, "
-        f"{llc.name} settings (lr {llc.lr:g}, localization {llc.localization:g}, nbeta {llc.nbeta:g}, "
-        f"batch {llc.batch_size}, {llc.num_chains} chains of {llc.num_draws} draws, the first {llc.num_burnin} "
-        "discarded); every loss is paired with the "
-        "loss of the unperturbed weights on the same minibatch, and intervals are those of the chain-averaged series, "
-        "by a quantile that knows how few its effective draws are. "
-        f"Median half width of a 95% interval {100 * float(xr.DataArray(relative).median()):.1f}% of the value; "
-        f"{int(rllc.bad_chains.sum())} chains diverged; the health record trusts {trusted} of {estimates} estimates. "
-        f"Median kappa {float(rllc.kappa.median()):.2f}, and the median value is {of_noise:.2f} of what plain noise "
-        "gives: at these settings an rLLC is a sensitivity to noise, in proportion to nbeta and dependent on the scale "
-        "of the weights. Read differences within a layer, not absolute values. Path cuts are exact: the source's "
-        "contribution is replaced before the target's layer norm, which is recomputed. "
-        "Every number stands in <code>tables/</code> and <code>summary.json</code>.</p>"
-        "<p class=quiet>All of it: "
-        f"<code>devcircuits reproduce --run {html.escape(cells.run.name)}</code></p>"
+    body = macros("report").how(
+        weights,
+        llc,
+        f"{100 * float(xr.DataArray(relative).median()):.1f}",
+        int(rllc.bad_chains.sum()),
+        f"{int((rllc.verdict == 'trust').sum())} of {rllc.verdict.size}",
+        f"{float(rllc.kappa.median()):.2f}",
+        f"{float((rllc.value / rllc.temperature / rllc.noise_value).median()):.2f}",
     )
+    return Section("How these numbers were made", body)

@@ -1,4 +1,4 @@
-"""The types of a run's heads in words, as tables and as a picture."""
+"""The types of a run's heads in words, as tables, as a picture and as a page."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +12,7 @@ from circuits.token_kinds import KINDS
 from experiments.figures import files
 from experiments.heldout.head_types import ATTENTION, ENDS, RAREFIED_TO
 from experiments.heldout.text_multigrams import as_patterns, describe
+from experiments.pages import saving, types_page
 from experiments.plots import head_types as picture
 from experiments.results.cells import Cells
 from experiments.results.file_names import of_heads, variant
@@ -82,8 +83,11 @@ def as_text(cells: Cells, table: xr.Dataset, step: int) -> str:
     return "\n".join(lines)
 
 
-def write(cells: Cells, table: xr.Dataset, step: int, heads: Sequence[str] = ()) -> list[Path]:
-    """Writes tables/types_STEP.csv, tables/multigrams_STEP.csv and figures/types_STEP; returns all paths.
+def write(
+    cells: Cells, table: xr.Dataset, step: int, heads: Sequence[str] = (), tokens: int | None = None
+) -> list[Path]:
+    """Writes tables/types_STEP.csv, tables/multigrams_STEP.csv, figures/types_STEP and types.html, which tells of all
+    checkpoints at which types are known on as many tokens (None: by default); returns all paths.
 
     The names end with what in the plan is no default (`file_names.variant`), and with the heads where some were chosen.
     """
@@ -94,7 +98,11 @@ def write(cells: Cells, table: xr.Dataset, step: int, heads: Sequence[str] = ())
         written.append(cells.folder / "tables" / f"{name}.csv")
         write_bytes(written[-1], content.to_csv(index=False, float_format="%.6g").encode())
     title = f"{cells.run.name}, step {step}: what each head is, on {table.attrs['tokens']} held-out tokens"
-    return [*written, *files.write_drawn(cells, f"types_{end}", picture.draw(table, title))]
+    svg, png = files.write_drawn(cells, f"types_{end}", picture.draw(table, title))
+    path = cells.folder / f"types{variant(cells.run, cells.plan)}{of_heads(heads)}.html"
+    tables_by_step = types_page.known(cells, step, table, tokens, heads)
+    page = types_page.page(cells, step, tables_by_step, svg.read_bytes(), path)
+    return [*written, svg, png, saving.save(page, path, cells)]
 
 
 def _shares(values: np.ndarray) -> str:

@@ -5,40 +5,33 @@ page and on a dark one.
 """
 
 import base64
-import html
 import io
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
+from markupsafe import Markup
 from matplotlib.image import imsave
+
+from experiments.pages.layout.environment import macros
 
 INK = (30, 136, 229)  # seen on white and on black
 SIDE = 132  # pixels of a picture, more where the text has more tokens
 LARGEST = 320
 
-RULES = """
-.maps { display: flex; flex-wrap: wrap; gap: .7rem .9rem } .maps figure { margin: 0; flex: 0 0 auto; max-width: 100% }
-.maps img { background: transparent; image-rendering: pixelated; border: 1px solid #8888; box-sizing: border-box;
-width: 100%; aspect-ratio: 1 } .maps figcaption { font-size: .78rem; line-height: 1.3 }
-"""
 
-
-def pictures(attention: xr.DataArray) -> str:
+def pictures(attention: xr.DataArray) -> Markup:
     """One figure for each head of attention [head, query, key]."""
-    return "<div class=maps>" + "".join(_figure(of_head) for of_head in attention) + "</div>"
+    made: Markup = macros("attention").maps([_figure(of_head) for of_head in attention])
+    return made
 
 
-def _figure(of_head: xr.DataArray) -> str:
-    name, weights = str(of_head["head"].item()), of_head.to_numpy()
+def _figure(of_head: xr.DataArray) -> tuple[str, int, str, int, str]:
+    """The head, how many tokens there are, its habits, the picture's side in pixels, and the picture."""
+    weights = of_head.to_numpy()
     side = min(LARGEST, max(SIDE, len(weights)))
-    habits = _habits(weights)
-    alt = f"attention of {name} from each of {len(weights)} tokens to those before it; on average {habits}"
-    source = base64.b64encode(_png(weights)).decode()
-    return (
-        f'<figure style="width:{side}px"><img alt="{html.escape(alt)}" src="data:image/png;base64,{source}">'
-        f"<figcaption><b>{name}</b> {habits}</figcaption></figure>"
-    )
+    picture = base64.b64encode(_png(weights)).decode()
+    return str(of_head["head"].item()), len(weights), _habits(weights), side, picture
 
 
 def _habits(weights: Float[np.ndarray, "query key"]) -> str:

@@ -15,9 +15,10 @@ from experiments.investigate.own_text import encoded
 from experiments.investigate.prompts import page
 from experiments.investigate.prompts.measures import PromptMeasures
 from experiments.investigate.prompts.predictions import in_terminal
-from experiments.investigate.prompts.token_table import write
 from experiments.investigate.prompts.without import Without, parsed
 from experiments.investigate.snapshot import Snapshot
+from experiments.pages import saving
+from experiments.pages.layout import page as layout
 from experiments.results.file_names import of_heads, of_text, variant
 
 
@@ -42,11 +43,10 @@ class Prompt(PromptMeasures):
         cells = self.snapshot.cells
         at = "prompt" if self.snapshot.step == cells.run.steps[-1] else f"prompt_{self.snapshot.step}"
         name = f"{at}{variant(cells.run, cells.plan)}{of_text(self.text)}{of_heads(self.snapshot.only)}.html"
-        target = cells.folder / "prompts" / name if path is None else Path(path)
-        return write(target, f"A text on {self.snapshot.title}", self._repr_html_())
+        return saving.save(page.page(self), cells.folder / "prompts" / name if path is None else path, cells)
 
     def _repr_html_(self) -> str:
-        return page.shown(self)
+        return layout.cell(page.page(self))
 
     def __repr__(self) -> str:
         head = f"Prompt on {self.snapshot.title}: {self.own.source}, {self.loss.mean():.2f} nats a token"

@@ -14,9 +14,12 @@ from ablations import forward, rerun, substitutes
 from ablations.changes import Change, change_name, check_change, parse_change
 from ablations.models import Config
 from ablations.running import as_in_workers
-from experiments.investigate.prompts import token_table, without_page
+from experiments.investigate.prompts import without_page
 from experiments.investigate.prompts.measures import PromptMeasures
 from experiments.investigate.prompts.predictions import in_terminal, most_likely, next_token_losses
+from experiments.pages import saving
+from experiments.pages.layout import page as layout
+from experiments.pages.layout.page import Made, Page
 
 
 def parsed(parts: Sequence[str | Change], cfg: Config) -> Change:
@@ -79,15 +82,22 @@ class Without:
 
     def save(self, path: str | Path) -> Path:
         """Writes what a notebook shows as one page that needs nothing else; returns its path."""
-        return token_table.write(Path(path), f"{self._title}, on {self.intact.snapshot.title}", self._repr_html_())
+        return saving.save(self.page, path, self.intact.snapshot.cells)
 
     @property
     def _title(self) -> str:
         return f"Without {self.name}"
 
+    @property
+    def page(self) -> Page:
+        """What it shows."""
+        snapshot = self.intact.snapshot
+        about = f"On {snapshot.title}, {self.intact.own.source}"
+        made = Made(f"inv.on(text).without({self.name!r})", snapshot.cells.run.name)
+        return without_page.page(self._title, about, self.change, made)
+
     def _repr_html_(self) -> str:
-        about = f"On {self.intact.snapshot.title}, {self.intact.own.source}"
-        return without_page.shown(self._title, about, self.change)
+        return layout.cell(self.page)
 
     def __repr__(self) -> str:
         head = f"{self._title} on {self.intact.snapshot.title}: {self.change.change.mean():+.3f} nats a token"

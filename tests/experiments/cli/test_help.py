@@ -12,9 +12,11 @@ import pytest
 
 from experiments.__main__ import GROUPS, VERBS, main
 from experiments.pages import index_page
+from experiments.pages.layout import page as layout
 from experiments.runs import places
 from tests.experiments.cli.test_refusals import told
 from tests.experiments.conftest import ROOT
+from tests.experiments.pages.page_checks import faults
 
 NO_VERBS = {"__init__", "arguments", "opening"}
 
@@ -115,6 +117,7 @@ def test_open_links_all_that_is_there(opened: list[str], capsys: pytest.CaptureF
     assert sorted(links) == sorted(files), "each once, the text file not at all"
     assert all((results / link).is_file() for link in links)
     assert "devcircuits reproduce" not in page, "what is there needs no command"
+    assert faults(page, results) == []
 
 
 def test_open_says_how_to_make_what_is_missing_and_is_brought_up_to_date(opened: list[str]) -> None:
@@ -151,6 +154,6 @@ def test_open_takes_a_folder_a_name_and_out(opened: list[str], tmp_path: Path, c
 def test_files_are_sorted_as_one_counts_and_names_are_escaped(tmp_path: Path) -> None:
     for name in ("circuit_a_4800", "circuit_a_800", "circuit_<b>_1"):
         (tmp_path / f"{name}.html").touch()
-    page = index_page.page(tmp_path, "a & b", "--run 'a & b'")
-    assert "Results of a &amp; b" in page and "types --run &#x27;a &amp; b&#x27;</code>" in page
+    page = layout.document(index_page.page(tmp_path, "a & b", "--run 'a & b'"))
+    assert "Results of a &amp; b" in page and "types --run &#39;a &amp; b&#39;</code>" in page
     assert page.index(">circuit_a_800<") < page.index(">circuit_a_4800<") and "<b>" not in page

@@ -24,6 +24,7 @@ from experiments.results.reference import reference_run
 from experiments.storage import store
 from llc.settings import natural_nbeta
 from tests.experiments.conftest import ROOT, command, finish
+from tests.experiments.pages.page_checks import faults
 
 pytestmark = pytest.mark.both_majors
 
@@ -115,7 +116,8 @@ def test_the_summary_holds_what_it_promises(reproduced: Path) -> None:
 def test_the_report_stands_alone(reproduced: Path) -> None:
     page = (reproduced / "report.html").read_text()
     assert page.count("data:image/svg+xml;base64,") == 5
-    assert "http" not in page.replace("http-equiv", "")
+    assert faults(page, reproduced) == []
+    assert page.index("<details>") > page.index("Can the chains be trusted?</h2>"), "traces are folded away"
     assert page.count("class=target") == 6  # the induction head's most affected tokens
     for name in ("rllcs", "induction", "compositions", "paths", "traces"):
         assert f"devcircuits figure {name} --run tiny-seed0" in page

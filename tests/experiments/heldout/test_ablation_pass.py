@@ -22,6 +22,7 @@ from experiments.heldout.ablation_pass import AblationPass
 from experiments.jobs import executors
 from experiments.results.cells import Cells
 from experiments.results.plan import default_plan
+from tests.experiments.pages.page_checks import faults
 
 WHAT = ("L1H2", "L0H1", "L0H1+L1H2", "L0H1->L1H2.k", "L0H1->output")
 
@@ -139,7 +140,7 @@ def test_the_verbs(trained: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     assert sum(line.startswith("     predicted") for line in lines) == 8
     page = (tmp_path / "affected_L0H1-L1H3.k.html").read_text()
     assert page.count("class=target") == 8
-    assert "http" not in page
+    assert "http" not in page and faults(page, tmp_path) == []
     assert pd.read_csv(tmp_path / "tables/affected_L0H1-L1H3.k.csv").groupby("sign").size().tolist() == [4, 4]
 
 
@@ -171,7 +172,7 @@ def test_the_circuit_verb_writes_graph_table_and_picture(trained: Path, tmp_path
     )
     assert {"effect", "se"} <= set(read.nodes["L1H2"])
     page = (tmp_path / "circuit_induction_60.html").read_text()
-    assert page.count("<svg") == 1
+    assert page.count("<img ") == 1 and faults(page, tmp_path) == []
     assert page.count("<tr>") == 1 + 3 + 1 + 8  # the strongest paths, and what later heads take over
     assert main(["circuit", "--task", "chess", "--run", "tiny-seed0", "--out", str(tmp_path)]) == 2
     assert "unknown task 'chess'" in capsys.readouterr().err
@@ -187,7 +188,7 @@ def test_the_circuit_verb_holds_another_checkpoint_against_it(
     changes = pd.read_csv(tmp_path / "tables/circuit_induction_60_against_30.csv")
     assert {"path", "counterpart", "change", "difference", "difference_half", "q"} <= set(changes)
     page = (tmp_path / "circuit_induction_60.html").read_text()
-    assert "<h2>Against tiny-seed0, step 30</h2>" in page and "--step 60 --against 30</code>" in page
+    assert ">Against tiny-seed0, step 30</h2>" in page and "--step 60 --against 30</code>" in page
 
 
 def test_the_circuit_verb_holds_another_run_against_it(trained: Path, tmp_path: Path, monkeypatch, capsys) -> None:
@@ -245,7 +246,7 @@ def test_the_circuit_verb_shows_how_it_formed(trained: Path, tmp_path: Path, mon
     last = nx.node_link_graph(formed[-1]["graph"], edges="edges")
     table = pd.read_csv(tmp_path / "tables/circuit_induction_60.csv").set_index("path")
     assert last.edges["L0H1", "L1H0"]["k"]["effect"] == pytest.approx(table.effect["L0H1->L1H0.k"], rel=1e-5)
-    assert (tmp_path / "circuit_induction_60.html").read_text().count("<svg") == 2
+    assert (tmp_path / "circuit_induction_60.html").read_text().count("<img ") == 2
     assert (tmp_path / "figures/circuit_induction_formation.png").stat().st_size > 10_000
     cells = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()}
     assert sum(path.name.startswith("path_effects") for path in cells) == len(chosen)

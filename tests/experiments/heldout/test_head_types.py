@@ -85,7 +85,8 @@ def test_the_verb_writes_what_it_says_in_the_same_bits(
     own = cells_of(trained, out, code_file)
     end = f"60{variant(own.run, own.plan)}"  # the text is not the one that the run was trained on
     assert {path.name for path in written} == {
-        *(f"types_{end}.csv", f"multigrams_{end}.csv", f"types_{end}.svg", f"types_{end}.png")
+        *(f"types_{end}.csv", f"multigrams_{end}.csv", f"types_{end}.svg", f"types_{end}.png"),
+        f"types{variant(own.run, own.plan)}.html",
     }
     before = {path: path.read_bytes() for path in written}
     cells = {path: path.stat().st_mtime_ns for path in (out / "cells").iterdir()}

@@ -18,6 +18,7 @@ from experiments.investigate.investigation import Investigation
 from experiments.investigate.own_text import encoded
 from experiments.investigate.prompts import page
 from experiments.investigate.prompts.prompt import Prompt
+from tests.experiments.pages.page_checks import content, faults
 
 pytestmark = pytest.mark.usefixtures("small")
 TEXT = "def area(width, height):\n    return width * height\n"
@@ -209,9 +210,8 @@ def test_a_text_that_the_tokenizer_cannot_encode_is_said_in_one_line() -> None:
 def test_the_page_needs_nothing_else_and_escapes_the_text(inv: Investigation, tmp_path: Path) -> None:
     hostile = inv.on('<script>alert("x")</script> & <b>')
     written = hostile.save(tmp_path / "x.html").read_text()
-    assert hostile._repr_html_() in written and "<script" not in written
-    assert not re.findall(r'(?:src|href)="(?!data:)', written) and written.count("<!doctype html>") == 1
-    assert written.count("<img alt=") == 8 and "light-dark(" in written
+    assert content(hostile._repr_html_()) == content(written) and "<script" not in written
+    assert faults(written) == [] and written.count("<img alt=") == 8
     assert 'tabindex=0 role=region aria-label="effects of heads on each token"' in written
     without = hostile.without("L1H2").save(tmp_path / "w.html").read_text()
     assert "<script" not in without and "Without L1H2" in without

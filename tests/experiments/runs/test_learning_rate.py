@@ -4,10 +4,12 @@ import copy
 from pathlib import Path
 
 import pytest
+from markupsafe import Markup
 
 from experiments import runs
 from experiments.claims import table
 from experiments.pages import claims_page, report
+from experiments.pages.layout.page import Section
 from experiments.results.cells import Cells
 from experiments.results.plan import default_plan
 from experiments.runs import presets
@@ -56,7 +58,7 @@ def test_several_runs_are_told_once() -> None:
 
 @pytest.mark.parametrize(("share", "told"), [(0.3, True), (0.0, False)])
 def test_pages_begin_with_it(share: float, told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims_page, "_other_figures", lambda *parts: "")  # nothing is measured here
+    monkeypatch.setattr(claims_page, "_other_figures", lambda *parts: Section("", Markup()))  # nothing is measured here
     cells = Cells(tmp_path, changed(decay_share=share), default_plan("python", 256))
     study = Study((cells,))
     claims = table.as_markdown(study, [])

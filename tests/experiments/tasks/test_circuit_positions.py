@@ -52,14 +52,15 @@ def test_the_page_has_the_section_and_the_table_all_rows(with_paths) -> None:
     page, table = (written[f"circuit_induction_60{end}"] for end in (".html", "_positions.csv"))
     shown = circuit_positions.strongest(with_paths.positions, 3)
     text = page.read_text()
-    assert "<h2>From where to where</h2>" in text and f"{shown.effect.iloc[0]:.2f} ± " in text
+    assert ">From where to where</h2>" in text and f"{shown.effect.iloc[0]:.2f} ± " in text
     pd.testing.assert_frame_equal(pd.read_csv(table), with_paths.positions, check_dtype=False, rtol=1e-4)
 
 
 def test_without_paths_there_are_no_rows(circuit) -> None:
     assert not circuit.found.table.found.any()
     assert list(circuit.positions) == list(positions.COLUMNS) and len(circuit.positions) == 0
-    assert circuit_positions.section(circuit.positions, 3) == circuit_positions.as_text(circuit.positions, 3) == ""
+    assert circuit_positions.sections(circuit.positions, 3) == []
+    assert circuit_positions.as_text(circuit.positions, 3) == ""
 
 
 def test_the_page_and_the_terminal_show_the_strongest() -> None:
@@ -71,7 +72,8 @@ def test_the_page_and_the_terminal_show_the_strongest() -> None:
         {"path": "L1H3->output", "written": "last token", "read": "last token", "effect": 0.5} | numbers,
     ]
     frame = pd.DataFrame(rows)[list(positions.COLUMNS)]
-    html = circuit_positions.section(frame, 2)
+    (section,) = circuit_positions.sections(frame, 2)
+    html = section.body
     assert html.count("<tr>") == 1 + 2 and "token &lt;after&gt;" in html and "L1H3" not in html
     assert "-2.00 ± 0.20" in html and "-3.00" not in html and "1.57 ± 0.20" in html and "-3.50" in html
     lines = circuit_positions.as_text(frame, 2).splitlines()

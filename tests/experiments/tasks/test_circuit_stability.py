@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from experiments.pages import circuit_files
+from experiments.pages import circuit_words
 
 
 def said(frequency: list[float], found: list[bool]) -> str:
@@ -11,7 +11,7 @@ def said(frequency: list[float], found: list[bool]) -> str:
     again = xr.Dataset(
         {"frequency": ("path", np.array(frequency)), "jaccard": ((), 0.834)}, {"path": paths}, {"draws": 50}
     )
-    return circuit_files.as_stable(again, xr.DataArray(found, dims="path"))
+    return circuit_words.as_stable(again, xr.DataArray(found, dims="path"))
 
 
 def test_the_sentence_counts_what_is_found_again() -> None:

@@ -6,7 +6,7 @@ from ablations import forward
 from ablations.paths import path_name
 from circuits import planted
 from circuits.circuit_hypotheses import hypotheses
-from experiments.pages import circuit_files
+from experiments.pages import circuit_words
 from experiments.tasks.hypothesis_tests import as_dataset
 
 
@@ -17,7 +17,7 @@ def test_the_sentence_has_the_numbers_of_the_tests() -> None:
     table = as_dataset(tested)
     assert table.path.values.tolist() == [path_name(path) for path in circuit]
     assert table.minimality_p.values == pytest.approx([one.p for one in tested.minimality.values()])
-    said = circuit_files.as_hypothesis(table)
+    said = circuit_words.as_hypothesis(table)
     for part in (
         "equivalence does not hold, alone it beats the model on 57% of 64 prompts",
         "independence holds, without it 0% of the task is left",

@@ -202,7 +202,7 @@ def test_the_verb_writes_what_it_writes_for_other_tasks(
     for name in ("circuit_my $task_60.html", "circuit_my $task_60_mib.json", "circuit_my $task_formation.json"):
         assert (tmp_path / "out" / name).stat().st_size > 100
     page = (tmp_path / "out/circuit_my $task_60.html").read_text()
-    assert "--task &#x27;file:my $task.jsonl&#x27;" in page and "4 prompts are few" in page
+    assert "--task &#39;file:my $task.jsonl&#39;" in page and "4 prompts are few" in page
     table = pd.read_csv(tmp_path / "out/tables/circuit_my $task_60.csv")
     assert (tmp_path / "out/figures/circuit_my $task_60.png").stat().st_size > 10_000
 

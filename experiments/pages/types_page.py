@@ -1,0 +1,133 @@
+"""The types of a run's heads as a page: what each head is at every checkpoint at which that is known, and why."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import xarray as xr
+from markupsafe import Markup
+
+from ablations.not_measurable import NotMeasurable
+from circuits import classify
+from experiments.heldout import head_effects, head_types
+from experiments.heldout.head_types import ATTENTION
+from experiments.measurements.scores import SCORES
+from experiments.pages.layout import elements, kind_bar, pictures, run_links
+from experiments.pages.layout.environment import macros
+from experiments.pages.layout.page import Made, Page, Section
+from experiments.results.cells import Cells
+from experiments.results.file_names import flags
+from experiments.statistics.intervals import caution, written
+
+COLUMNS = ("head", "type", "why", "loss rise, mean ablation", *ATTENTION.values(), "learned", "matters most for")
+UNKNOWN = "–"
+THRESHOLDS = (
+    f"A head whose effect is not told from 0, or is below {100 * classify.NEGLIGIBLE:g}% of that of all heads, is "
+    "inactive; one whose ablation lowers the loss is a suppression head. Then a head of the first layer is a "
+    f"previous-token or a current-token head from a mean attention of {classify.PREVIOUS_TOKEN:g} to the token before "
+    f"or {classify.CURRENT_TOKEN:g} to the token itself, and a later one an induction head from a prefix-matching "
+    f"score of {classify.PREFIX_MATCHING:g}. Of the others, a head is a bracket or a multigram head where at least "
+    f"{100 * classify.DOMINANT:g}% of the 40 tokens that it matters most for are of that kind. All others are mixed."
+)
+
+
+def known(
+    cells: Cells, step: int, table: xr.Dataset, tokens: int | None, heads: Sequence[str]
+) -> dict[int, xr.Dataset]:
+    """The tables of all checkpoints at which types are known on as many tokens, by step; `table` is that at `step`."""
+    tables = {step: table}
+    for other in cells.run.steps:
+        with suppress(NotMeasurable):  # where there is no text for it
+            stored = head_types.known(cells, head_types.pass_for(cells, other, tokens, heads))
+            if stored is not None:
+                tables.setdefault(other, stored.sel(restriction=table.restriction.values))
+    return dict(sorted(tables.items()))
+
+
+def page(cells: Cells, step: int, tables: Mapping[int, xr.Dataset], picture: bytes, path: Path) -> Page:
+    """picture: an SVG file, of the types at `step`; path: where the page will be, for its links to cards."""
+    alt = f"effects, attention and kinds of affected tokens of every head at step {step}"
+    drawn = pictures.embedded(picture, alt)
+    others = [
+        Section(f"Step {at}", _evidence(cells, tables[at], at, path))
+        for at in sorted(tables, reverse=True)
+        if at != step
+    ]
+    return Page(
+        title=f"{cells.run.name}: what each head is",
+        about="The type of every attention head at the checkpoints of a run, with the measurements that decide it; "
+        "learning coefficients do not, so that they can be held against types.",
+        sections=[
+            Section("Types over training", _over_training(cells, tables)),
+            Section(f"Step {step}", _evidence(cells, tables[step], step, path)),
+            Section("The same as a picture", elements.captioned(drawn, f"Step {step}. {alt.capitalize()}.")),
+            *others,
+            Section("Attention scores over training", _scores(cells, tables[step])),
+            Section("How a type is decided", elements.paragraph(THRESHOLDS)),
+        ],
+        made=Made(f"devcircuits types {flags(cells.run, cells.plan)} --step {step}", cells.run.name),
+    )
+
+
+def _over_training(cells: Cells, tables: Mapping[int, xr.Dataset]) -> Markup:
+    """Heads down, checkpoints across."""
+    first = next(iter(tables.values()))
+    steps = cells.run.steps
+    rows = [[name, *(_type(tables.get(step), name) for step in steps)] for name in first.restriction.values.tolist()]
+    columns = ["head", *map(str, steps)]
+    missing = [step for step in steps if step not in tables]
+    command = f"devcircuits types {flags(cells.run, cells.plan)} --step {missing[-1]}" if missing else ""
+    said = macros("types").checkpoints(UNKNOWN, command)
+    return elements.joined(elements.table(columns, rows, words=range(len(columns))), said)
+
+
+def _type(table: xr.Dataset | None, head: str) -> str:
+    return UNKNOWN if table is None else str(table.type.sel(restriction=head).item())
+
+
+def _evidence(cells: Cells, table: xr.Dataset, step: int, path: Path) -> Markup:
+    """Every head at a checkpoint, with what its type rests on."""
+    kinds = [str(kind) for kind in table.kind.values]
+    total = int(table.multigrams.sum())
+    rows = [
+        [
+            _card(cells, name, step, path),
+            elements.strong(at.type.item()),
+            at.why.item(),
+            written(at, "effect", 4),
+            *(written(at, score) for score in ATTENTION),
+            f"{int(at.learned.sum())} of {total}",
+            macros("kinds").bar(kind_bar.pieces(kinds, at.affected.values)),
+        ]
+        for name in table.restriction.values.tolist()
+        for at in [table.sel(restriction=name)]
+    ]
+    said = (
+        f"On {head_effects.population(table)}, with 95% confidence intervals, clustered by document. Loss rise in nats "
+        f"per token; attention is a mean, 0 to 1; learned: how many multigrams of the model. "
+        f"{caution(table, 'effect', *ATTENTION)}"
+    )
+    shown = elements.table(COLUMNS, rows, words=(0, 1, 2, len(COLUMNS) - 1), kind="types")
+    return elements.joined(shown, macros("kinds").key(kind_bar.key(kinds)), elements.quiet(said.strip()))
+
+
+def _card(cells: Cells, head: str, step: int, path: Path) -> str:
+    """The head's name, which leads to its card where there is one of this checkpoint."""
+    at = "" if step == cells.run.steps[-1] else f"_{step}"
+    card = cells.folder / "heads" / f"{head}{at}.html"
+    return macros("types").card(head, run_links.address(card, path)) if card.is_file() else head
+
+
+def _scores(cells: Cells, table: xr.Dataset) -> Markup:
+    """The attention scores that decide, at all checkpoints at which they are measured."""
+    measured = {step: cell for step in cells.run.steps if (cell := cells.read(SCORES, step)) is not None}
+    heads = table.restriction.values.tolist()
+    return elements.joined(
+        *(_score(name, words, measured, heads) for name, words in ATTENTION.items()),
+        elements.quiet("Heads down, checkpoints across, named by their step."),
+    )
+
+
+def _score(name: str, words: str, measured: Mapping[int, xr.Dataset], heads: Sequence[str]) -> Markup:
+    rows = [[head, *(f"{float(cell[name].sel(restriction=head)):.2f}" for cell in measured.values())] for head in heads]
+    return elements.folded(words[0].upper() + words[1:], elements.table(["head", *map(str, measured)], rows))
