@@ -1,4 +1,4 @@
-"""The claims as one self-contained page: what was expected, what was found, the figure, and how to run it again."""
+"""The claims as one page: what was expected, what was found, the figure, and how to run it again."""
 
 from pathlib import Path
 
@@ -23,30 +23,30 @@ COLUMNS = ("", "claim", "verdict", "value", "95% interval", "p", "negative contr
 
 def write(study: Study, findings: list[Finding], folder: Path) -> Path:
     """Draws the paper's figures of every run and writes report.html: first those of the claims, then the others."""
+    path = folder / "report.html"
     lead = [elements.noted("Caution", caution) for caution in cautions(study)]
     page = Page(
         title="The findings on induction and multigram circuits, tested",
         about="Every finding of the paper, and some of later work, as a claim with a criterion that was fixed before "
         "looking, and what several runs say of it.",
-        sections=_sections(study, findings),
+        sections=_sections(study, findings, path),
         made=Made(COMMAND),
-        lead=elements.joined(*lead, _head(study), _table(findings)),
+        lead=elements.joined(*lead, _head(study)),
     )
-    path = folder / "report.html"
     write_bytes(path, layout.document(page, _links(study, path)).encode())
     return path
 
 
-def _sections(study: Study, findings: list[Finding]) -> list[Section]:
+def _sections(study: Study, findings: list[Finding], path: Path) -> list[Section]:
     """One for each claim; a figure that several claims rest on stands at the first of them."""
     places: dict[str, str] = {}
     sections = []
     for finding in findings:
         name, label = finding.claim.figure, finding.claim.label
         first = places.setdefault(name, label)
-        drawn = claims_figures.of_runs(study, name) if first == label else macros("claims").see(first)
+        drawn = claims_figures.of_runs(study, name, path) if first == label else macros("claims").see(first)
         sections.append(_section(study, finding, drawn))
-    return [*sections, _other_figures(study, findings)]
+    return [Section("All claims", _table(findings)), *sections, _other_figures(study, findings, path)]
 
 
 def _head(study: Study) -> Markup:
@@ -94,11 +94,11 @@ def _section(study: Study, finding: Finding, drawn: Markup) -> Section:
     return Section(title, body, f"claim{claim.label}", _verdict(finding))
 
 
-def _other_figures(study: Study, findings: list[Finding]) -> Section:
+def _other_figures(study: Study, findings: list[Finding], path: Path) -> Section:
     """The paper's figures that no claim shows, but for those of single draws, which the committed sweep lacks."""
     shown = {finding.claim.figure for finding in findings}
     names = [name for name in (*figures.FIGURES, *figures.MORE) if name not in shown and name not in figures.OF_TRACES]
-    drawn = [(figures.get(name).TITLE, claims_figures.of_runs(study, name)) for name in names]
+    drawn = [(figures.get(name).TITLE, claims_figures.of_runs(study, name, path)) for name in names]
     return Section("Further figures", macros("claims").further(drawn))
 
 

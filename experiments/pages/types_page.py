@@ -19,8 +19,7 @@ from experiments.results.cells import Cells
 from experiments.results.file_names import flags
 from experiments.statistics.intervals import caution, written
 
-COLUMNS = ("head", "type", "why", "loss rise, mean ablation", *ATTENTION.values(), "learned", "matters most for")
-UNKNOWN = "–"
+COLUMNS = ("head", "type", "why", "loss rise", "previous token", "current token", "prefix matching", "learned")
 THRESHOLDS = (
     f"A head whose effect is not told from 0, or is below {100 * classify.NEGLIGIBLE:g}% of that of all heads, is "
     "inactive; one whose ablation lowers the loss is a suppression head. Then a head of the first layer is a "
@@ -71,18 +70,13 @@ def page(cells: Cells, step: int, tables: Mapping[int, xr.Dataset], picture: byt
 
 def _over_training(cells: Cells, tables: Mapping[int, xr.Dataset]) -> Markup:
     """Heads down, checkpoints across."""
-    first = next(iter(tables.values()))
-    steps = cells.run.steps
-    rows = [[name, *(_type(tables.get(step), name) for step in steps)] for name in first.restriction.values.tolist()]
-    columns = ["head", *map(str, steps)]
-    missing = [step for step in steps if step not in tables]
+    heads = next(iter(tables.values())).restriction.values.tolist()
+    rows = [[head, *(str(table.type.sel(restriction=head).item()) for table in tables.values())] for head in heads]
+    columns = ["head", *(f"step {step}" for step in tables)]
+    missing = [step for step in cells.run.steps if step not in tables]
     command = f"devcircuits types {flags(cells.run, cells.plan)} --step {missing[-1]}" if missing else ""
-    said = macros("types").checkpoints(UNKNOWN, command)
+    said = macros("types").checkpoints(", ".join(map(str, missing)), command)
     return elements.joined(elements.table(columns, rows, words=range(len(columns))), said)
-
-
-def _type(table: xr.Dataset | None, head: str) -> str:
-    return UNKNOWN if table is None else str(table.type.sel(restriction=head).item())
 
 
 def _evidence(cells: Cells, table: xr.Dataset, step: int, path: Path) -> Markup:
@@ -93,21 +87,21 @@ def _evidence(cells: Cells, table: xr.Dataset, step: int, path: Path) -> Markup:
         [
             _card(cells, name, step, path),
             elements.strong(at.type.item()),
-            at.why.item(),
+            macros("types").why(at.why.item(), macros("kinds").bar(kind_bar.pieces(kinds, at.affected.values))),
             written(at, "effect", 4),
             *(written(at, score) for score in ATTENTION),
             f"{int(at.learned.sum())} of {total}",
-            macros("kinds").bar(kind_bar.pieces(kinds, at.affected.values)),
         ]
         for name in table.restriction.values.tolist()
         for at in [table.sel(restriction=name)]
     ]
     said = (
-        f"On {head_effects.population(table)}, with 95% confidence intervals, clustered by document. Loss rise in nats "
-        f"per token; attention is a mean, 0 to 1; learned: how many multigrams of the model. "
-        f"{caution(table, 'effect', *ATTENTION)}"
+        f"On {head_effects.population(table)}, with 95% confidence intervals, clustered by document. Bars: kinds of "
+        "the 40 tokens that a head matters most for. Loss rise: under mean ablation, nats per token. Then the mean "
+        "attention (0 to 1) to the token before and to the token itself, and the prefix-matching score on random "
+        f"tokens that repeat; learned: how many multigrams of the model. {caution(table, 'effect', *ATTENTION)}"
     )
-    shown = elements.table(COLUMNS, rows, words=(0, 1, 2, len(COLUMNS) - 1), kind="types")
+    shown = elements.table(COLUMNS, rows, words=(0, 1, 2), kind="types")
     return elements.joined(shown, macros("kinds").key(kind_bar.key(kinds)), elements.quiet(said.strip()))
 
 

@@ -57,7 +57,7 @@ def test_the_page_stands_alone_and_shows_every_figure(claimed: Path) -> None:
     assert faults(page, claimed / "claims") == [] and len(page.encode()) < 2_000_000
     shown = {claim.CLAIM.figure for claim in CLAIMS}
     assert page.count("The figure stands at") == len(CLAIMS) - len(shown) > 0, "no figure stands twice"
-    assert 'src="data:image/svg+xml;base64,' in page
+    assert 'src="data:image/webp;base64,' in page
 
 
 # the figure of maps over training has a test of its own, on fewer tokens
