@@ -60,7 +60,7 @@ def cluster(
 
 
 def k_means(
-    points: Float[np.ndarray, "head step"], k: int, restarts: int = 50, seed: int = 0
+    points: Float[np.ndarray, "head step"], k: int, restarts: int = 200, seed: int = 0
 ) -> Int[np.ndarray, " head"]:
     """The labels with the smallest sum of squares of many starts (k-means++), by scikit-learn."""
     from sklearn.cluster import KMeans  # takes a second to import
