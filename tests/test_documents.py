@@ -10,6 +10,7 @@ Blocks of a page run in order, in one namespace and one empty folder. Indented b
 
 import argparse
 import importlib.util
+import json
 import os
 import re
 import shlex
@@ -330,6 +331,17 @@ def test_a_site_that_loads_from_elsewhere_is_seen() -> None:
         '@import "https://example.org/a.css";',
     ):
         assert foreign(loads), loads
+
+
+def test_notebooks_are_pages_with_all_of_their_text_and_code() -> None:
+    for path in hooks().NOTEBOOKS:
+        page, cells = hooks().notebook_page(path), json.loads(path.read_text())["cells"]
+        assert page.startswith("# ") and f"]({path.name})" in page.splitlines()[2]
+        code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+        assert [block.code for block in blocks(page) if block.language == "python"] == code
+        words = " ".join(page.split())
+        assert all(" ".join("".join(cell["source"]).partition("\n")[2].split()) in words for cell in cells)
+        assert f"notebooks/{path.stem}.md" in (ROOT / "mkdocs.yml").read_text()
 
 
 def test_every_figure_is_explained_by_its_own_caption() -> None:
