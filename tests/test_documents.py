@@ -46,6 +46,7 @@ SLOW = {
     "docs/estimator.md",
     "docs/guide/devinterp.md",
     "docs/guide/experiments.md",
+    "docs/guide/induction-heads.md",
     "docs/guide/llc.md",
     "docs/guide/notebooks.md",
     "docs/sweeps.md",
