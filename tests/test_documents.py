@@ -61,6 +61,7 @@ OTHERS = (
     "dask scheduler",
 )
 OTHERS += ("dask worker", "ruff check", "ruff format", "mypy", "mkdocs build", "mkdocs serve", "pre-commit install")
+OTHERS += ("deno fmt", "deno lint", "deno check")
 BEGIN, END = "<!-- from the parsers: begin -->", "<!-- from the parsers: end -->"
 
 _COMMENT = re.compile(r"<!--\s*(.*?)\s*-->")
