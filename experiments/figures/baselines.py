@@ -22,10 +22,10 @@ from llc.intervals import half_widths, noise_half_widths
 TITLE = "Other measures"
 CAPTION = (
     "Per head over training, one row a layer: rLLC; rise of the loss under Gaussian noise of variance 1/localization, "
-    "times nbeta; traces of the Hessian and of the Fisher information of the head's parameters; loss rise under "
-    "mean ablation of the head, on 32 rows of held-out text (of types and cards it is on 500,000 tokens); Frobenius "
-    "norm of its weights. Bars are 95% intervals; heads of the induction circuit are in colour. Look how alike the "
-    "first four are: at these settings an rLLC is mostly a sensitivity to noise."
+    "times nbeta; traces of the Hessian and of the Fisher information of the head's parameters; loss rise under mean "
+    "ablation of the head, on 32 rows of held-out text (of types and cards it is on 500,000 tokens); Frobenius norm "
+    "of its weights. Bars are 95% confidence intervals; heads of the induction circuit are in colour. Look how alike "
+    "the first four are: at these settings an rLLC is mostly a sensitivity to noise."
 )
 
 NEEDS: tuple[Kind, ...] = (ABLATIONS, INDUCTION_HEADS)

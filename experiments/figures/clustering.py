@@ -24,9 +24,10 @@ from llc.intervals import with_half_widths
 TITLE = "Clusters of learning coefficients and types of heads"
 CAPTION = (
     "Left: rLLC of each head over training, coloured by the cluster that k-means finds among the layer's raw curves "
-    "(as many clusters as types), with the head's type as marker; bars are 95% intervals, inactive heads are left out. "
-    "Right: the adjusted Rand index of clusters with types (1: the same, 0: by chance), mean over the layers that have "
-    "two types with two heads, with the p-value under types permuted within the layer. Look whether a colour is a type."
+    "(as many clusters as types), with the head's type as marker; bars are 95% confidence intervals, inactive heads "
+    "are left out. Right: the adjusted Rand index of clusters with types (1: the same, 0: by chance), mean over the "
+    "layers that have two types with two heads, with the p-value under types permuted within the layer. Look whether "
+    "a colour is a type."
 )
 NEEDS: tuple[Kind, ...] = (INDUCTION_HEADS,)  # kinds of cells; the rLLCs and types are computed, or read, by `prepare`
 MARKERS = dict(

@@ -18,8 +18,9 @@ from llc.intervals import with_half_widths
 TITLE = "The whole model on other texts"
 CAPTION = (
     "Data-refined LLC of the whole model (all parameters vary) over training: on its training text, on code and prose "
-    "alone, and on C++, which it was not trained on; bars are 95% intervals. Off its own text the checkpoint is no "
-    "minimum, so values may be negative: read them as slopes of the loss under the posterior's noise."
+    "alone, and on C++, which it was not trained on; bars are 95% confidence intervals. Off its own text the "
+    "checkpoint is no minimum, so values may be negative: read them as slopes of the loss under the posterior's "
+    "noise."
 )
 
 NEEDS: tuple[Kind, ...] = ()

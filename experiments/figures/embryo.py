@@ -28,8 +28,8 @@ CAPTION = (
     "centred for each token, on a flat map (UMAP, aligned over checkpoints). Upper rows: the posterior, coloured by "
     "what a token looks like and by what it repeats or closes; lower rows: the same of Gaussian draws, without any "
     "influence of the loss. Above each map: of a token's 15 nearest neighbours in other rows of text, measured among "
-    "the vectors themselves, the share that is of its kind, with its 95% interval, and by chance. Maps show islands "
-    "where there are none: look at the shares, and at what the lower rows show as well."
+    "the vectors themselves, the share that is of its kind, with its 95% confidence interval, and by chance. Maps "
+    "show islands where there are none: look at the shares, and at what the lower rows show as well."
 )
 NEEDS: tuple[Kind, ...] = ()
 SHOWN = 2000  # tokens on the maps; shares are of all

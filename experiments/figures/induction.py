@@ -13,10 +13,10 @@ from experiments.statistics.intervals import margin
 
 TITLE = "Induction over training"
 CAPTION = (
-    "How much cheaper the second copy of a sequence is than the first (left), attention to the previous token in layer "
-    "0 (middle), and prefix-matching attention in later layers (right), over training; bars are 95% intervals. In "
-    "colour and named at their end: heads of the induction circuit; grey: all others. "
-    "Look for the order: previous-token attention first, then prefix matching and copying together."
+    "How much cheaper the second copy of a sequence is than the first (left), attention to the previous token in "
+    "layer 0 (middle), and prefix-matching scores in later layers (right), over training; bars are 95% confidence "
+    "intervals. In colour and named at their end: heads of the induction circuit; grey: all others. Look for the "
+    "order: previous-token attention first, then prefix-matching scores and copying together."
 )
 
 NEEDS: tuple[Kind, ...] = (SCORES, INDUCTION_HEADS)  # kinds of cells

@@ -19,8 +19,9 @@ from llc.intervals import with_half_widths
 TITLE = "On the training text and on code"
 CAPTION = (
     "Weight-refined rLLC of the heads of the last layer on the training text (left), data-refined to code (middle), "
-    "and the ratio of the two (right), over training; bars are 95% intervals. Induction heads are named. Look whether "
-    "their ratios rise above the others' and part from each other. Code is a part of this model's training text."
+    "and the ratio of the two (right), over training; bars are 95% confidence intervals. Induction heads are named. "
+    "Look whether their ratios rise above the others' and part from each other. Code is a part of this model's "
+    "training text."
 )
 
 NEEDS: tuple[Kind, ...] = (INDUCTION_HEADS,)  # kinds of cells; the rLLCs are computed, or read, by `prepare`

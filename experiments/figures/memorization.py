@@ -23,12 +23,12 @@ from llc.intervals import half_widths
 
 TITLE = "Memorisation"
 CAPTION = (
-    "Final rLLC of each head (bars are 95% intervals) against how many multigrams it has learned (rarefied to equally "
-    "many completions) and how many n-grams, by the end and by mid-training. Multigram heads are filled, other types "
-    "open. Lines are fitted to multigram heads, with one slope for both layers where these are pooled; rho and p are "
-    "the claim's: partial rank correlation of multigram heads within the layer, given ablation effect and weight "
-    "norm (or, where heads are too few for that, without the two). Look whether multigram heads that have learned more "
-    "end higher."
+    "Final rLLC of each head (bars are 95% confidence intervals) against how many multigrams it has learned (rarefied "
+    "to equally many completions) and how many n-grams, by the end and by mid-training. Multigram heads are filled, "
+    "other types open. Lines are fitted to multigram heads, with one slope for both layers where these are pooled; "
+    "rho and p are the claim's: partial rank correlation of multigram heads within the layer, given ablation effect "
+    "and weight norm (or, where heads are too few for that, without the two). Look whether multigram heads that have "
+    "learned more end higher."
 )
 NEEDS: tuple[Kind, ...] = (INDUCTION_HEADS,)  # `prepare` computes, or reads, rLLCs, types and curvatures
 COUNTS = {"rarefied": "multigrams learned\n(expected among 200 completions)", "n_grams": "n-grams learned"}

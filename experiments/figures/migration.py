@@ -23,9 +23,9 @@ CAPTION = (
     "Each point is a multigram that the model has mid-training: how much more (or less) removing layer 0's heads and "
     "layer 1's heads costs on its completions at the end of training, one by one and summed, less the mean of all "
     "multigrams. In colour those that move, beyond 95% errors on both halves of the documents. Beside it, what a head "
-    "(and the sum over each layer) does for up to three that move from layer 0 to 1, mid-training and at the end; bars "
-    "are 95% intervals, clustered by document. If multigrams migrate, more points are coloured at the upper left "
-    "than at the lower right."
+    "(and the sum over each layer) does for up to three that move from layer 0 to 1, mid-training and at the end; "
+    "bars are 95% confidence intervals, clustered by document. If multigrams migrate, more points are coloured at the "
+    "upper left than at the lower right."
 )
 
 NEEDS: tuple[Kind, ...] = ()

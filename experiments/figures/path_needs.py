@@ -20,10 +20,10 @@ from experiments.tasks import bracket_effects
 TITLE = "Which paths brackets need"
 CAPTION = (
     "Log-odds of the right closer (left), and what cutting one path between heads takes from them, through queries, "
-    "keys and values at once: at nested closers, whose wrong answer is the closer of the bracket around them (middle), "
-    "and at other brackets (right), over training; cut by mean ablation, bars are 95% intervals, clustered by "
-    "document. The paths with the largest effects at nested closers are named, all others grey. Look for a path that "
-    "nested closers come to need more than others do, and for whether it takes the place of another one."
+    "keys and values at once: at nested closers, whose wrong answer is the closer of the bracket around them "
+    "(middle), and at other brackets (right), over training; cut by mean ablation, bars are 95% confidence intervals, "
+    "clustered by document. The paths with the largest effects at nested closers are named, all others grey. Look for "
+    "a path that nested closers come to need more than others do, and for whether it takes the place of another one."
 )
 
 NEEDS: tuple[Kind, ...] = ()  # kinds of cells

@@ -16,12 +16,11 @@ from experiments.statistics.intervals import margin
 
 TITLE = "Cut paths"
 CAPTION = (
-    "What exact path cuts (mean ablation, layer norm recomputed) remove of the copy gain. "
-    "Top: every single path at the end of training, on repeated random tokens. Bottom left and middle: every set of as "
-    "many heads as there are previous-token heads, cut from all induction heads at once; the filled marker is the set "
-    "of previous-token heads, bars are 95% intervals. Bottom right: the circuit's strongest path over training, and "
-    "the same pair through its other inputs. "
-    "Look for keys from the previous-token heads removing more than any other cut."
+    "What exact path cuts (mean ablation, layer norm recomputed) remove of the copy gain. Top: every single path at "
+    "the end of training, on repeated random tokens. Bottom left and middle: every set of as many heads as there are "
+    "previous-token heads, cut from all induction heads at once; the filled marker is the set of previous-token "
+    "heads, bars are 95% confidence intervals. Bottom right: the circuit's strongest path over training, and the same "
+    "pair through its other inputs. Look for keys from the previous-token heads removing more than any other cut."
 )
 
 NEEDS: tuple[Kind, ...] = (PATHS, SCORES, INDUCTION_HEADS)  # kinds of cells

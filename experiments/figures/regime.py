@@ -30,7 +30,7 @@ CAPTION = (
     "a control variate (which takes the noise of minibatches out of the gradient); its slope between neighbouring "
     "nbeta; and its share of what noise alone gives. Bottom: final rLLCs in the trained gauge, the balanced gauge, "
     "random gauges (up to 2x) and the recalibrated settings, each divided by its layer's mean: where lines cross, the "
-    "order of the heads is no property of the function. All bars are 95% intervals."
+    "order of the heads is no property of the function. All bars are 95% confidence intervals."
 )
 
 OVER = ("value", "half_width", "slope", "slope_se", "noise", "noise_half_width")  # over_nbeta_* in the data

@@ -13,9 +13,9 @@ from llc.intervals import with_half_widths
 
 TITLE = "Learning coefficients of the heads"
 CAPTION = (
-    "Weight-refined learning coefficient (rLLC) of each head over training, one panel a layer; bars are 95% intervals. "
-    "In colour and named at their end: heads of the induction circuit; grey: all others. Look for heads whose curves "
-    "part: they come to do different things. Compare heads within a layer only."
+    "Weight-refined learning coefficient (rLLC) of each head over training, one panel a layer; bars are 95% "
+    "confidence intervals. In colour and named at their end: heads of the induction circuit; grey: all others. Look "
+    "for heads whose curves part: they come to do different things. Compare heads within a layer only."
 )
 
 NEEDS: tuple[Kind, ...] = (RLLC, INDUCTION_HEADS)  # kinds of cells

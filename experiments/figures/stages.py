@@ -24,12 +24,12 @@ from llc.intervals import half_widths
 
 TITLE = "Stages of learning"
 CAPTION = (
-    "Loss, learning coefficient of the whole model, and scores of each stage over training; bars are 95% intervals. "
-    "n-gram scores are the mean loss over that on the last tokens of common n-grams. Vertical lines are the onsets "
-    "(20% of the rise) of bigrams (closeness of predictions to the text's bigrams), longer n-grams, previous-token "
-    "heads and induction heads; bands are their 95% intervals, no narrower than the checkpoints around them. Diamonds "
-    "are critical points of the smoothed learning coefficient, with their intervals. Look for the order of the lines, "
-    "and for critical points that stand near them."
+    "Loss, learning coefficient of the whole model, and scores of each stage over training; bars are 95% confidence "
+    "intervals. n-gram scores are the mean loss over that on the last tokens of common n-grams. Vertical lines are "
+    "the onsets (20% of the rise) of bigrams (closeness of predictions to the text's bigrams), longer n-grams, "
+    "previous-token heads and induction heads; bands are their 95% confidence intervals, no narrower than the "
+    "checkpoints around them. Diamonds are critical points of the smoothed learning coefficient, with their "
+    "intervals. Look for the order of the lines, and for critical points that stand near them."
 )
 
 NEEDS: tuple[Kind, ...] = (SCORES, PREDICTIONS, INDUCTION_HEADS)  # kinds of cells
@@ -87,7 +87,7 @@ def draw(data: xr.Dataset) -> Figure:
         ("Learning coefficient, whole model", f"LLC ({data.attrs['settings']} settings)"),
         ("n-grams", "n-gram score (ratio of losses)"),
         ("Previous-token heads, layer 0", "attention to the previous token"),
-        ("Induction heads, later layers", "prefix-matching attention"),
+        ("Induction heads, later layers", "prefix-matching score"),
         ("In-context learning", "late loss - early loss (nats per token)"),
     )
     for axis, (title, label) in zip(axes.flat, titles, strict=True):

@@ -39,8 +39,8 @@ CAPTION = (
     "logarithmic beyond. Bottom left: loadings of the heads on the first three components, with their types (small "
     "marks: from one half of the chains and draws, and from the other; open: Gaussian draws), and how well the halves "
     "agree (rank correlations over tokens), and the whole with Gaussian draws. Bottom right: d', by how many standard "
-    "deviations tokens of a kind differ from all others along a component, with 95% intervals over rows of text. "
-    "Look first whether the halves agree, then for what the open marks do not show as well."
+    "deviations tokens of a kind differ from all others along a component, with 95% confidence intervals over rows of "
+    "text. Look first whether the halves agree, then for what the open marks do not show as well."
 )
 NEEDS: tuple[Kind, ...] = ()
 COMPONENTS = 3

@@ -116,13 +116,15 @@ def _rllc(measures: HeadMeasures) -> Markup:
         f"{how.name} settings{of_others}",
     )
     others = f"the other heads of layer {measures.layer}" if layer.sizes["restriction"] > 1 else ""
-    alt = f"rLLC of {measures.head} over training, with 95% intervals" + (f", and of {others}" if others else "")
+    alt = f"rLLC of {measures.head} over training, with 95% confidence intervals"
+    alt += f", and of {others}" if others else ""
     grey = f"; grey: {others} (compare within a layer only)" if others else ""
     explained = (
-        f"Blue: {measures.head} with 95% intervals; ringed: this checkpoint{grey}. The rLLC has no unit: nbeta times "
-        f"the mean rise of the loss in nats. {how.name} settings: {layer.attrs['kernel'].upper()}, lr {how.lr:g}, "
-        f"localization {how.localization:g}, nbeta {how.nbeta:g}, batch {how.batch_size}, {how.num_chains} chains of "
-        f"{how.num_draws} draws, the first {how.num_burnin} discarded; {layer.attrs['loss']} loss{of_others}."
+        f"Blue: {measures.head} with 95% confidence intervals; ringed: this checkpoint{grey}. The rLLC has no unit: "
+        f"nbeta times the mean rise of the loss in nats. {how.name} settings: {layer.attrs['kernel'].upper()}, "
+        f"lr {how.lr:g}, localization {how.localization:g}, nbeta {how.nbeta:g}, batch {how.batch_size}, "
+        f"{how.num_chains} chains of {how.num_draws} draws, the first {how.num_burnin} discarded; "
+        f"{layer.attrs['loss']} loss{of_others}."
     )
     told = noted("Caution", decay_note(measures.snapshot.cells.run, layer.step.values.tolist()))
     words = joined(told, _verdict(own, step), quiet(explained))
@@ -242,7 +244,9 @@ def _paths(measures: HeadMeasures) -> Markup:
     ):
         part = between[(between.target if other == "source" else between.source) == measures.head]
         if len(part):
-            drawn = image(head_paths.draw(part, other), f"what cutting each path {words} costs, with 95% intervals")
+            drawn = image(
+                head_paths.draw(part, other), f"what cutting each path {words} costs, with 95% confidence intervals"
+            )
             parts.append(macros("head").titled(f"Paths {words}", drawn))
     direct, note = frame[frame.via == ""].iloc[0], measures.snapshot.cells.run.path_note
     explained = (

@@ -142,7 +142,7 @@ class RllcCurve:
     def page(self) -> Page:
         """What it shows."""
         how = settings.from_json(self.table.attrs["settings"])
-        picture = pictures.image(self.plot(), f"{self._title}, with 95% intervals")
+        picture = pictures.image(self.plot(), f"{self._title}, with 95% confidence intervals")
         rows = [
             [
                 str(row["step"]),
@@ -156,7 +156,9 @@ class RllcCurve:
             f"No unit: nbeta times the mean rise of the loss in nats. {how.name} settings: lr {how.lr:g}, localization "
             f"{how.localization:g}, nbeta {how.nbeta:g}, {how.num_chains} chains."
         )
-        table = elements.table(("step", "million tokens", "value (95% interval)", "verdict"), rows, words=(3,))
+        table = elements.table(
+            ("step", "million tokens", "value (95% confidence interval)", "verdict"), rows, words=(3,)
+        )
         return Page(
             title=self._title,
             about="How much the loss reacts, at checkpoints of a run, to noise in one restriction of the weights: its "

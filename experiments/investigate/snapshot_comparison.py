@@ -94,8 +94,8 @@ class SnapshotComparison:
         partner = [] if self.one_run else ["matched with", "sure"]
         columns = ("head", *partner, "type", *(NAMES[measure] for measure in MEASURES))
         said = (
-            "What the first has, and the change to the second with its 95% interval, the errors of both taken as "
-            "independent. rLLCs have no unit; compare within a layer."
+            "What the first has, and the change to the second with its 95% confidence interval, the errors of both "
+            "taken as independent. rLLCs have no unit; compare within a layer."
         )
         if not self.one_run:
             said += (
