@@ -7,8 +7,8 @@ measured for it), needs Chromium, and writes benchmarks/results/explorer.json.
 
 A frame while scrubbing: from the moment the browser begins it to the end of its painting on the main thread, after the
 slider was moved by one checkpoint, back and forth through training with a path chosen and two heads pinned. A forward
-pass: 64 tokens of held-out text at the last checkpoint, as it is, with a head ablated and with a path cut. What a reader
-waits for: from the click that cuts the path until the page has painted all that changes.
+pass: 64 tokens of held-out text at the last checkpoint, as it is, with a head ablated and with a path cut. What a
+reader waits for: from the click that cuts the path until the page has painted all that changes.
 """
 
 import argparse
@@ -66,7 +66,8 @@ FORWARD = """(() => {
 })()"""
 
 CLICK = """(async () => {
-  const button = [...document.querySelectorAll("#details button")].find((one) => one.textContent.startsWith("Cut this"));
+  const buttons = [...document.querySelectorAll("#details button")];
+  const button = buttons.find((one) => one.textContent.startsWith("Cut this"));
   const start = performance.now();
   button.click();
   await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))));

@@ -117,10 +117,16 @@ def config(cfg: Config) -> dict[str, Any]:
         "norms": cfg.normalization_type is not None,
         "centred": "RMS" not in (cfg.normalization_type or ""),
         "positions": cfg.positional_embedding_type,
-        "rotary": {"width": cfg.rotary_dim, "base": float(cfg.rotary_base), "adjacent": bool(cfg.rotary_adjacent_pairs)}
-        if cfg.positional_embedding_type == "rotary"
-        else None,
+        "rotary": _rotary(cfg),
     }
+
+
+def _rotary(cfg: Config) -> dict[str, Any] | None:
+    """How many components are turned, by which angles, whether pairs are neighbours; None without such positions."""
+    if cfg.positional_embedding_type != "rotary":
+        return None
+    assert cfg.rotary_dim is not None and cfg.rotary_base is not None
+    return {"width": cfg.rotary_dim, "base": float(cfg.rotary_base), "adjacent": bool(cfg.rotary_adjacent_pairs)}
 
 
 def _examples(cells: Cells) -> list[list[int]]:

@@ -17,7 +17,17 @@ FOLDER = Path(__file__).parent
 # Each uses those before it: the order in which they stand in the page.
 SCRIPTS = (
     *("weights", "algebra", "model", "losses", "live", "tokenizer", "svg", "scales", "state", "exports", "tables"),
-    *("mib", "scrubber", "circuit_steps", "part_tokens", "effect_curve", "tokens", "details", "circuit"),
+    *(
+        "mib",
+        "scrubber",
+        "circuit_steps",
+        "part_tokens",
+        "effect_curve",
+        "tokens",
+        "details",
+        "circuit_controls",
+        "circuit",
+    ),
     *("strip_rows", "strips", "outcome", "removals", "text", "map_data", "map_picture", "map_words", "token_map"),
     "main",
 )

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from ablations import substitutes
 from experiments import runs
-from experiments.explorer import data, live, page
+from experiments.explorer import circuit_data, data, links, live, page
 from experiments.investigate.investigation import Investigation
 from experiments.measurements.rllc import RLLC
 from experiments.measurements.scores import SCORES
@@ -71,6 +72,7 @@ def test_paths_are_those_of_the_cells(inv: Investigation, shown: dict) -> None:
     cells, found = inv.snapshot.cells, shown["circuit"]
     table = path_effects.table(cells, "induction", found["steps"])
     again = stability.table(cells, "induction", inv.run.steps[-1])
+    assert found["steps"] == inv.run.steps  # so few, and so small a model, that all are measured
     assert [path["name"] for path in found["paths"]] == table.path.values.tolist()
     assert close(found["effect"], table.effect.transpose("step", "path")) and not close(found["effect"], found["half"])
     assert np.array_equal(np.array(found["found"], dtype=bool), table.found.transpose("step", "path"))
@@ -170,8 +172,36 @@ def test_a_run_of_one_layer_is_alive_but_has_no_paths(trained: Path, tmp_path: P
     inv = Investigation(trained / "runs/tiny-seed0-1layer", out=tmp_path / "out", tokens=1500)
     gathered = json.loads(DATA.findall(inv.explore().read_text())[0])
     reason = "the run has 1 layer: paths between heads need two or more"
-    assert gathered["stages"].keys() == {"reason"}
+    assert gathered["stages"].keys() == gathered["map"].keys() == {"reason"}
     assert gathered["circuit"] == {"reason": reason} and gathered["live"]["config"]["layers"] == 1
+
+
+def test_checkpoints_without_paths_are_few_where_measuring_takes_long(inv: Investigation, monkeypatch) -> None:
+    """Those that are measured already are shown nevertheless."""
+    cells, steps = inv.snapshot.cells, inv.run.steps
+    assert circuit_data.steps_of(cells) == steps
+    monkeypatch.setattr(circuit_data, "AFFORDABLE", 0.0)
+    elsewhere = replace(cells, folder=cells.folder / "elsewhere")
+    monkeypatch.setattr("experiments.tasks.path_effects.STEPS", 2)
+    assert circuit_data.steps_of(elsewhere) == [steps[0], steps[-1]] != steps == circuit_data.steps_of(cells)
+
+
+def test_pages_beside_it_are_linked_where_they_are(inv: Investigation) -> None:
+    cells, last = inv.snapshot.cells, inv.run.steps[-1]
+    assert links.of_folder(replace(cells, folder=cells.folder / "elsewhere")) == {"pages": {}, "cards": {}}
+    for name in ("report.html", f"circuit_induction_{last}.html", "heads/L1H3.html", "heads/L1H3_0.html"):
+        (cells.folder / name).parent.mkdir(exist_ok=True)
+        (cells.folder / name).write_text("<title>a page</title>")
+    found = links.of_folder(cells)
+    assert found["pages"] == {"Report": "report.html", "Circuit": f"circuit_induction_{last}.html"}
+    assert found["cards"] == {"L1H3": "heads/L1H3.html"}
+
+
+def test_types_are_those_of_the_checkpoints_at_which_they_are_known(inv: Investigation, shown, monkeypatch) -> None:
+    assert shown["types"] == {}
+    first = inv.run.steps[0]
+    monkeypatch.setattr(data.head_types, "labels", lambda _, step: {"L0H1": "mixed"} if step == first else {})
+    assert data.gather(inv.snapshot.cells)["types"] == {str(first): {"L0H1": "mixed"}}
 
 
 @pytest.mark.slow

@@ -59,3 +59,22 @@ def test_a_table_is_read_back_from_csv() -> None:
     rows = [["head", "value"], ['L0H5, "x"', 1.5], ["a\nb", None]]
     text = called(("svg", "exports"), "return asCsv(given);", rows)
     assert list(csv.reader(io.StringIO(text))) == [["head", "value"], ['L0H5, "x"', "1.5"], ["a\nb", ""]]
+
+
+def test_changes_that_come_together_are_told_together() -> None:
+    body = """
+        const heard = [], waiting = [], kept = [];
+        const state = makeState(given, "", (hash) => kept.push(hash), (tell) => waiting.push(tell));
+        state.subscribe((view, changed) => heard.push([view.step, [...changed].sort()]));
+        state.set({ step: 100 });
+        state.set({ step: 200, ghost: false });
+        const between = [state.get().step, heard.length, waiting.length];
+        waiting.splice(0).forEach((tell) => tell());
+        state.set({ step: 300 });
+        waiting.splice(0).forEach((tell) => tell());
+        return { heard, between, kept };
+    """
+    answer = called(("state",), body, USUAL)
+    assert answer["between"] == [200, 1, 1]  # known at once, told later
+    assert answer["heard"] == [[28000, sorted(USUAL)], [200, ["ghost", "step"]], [300, ["step"]]]
+    assert answer["kept"] == ["step=200&ghost=false", "step=300&ghost=false"]
