@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--formation",
         action="store_true",
-        help="also draw how it formed: the checkpoints of the run, evenly chosen, at most 6",
+        help="also draw how it formed, at the checkpoints where most has changed: at most 6 of at most 18",
     )
     parser.add_argument(
         "--thorough",
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
     asked = own_task.opened(arguments.task, opened)
     step = chosen_step(opened, arguments)
     cells = open_cells(arguments)
-    steps = path_effects.formation_steps(cells) if arguments.formation else []
+    steps = path_effects.formation_candidates(cells) if arguments.formation else []
     other = opened_other(cells, arguments, step) if arguments.against else None
     if arguments.heads:
         of_heads(cells, arguments, asked, step, distinct_heads(arguments.heads, opened.model_config()))

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from circuits import graph
+from circuits.formation import drawn_effects, telling
 from circuits.tasks import Task
 from experiments.figures import files
 from experiments.pages import (
@@ -33,6 +34,8 @@ from experiments.storage.files import as_json, write_bytes
 from experiments.tasks import circuit_difference, path_effects, positions
 from experiments.tasks.circuit_difference import Difference
 from experiments.tasks.discovery import Discovered, frame
+
+PANELS = 6  # of a formation, at most
 
 
 def as_text(discovered: Discovered, top: int) -> str:
@@ -86,7 +89,10 @@ def write(
         )
         captions[over] = (
             "How it formed",
-            "The same at checkpoints of the run, each at a false-discovery rate of 5%; widths compare between panels.",
+            "The same at checkpoints of the run, each at a false-discovery rate of 5%; widths compare between panels. "
+            f"Of {len(path_effects.formation_candidates(cells))} checkpoints that were measured these are the first, "
+            "the last, and one after another the one whose drawn effects differ most from all panels before (the sum "
+            "over paths of the differences).",
         )
     if found:
         drawn[f"{name}_curves"] = faithfulness.draw(found.curves, f"{cells.run.name}: {discovered.task}")
@@ -130,9 +136,10 @@ def pictured(figure: Figure, title: str, caption: str) -> Section:
 
 
 def formation(cells: Cells, task: str | Task) -> dict[int, nx.DiGraph]:
-    """The task's graphs at some checkpoints of the run, by step."""
-    steps = path_effects.formation_steps(cells)
-    return graph.formation(cells.run.model_config(), path_effects.table(cells, task, steps))
+    """The task's graphs by step at those checkpoints of the run at which most has changed (`circuits.formation`)."""
+    measured = path_effects.table(cells, task, path_effects.formation_candidates(cells))
+    chosen = telling(drawn_effects(measured), PANELS)
+    return graph.formation(cells.run.model_config(), measured.isel(step=chosen))
 
 
 def command(

@@ -22,13 +22,19 @@ from experiments.results.plan import evenly_chosen
 from experiments.statistics.intervals import reach
 from experiments.tasks import own_prompts, task_prompts
 
-STEPS = 6  # checkpoints, at most, that show how a circuit formed
+STEPS = 6  # checkpoints, at most, that the explorer has a circuit at
+CANDIDATES = 18  # checkpoints, at most, at which it is measured how a circuit formed
 LENGTH = 48  # of a prompt, roughly, for the time that it takes
 
 
 def formation_steps(cells: Cells) -> list[int]:
     """The run's first checkpoint, its last, and evenly chosen ones between."""
     return evenly_chosen(cells.run.steps, STEPS)
+
+
+def formation_candidates(cells: Cells) -> list[int]:
+    """Those among which the panels of a formation are chosen: at most 18, evenly spaced in order."""
+    return evenly_chosen(cells.run.steps, CANDIDATES)
 
 
 def table(cells: Cells, task: str | Task, steps: Sequence[int], heads: Sequence[str] = ()) -> xr.Dataset:

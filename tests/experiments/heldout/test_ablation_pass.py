@@ -242,14 +242,14 @@ def test_the_circuit_verb_shows_how_it_formed(trained: Path, tmp_path: Path, mon
     formed = json.loads((tmp_path / "circuit_induction_formation.json").read_text())["steps"]
     chosen = [at["step"] for at in formed]
     assert (chosen[0], chosen[-1]) == (steps[0], steps[-1])
-    assert len(chosen) == min(6, len(steps))
+    assert 2 <= len(chosen) <= 6, "where nothing is found nothing changes"
     last = nx.node_link_graph(formed[-1]["graph"], edges="edges")
     table = pd.read_csv(tmp_path / "tables/circuit_induction_60.csv").set_index("path")
     assert last.edges["L0H1", "L1H0"]["k"]["effect"] == pytest.approx(table.effect["L0H1->L1H0.k"], rel=1e-5)
     assert (tmp_path / "circuit_induction_60.html").read_text().count("<img ") == 2
     assert (tmp_path / "figures/circuit_induction_formation.png").stat().st_size > 10_000
     cells = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()}
-    assert sum(path.name.startswith("path_effects") for path in cells) == len(chosen)
+    assert sum(path.name.startswith("path_effects") for path in cells) == min(18, len(steps))
     assert main(["circuit", "--run", "tiny-seed0", "--formation", "--out", str(tmp_path)]) == 0  # nothing is repeated
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()} == cells
 
