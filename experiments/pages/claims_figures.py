@@ -48,6 +48,7 @@ def of_runs(study: Study, name: str, page: Path) -> Markup:
 def _draw(cells: Cells, name: str) -> Drawn:
     run, command = cells.run.name, files.figure_command(cells, name)
     try:
-        return Drawn(run, command, *files.write_figure(cells, name))
+        svg, png = files.write_figure(cells, name)
     except NotMeasurable as error:  # what this run or its text does not have
         return Drawn(run, command, missing=str(error))
+    return Drawn(run, command, svg, png)
