@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import pandas as pd
 
@@ -11,7 +12,7 @@ from circuits.tasks import Task
 from experiments import tasks
 from experiments.heldout import ablation_pass
 from experiments.investigate.snapshot import Snapshot
-from experiments.pages import circuit_change
+from experiments.pages import circuit_change, saving
 from experiments.pages.layout import elements
 from experiments.pages.layout import page as layout
 from experiments.pages.layout.page import Made, Page, Section
@@ -56,7 +57,7 @@ class CircuitComparison:
         """What it shows."""
         title = f"{self.name}: {self.first.title} and {self.second.title}"
         about = "The circuits of one task at two places, path by path: what is gained, lost and changed."
-        made = Made(f"inv.circuit({self.name!r}).against(...)")
+        made = Made(f"inv.circuit({self.name!r}).against(...).save(path)")
         try:
             difference = self.difference
         except NotMeasurable as error:
@@ -64,6 +65,10 @@ class CircuitComparison:
         lines = (elements.quiet(elements.sentence(line)) for line in circuit_change.sentences(difference))
         changes = Section("What changed", circuit_change.table(difference, TOP))
         return Page(title, about, [changes], made, elements.joined(*lines))
+
+    def save(self, path: str | Path) -> Path:
+        """Writes what a notebook shows as one page that needs nothing else; returns its path."""
+        return saving.save(self.page, path, self.first.cells)
 
     def _repr_html_(self) -> str:
         return layout.cell(self.page)

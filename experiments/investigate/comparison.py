@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -17,6 +18,7 @@ from experiments.heldout.head_types import ATTENTION
 from experiments.heldout.path_overlap import SHARE
 from experiments.investigate.head_card import HeadCard
 from experiments.measurements.rllc import RLLC
+from experiments.pages import saving
 from experiments.pages.layout import elements
 from experiments.pages.layout import page as layout
 from experiments.pages.layout.page import Made, Page, Section
@@ -140,8 +142,12 @@ class Comparison:
                 Section("Measure by measure", table + elements.quiet(said)),
                 Section("Tokens that both matter for", self._overlap()),
             ],
-            made=Made(f"inv.compare{names!r}", self.first.snapshot.cells.run.name),
+            made=Made(f"inv.compare{names!r}.save(path)", self.first.snapshot.cells.run.name),
         )
+
+    def save(self, path: str | Path) -> Path:
+        """Writes what a notebook shows as one page that needs nothing else; returns its path."""
+        return saving.save(self.page, path, self.first.snapshot.cells)
 
     def _repr_html_(self) -> str:
         return layout.cell(self.page)
@@ -165,9 +171,8 @@ class Comparison:
         )
 
     def __repr__(self) -> str:
-        return (
-            f"Comparison({self.first.head}, {self.second.head} of {self.first.snapshot.title}; .table has the numbers)"
-        )
+        names = f"{self.first.head}, {self.second.head} of {self.first.snapshot.title}"
+        return f"Comparison({names}; .table has the numbers, .save(path) writes a page)"
 
 
 def _numbers(row: Row) -> list[float]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 
 import networkx as nx
 import pandas as pd
@@ -16,7 +17,7 @@ from experiments.heldout import ablation_pass, head_types
 from experiments.investigate.circuit_comparison import CircuitComparison
 from experiments.investigate.snapshot import Snapshot
 from experiments.jobs.job import Job
-from experiments.pages import circuit_files, circuit_page, circuit_rivals, circuit_words
+from experiments.pages import circuit_files, circuit_page, circuit_rivals, circuit_words, saving
 from experiments.pages.circuit_rivals import Compared
 from experiments.pages.layout import elements
 from experiments.pages.layout import page as layout
@@ -115,7 +116,7 @@ class FoundCircuit:
     def page(self) -> Page:
         """What it shows: less than the page that the command line writes, which has how it formed, too."""
         title = f"{self.snapshot.title}: paths that carry {self.name}"
-        made = Made(f"inv.circuit({self.name!r})", self.snapshot.cells.run.name)
+        made = Made(f"inv.circuit({self.name!r}).save(path)", self.snapshot.cells.run.name)
         try:
             discovered = self.found
         except NotMeasurable as error:
@@ -132,6 +133,10 @@ class FoundCircuit:
             circuit_files.details(discovered, self.positions, TOP),
             made,
         )
+
+    def save(self, path: str | Path) -> Path:
+        """Writes what a notebook shows as one page that needs nothing else; returns its path."""
+        return saving.save(self.page, path, self.snapshot.cells)
 
     def _repr_html_(self) -> str:
         return layout.cell(self.page)
