@@ -2,7 +2,7 @@
 
 import argparse
 
-HELP = "what removing heads, sets of heads or paths costs on held-out text (zero, mean, resample)"
+HELP = "what removing heads, sets of heads or paths costs on held-out text (zero, mean and resample ablation)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -32,7 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="batch size times context in training (default: what SOURCE or its config.json tells)",
     )
     parser.add_argument(
-        "--code-share", type=float, default=0.3, help="of the rows, for the corpus python (default: %(default)s)"
+        "--code-share",
+        type=float,
+        default=0.3,
+        help="share of code in the rows, for the corpus python (default: %(default)s)",
     )
     parser.add_argument("--n-ctx", type=int, help="a shorter context to measure in (default: the model's)")
     parser.add_argument("--bos", help="token that rows start with (default: what the tokenizer says, or <|endoftext|>)")

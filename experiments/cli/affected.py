@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--method",
         choices=("zero", "mean", "resample"),
         default="resample",
-        help="method of ablation; resampled effects are means over 8 donors (default: %(default)s)",
+        help="method of ablation; under resample, effects are means over 8 other documents (default: %(default)s)",
     )
     parser.add_argument("--top", type=int, default=20, help="tokens in each of the two lists (default: %(default)s)")
     add_pass_arguments(parser, 200_000)

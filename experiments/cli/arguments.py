@@ -13,7 +13,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run",
         default=DEFAULT_RUN,
-        help="a run's folder, or its name in runs/ or in the bundled zoo (default: %(default)s)",
+        help="a run's folder, its name in runs/, or the name of a bundled run (default: %(default)s)",
     )
     _add_place_arguments(parser)
 
@@ -24,18 +24,20 @@ def _add_place_arguments(parser: argparse.ArgumentParser) -> None:
         help="python, python:code, python:prose, cpp, synthetic or text:PATH (default: what the run was trained on)",
     )
     parser.add_argument("--out", type=Path, help="results folder (default: results/RUN)")
-    parser.add_argument("--seed", type=int, default=0, help="of measurements and sampling (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="random seed of measurements and sampling (default: %(default)s)"
+    )
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count(), help="processes (default: one per core, %(default)s)"
     )
     parser.add_argument(
-        "--scheduler", metavar="ADDRESS", help="work on the Dask cluster of this scheduler (host:port) in their place"
+        "--scheduler", metavar="ADDRESS", help="work on the Dask cluster of this scheduler (host:port) instead"
     )
     parser.add_argument(
         "--device",
         choices=("cpu", "cuda"),
         default="cpu",
-        help="what chains, ablations and discovery run on; cuda: one process a GPU (default: %(default)s)",
+        help="device of chains, ablations and discovery; cuda: one process for each GPU (default: %(default)s)",
     )
 
 
@@ -44,7 +46,7 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run",
         action="append",
-        help="a run's folder, or its name in runs/ or in the bundled zoo; repeatable (default: the bundled seeds)",
+        help="a run's folder, its name in runs/, or the name of a bundled run; repeatable (default: the bundled seeds)",
     )
     _add_place_arguments(parser)
 
@@ -57,7 +59,7 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
         "--settings",
         choices=NAMED,
         default="QUICK",
-        help="of rLLC chains, MINI with shared noise (default: %(default)s)",
+        help="settings of the chains of rLLCs; MINI samples with shared noise (default: %(default)s)",
     )
     parser.add_argument(
         "--reference",
@@ -74,8 +76,8 @@ def add_gauge_argument(parser: argparse.ArgumentParser) -> None:
         "--gauge",
         choices=("trained", "balanced"),
         default="trained",
-        help="of rLLCs: weights as trained, or those of the same function that do not depend on training, so that the "
-        "rLLC is the head's own (default: %(default)s)",
+        help="gauge that rLLCs are sampled in: the weights as trained, or weights of the same function that do not "
+        "depend on how training left their scales (default: %(default)s)",
     )
 
 
@@ -88,12 +90,14 @@ def add_pass_arguments(parser: argparse.ArgumentParser, tokens: int) -> None:
     """--step, --tokens, --layer-norm."""
     parser.add_argument("--step", type=int, help="checkpoint (default: the last)")
     parser.add_argument(
-        "--tokens", type=int, help=f"of held-out text (default: {tokens}, or all where there are fewer)"
+        "--tokens",
+        type=int,
+        help=f"tokens of held-out text to measure on (default: {tokens}, or all where there are fewer)",
     )
     parser.set_defaults(default_tokens=tokens)
     parser.add_argument(
         "--layer-norm",
         choices=("recompute", "freeze"),
         default="recompute",
-        help="of a cut path's target: recompute it (exact), or keep its scale (default: %(default)s)",
+        help="layer norm of a cut path's target: recompute it (exact), or freeze its scale (default: %(default)s)",
     )

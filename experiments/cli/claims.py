@@ -3,9 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-HELP = (
-    "test the paper's findings, and later ones, on several runs: statistic, interval, null, controls, a word for each"
-)
+HELP = "test the paper's findings, and later ones, on several runs: statistic, interval, null, controls, verdict"
 
 if TYPE_CHECKING:
     from experiments.study.study import Study

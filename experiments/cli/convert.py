@@ -15,7 +15,7 @@ HELP = "give old results of bundled runs, of before kinds had versions, their ne
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, nargs="+", help="results folders, such as results/mini-seed0")
-    parser.add_argument("--unchecked", action="store_true", help="recompute none")
+    parser.add_argument("--unchecked", action="store_true", help="do not recompute any cell as a check")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("head", metavar="HEAD", help="L1H4 or 1:4")
     parser.add_argument("--step", type=int, help="checkpoint (default: the last)")
     parser.add_argument(
-        "--tokens", type=int, help="of held-out text that types rest on (default: 500000, or all where there are fewer)"
+        "--tokens", type=int, help="tokens of held-out text for types (default: 500000, or all where there are fewer)"
     )
     add_heads_argument(parser, "measure types and rLLCs of HEAD and these alone, which is quick in large models")
     add_gauge_argument(parser)

@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         nargs="?",
         default=DEFAULT_RUN,
-        help="a run's folder, or its name in runs/, in results/ or in the bundled zoo (default: %(default)s)",
+        help="a run's folder, its name in runs/ or results/, or the name of a bundled run (default: %(default)s)",
     )
     parser.add_argument("--out", type=Path, help="results folder (default: results/RUN)")
     parser.add_argument("--no-browser", action="store_true", help="write the page and print its path alone")

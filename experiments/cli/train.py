@@ -14,7 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="tiny (seconds), synthetic (minutes), mini, small (about an hour each) or paper (a GPU)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of initialisation and data order (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="random seed of initialisation and data order (default: %(default)s)"
+    )
     parser.add_argument("--layers", type=int, action="append", help="1 or 2; repeatable (default: both, 2 first)")
     parser.add_argument("--corpus", help="train on another corpus: text:PATH or hf:NAME (default: the preset's)")
     parser.add_argument(

@@ -9,7 +9,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from experiments.cli.arguments import add_heads_argument, add_run_arguments
 
     parser.add_argument("--step", type=int, help="checkpoint (default: the last)")
-    parser.add_argument("--tokens", type=int, help="of held-out text (default: 500000, or all where there are fewer)")
+    parser.add_argument(
+        "--tokens",
+        type=int,
+        help="tokens of held-out text to measure on (default: 500000, or all where there are fewer)",
+    )
     add_heads_argument(parser, "the types of these alone, which is quick in large models")
     add_run_arguments(parser)
 

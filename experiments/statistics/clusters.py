@@ -48,7 +48,7 @@ def cluster(
     if not 1 <= k <= len(curves):
         raise ValueError(f"k={k} clusters of {len(curves)} heads: k lies between 1 and the number of heads")
     if not np.isfinite(curves).all():
-        raise ValueError("a curve has values that are not finite: leave that head or step out in so many words")
+        raise ValueError("a curve has values that are not finite: leave out that head or step")
     points = scaled(curves, scaling)
     if k == 1 or k == len(points):
         return np.arange(len(points)) if k > 1 else np.zeros(len(points), dtype=np.int64)
