@@ -42,8 +42,6 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.corpus:
         preset = replace(preset, corpus=arguments.corpus)
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: PyTorch sees no GPU here; use --device cpu")
     for n_layers in arguments.layers or (2, 1):
         folder = arguments.out / train.run_name(preset, arguments.seed, n_layers)
         recorded = train.recorded(folder)

@@ -37,6 +37,7 @@ from experiments.investigate.prompts.prompt import Prompt, on_text
 from experiments.investigate.rllc_curve import RllcCurve
 from experiments.investigate.snapshot import Snapshot
 from experiments.investigate.snapshot_comparison import SnapshotComparison
+from experiments.jobs import device as devices
 from experiments.jobs.announcement import announce
 from experiments.pages.layout import page as layout
 from experiments.results import plan
@@ -58,9 +59,11 @@ class Investigation:
     coefficients of others are not measured, which takes long in large models. gauge: of learning coefficients,
     "balanced" for the weights of the same function that do not depend on training (`llc.balanced`). workers: processes
     for what takes long, or a `concurrent.futures.Executor`; several processes need the guard
-    `if __name__ == "__main__"` in a script, and nothing in a notebook.
+    `if __name__ == "__main__"` in a script, and nothing in a notebook. device: what chains, ablations and discovery run
+    on, "cpu", "cuda" or "cuda:1" (default: DEVCIRCUITS_DEVICE of the environment, or the CPU); with several workers
+    "cuda" is one process for each GPU. Results are the same cells on either.
 
-    Raises ValueError for a run, corpus or checkpoint that there is not.
+    Raises ValueError for a run, corpus, checkpoint or device that there is not.
     """
 
     def __init__(
@@ -76,14 +79,16 @@ class Investigation:
         heads: Sequence[str] = (),
         gauge: Gauge = "trained",
         workers: int | Executor = 1,
+        device: str = "",
     ) -> None:
+        _check_device(device, workers)
         folder = Path(out) if out else None
         run = _run(model, tokenizer, corpus, folder)
         chosen = run.steps[-1] if step is None else step
         run.check_step(chosen)
         name = corpus or run.config["preset"]["corpus"]
         planned = replace(plan.default_plan(name, run.config["model"]["n_ctx"], seed), gauge=gauge)
-        kept = Cells(folder or places.results_of(run.name), run, planned, committed=True)
+        kept = Cells(folder or places.results_of(run.name), run, planned, committed=True, device=device)
         _ = run.tokenizer, kept.inputs.corpus  # read, or built, now: what is wrong with them is said here
         self.snapshot = Snapshot(kept, chosen, tokens, workers, tuple(distinct_heads(heads, run.model_config())))
 
@@ -181,6 +186,14 @@ class Investigation:
     def __repr__(self) -> str:
         count = f"{len(self.snapshot.heads)} heads, {len(self.run.steps)} checkpoints"
         return f"Investigation({self.snapshot.title}; {count}, corpus {self.snapshot.cells.plan.corpus})"
+
+
+def _check_device(name: str, workers: int | Executor) -> None:
+    """Raises ValueError for one that is not there, and for one beside an executor, whose workers have their own."""
+    if name:
+        devices.checked(name, "device=")
+    if name and isinstance(workers, Executor):
+        raise ValueError(f"device={name} with an executor: start its workers with {devices.VARIABLE}={name}")
 
 
 def _run(model: str | Path | Run | Model, tokenizer: Any, corpus: str | None, out: Path | None) -> Run:

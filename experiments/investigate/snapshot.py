@@ -21,7 +21,7 @@ from ablations.not_measurable import NotMeasurable
 from ablations.running import as_in_workers
 from experiments.heldout import ablation_pass, head_overlap, head_types
 from experiments.heldout.ablation_pass import AblationPass
-from experiments.jobs import executors, runner
+from experiments.jobs import device, executors, runner
 from experiments.jobs.job import Job, JobsFailed
 from experiments.measurements import variants
 from experiments.measurements.paths import PATHS
@@ -84,8 +84,9 @@ class Snapshot:
         """Who computes work of so many seconds: this process where starting others takes longer."""
         if isinstance(self.workers, Executor):
             return nullcontext(self.workers)
-        here = self.workers == 1 or seconds < ablation_pass.WORTH_WORKERS
-        return nullcontext(executors.Here()) if here else executors.pool(self.workers)
+        if self.workers == 1 or seconds < ablation_pass.WORTH_WORKERS:
+            return _here(self.cells.device)
+        return executors.pool(self.workers, device.for_workers(self.cells.device or "cpu"))
 
     @cached_property
     def types(self) -> xr.Dataset:
@@ -136,6 +137,13 @@ class Snapshot:
         """Parameters of the cell with what paths do for copying: of some heads where the others are not looked at."""
         known = self.cells.read(PATHS, self.step) is not None
         return {"heads": [*self.only]} if self.only and not known else {}
+
+
+@contextmanager
+def _here(name: str) -> Iterator[Executor]:
+    """This process, on a device."""
+    with device.on(name):
+        yield executors.Here()
 
 
 @contextmanager

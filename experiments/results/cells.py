@@ -21,6 +21,7 @@ from ablations.names import parse_head
 from ablations.not_measurable import NotMeasurable
 from ablations.running import as_in_workers
 from experiments import runs
+from experiments.jobs import device
 from experiments.jobs.job import Job
 from experiments.results import committed
 from experiments.results.inputs import Inputs
@@ -39,6 +40,7 @@ class Cells:
     run: Run
     plan: Plan
     committed: bool = False  # whether the committed sweep is read where it has a table or a cell; it has no traces
+    device: str = ""  # that is computed on in this process: "cpu", "cuda", "cuda:1"; empty: the process's own
 
     @cached_property
     def inputs(self) -> Inputs:
@@ -78,11 +80,14 @@ class Cells:
         if not kind.groups:
             parts = key(self.inputs, kind, step, parameters)
             if store.read(self.folder, parts) is None:
-                store.keep(self.folder, parts, kind.compute(self.inputs, step, self, **parameters))
+                with device.on(self.device):
+                    measured = kind.compute(self.inputs, step, self, **parameters)
+                store.keep(self.folder, parts, measured)
             return
         assert step is not None
         names = self._missing_restrictions(kind, step, parameters["restrictions"])
-        measured = kind.compute(self.inputs, step, self, names) if names else {}
+        with device.on(self.device):
+            measured = kind.compute(self.inputs, step, self, names) if names else {}
         for name, dataset in measured.items():
             store.keep(self.folder, key(self.inputs, kind, step, {"restriction": name}), dataset)
 
@@ -113,8 +118,9 @@ class Cells:
         whole = self._committed_table(kind)
         if whole is not None:
             return whole
-        for job in self.missing_tables([kind]):
-            job.function(*job.arguments)
+        with device.on(self.device):
+            for job in self.missing_tables([kind]):
+                job.function(*job.arguments)
         return self.assembled(kind)
 
     def assembled(self, kind: Kind) -> xr.Dataset:

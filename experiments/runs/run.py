@@ -22,6 +22,7 @@ from experiments import corpora
 from experiments.corpora.cache import digest
 from experiments.corpora.documents import first_line
 from experiments.corpora.tokenizer import misfit
+from experiments.jobs import device as devices
 from experiments.runs import config_fields, model_tokenizer, places, state_dicts
 from experiments.runs.places import ZOO as ZOO
 from experiments.storage import files, tensorfile
@@ -117,9 +118,11 @@ class Run:
         weights = {name: torch.from_numpy(array) for name, array in self.arrays(step).items()}
         return state_dicts.built(self.model_config(), weights, f"run {self.name}, step {step}")
 
-    def model(self, step: int) -> Model:
-        """The same with the run's tokenizer where that can be read, so that it takes text."""
-        model = self.bare_model(step)
+    def model(self, step: int, device: str = "cpu") -> Model:
+        """The same with the run's tokenizer where that can be read, so that it takes text; on a device ("cuda"), where
+        all that is done with it runs too. Raises ValueError as `jobs.device.checked` does.
+        """
+        model = models.moved(self.bare_model(step), devices.checked(device, "device="))
         try:
             tokenizer = self.tokenizer
         except ValueError:  # missing, damaged or of another size: who asks for `tokenizer` is told

@@ -13,7 +13,7 @@ from experiments.runs import places
 
 
 def check_flags(arguments: argparse.Namespace) -> None:
-    """The flags that several verbs have, where this verb has them: --out, --workers, --seed, --run, --step."""
+    """Flags that several verbs have, where this verb has them: --out, --workers, --seed, --run, --step, --device."""
     check_out(getattr(arguments, "out", None))
     if not getattr(arguments, "scheduler", None) and (workers := getattr(arguments, "workers", 1)) < 1:
         raise ValueError(f"workers={workers}: at least one is needed")
@@ -26,6 +26,10 @@ def check_flags(arguments: argparse.Namespace) -> None:
     if (step := getattr(arguments, "step", None)) is not None:
         for folder in folders:
             places.check_step(folder.name, places.steps_in(folder), step)
+    if getattr(arguments, "device", None) == "cuda" and not getattr(arguments, "scheduler", None):
+        from experiments.jobs import device  # PyTorch alone knows
+
+        device.for_workers("cuda")
 
 
 def check_heads(run: str, heads: Sequence[str]) -> None:

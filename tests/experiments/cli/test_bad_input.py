@@ -67,6 +67,7 @@ def place(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
         (["train", "--preset", "tiny", "--layers", "-1"], "--layers -1"),
         (["train", "--preset", "tiny", "--layers", "two"], "invalid int value: 'two'"),
         (["train", "--preset", "tiny", "--device", "tpu"], "invalid choice: 'tpu'"),
+        (["types", "--device", "meta"], "invalid choice: 'meta'"),
         (["train", "--preset", "tiny", "--corpus", "text:"], "unknown corpus 'text:'"),
         (["train", "--preset", "tiny", "--corpus", "text:/nowhere"], "no such file"),
         (["train", "--preset", "tiny", "--corpus", "synthetic:trigrams=x"], "trigrams"),

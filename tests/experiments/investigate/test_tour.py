@@ -1,4 +1,4 @@
-"""What a user asks first, each in at most three lines: a tour that has to stay as short as it is."""
+"""What a user asks first, twelve wishes, each in at most three lines: a tour that has to stay as short as it is."""
 
 import json
 from pathlib import Path
@@ -86,6 +86,14 @@ def test_save_and_share(inv: dc.Investigation, tmp_path: Path) -> None:
 def test_any_model_without_a_run() -> None:
     removed = dc.ablate(make_model(), torch.arange(10)[None], ["L1H2"], method="zero")
     assert removed.effect.abs().max() > 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_same_on_a_gpu(inv: dc.Investigation, run: Run, tmp_path: Path) -> None:
+    there = dc.Investigation(run, out=tmp_path / "gpu", tokens=1500, device="cuda")
+    one, other = (at.rllc("L1H2", steps=[60]).frame.loc[0] for at in (inv, there))
+    assert abs(one["value"] - other["value"]) < 0.01 * one["se"]
+    assert run.model(60, device="cuda").W_E.device.type == "cuda"
 
 
 def corpus_of(run: Run) -> str:

@@ -149,7 +149,7 @@ def test_each_gpu_is_one_process_own(tmp_path: Path) -> None:
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert device.own().type == "cpu" and device.for_workers("cpu") == ()
-    for name, said in (("gpu", "no such device"), ("cuda:99", "PyTorch sees")):
+    for name, said in (("gpu", "no such device"), ("cuda:99", "PyTorch sees"), ("meta", "run on the CPU or a CUDA")):
         monkeypatch.setenv(device.VARIABLE, name)
         with pytest.raises(ValueError, match=f"{name}.*{said}"):
             device.own()
