@@ -77,19 +77,20 @@ def _section(study: Study, finding: Finding, drawn: Markup) -> Section:
     claim = finding.claim
     value = f"{_number(finding.value)} (95% interval {_interval(finding)}"
     rows = {
-        "expected": claim.statement,
-        "precondition": claim.precondition,
-        "criterion": claim.criterion,
-        "statistic": finding.statistic,
-        "found": f"{value}; null {_number(finding.null)}; p {_number(finding.p)})",
-        "units": finding.units,
-        "smallest detectable": finding.smallest_detectable,
-        "negative controls": _controls(finding),
-        "in other settings and gauges": _survives(finding) or "no ordering of rLLCs is claimed",
-        "reading": finding.diagnosis,
+        "Finding": claim.statement,
+        "Testable if": claim.precondition,
+        "Replicated if": claim.criterion,
+        "Statistic": finding.statistic,
+        "Result": f"{value}; null {_number(finding.null)}; p {_number(finding.p)})",
+        "Independent units": finding.units,
+        "Smallest detectable effect": finding.smallest_detectable,
+        "Negative controls": _controls(finding) or "none",
+        "In other settings and gauges": _survives(finding) or "no ordering of rLLCs is claimed",
     }
+    told = {name: elements.sentence(text) for name, text in rows.items() if text}
+    told |= {"In detail": f"{finding.diagnosis}."}  # which begins with names of runs
     command = files.figure_command(study.cells[0], claim.figure)
-    body = macros("claims").claim(rows, drawn, COMMAND, command)
+    body = macros("claims").claim(told, drawn, COMMAND, command)
     title = f"{claim.label}. {claim.name.capitalize()}"
     return Section(title, body, f"claim{claim.label}", _verdict(finding))
 
@@ -115,7 +116,8 @@ def _verdict(finding: Finding) -> Markup:
 
 
 def _controls(finding: Finding) -> str:
-    return "; ".join(f"{control.name}: {'FIRED' if control.fired else 'not found'}" for control in finding.controls)
+    told = {True: "found there, too", False: "not found"}
+    return "; ".join(f"{control.name}: {told[control.fired]}" for control in finding.controls)
 
 
 def _survives(finding: Finding) -> str:
