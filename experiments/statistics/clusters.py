@@ -62,7 +62,11 @@ def cluster(
 def k_means(
     points: Float[np.ndarray, "head step"], k: int, restarts: int = 200, seed: int = 0
 ) -> Int[np.ndarray, " head"]:
-    """The labels with the smallest sum of squares of many starts (k-means++), by scikit-learn."""
+    """The labels with the smallest sum of squares of many starts (k-means++), by scikit-learn.
+
+    On the committed curves (two to five clusters of eight heads) 200 starts found the best of all partitions in 503 of
+    504 cases.
+    """
     from sklearn.cluster import KMeans  # takes a second to import
 
     if len(np.unique(points, axis=0)) < k:
