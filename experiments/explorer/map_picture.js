@@ -48,13 +48,14 @@ export function places(map, whole, source, width) {
  * @param {Places} shown
  * @param {string[]} colors by probe
  * @param {{probe: number, same: number[]}} marked
+ * @param {number} unit pixels of the page for each of the picture
  */
-export function repaint(canvas, shown, colors, marked) {
+export function repaint(canvas, shown, colors, marked, unit) {
   const { width, height, xs, ys } = shown;
-  const ratio = globalThis.devicePixelRatio || 1;
+  const ratio = (globalThis.devicePixelRatio || 1) * unit;
   const style = getComputedStyle(canvas);
   [canvas.width, canvas.height] = [width * ratio, height * ratio];
-  [canvas.style.width, canvas.style.height] = [`${width}px`, `${height}px`];
+  [canvas.style.width, canvas.style.height] = [`${width * unit}px`, `${height * unit}px`];
   const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   pen.scale(ratio, ratio);
   paintAxes(pen, shown, style);

@@ -40,9 +40,10 @@ export function tokenMap(data, state, alive) {
   /** @type {any} */
   let shown = null;
   const draw = (view) => {
-    const width = Math.max(280, Math.min(760, wide.clientWidth));
+    const unit = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16; // larger on very wide screens
+    const width = Math.round(Math.max(280, Math.min(760, wide.clientWidth / unit)));
     shown = places(map, whole, view.source, width);
-    repaint(canvas, shown, colorsOf(map, whole, view), marked(whole, view, alive));
+    repaint(canvas, shown, colorsOf(map, whole, view), marked(whole, view, alive), unit);
     canvas.setAttribute("aria-label", `Map of ${whole.count} tokens; arrow keys go from token to token`);
   };
   pointed(
@@ -130,7 +131,14 @@ function mapLegend(map, view, legend) {
 function pointed(canvas, state, now, tell) {
   const at = (event) => {
     const box = canvas.getBoundingClientRect();
-    return nearestPoint(now().xs, now().ys, event.clientX - box.left, event.clientY - box.top, NEAR);
+    const scale = now().width / box.width;
+    return nearestPoint(
+      now().xs,
+      now().ys,
+      (event.clientX - box.left) * scale,
+      (event.clientY - box.top) * scale,
+      NEAR,
+    );
   };
   let frame = 0;
   canvas.addEventListener("pointermove", (event) => {

@@ -87,7 +87,7 @@ export function tokenPicture(box) {
     const [x, y] = [(place.left - frame.left).toFixed(1), place.top - frame.top];
     const font = {
       "font-family": "ui-monospace, monospace",
-      "font-size": 13,
+      "font-size": parseFloat(style.fontSize),
       fill: paper.color,
       "xml:space": "preserve",
     };
