@@ -19,6 +19,7 @@ FLAGS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
+    "--disable-dev-shm-usage",  # small in containers
     "--no-first-run",
     "--hide-scrollbars",
     "--remote-debugging-pipe",
