@@ -53,8 +53,7 @@ class HeadMeasures:
         Heads and steps are all that were sampled, here or by another command.
         """
         self.snapshot.compute(self._missing_rllcs(), f"learning coefficients of layer {self.layer}")
-        rllc = self.snapshot.rllc()
-        layer = rllc.isel(restriction=(rllc.layer == self.layer).values.nonzero()[0])
+        layer = self.snapshot.rllc(self.layer)
         sampled = layer.verdict != ""
         steps, heads = (sampled.any(other).values.nonzero()[0] for other in ("restriction", "step"))
         return layer.isel(step=steps, restriction=heads)

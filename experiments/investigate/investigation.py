@@ -27,8 +27,6 @@ from ablations.names import check_head, distinct_heads, head_name, parse_head
 from circuits.task_text import Strings
 from circuits.tasks import Task
 from experiments import runs
-from experiments.explorer import data as explorer_data
-from experiments.explorer import page as explorer_page
 from experiments.investigate import overview, rllc_curve
 from experiments.investigate.comparison import Comparison
 from experiments.investigate.found_circuit import FoundCircuit
@@ -157,10 +155,12 @@ class Investigation:
         """Writes explore.html into the results folder and returns its path: all of training on one offline page, with
         the model alive in it (`experiments.explorer`). What is missing is measured first.
         """
-        jobs = explorer_data.missing(self.snapshot.cells)
+        from experiments.explorer import data, page  # with all of the study's statistics, which a card has no use for
+
+        jobs = data.missing(self.snapshot.cells)
         announce("explorer", jobs, self.snapshot.processes)
         self.snapshot.compute(jobs, "explorer")
-        return explorer_page.write(self.snapshot.cells)
+        return page.write(self.snapshot.cells)
 
     def compare(self, first: str | int, second: str | int) -> Comparison | SnapshotComparison:
         """Two heads of this checkpoint by name, or two checkpoints of this run by step, side by side with differences.

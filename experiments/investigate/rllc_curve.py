@@ -85,9 +85,10 @@ class RllcCurve:
         if not self._is_head:
             return {}
         try:
-            own = self.snapshot.rllc().sel(restriction=self.name)[list(KEPT)].reset_coords(drop=True)
+            layer = self.snapshot.rllc(parse_head(self.name)[0])
         except NotMeasurable:
             return {}
+        own = layer.sel(restriction=self.name)[list(KEPT)].reset_coords(drop=True)
         return {step: own.sel(step=step, drop=True) for step in self.steps if step in own.step and _sampled(own, step)}
 
     @property
@@ -116,11 +117,11 @@ class RllcCurve:
         checkpoints by now; nothing where none is.
         """
         try:
-            known = intervals.with_half_widths(self.snapshot.rllc())[["value", "half_width", "verdict"]]
+            layer = self.snapshot.rllc(parse_head(self.name)[0])
         except NotMeasurable:
             return None
-        others = (known.layer == parse_head(self.name)[0]) & (known.restriction != self.name)
-        there = known.isel(restriction=others.values.nonzero()[0])
+        known = intervals.with_half_widths(layer)[["value", "half_width", "verdict"]]
+        there = known.isel(restriction=(known.restriction != self.name).values.nonzero()[0])
         there = there.sel(step=[step for step in self.steps if step in there.step])
         sampled = (there.verdict != "").any("step") if there.sizes["step"] else there.layer < 0
         kept = there.isel(restriction=sampled.values.nonzero()[0])[["value", "half_width"]]

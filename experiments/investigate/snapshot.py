@@ -104,12 +104,16 @@ class Snapshot:
         """What `types` will compute, as far as it is known before."""
         return head_types.missing(self.cells, head_types.pass_for(self.cells, self.step, self.tokens, self.only))
 
-    def rllc(self) -> xr.Dataset:
+    def rllc(self, layer: int | None = None) -> xr.Dataset:
         """value, se, verdict, ... [step, restriction] of all that is sampled by now, by whichever command.
 
-        Raises NotMeasurable where nothing is.
+        layer: of its heads alone. Raises NotMeasurable where nothing is.
         """
-        return self.cells.assembled(RLLC)
+        if layer is None:
+            return self.cells.assembled(RLLC)
+        names = [head_name(head) for head in all_heads(self.cfg) if head[0] == layer]
+        rllc = self.cells.assembled(RLLC, names)
+        return rllc.isel(restriction=(rllc.layer == layer).values.nonzero()[0])
 
     @property
     def few_steps(self) -> list[int]:

@@ -123,15 +123,16 @@ class Cells:
                 job.function(*job.arguments)
         return self.assembled(kind)
 
-    def assembled(self, kind: Kind) -> xr.Dataset:
+    def assembled(self, kind: Kind, restrictions: Collection[str] | None = None) -> xr.Dataset:
         """What there is by now of `table`, all its steps and restrictions: NaN (text: "") where a cell is missing.
 
-        Measures nothing, so it may be asked for while a sweep runs; NotMeasurable where there is no cell at all.
+        restrictions: these alone, unless the table is there as a whole. Measures nothing, so it may be asked for while
+        a sweep runs; NotMeasurable where there is no cell at all.
         """
         whole = self._committed_table(kind)
         if whole is not None:
             return whole
-        names = [name for group in self._groups(kind) for name in group]
+        names = [name for group in self._groups(kind, restrictions) for name in group]
         by_step = {}
         for step in self.steps(kind):
             if kind.groups:
@@ -168,7 +169,13 @@ class Cells:
         return [names for names in chosen if names]
 
     def _missing_restrictions(self, kind: Kind, step: int, names: Sequence[str]) -> list[str]:
-        return [name for name in names if self.read(kind, step, restriction=name) is None]
+        return [name for name in names if not self._is_there(key(self.inputs, kind, step, {"restriction": name}), kind)]
+
+    def _is_there(self, parts: dict, kind: Kind) -> bool:
+        """Whether `read` gives the cell of a key: cheaper than to read it out of a committed table."""
+        if store.read(self.folder, parts) is not None:
+            return True
+        return bool(self.committed and kind.keeps and committed.holds(parts))
 
     def _job(self, kind: Kind, step: int | None, parameters: Parameters) -> Job:
         names = list(parameters.get("restrictions", ()))

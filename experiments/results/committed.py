@@ -28,6 +28,11 @@ def read(key: dict) -> xr.Dataset | None:
     return _out_of_table(key) if stored is None else _wide(stored)
 
 
+def holds(key: dict) -> bool:
+    """Whether `read` finds something."""
+    return _place(key) is not None or store.read(FOLDER, key) is not None
+
+
 def write(key: dict, dataset: xr.Dataset) -> Path:
     """Commits a dataset; returns its file."""
     store.write(FOLDER, key, dataset)
@@ -49,19 +54,30 @@ def _wide(dataset: xr.Dataset) -> xr.Dataset:
 
 def _out_of_table(key: dict) -> xr.Dataset | None:
     """The cell of a key out of the committed table that has its checkpoint, where one has."""
-    files = sorted((FOLDER / "cells").glob(f"{key['kind']}_table_*.safetensors"))
-    rows = _rows(tuple((path, path.stat().st_mtime_ns) for path in files))
-    row = rows.get(_name(key, key.get("step"), key.get("weights"), key.get("reference")))
-    if row is None or "restriction" not in key:
+    found = _place(key)
+    if found is None:
+        return None
+    table, place = found
+    row = table.isel(step=place, drop=True)
+    if "restriction" not in key:
         return row
     alone = row.sel(restriction=key["restriction"], drop=True).drop_vars(["layer", "head"], errors="ignore")
     return alone.assign_attrs(restriction=key["restriction"])
 
 
+def _place(key: dict) -> tuple[xr.Dataset, int] | None:
+    """The committed table that has the checkpoint of a key, and its place there."""
+    files = sorted((FOLDER / "cells").glob(f"{key['kind']}_table_*.safetensors"))
+    rows = _rows(tuple((path, path.stat().st_mtime_ns) for path in files))
+    return rows.get(_name(key, key.get("step"), key.get("weights"), key.get("reference")))
+
+
 @lru_cache(maxsize=8)
-def _rows(files: tuple[tuple[Path, int], ...]) -> dict[str, xr.Dataset]:
-    """Every checkpoint of the tables in these files (and the time of their last change), by what it depends on."""
-    rows: dict[str, xr.Dataset] = {}
+def _rows(files: tuple[tuple[Path, int], ...]) -> dict[str, tuple[xr.Dataset, int]]:
+    """Every checkpoint of the tables in these files (and the time of their last change), by what it depends on: the
+    table, and its place there.
+    """
+    rows: dict[str, tuple[xr.Dataset, int]] = {}
     for path, _ in files:
         with suppress(DamagedFile):  # who asks for the whole table is told of it
             key, narrow = store.read_file(path)
@@ -69,7 +85,7 @@ def _rows(files: tuple[tuple[Path, int], ...]) -> dict[str, xr.Dataset]:
             table.attrs.pop("weights", None)  # of the first checkpoint alone
             references = key.get("reference", [None] * len(key["steps"]))
             for place, about in enumerate(zip(key["steps"], key["weights"], references, strict=True)):
-                rows.setdefault(_name(key, *about), table.isel(step=place, drop=True))
+                rows.setdefault(_name(key, *about), (table, place))
     return rows
 
 
