@@ -26,6 +26,7 @@ export function details(data, state, alive) {
     const has = (...names) => names.some((name) => changed.has(name));
     const number = data.circuit.paths.findIndex((path) => path.name === view.chosen);
     const head = data.heads.find((one) => one.name === view.chosen);
+    if (has("chosen")) byId("chosen").textContent = view.chosen && `Beside the circuit: ${view.chosen}`;
     if (has("chosen", "pins", "removed") || (has("step") && (head || number >= 0))) {
       if (number >= 0) numbers.replaceChildren(...ofPath(data, state, view, number));
       else if (head) numbers.replaceChildren(...ofHead(data, state, view, head));

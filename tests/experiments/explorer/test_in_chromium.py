@@ -107,6 +107,7 @@ def test_a_path_is_clicked_for_its_numbers_and_tokens_and_cut(page: Page) -> Non
     change(page, "#circuit-controls select", "all", "change")
     change(page, "#circuit-controls input[type=range]", 0)
     click(page, '.hit[aria-label^="L0H1->L1H2.k"]')
+    assert text(page, "#chosen[role=status]") == "Beside the circuit: L0H1->L1H2.k"
     assert "L0H1 → L1H2 keys" in text(page, "#details") and "nats" in text(page, "#details svg title")
     wait_for(page, "document.querySelector('#details').textContent.includes('24 held-out texts')")
     before = page.run(SUMMARY)
