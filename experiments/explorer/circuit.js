@@ -159,7 +159,7 @@ function pathTold(found, at, number) {
   const path = found.paths[number];
   const effect = plusMinus(found.effect[at][number], found.half[at][number]);
   return (
-    `${path.name}: effect ${effect} nats of logit difference (95% interval over ${found.prompts} prompts) at step ` +
+    `${path.name}: effect ${effect} nats of logit difference (95% confidence interval over ${found.prompts} prompts) at step ` +
     `${found.steps[at]}; found on ${Math.round(100 * path.frequency)}% of resamples at the last checkpoint`
   );
 }

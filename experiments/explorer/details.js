@@ -61,7 +61,7 @@ function ofPath(data, state, view, number) {
   const found = data.circuit;
   const path = found.paths[number];
   const now = measuredAt(data, view.step);
-  const about = `nats of logit difference, 95% interval over ${found.prompts} prompts`;
+  const about = `nats of logit difference, 95% confidence interval over ${found.prompts} prompts`;
   const rows = found.steps.map((step, at) => [
     { show: at === now ? html("b", {}, `${step}`) : `${step}`, value: step },
     { show: plusMinus(found.effect[at][number], found.half[at][number]), value: found.effect[at][number], about },
@@ -108,7 +108,7 @@ function ofHead(data, state, view, head) {
     {
       show: signed(found.effect[at][number]),
       value: found.effect[at][number],
-      about: `${plusMinus(found.effect[at][number], found.half[at][number])} nats (95% interval)`,
+      about: `${plusMinus(found.effect[at][number], found.half[at][number])} nats (95% confidence interval)`,
     },
   ]);
   const pinned = view.pins.includes(head.name);

@@ -25,7 +25,7 @@ export function effectCurve(data, number, now) {
     svg(
       "circle",
       { class: at === now ? "dot here" : "dot", cx: places[at], cy: y(value), r: at === now ? 4 : 2.6 },
-      svg("title", {}, `step ${found.steps[at]}: ${plusMinus(value, halves[at])} nats (95% interval)`),
+      svg("title", {}, `step ${found.steps[at]}: ${plusMinus(value, halves[at])} nats (95% confidence interval)`),
     )
   );
   const label = `Effect of ${found.paths[number].name} over training, in nats`;

@@ -1,6 +1,7 @@
 """Where the explorer leads to: the pages of the same results folder that are there when it is written."""
 
 from ablations.names import all_heads, head_name
+from experiments.pages.layout.run_links import INDEX
 from experiments.results.cells import Cells
 from experiments.results.file_names import variant
 
@@ -11,12 +12,13 @@ def of_folder(cells: Cells) -> dict[str, dict[str, str]]:
     """
     own, last = variant(cells.run, cells.plan), cells.run.steps[-1]
     names = {
-        "All results": "index.html",
         "Report": f"report{own}.html",
         "Circuit": f"circuit_induction_{last}{own}.html",
     }
     cards = {name: f"heads/{name}{own}.html" for name in map(head_name, all_heads(cells.run.model_config()))}
     return {
-        "pages": {title: name for title, name in names.items() if (cells.folder / name).is_file()},
+        # the index is written with the explorer
+        "pages": {"All results": INDEX}
+        | {title: name for title, name in names.items() if (cells.folder / name).is_file()},
         "cards": {head: name for head, name in cards.items() if (cells.folder / name).is_file()},
     }

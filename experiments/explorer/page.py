@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.explorer import data
+from experiments.pages import saving
 from experiments.plots import circuit, style
 from experiments.results.cells import Cells
 from experiments.results.file_names import variant
@@ -36,9 +37,12 @@ _EXPORT = re.compile(r"^export ", re.MULTILINE)
 
 
 def write(cells: Cells) -> Path:
-    """Writes explore.html into the results folder; returns its path. What `data.missing` says is measured here."""
+    """Writes explore.html into the results folder, and its index anew; returns the page's path. What `data.missing`
+    says is measured here.
+    """
     path = cells.folder / f"explore{variant(cells.run, cells.plan)}.html"
     write_bytes(path, build(data.gather(cells)).encode())
+    saving.update_index(cells)
     return path
 
 

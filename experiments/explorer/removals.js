@@ -3,8 +3,8 @@ import { choice, html } from "./svg.js";
 import { isPart } from "./live.js";
 
 const METHODS = [
-  ["mean", "its mean over held-out text"],
-  ["zero", "zero"],
+  ["mean", "mean ablation (over held-out text)"],
+  ["zero", "zero ablation"],
 ];
 
 /**
@@ -40,7 +40,7 @@ export function removals(data, state) {
     remark,
   );
   const method = choice(
-    "In place of what is removed:",
+    "By",
     METHODS,
     state.get().method,
     (value) => state.set({ method: value }),

@@ -104,7 +104,7 @@ function stages(data, x, right) {
   return inOrder.flatMap((stage, number) => {
     const [at, low, high] = [stage.tokens, stage.low, stage.high].map(x.at);
     const beside = at + LETTER * stage.name.length < right ? { x: at + 4 } : { x: at - 4, "text-anchor": "end" };
-    const interval = `95% interval ${written(stage.low, 1)} to ${written(stage.high, 1)}`;
+    const interval = `95% confidence interval ${written(stage.low, 1)} to ${written(stage.high, 1)}`;
     const words = `onset of ${stage.name}: ${written(stage.tokens, 1)} million tokens (${interval})`;
     return [
       svg(

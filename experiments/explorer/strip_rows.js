@@ -3,7 +3,7 @@
 export const SCORES = {
   previous_token: "attention to the token before",
   current_token: "attention to the token itself",
-  prefix_matching: "prefix matching",
+  prefix_matching: "prefix-matching score",
 };
 
 /**

@@ -46,8 +46,10 @@ function strip(data, state, head, number) {
   const name = card ? html("a", { href: card, title: `Card of ${head.name}` }, head.name) : head.name;
   const title = html("header", {}, html("h3", {}, name), type, pin);
   const [rllc, scores] = [frame(x, "Learning coefficient"), frame(x, "Attention scores")];
-  const rllcWords = html("p", { title: "refined local learning coefficient: no unit; 95% interval over chains" });
-  const scoreWords = html("p", { title: "attention, from 0 to 1; 95% intervals over rows of held-out text" });
+  const rllcWords = html("p", { title: "refined local learning coefficient: no unit; 95% confidence interval" });
+  const scoreWords = html("p", {
+    title: "attention, from 0 to 1; 95% confidence intervals over rows of held-out text",
+  });
   const parts = [title];
   if (!data.rllc.reason) parts.push(rllcWords, rllc.picture);
   if (!data.scores.reason) parts.push(scoreWords, scores.picture);
@@ -179,7 +181,7 @@ function stripControls(data, state, cards) {
   const types = known.length ? ` Types beside the names are known at step ${known.join(", ")}.` : "";
   const remarks = missing.filter(Boolean).map((reason) => ` Not measured: ${reason}.`);
   byId("heads-lead").textContent =
-    `Each head's refined local learning coefficient over training (no unit, with 95% intervals${settings}; ` +
+    `Each head's refined local learning coefficient over training (no unit, with 95% confidence intervals${settings}; ` +
     `hollow where its health record has doubts; compare within a layer), and below it where it looks, from 0 to 1. ` +
     `Axes: million training tokens. Where the learning rate decays at the end of training, that raises the last ` +
     `coefficients.${types}${remarks.join("")}`;

@@ -21,8 +21,13 @@ def save(page: Page, path: str | Path, cells: Cells) -> Path:
     links = run_links.between(cells.folder, path)
     write_bytes(path, layout.document(page, links).encode())
     if links:
-        index_page.write(cells.folder, cells.run.name, _flags(cells))
+        update_index(cells)
     return path
+
+
+def update_index(cells: Cells) -> Path:
+    """Writes the index of the results folder, where it does not say what is there by now; returns its path."""
+    return index_page.write(cells.folder, cells.run.name, _flags(cells))
 
 
 def _flags(cells: Cells) -> str:

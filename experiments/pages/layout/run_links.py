@@ -10,6 +10,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 INDEX = "index.html"
+EXPLORER = "Explorer"
 
 
 class Part(NamedTuple):
@@ -27,7 +28,7 @@ PARTS = (
     Part("Heads", "A card for each head that was looked at.", ("heads/*.html",), "investigate L1H4"),
     Part("Types", "What each head is, and why.", ("types*.html",), "types"),
     Part("Circuits", "The paths that carry a task.", ("circuit_*.html",), "circuit --task induction"),
-    Part("Explorer", "All of training on one page, with the model alive in it.", ("explore*.html",), "explore"),
+    Part(EXPLORER, "All of training on one page, with the model alive in it.", ("explore*.html",), "explore"),
     Part("Affected tokens", "Where ablating a head or a path matters most.", ("affected_*.html",), "affected L1H4"),
     Part(
         "Texts of your own",
@@ -83,7 +84,9 @@ def between(folder: Path, page: Path) -> list[Group]:
         paths |= {page} if any(page.parent == _place(folder, p) and page.match(p) for p in part.files) else set()
         if paths:
             ordered = sorted(paths, key=lambda path: _counted(path.stem))
-            groups.append(Group(part.title, [_link(path, page) for path in ordered]))
+            links = [_link(path, page) for path in ordered]
+            view = _view(page) if part.title == EXPLORER else ""
+            groups.append(Group(part.title, [link._replace(address=link.address + view) for link in links]))
     return groups
 
 
@@ -94,6 +97,12 @@ def address(path: Path, page: Path) -> str:
 
 def _link(path: Path, page: Path) -> Link:
     return Link(path.stem, address(path, page), path == page)
+
+
+def _view(page: Path) -> str:
+    """What the explorer is to show for a page, as a part of its address: the head of a card, chosen and pinned."""
+    head = page.stem.partition("_")[0]
+    return f"#chosen={head}&pins={head}" if page.parent.name == "heads" else ""
 
 
 def _base(folder: Path, pattern: str) -> Path:

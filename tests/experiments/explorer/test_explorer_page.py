@@ -39,6 +39,7 @@ def inv(small: None, trained: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def written(inv: Investigation) -> str:
     path = inv.explore()
     assert path.name == "explore.html" and path.parent == inv.snapshot.cells.folder
+    assert 'href="explore.html"' in (path.parent / "index.html").read_text()
     return path.read_text()
 
 
@@ -188,12 +189,19 @@ def test_checkpoints_without_paths_are_few_where_measuring_takes_long(inv: Inves
 
 def test_pages_beside_it_are_linked_where_they_are(inv: Investigation) -> None:
     cells, last = inv.snapshot.cells, inv.run.steps[-1]
-    assert links.of_folder(replace(cells, folder=cells.folder / "elsewhere")) == {"pages": {}, "cards": {}}
+    assert links.of_folder(replace(cells, folder=cells.folder / "elsewhere")) == {
+        "pages": {"All results": "index.html"},
+        "cards": {},
+    }
     for name in ("report.html", f"circuit_induction_{last}.html", "heads/L1H3.html", "heads/L1H3_0.html"):
         (cells.folder / name).parent.mkdir(exist_ok=True)
         (cells.folder / name).write_text("<title>a page</title>")
     found = links.of_folder(cells)
-    assert found["pages"] == {"Report": "report.html", "Circuit": f"circuit_induction_{last}.html"}
+    assert found["pages"] == {
+        "All results": "index.html",
+        "Report": "report.html",
+        "Circuit": f"circuit_induction_{last}.html",
+    }
     assert found["cards"] == {"L1H3": "heads/L1H3.html"}
 
 

@@ -60,7 +60,7 @@ def faults(page: str, folder: Path | None = None) -> list[str]:
         elif "://" in address or address.startswith("//"):
             wrong.append(f"{address} is outside")
         elif not address.startswith("data:"):
-            there = folder is not None and (folder / unquote(address)).exists()
+            there = folder is not None and (folder / unquote(address.partition("#")[0])).exists()
             wrong += [] if there else [f"{address} is not there"]
     wrong += [] if page.startswith("<!doctype html>") and page.count("<!doctype") == 1 else ["no single doctype"]
     wrong += [] if read.lang == "en" else ["no language"]

@@ -163,14 +163,27 @@ def test_pages_of_a_run_link_to_each_other(tmp_path: Path) -> None:
         groups = run_links.between(folder, folder / file)
         links = [link for group in groups for link in group.links]
         assert [link.address for link in links if link.here] == [Path(file).name]
-        reached = {((folder / file).parent / link.address.replace("%20", " ")).resolve() for link in links}
+        plain = [link.address.replace("%20", " ").partition("#")[0] for link in links]
+        reached = {((folder / file).parent / address).resolve() for address in plain}
         assert reached == {
             (folder / other).resolve() for other in (*files, "index.html", "explore.html", "../claims/report.html")
         }
         assert faults(layout.document(page(), groups), (folder / file).parent) == []
+    views = {file: _to_explorer(folder, file) for file in ("heads/L1H4.html", "heads/L0H5_400.html", "report.html")}
+    assert views == {
+        "heads/L1H4.html": "../explore.html#chosen=L1H4&pins=L1H4",
+        "heads/L0H5_400.html": "../explore.html#chosen=L0H5&pins=L0H5",
+        "report.html": "explore.html",
+    }
     assert run_links.between(folder, tmp_path / "elsewhere.html") == []
     new = run_links.between(folder, folder / "rllc_L0.html")
     assert [group.title for group in new if any(link.here for link in group.links)] == ["Curves"]
+
+
+def _to_explorer(folder: Path, file: str) -> str:
+    """The address of the explorer on a page."""
+    (link,) = (group.links[0] for group in run_links.between(folder, folder / file) if group.title == "Explorer")
+    return link.address
 
 
 def test_there_is_no_other_way_to_make_a_page() -> None:
