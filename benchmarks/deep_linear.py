@@ -21,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from deep_linear_gibbs import trace as gibbs
 from deep_linear_points import (
     Point,
     curvature_range,
@@ -37,6 +36,7 @@ from scipy.optimize import curve_fit
 from torch import Tensor
 from tqdm import tqdm
 
+from experiments.settings.deep_linear.gibbs import trace as gibbs
 from experiments.storage.files import write_json
 from llc import mala
 from llc.chains import sample_function
@@ -136,7 +136,7 @@ def row_deepest(point: Point) -> dict:
         plain = hot_settings(point, nbeta)
         found = health(sample_function(loss, point.flat, settings=plain, seed=0))
         exact = learning_coefficient(
-            gibbs(point, replace(plain, num_chains=24, num_draws=1500, num_burnin=300), seed=1)
+            gibbs(point.factors, replace(plain, num_chains=24, num_draws=1500, num_burnin=300), seed=1)
         )
         one = {"nbeta": nbeta, "ours": found.value, "ours_se": found.se, "virial": found.virial}
         one |= {"exact": exact.value, "exact_se": exact.se}

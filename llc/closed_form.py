@@ -111,6 +111,20 @@ def normal_crossings(exponents: Sequence[int]) -> Coefficient:
     return Coefficient(1 / (2 * max(used)), used.count(max(used)))
 
 
+def tanh_network(hidden: int) -> Coefficient:
+    """The coefficient of sum_h a_h tanh(b_h x) with this many hidden units, one input and one output, where the true
+    function is zero; at a = b = 0.
+
+        (H + i^2 + i) / (4 i + 2),    i the largest whole number with i^2 <= H,    m = 2 where i^2 = H, otherwise 1
+
+    Aoyagi and Watanabe, IEICE Trans. Fundamentals E88-A (2005) 2112-2124. Raises ValueError for no hidden unit.
+    """
+    if hidden < 1:
+        raise ValueError(f"hidden={hidden}: at least one unit is needed")
+    i = math.isqrt(hidden)
+    return Coefficient((hidden + i * i + i) / (4 * i + 2), 2 if i * i == hidden else 1)
+
+
 def reduced_rank_regression(inputs: int, outputs: int, hidden: int, rank: int) -> Coefficient:
     """The coefficient of L(A, B) = |B A - (true map of this rank)|^2 at the deepest points of the fibre, where A is
     [hidden, inputs] and B [outputs, hidden].

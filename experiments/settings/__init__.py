@@ -26,7 +26,11 @@ class Entry(NamedTuple):
     line: str
 
 
-SETTINGS: dict[str, Entry] = {}
+SETTINGS: dict[str, Entry] = {
+    "known": Entry("known.setting", "normal crossings and tanh networks beside their published coefficients"),
+    "superposition": Entry("superposition.setting", "the toy model's k-gons: training and posterior pass between them"),
+    "deep-linear": Entry("deep_linear.setting", "a linear network learns rank by rank: saddles, exact coefficients"),
+}
 
 
 def check(name: str) -> None:

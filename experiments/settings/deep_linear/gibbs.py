@@ -4,40 +4,40 @@ Given all other factors the loss |A W B - M|^2 is quadratic in a factor W, so W'
 entries in the bases of the singular vectors of A and B. No step size, no gradient; only for deep linear networks.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import xarray as xr
-from deep_linear_points import Point
+from jaxtyping import Float
 from torch import Tensor
 
 from llc.settings import Settings
 
 
-def rises(point: Point, settings: Settings, seed: int) -> np.ndarray:
-    """Losses [chain, draw] under exp(-nbeta L - (localization / 2) |w - w*|^2), from the point on."""
+def trace(factors: Sequence[Float[Tensor, "after before"]], settings: Settings, seed: int) -> xr.Dataset:
+    """Draws under exp(-nbeta |W_L ... W_1 - M|^2 - (localization / 2) |w - w*|^2), from the factors on, first layer
+    first, as a trace for `llc.estimate.learning_coefficient`. M is the factors' own product: they are a minimum.
+    """
     generator = torch.Generator().manual_seed(seed)
-    factors = [factor.repeat(settings.num_chains, 1, 1) for factor in point.factors]
-    target, losses = point.product, []
+    chains = [factor.repeat(settings.num_chains, 1, 1) for factor in factors]
+    target, losses = _product([*factors]), []
+    assert target is not None
     for _ in range(settings.num_draws):
-        for layer, center in enumerate(point.factors):
-            above, below = _product(factors[layer + 1 :]), _product(factors[:layer])
-            factors[layer] = _conditional(above, below, center, target, settings, generator)
-        product = _product(factors)
+        for layer, center in enumerate(factors):
+            above, below = _product(chains[layer + 1 :]), _product(chains[:layer])
+            chains[layer] = _conditional(above, below, center, target, settings, generator)
+        product = _product(chains)
         assert product is not None
         losses.append((product - target).square().sum((1, 2)))
-    return torch.stack(losses, 1).numpy()
-
-
-def trace(point: Point, settings: Settings, seed: int) -> xr.Dataset:
-    """The same as a trace, for `llc.estimate.learning_coefficient`."""
-    losses = rises(point, settings, seed)
+    drawn = torch.stack(losses, 1).numpy()
     return xr.Dataset(
-        {"loss": (("chain", "draw"), losses), "center_loss": ("draw", np.zeros(losses.shape[1]))},
+        {"loss": (("chain", "draw"), drawn), "center_loss": ("draw", np.zeros(drawn.shape[1]))},
         attrs={"settings": settings.to_json()},
     )
 
 
-def _product(factors: list[Tensor]) -> Tensor | None:
+def _product(factors: Sequence[Tensor]) -> Tensor | None:
     if not factors:
         return None
     product = factors[0]
