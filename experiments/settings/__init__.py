@@ -30,6 +30,7 @@ SETTINGS: dict[str, Entry] = {
     "known": Entry("known.setting", "normal crossings and tanh networks beside their published coefficients"),
     "superposition": Entry("superposition.setting", "the toy model's k-gons: training and posterior pass between them"),
     "deep-linear": Entry("deep_linear.setting", "a linear network learns rank by rank: saddles, exact coefficients"),
+    "modular-addition": Entry("modular_addition.setting", "a network that groks (a + b) mod p; growth with p"),
 }
 
 

@@ -1,0 +1,1 @@
+"""Modular addition: a network that memorises, then generalises, and how complex it is meanwhile and afterwards."""
