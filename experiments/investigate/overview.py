@@ -12,7 +12,7 @@ from experiments.pages.layout.page import Made, Page, Section
 from experiments.statistics.intervals import caution, give_or_take, written
 from llc.intervals import with_half_widths
 
-COLUMNS = ("head", "type", "loss rise", "rLLC", "previous token", "current token", "prefix matching", "learned")
+COLUMNS = ("head", "type", "loss rise", "rLLC", "previous token", "current token", "prefix-matching score", "learned")
 TYPES = ("type", *(f"{score}{end}" for score in ("effect", *ATTENTION) for end in ("", "_se", "_degrees")))
 
 

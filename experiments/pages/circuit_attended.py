@@ -9,7 +9,7 @@ from experiments.pages.layout.page import Section
 from experiments.statistics.intervals import give_or_take
 
 TOP = 3  # pairs of a head
-COLUMNS = ("head", "attention", "because of its queries'", "and its keys'", "contrast (95% interval)", "of")
+COLUMNS = ("head", "attention", "because of its queries'", "and its keys'", "contrast (95% confidence interval)", "of")
 EXPLANATION = (
     "For each head that the circuit reaches through queries or keys, the places of the clean prompts at which it "
     "attends most, with their mean attention. The score of query and key is a sum over pairs of what each was written "

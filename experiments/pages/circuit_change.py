@@ -9,7 +9,7 @@ from experiments.pages.layout.page import Section
 from experiments.statistics.intervals import give_or_take
 from experiments.tasks.circuit_difference import WORDS, Difference, frame
 
-COLUMNS = ("path", "", "first", "second", "difference (95% interval)", "q")
+COLUMNS = ("path", "", "first", "second", "difference (95% confidence interval)", "q")
 
 
 def sentences(difference: Difference) -> list[str]:

@@ -14,7 +14,7 @@ from experiments.statistics.intervals import give_or_take
 PAIR_COLUMNS = ("composition_z", "overlap_z")
 COLUMNS = (
     "path",
-    "effect (95% interval)",
+    "effect (95% confidence interval)",
     "read",
     "through scale",
     "EAP-IG",

@@ -7,7 +7,7 @@ from experiments.pages.layout import elements
 from experiments.pages.layout.page import Section
 from experiments.statistics.intervals import give_or_take
 
-COLUMNS = ("path", "written at", "read at", "effect (95% interval)", "of the path's", "prompts")
+COLUMNS = ("path", "written at", "read at", "effect (95% confidence interval)", "of the path's", "prompts")
 EXPLANATION = (
     "Effect of patching a path between positions of two roles alone: what its source writes on the corrupted prompt, "
     "at the positions written, seen from the positions read and from no other. Paths into queries and into the output "

@@ -9,10 +9,18 @@ from experiments.statistics.intervals import give_or_take
 
 TOP = 8  # heads in a table
 DIRECT = 0.1  # of the total effect: a smaller direct effect is not what a head is there for
-COLUMNS = ("head", "total (95% interval)", "direct", "later heads", "final norm's scale", "made up for", "most through")
+COLUMNS = (
+    "head",
+    "total (95% confidence interval)",
+    "direct",
+    "later heads",
+    "final norm's scale",
+    "made up for",
+    "most through",
+)
 EXPLANATION = (
-    "effect of patching a head everywhere, with its 95% interval over prompts; what of it the head itself writes into "
-    "the answer; what later heads add, and what the final norm's scale does; the share of the direct effect that is "
+    "effect of patching a head everywhere, with its 95% confidence interval over prompts; what of it the head itself "
+    "writes into the answer; what later heads add, and what the final norm's scale does; the share of the direct effect that is "
     "made up for, where it is and the direct effect is a tenth of the total one or more; and the later head that "
     "changes most. Effects are negative where the head carries the task: later heads that add with the other sign take "
     "over, those with the same need it"

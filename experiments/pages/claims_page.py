@@ -18,7 +18,7 @@ from experiments.storage.files import write_bytes
 from experiments.study.study import Study
 from experiments.study.verdict import COMMAND, Finding
 
-COLUMNS = ("", "claim", "verdict", "value", "95% interval", "p", "negative controls", "survives")
+COLUMNS = ("", "claim", "verdict", "value", "95% confidence interval", "p", "negative controls", "survives")
 
 
 def write(study: Study, findings: list[Finding], folder: Path) -> Path:
@@ -75,7 +75,7 @@ def _table(findings: list[Finding]) -> Markup:
 
 def _section(study: Study, finding: Finding, drawn: Markup) -> Section:
     claim = finding.claim
-    value = f"{_number(finding.value)} (95% interval {_interval(finding)}"
+    value = f"{_number(finding.value)} (95% confidence interval {_interval(finding)}"
     rows = {
         "Finding": claim.statement,
         "Testable if": claim.precondition,

@@ -46,7 +46,8 @@ def as_text(measured: xr.Dataset, task: str, heads: Sequence[str], top: int) -> 
         f"{int(table.found.sum())} of the {len(table)} paths from and into {', '.join(heads)} pass a false-discovery "
         "rate of 5% (among these alone)",
         *few_prompts(measured),
-        "effect of patching one path, with its 95% interval over prompts, negative where the path carries the task; "
+        "effect of patching one path, with its 95% confidence interval over prompts, negative where the path carries "
+        "the task; "
         "for found paths the part of it that the target reads, and the part that goes through its layer norm's scale",
     ]
     rows = table.head(top).to_dict("records")

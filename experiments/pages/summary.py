@@ -32,7 +32,7 @@ UNITS = {
     "rllc": "nbeta times the mean loss rise, dimensionless; null at checkpoints where it was not sampled",
     "effect": "copy gain removed by cutting the path, nats per token, repeated random tokens; positive: the path helps",
     "se": "one standard error",
-    "interval": "lower and upper end of the 95% interval",
+    "interval": "lower and upper end of the 95% confidence interval",
 }
 
 
@@ -153,7 +153,7 @@ def _affected(cells: Cells) -> dict | None:
 
 
 def _interval(value: float, se: float, degrees: float) -> list[float | None]:
-    """Both ends of the 95% interval; null where there is no error, as of a single document."""
+    """Both ends of the 95% confidence interval; null where there is no error, as of a single document."""
     return [end if math.isfinite(end) else None for end in bounds(value, se, degrees)]
 
 

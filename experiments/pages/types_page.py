@@ -19,7 +19,7 @@ from experiments.results.cells import Cells
 from experiments.results.file_names import flags
 from experiments.statistics.intervals import caution, written
 
-COLUMNS = ("head", "type", "why", "loss rise", "previous token", "current token", "prefix matching", "learned")
+COLUMNS = ("head", "type", "why", "loss rise", "previous token", "current token", "prefix-matching score", "learned")
 THRESHOLDS = (
     f"A head whose effect is not told from 0, or is below {100 * classify.NEGLIGIBLE:g}% of that of all heads, is "
     "inactive; one whose ablation lowers the loss is a suppression head. Then a head of the first layer is a "

@@ -19,7 +19,7 @@ KIND_COLORS = dict(
     )
 )
 MARKS = {"previous_token": ("previous token", "o"), "current_token": ("current token", "s"),
-         "prefix_matching": ("prefix matching", "^")}  # fmt: skip
+         "prefix_matching": ("prefix-matching score", "^")}  # fmt: skip
 
 
 BELOW = 0.62  # inches from an axis down to its legend: ticks and two lines of words
