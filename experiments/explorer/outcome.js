@@ -15,7 +15,7 @@ export function summaryOf({ step, tokens, clean, changed }, left, milliseconds) 
   const after = changed ? mean(changed.losses.slice(1)) : before;
   const rise = changed ? ` → ${written(after)} (${signed(after - before)}) with what is removed` : "";
   const time = `computed here at step ${step} in ${Math.round(milliseconds)} ms`;
-  return `Mean loss ${written(before)}${rise} nats per token, ${tokens.length - 1} tokens${cut}; ${time}`;
+  return `Mean loss ${written(before)} nats per token${rise}, ${tokens.length - 1} tokens${cut}; ${time}`;
 }
 
 function mean(values) {
