@@ -28,7 +28,7 @@ import yaml
 from ablations.changes import parse_change
 from ablations.names import parse_head
 from experiments import __main__ as command_line
-from experiments import figures, runs, tasks
+from experiments import figures, runs, settings, tasks
 from experiments.measurements.rllc import RLLC
 from experiments.results.cells import Cells
 from experiments.results.plan import default_plan
@@ -167,6 +167,8 @@ def check_verb(arguments: list[str]) -> None:
         raise ValueError(f"{shown}: refused by the parser, see above") from None
     if arguments[0] == "figure":
         figures.get(parsed["name"])
+    if arguments[0] == "setting" and parsed["name"] not in (None, "NAME", "rllcs"):  # stand-ins for any
+        settings.check(parsed["name"])
     if "preset" in parsed:
         presets.get(parsed["preset"])
     if "task" in parsed and parsed["task"] not in tasks.TASKS and not parsed["task"].startswith(tasks.FILE):
@@ -307,6 +309,7 @@ def test_a_page_that_is_wrong_is_seen(tmp_path: Path, monkeypatch: pytest.Monkey
         ("devcircuits open --no-such-flag", "refused by the parser"),
         ("python -m experiments reproduce --no-such-flag", "refused by the parser"),
         ("python -m experiments figure no-such-figure", "unknown figure"),
+        ("devcircuits setting no-such-setting", "unknown setting"),
         ("python -m experiments circuit --task no-such-task", "no such task"),
         ("python -m experiments train --preset no-such-preset", "unknown preset"),
         ("python -m experiments ablate 'L0H5-L1H4.k'", "L0H5-L1H4.k"),

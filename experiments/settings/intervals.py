@@ -17,7 +17,7 @@ def share(hits: int, tries: int) -> Interval:
     return hits / tries, float(found.low), float(found.high)
 
 
-def mean(values: Sequence[float]) -> Interval:
+def mean(values: Sequence[float] | np.ndarray) -> Interval:
     """The mean of independent values, such as one for each seed, with Student's interval; NaN for less than two."""
     array = np.asarray(values, dtype=float)
     if len(array) < 2:

@@ -14,13 +14,15 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import curve_fit
 
+Numbers = Sequence[float] | np.ndarray
 
-def limit(nbetas: Sequence[float], values: Sequence[float], multiplicity: int) -> float:
+
+def limit(nbetas: Numbers, values: Numbers, multiplicity: int) -> float:
     """The limit of values at these nbetas, which are in order."""
     return float(_parameters(np.asarray(nbetas), np.asarray(values), multiplicity)[0])
 
 
-def fitted(nbetas: Sequence[float], values: Sequence[float], multiplicity: int) -> Float[np.ndarray, " nbeta"]:
+def fitted(nbetas: Numbers, values: Numbers, multiplicity: int) -> Float[np.ndarray, " nbeta"]:
     """The law at these nbetas, for a picture."""
     found = _parameters(np.asarray(nbetas), np.asarray(values), multiplicity)
     logs = np.log(nbetas)
@@ -32,10 +34,10 @@ def _parameters(nbetas: np.ndarray, values: np.ndarray, multiplicity: int) -> np
     logs, last = np.log(nbetas), float(values[-1])
     if multiplicity > 1:
         lowest = 0.5 - logs[0]  # of log c: the logarithm stays positive
-        start, room = (last, max(1.0, lowest)), ([0, lowest], [np.inf, 50])
-        return curve_fit(partial(_with_logarithm, multiplicity), logs, values, p0=start, bounds=room)[0]
-    start, room = (last, last / 10, 0.3), ([0, -1, 0.05], [np.inf, last, 3])
-    return curve_fit(_with_power, logs - logs[0], values, p0=start, bounds=room)[0]
+        law, room = partial(_with_logarithm, multiplicity), ([0, lowest], [np.inf, 50])
+        return curve_fit(law, logs, values, p0=(last, max(1.0, lowest)), bounds=room)[0]
+    room = ([0, -1, 0.05], [np.inf, last, 3])
+    return curve_fit(_with_power, logs - logs[0], values, p0=(last, last / 10, 0.3), bounds=room)[0]
 
 
 def _with_logarithm(multiplicity: int, log_nbeta: np.ndarray, value: float, shift: float) -> np.ndarray:

@@ -66,7 +66,7 @@ def text(rows: Sequence[Row]) -> str:
         lines.append((f"{number}", row.quantity, _expected(row.expected), f"{row.measured:.4g}", interval, row.verdict))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     shown = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    remarks = [f"{n}: {row.source}{f'. {row.note}' if row.note else ''}" for n, row in enumerate(rows, 1)]
+    remarks = [f"{n}: {row.source}{f'; {row.note}' if row.note else ''}" for n, row in enumerate(rows, 1)]
     return "\n".join([*shown, "", *remarks])
 
 

@@ -1,5 +1,6 @@
 """The setting deep-linear: from saddle to saddle, with the learning coefficient at each."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ CAPTION = (
 
 def parts() -> list[Part]:
     """Losses of all seeds, the coefficient over training, and at the saddles of some seeds."""
-    saddles = [Part(f"saddles of seed {seed}", 60.0, lambda place, seed=seed: _saddles(seed)) for seed in CENTERS]
+    saddles = [Part(f"saddles of seed {seed}", 60.0, partial(_saddles, seed)) for seed in CENTERS]
     return [
         Part("losses", 20.0, _losses),
         Part("escapes", 20.0, _escapes),
@@ -63,7 +64,7 @@ def _over_training(place: Place) -> dict[str, Any]:
     return found
 
 
-def _saddles(seed: int) -> dict[str, Any]:
+def _saddles(seed: int, place: Place) -> dict[str, Any]:
     """By rank, in the middle of its plateau: the coefficient over nbeta, and by either sampler at a small one.
 
     The center is the network's own map of the rank that is learned: both factors without what is still tiny.

@@ -29,16 +29,20 @@ def population(positions: Float[Tensor, "chain 18"], batch: Tensor | None = None
     slope = weights.mT @ weights  # [chain, input, output]
     bias = biases[:, None, :].expand_as(slope)
     wanted = torch.eye(FEATURES, dtype=slope.dtype, device=slope.device)
-    steep = slope.abs() > 1e-12
-    turn = (-bias / torch.where(steep, slope, 1.0)).clamp(0, 1)
-    always = (bias > 0).to(slope.dtype)
-    low = torch.where(steep, torch.where(slope > 0, turn, 0.0), 0.0)
-    high = torch.where(steep, torch.where(slope > 0, 1.0, turn), always)
+    low, high = _where_on(slope, bias)
     miss = wanted - slope
     first, second, third = high - low, high**2 - low**2, high**3 - low**3
     on = miss**2 * third / 3 - miss * bias * second + bias**2 * first
     off = wanted * (1 - third) / 3
     return (on + off).sum((1, 2)) / FEATURES
+
+
+def _where_on(slope: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """The ends of the interval of mu, within [0, 1], in which ReLU(slope mu + bias) is on."""
+    steep = slope.abs() > 1e-12
+    turn = torch.where(steep, (-bias / torch.where(steep, slope, 1.0)).clamp(0, 1), (bias > 0).to(slope.dtype))
+    rising = steep & (slope > 0)
+    return torch.where(rising, turn, 0.0), torch.where(rising, 1.0, turn)
 
 
 def on_inputs(
@@ -59,14 +63,12 @@ def with_gradient(positions: Float[Tensor, "chain 18"]) -> tuple[Float[Tensor, "
     weights, biases = split(positions)
     slope = weights.mT @ weights
     bias = biases[:, None, :].expand_as(slope)
-    miss = torch.eye(FEATURES, dtype=slope.dtype, device=slope.device) - slope
-    turn = (-bias / torch.where(slope.abs() > 1e-12, slope, 1e-12)).clamp(0, 1)
-    rising = slope > 0
-    low, high = torch.where(rising, turn, 0.0), torch.where(rising, 1.0, turn)
+    wanted = torch.eye(FEATURES, dtype=slope.dtype, device=slope.device)
+    low, high = _where_on(slope, bias)
+    miss = wanted - slope
     first, second, third = high - low, high**2 - low**2, high**3 - low**3
     by_slope = (bias * second - 2 / 3 * miss * third) / FEATURES
     by_bias = (2 * bias * first - miss * second).sum(1) / FEATURES
     by_weights = weights @ (by_slope + by_slope.mT)
-    wanted = torch.eye(FEATURES, dtype=slope.dtype, device=slope.device)
     loss = miss**2 * third / 3 - miss * bias * second + bias**2 * first + wanted * (1 - third) / 3
     return loss.sum((1, 2)) / FEATURES, torch.cat([by_weights.flatten(1), by_bias], 1)

@@ -68,7 +68,7 @@ def _points(axis: Axes, found: dict[str, dict[str, list[float]]]) -> None:
         nbetas = [float(nbeta) for nbeta in found[point.name]]
         values = np.array(list(found[point.name].values()))[:, :3]
         sides = np.abs(values[:, 1:] - values[:, :1]).T
-        look = {"color": COLORS[point.name], "marker": "o", "ms": 3, "lw": 0.8}
+        look: dict[str, Any] = {"color": COLORS[point.name], "marker": "o", "ms": 3, "lw": 0.8}
         axis.errorbar(np.array(nbetas) * 1.09**number, values[:, 0], sides, label=f"{point.name}-gon", **look)
         axis.plot([8e5 * 1.25**number], [point.coefficient], color=COLORS[point.name], marker="_", ms=9, mew=2)
     axis.text(9e5, 9.1, "theory", fontsize=style.FONT - 2)
@@ -81,7 +81,7 @@ def _shares(axis: Axes, posterior: dict[str, Any]) -> None:
     for number, count in enumerate((3, 4, 5, 6)):
         own = shares[:, :, count]
         spread = 2.36 * own.std(1, ddof=1) / math.sqrt(own.shape[1])  # Student's quantile with 7 degrees of freedom
-        look = {"color": style.COLORS[number], "marker": "o", "ms": 2.5, "lw": 0.9, "elinewidth": 0.8}
+        look: dict[str, Any] = {"color": style.COLORS[number], "marker": "o", "ms": 2.5, "lw": 0.9, "elinewidth": 0.8}
         axis.errorbar(ns, own.mean(1), spread, label=f"{count} represented", **look)
     for n, name, line in (
         (phases.crossing(), "Laplace", ":"),
