@@ -5,12 +5,15 @@ The grid is of plain elements, so that the text is in the reader's own font, and
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
 from markupsafe import Markup
 
 from experiments.investigate import own_text
+from experiments.pages import saving
 from experiments.pages.layout import page as layout
 from experiments.pages.layout.environment import macros
 from experiments.pages.layout.page import Made, Page
@@ -31,9 +34,26 @@ class TextAttention:
     effect: Float[np.ndarray, " query"]  # of its mean ablation on the loss of the following token; NaN: none
     source: str  # where the text is from, in words
 
-    def _repr_html_(self) -> str:
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row for each token: attention to each of these tokens by place, then earlier, effect and following."""
+        rows = pd.DataFrame(self.attention, index=pd.Index(self.tokens, name="token"))
+        return rows.assign(earlier=self.earlier, effect=self.effect, following=self.following)
+
+    @property
+    def page(self) -> Page:
+        """What it shows."""
         title, made = f"Where {self.head} attends", Made(f'inv["{self.head}"].attention')
-        return layout.cell(Page(title, f"The attention of one head on {self.source}.", [], made, grid(self)))
+        return Page(title, f"The attention of one head on {self.source}.", [], made, grid(self))
+
+    def save(self, path: str | Path) -> Path:
+        """Writes what a notebook shows as a page (.html), or `frame` (.csv) by itself; returns the path. Raises
+        ValueError for another suffix.
+        """
+        return saving.save_shown(path, None, lambda: self.page, frame=lambda: self.frame)
+
+    def _repr_html_(self) -> str:
+        return layout.cell(self.page)
 
 
 def grid(text: TextAttention) -> Markup:

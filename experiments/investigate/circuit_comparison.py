@@ -67,8 +67,10 @@ class CircuitComparison:
         return Page(title, about, [changes], made, elements.joined(*lines))
 
     def save(self, path: str | Path) -> Path:
-        """Writes what a notebook shows as one page that needs nothing else; returns its path."""
-        return saving.save(self.page, path, self.first.cells)
+        """Writes what a notebook shows as a page (.html), or its table (.csv) by itself; returns
+        the path. Raises ValueError for another suffix.
+        """
+        return saving.save_shown(path, self.first.cells, lambda: self.page, frame=lambda: self.table)
 
     def _repr_html_(self) -> str:
         return layout.cell(self.page)

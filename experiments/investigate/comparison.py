@@ -146,8 +146,10 @@ class Comparison:
         )
 
     def save(self, path: str | Path) -> Path:
-        """Writes what a notebook shows as one page that needs nothing else; returns its path."""
-        return saving.save(self.page, path, self.first.snapshot.cells)
+        """Writes what a notebook shows as a page (.html), or its table (.csv) by itself; returns
+        the path. Raises ValueError for another suffix.
+        """
+        return saving.save_shown(path, self.first.snapshot.cells, lambda: self.page, frame=lambda: self.table)
 
     def _repr_html_(self) -> str:
         return layout.cell(self.page)

@@ -8,6 +8,7 @@ from pathlib import Path
 import networkx as nx
 import pandas as pd
 import xarray as xr
+from matplotlib.figure import Figure
 
 from ablations.not_measurable import NotMeasurable
 from ablations.running import as_in_workers
@@ -135,8 +136,14 @@ class FoundCircuit:
         )
 
     def save(self, path: str | Path) -> Path:
-        """Writes what a notebook shows as one page that needs nothing else; returns its path."""
-        return saving.save(self.page, path, self.snapshot.cells)
+        """Writes what a notebook shows as a page (.html), or its picture (.png, .svg, .pdf) or table (.csv) by itself;
+        returns the path. Raises ValueError for another suffix.
+        """
+        return saving.save_shown(path, self.snapshot.cells, lambda: self.page, self.plot, lambda: self.table)
+
+    def plot(self) -> Figure:
+        """The picture of the circuit; raises NotMeasurable where the text has no prompts for the task."""
+        return picture.draw(self.graph, f"{self.snapshot.title}: paths that carry {self.name}")
 
     def _repr_html_(self) -> str:
         return layout.cell(self.page)

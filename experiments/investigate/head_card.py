@@ -34,13 +34,14 @@ class HeadCard(HeadMeasures):
         return replace(self, text=text)
 
     def save(self, path: str | Path | None = None) -> Path:
-        """Writes the card as one page that needs nothing else; returns its path.
+        """Writes the card as one page that needs nothing else; returns its path. Raises ValueError for another suffix
+        than .html: its parts are data, to be saved by themselves.
 
         path: default heads/NAME.html in the results folder, where the command line writes it too. The name says the
         head, and the checkpoint, corpus, seed and text where they are no default.
         """
         path = self.snapshot.cells.folder / "heads" / f"{self.file_name}.html" if path is None else path
-        return saving.save(head_page.page(self), path, self.snapshot.cells)
+        return saving.save_shown(path, self.snapshot.cells, lambda: head_page.page(self))
 
     def _repr_html_(self) -> str:
         return layout.cell(head_page.page(self))

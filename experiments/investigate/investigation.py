@@ -37,6 +37,7 @@ from experiments.investigate.snapshot import Snapshot
 from experiments.investigate.snapshot_comparison import SnapshotComparison
 from experiments.jobs import device as devices
 from experiments.jobs.announcement import announce
+from experiments.pages import saving
 from experiments.pages.layout import page as layout
 from experiments.results import plan
 from experiments.results.cells import Cells
@@ -179,6 +180,13 @@ class Investigation:
         what they do. Raises ValueError for the same checkpoint, and NotMeasurable for models of other layers or heads.
         """
         return SnapshotComparison(self.snapshot, other.snapshot)
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the overview that a notebook shows as a page (.html), or `heads` (.csv) by itself; returns the path.
+        Raises ValueError for another suffix.
+        """
+        cells = self.snapshot.cells
+        return saving.save_shown(path, cells, lambda: overview.overview(self.snapshot), frame=lambda: self.heads)
 
     def _repr_html_(self) -> str:
         return layout.cell(overview.overview(self.snapshot))

@@ -128,12 +128,12 @@ class RllcCurve:
         return kept.drop_vars(["layer", "head", "tokens"], errors="ignore") if kept.sizes["restriction"] else None
 
     def save(self, path: str | Path | None = None) -> Path:
-        """Writes the curve as one page that needs nothing else; returns its path (default: rllc_NAME.html in the
-        results folder).
+        """Writes the curve as a page (.html), or its picture (.png, .svg, .pdf) or frame (.csv) by itself; returns the
+        path (default: rllc_NAME.html in the results folder). Raises ValueError for another suffix.
         """
         cells = self.snapshot.cells
         at = cells.folder / f"rllc_{self.name}{variant(cells.run, cells.plan)}.html" if path is None else path
-        return saving.save(self.page, at, cells)
+        return saving.save_shown(at, cells, lambda: self.page, self.plot, lambda: self.frame)
 
     @property
     def _title(self) -> str:
@@ -156,6 +156,7 @@ class RllcCurve:
         said = (
             f"No unit: nbeta times the mean rise of the loss in nats. {how.name} settings: lr {how.lr:g}, localization "
             f"{how.localization:g}, nbeta {how.nbeta:g}, {how.num_chains} chains."
+            + (" Grey: the other heads of its layer, as far as they are sampled." if self._is_head else "")
         )
         table = elements.table(
             ("step", "million tokens", "value (95% confidence interval)", "verdict"), rows, words=(3,)

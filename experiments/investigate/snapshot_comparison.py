@@ -75,8 +75,10 @@ class SnapshotComparison:
         return rows
 
     def save(self, path: str | Path) -> Path:
-        """Writes what a notebook shows as one page that needs nothing else; returns its path."""
-        return saving.save(self.page, path, self.first.cells)
+        """Writes what a notebook shows as a page (.html), or its table (.csv) by itself; returns
+        the path. Raises ValueError for another suffix.
+        """
+        return saving.save_shown(path, self.first.cells, lambda: self.page, frame=lambda: self.table)
 
     @property
     def _title(self) -> str:

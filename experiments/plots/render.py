@@ -9,9 +9,11 @@ from typing import Literal
 import matplotlib
 from matplotlib.figure import Figure
 
+Suffix = Literal["svg", "png", "pdf"]
 
-def image_file(figure: Figure, suffix: Literal["svg", "png"]) -> bytes:
-    """The content of an SVG or PNG file; the same figure gives the same bytes, so no date is in it."""
+
+def image_file(figure: Figure, suffix: Suffix) -> bytes:
+    """The content of an SVG, PNG or PDF file; the same figure gives the same bytes, so no date is in it."""
     return _saved(figure, suffix, dpi=150)
 
 
@@ -31,9 +33,9 @@ def svg(figure: Figure, name: str) -> str:
     return f'{opening} role="img" aria-label="{label}"><title>{label}</title>{rest}'
 
 
-def _saved(figure: Figure, suffix: Literal["svg", "png"], dpi: int | Literal["figure"]) -> bytes:
+def _saved(figure: Figure, suffix: Suffix, dpi: int | Literal["figure"]) -> bytes:
     content = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "devcircuits", "font.family": "DejaVu Sans"}):
-        metadata = {"Date": None} if suffix == "svg" else None
+        metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(suffix)
         figure.savefig(content, format=suffix, dpi=dpi, metadata=metadata, facecolor="white")
     return content.getvalue()

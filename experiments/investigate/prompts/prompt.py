@@ -35,7 +35,8 @@ class Prompt(PromptMeasures):
         return Without(self, parsed(parts, self.snapshot.cfg))
 
     def save(self, path: str | Path | None = None) -> Path:
-        """Writes what a notebook shows as one page that needs nothing else; returns its path.
+        """Writes what a notebook shows as a page (.html), or `summary` (.csv) by itself; returns the path. Raises
+        ValueError for another suffix.
 
         path: default prompts/NAME.html in the results folder; the name says checkpoint, corpus and seed where they are
         no default, and the text by a hash.
@@ -43,7 +44,8 @@ class Prompt(PromptMeasures):
         cells = self.snapshot.cells
         at = "prompt" if self.snapshot.step == cells.run.steps[-1] else f"prompt_{self.snapshot.step}"
         name = f"{at}{variant(cells.run, cells.plan)}{of_text(self.text)}{of_heads(self.snapshot.only)}.html"
-        return saving.save(page.page(self), cells.folder / "prompts" / name if path is None else path, cells)
+        at_path = cells.folder / "prompts" / name if path is None else path
+        return saving.save_shown(at_path, cells, lambda: page.page(self), frame=lambda: self.summary)
 
     def _repr_html_(self) -> str:
         return layout.cell(page.page(self))

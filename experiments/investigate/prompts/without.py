@@ -81,8 +81,10 @@ class Without:
         )
 
     def save(self, path: str | Path) -> Path:
-        """Writes what a notebook shows as one page that needs nothing else; returns its path."""
-        return saving.save(self.page, path, self.intact.snapshot.cells)
+        """Writes what a notebook shows as a page (.html), or `change` (.csv) by itself; returns
+        the path. Raises ValueError for another suffix.
+        """
+        return saving.save_shown(path, self.intact.snapshot.cells, lambda: self.page, frame=lambda: self.change)
 
     @property
     def _title(self) -> str:
