@@ -20,10 +20,10 @@ COLUMNS = (
 )
 EXPLANATION = (
     "effect of patching a head everywhere, with its 95% confidence interval over prompts; what of it the head itself "
-    "writes into the answer; what later heads add, and what the final norm's scale does; the share of the "
-    "direct effect that is made up for, where it is and the direct effect is a tenth of the total one or more; and the later head that "
-    "changes most. Effects are negative where the head carries the task: later heads that add with the other sign take "
-    "over, those with the same need it"
+    "writes into the answer; what later heads add, and what the final norm's scale does; the share of the direct "
+    "effect that is made up for, where it is and the direct effect is a tenth of the total one or more; and the later "
+    "head that changes most. Effects are negative where the head carries the task: later heads that add with the "
+    "other sign take over, those with the same need it"
 )
 
 

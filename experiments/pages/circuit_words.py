@@ -104,8 +104,8 @@ def explanation(discovered: Discovered) -> str:
     return (
         "effect of patching one path (what its source writes on the corrupted prompt), with its 95% confidence "
         "interval over prompts, negative where the path carries the task; of paths that pass the part of it that the "
-        "target reads, and the part that goes through its layer norm's scale; EAP-IG's estimate of it; in how many of the resamples "
-        "of the prompts the path passes; faithfulness that the circuit loses without it; for paths between heads, "
-        "their composition score in standard deviations above chance"
+        "target reads, and the part that goes through its layer norm's scale; EAP-IG's estimate of it; in how many of "
+        "the resamples of the prompts the path passes; faithfulness that the circuit loses without it; for paths "
+        "between heads, their composition score in standard deviations above chance"
         + (overlap if discovered.text_tokens else no_overlap)
     )

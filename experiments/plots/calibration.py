@@ -17,9 +17,9 @@ from experiments.statistics.intervals import TWO_SIDED
 
 CAPTION = (
     "Top: rLLC against nbeta, one panel a localization, one colour a step size and sampler; bars are 95% confidence "
-    "intervals. Grey: nbeta times the loss rise at nbeta 0, which is what noise alone gives; a curve on it does not feel "
-    "the loss, a level curve is a plateau. Hollow: not to be trusted. Ring: the recommended setting of a sampler. Bottom: "
-    "the slope, d log rLLC / d log nbeta, between neighbouring nbeta (1: noise alone, 0: a plateau)."
+    "intervals. Grey: nbeta times the loss rise at nbeta 0, which is what noise alone gives; a curve on it does not "
+    "feel the loss, a level curve is a plateau. Hollow: not to be trusted. Ring: the recommended setting of a "
+    "sampler. Bottom: the slope, d log rLLC / d log nbeta, between neighbouring nbeta (1: noise alone, 0: a plateau)."
 )
 MARKERS, LINES = ("o", "s", "^", "D"), ("-", "--", ":", "-.")
 APART = 1.03  # what separates the samplers' markers at one nbeta
