@@ -25,6 +25,7 @@ def run(arguments: argparse.Namespace) -> None:
         print("\n".join(f"{name.ljust(width)}  {entry.line}" for name, entry in SETTINGS.items()))
         return
     check(arguments.name)
+    from experiments.jobs import device
     from experiments.runs import places
     from experiments.settings import files, get, parts
     from experiments.storage.files import read_json
@@ -32,25 +33,10 @@ def run(arguments: argparse.Namespace) -> None:
     out = arguments.out or places.results_of("settings")
     setting = get(arguments.name)
     if arguments.train:
-        measured = parts.measure(arguments.name, setting.parts(), out, _device(arguments.device))
+        measured = parts.measure(arguments.name, setting.parts(), out, device.checked(arguments.device, "--device "))
     else:
         measured = read_json(MEASURED / f"{arguments.name}.json")
     table, paths = files.write(arguments.name, setting, measured, out)
     print(f"{table}\n\n{setting.CAPTION}\n")
     for path in paths:
         print(f"wrote {path}")
-
-
-def _device(name: str):  # type: ignore[no-untyped-def]
-    """The device of this name; raises ValueError for none."""
-    import torch
-
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"--device {name}: no such device; use cpu, cuda or cuda:NUMBER") from None
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"--device {name}: use cpu, cuda or cuda:NUMBER")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"--device {name}: PyTorch sees {torch.cuda.device_count()} GPUs here; use --device cpu")
-    return device
