@@ -6,7 +6,7 @@ standard (added to the residual stream) or rotary; layers may have MLPs, after a
 """
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,13 +18,13 @@ from ablations import padding as pads
 from ablations.attend import block_attention
 from ablations.configuration import unsupported as unsupported
 from ablations.models import Config, Model, as_model
+from ablations.path_names import Via
 from ablations.rotary import Rotary, turned
 from ablations.transformer import Transformer
 
 Weights = Mapping[str, Tensor]
 Residual = Float[Tensor, "batch pos d_model"]
 HeadVectors = Float[Tensor, "batch pos head d_head"]
-Via = Literal["q", "k", "v"]
 SIN, COS = "rotary.sin", "rotary.cos"  # [n_ctx, rotary_dim]: not parameters, but weights here
 LOGIT_BYTES = 2**29
 

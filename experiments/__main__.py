@@ -14,6 +14,7 @@ from importlib import import_module
 
 from experiments import __version__
 from experiments.cli.flags import refusals
+from experiments.cli.flags.one_line import OneLineParser, check_verb
 from experiments.jobs import progress
 from experiments.jobs.bugs import is_about_input, is_bug
 from experiments.jobs.job import JobsFailed
@@ -34,7 +35,7 @@ example:
 """
 
 
-class Parser(argparse.ArgumentParser):
+class Parser(OneLineParser):
     """The parser of verbs; its help lists them by group."""
 
     def format_help(self) -> str:
@@ -75,7 +76,7 @@ def parser_of_verbs() -> argparse.ArgumentParser:
         action=Completion,
         help="print a script of tab completion for this shell (needs shtab), to be sourced in its start-up file",
     )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=argparse.ArgumentParser)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=OneLineParser)
     for name in VERBS:
         module = import_module(f"experiments.cli.{name}")
         verb = verbs.add_parser(name, help=module.HELP, description=module.HELP)
@@ -86,7 +87,13 @@ def parser_of_verbs() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a verb; returns the exit code: 0, 1 for work that failed, 2 for bad input, 130 for Ctrl-C."""
-    parsed = parser_of_verbs().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        check_verb(next((one for one in given[:1] if not one.startswith("-")), VERBS[0]), VERBS)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    parsed = parser_of_verbs().parse_args(given)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     for library in ("matplotlib", "arviz"):  # both tell what they found when they are imported
         logging.getLogger(library).setLevel(logging.WARNING)

@@ -25,10 +25,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ablations import forward, mlp, rerun
-from ablations.forward import HeadWeights, Readings, Via, Weights
+from ablations.forward import HeadWeights, Readings, Weights
 from ablations.models import Config
 from ablations.names import mlp_layer
-from ablations.paths import VIAS, Path
+from ablations.paths import VIAS, Path, Via
 from ablations.rerun import Clean
 from ablations.running import as_in_workers, tracked
 from circuits.attributions.changes import Runs, runs

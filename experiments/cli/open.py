@@ -28,6 +28,8 @@ def run(arguments: argparse.Namespace) -> None:
     from experiments.runs import places
 
     run, out = _name(arguments.results), arguments.out
+    if out and not out.is_dir():
+        raise ValueError(f"--out {out}: no such folder; give the results folder of a command before")
     flags = ["--run", arguments.results, *(["--out", str(out)] if out else [])]
     path = index_page.write(out or places.results_of(run), run, shlex.join(flags))
     print(path)

@@ -12,10 +12,13 @@ ZOO = Path(__file__).parents[1] / "zoo"
 
 
 class Shape(NamedTuple):
-    """How many heads a run's models have."""
+    """What of a run's models says which heads and paths there are (`ablations.path_names.Stream`)."""
 
     n_layers: int
     n_heads: int  # in a layer
+    attn_only: bool = False
+    parallel_attn_mlp: bool = False
+    positional_embedding_type: str = "standard"
 
 
 def project() -> Path:
@@ -65,7 +68,7 @@ def shape_of(folder: Path) -> Shape | None:
     """What the configuration says of the model's heads; None where it does not: `open_run` says why."""
     try:
         model = read_json(folder / "config.json")["model"]
-        shape = Shape(model["n_layers"], model["n_heads"])
+        shape = Shape(**{name: model[name] for name in Shape._fields if name in model})
     except (KeyError, TypeError, ValueError):
         return None
-    return shape if all(isinstance(count, int) and count > 0 for count in shape) else None
+    return shape if all(isinstance(count, int) and count > 0 for count in shape[:2]) else None

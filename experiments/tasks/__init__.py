@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from circuits.tasks import Task
 
 TASKS = ("induction", "brackets", "quotes", "skipgram")
+SUFFIXES = (".jsonl", ".jsonl.gz")  # of such files, which are known by them
 FILE = "file:"  # before the name of a file that holds a task of one's own
 
 
@@ -23,7 +24,7 @@ def check_asked(name: str) -> None:
     """The same, where a task may also be a file; raises ValueError for a file that there is not, and for one whose
     results would have the names of those of another task.
     """
-    if not name.startswith(FILE):
+    if not name.startswith(FILE) and not name.endswith(SUFFIXES):
         check(name)
         return
     file = Path(name.removeprefix(FILE))

@@ -17,7 +17,6 @@ from experiments.corpora.documents import first_line
 from experiments.runs.run import Run
 
 FIELDS = ("clean", "corrupted", "right", "wrong")
-SUFFIXES = (".jsonl", ".jsonl.gz")
 
 
 def opened(asked: str | Path | Task, run: Run) -> str | Task:
@@ -27,7 +26,7 @@ def opened(asked: str | Path | Task, run: Run) -> str | Task:
     if isinstance(asked, Task):
         return checked(asked, run)
     name = str(asked)
-    if isinstance(asked, Path) or name.endswith(SUFFIXES):
+    if isinstance(asked, Path) or name.endswith(tasks.SUFFIXES):
         name = name if name.startswith(tasks.FILE) else tasks.FILE + name
     tasks.check_asked(name)
     return read(Path(name.removeprefix(tasks.FILE)), run) if name.startswith(tasks.FILE) else name

@@ -8,15 +8,20 @@ import argparse
 from collections.abc import Sequence
 
 from ablations.names import check_head, parse_head
+from ablations.path_names import check_path, parse_path
 from experiments.cli.opening import check_once, check_out
 from experiments.runs import places
 
 
 def check_flags(arguments: argparse.Namespace) -> None:
-    """Flags that several verbs have, where this verb has them: --out, --workers, --seed, --run, --step, --device."""
+    """Flags that several verbs have, where this verb has them: --out, --workers, --tokens, --seed, --run, --step,
+    --device.
+    """
     check_out(getattr(arguments, "out", None))
     if not getattr(arguments, "scheduler", None) and (workers := getattr(arguments, "workers", 1)) < 1:
         raise ValueError(f"workers={workers}: at least one is needed")
+    if (tokens := getattr(arguments, "tokens", None)) is not None and tokens < 1:
+        raise ValueError(f"tokens={tokens}: at least one is needed")
     if (seed := getattr(arguments, "seed", 0)) < 0:
         raise ValueError(f"seed={seed}: it must not be negative")
     named = getattr(arguments, "run", None) or []
@@ -49,22 +54,10 @@ def check_against(run: str, other: str) -> None:
 
 
 def check_changes(run: str, changes: Sequence[str]) -> None:
-    """Heads, sets of heads and the heads at the ends of paths; what else a path may be is told when it is parsed."""
+    """Heads, sets of heads, and paths, against the run's config.json."""
+    shape = places.shape_of(places.folder_of(run))
     parts = [part.strip() for text in changes for part in text.split("+")]
     check_heads(run, [part for part in parts if "->" not in part])
-    ends = [end for part in parts if "->" in part for end in _ends(part)]
-    check_heads(run, [end for end in ends if _is_head(end)])
-
-
-def _ends(path: str) -> tuple[str, str]:
-    """Source and target, without the input that the target reads it by."""
-    source, _, target = path.partition("->")
-    return source.strip(), target.strip().rsplit(".", 1)[0]
-
-
-def _is_head(text: str) -> bool:
-    try:
-        parse_head(text)
-    except ValueError:
-        return False
-    return True
+    for path in (parse_path(part) for part in parts if "->" in part):
+        if shape is not None:
+            check_path(path, shape)

@@ -61,6 +61,8 @@ def on_text(snapshot: Snapshot, text: str) -> Prompt:
 
     Raises ValueError for a text without a token, and for one that the run's tokenizer cannot encode.
     """
+    if not isinstance(text, str):
+        raise ValueError(f"{text!r} is no text: give a string")
     own = encoded(snapshot.cells.run.tokenizer, text, snapshot.cells.inputs.n_ctx)
     fit = len(own.row) - 1
     if fit < own.given:

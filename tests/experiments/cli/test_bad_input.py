@@ -117,6 +117,8 @@ def place(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
         (["calibrate", "L0H0", "--nbeta", "inf"], "nbeta=inf"),
         (["calibrate", "L0H0", "--workers", "0"], "workers=0"),
         # ablate, paths, affected
+        (["opn"], "no verb 'opn': did you mean open?"),
+        (["ablate", "L0H0", "--metho", "x"], "devcircuits ablate has no --metho x; devcircuits ablate --help"),
         (["ablate"], "HEAD"),
         (["ablate", "L0H-1"], "'L0H-1' is not a head"),
         (["ablate", ""], "'' is not a head"),
@@ -125,7 +127,7 @@ def place(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
         (["ablate", "L0H0->L1H0.x"], "no input 'x'"),
         (["ablate", "L0H0->output.k"], "is not a path"),
         (["ablate", "pos_embed->L1H0.k"], "no source 'pos_embed'"),
-        (["ablate", "L0H0", "--tokens", "-1"], "-1 tokens: there are 1 to"),
+        (["ablate", "L0H0", "--tokens", "-1"], "tokens=-1: at least one"),
         (["ablate", "L0H0", "--tokens", "1e3"], "invalid int value: '1e3'"),
         (["ablate", "L0H0", "--step", "x"], "invalid int value: 'x'"),
         (["ablate", "L0H0", "--layer-norm", "none"], "invalid choice: 'none'"),
@@ -143,8 +145,8 @@ def place(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
         (["affected", "nonsense->L1H0.k"], "'nonsense' is not a head"),
         # types, circuit
         (["types", "--step", "11"], "no checkpoint at step 11"),
-        (["types", "--tokens", "0"], "0 tokens: there are 1 to"),
-        (["types", "--tokens", "-5"], "-5 tokens: there are 1 to"),
+        (["types", "--tokens", "0"], "tokens=0: at least one"),
+        (["types", "--tokens", "-5"], "tokens=-5: at least one"),
         (["circuit", "--task", "nonsense"], "unknown task 'nonsense'"),
         (["circuit", "--step", "11"], "no checkpoint at step 11"),
         (["circuit", "--top", "-1"], "--top -1"),

@@ -233,7 +233,7 @@ def test_ctrl_c_ends_with_130_and_keeps_what_is_there(trained: Path, tmp_path: P
         (["ablate", "head", "--run", "tiny-seed0"], "'head' is not a head"),
         (["ablate", "L0H0", "--run", "tiny-seed0", "--step", "11"], "no checkpoint at step 11"),
         (["ablate", "L0H0", "--run", "tiny-seed0", "--tokens", "999999999"], "999999999 tokens: there are 1 to"),
-        (["paths", "--run", "tiny-seed0", "--tokens", "0"], "0 tokens: there are 1 to"),
+        (["paths", "--run", "tiny-seed0", "--tokens", "0"], "tokens=0: at least one"),
         (["affected", "L1H0->L0H0.k", "--run", "tiny-seed0"], "the source must be in an earlier layer"),
         (["affected", "L0H0->L1H0", "--run", "tiny-seed0"], "is not a path"),
         (["affected", "embed->output", "--run", "tiny-seed0"], "no attention belongs to it"),

@@ -123,8 +123,8 @@ def test_the_verb_writes_what_it_says_in_the_same_bits(
     "arguments, message",
     [
         (["--step", "7"], "no checkpoint at step 7: choose one of 0, 10, 30, 60"),
-        (["--tokens", "0"], "0 tokens: there are 1 to"),
-        (["--tokens", "-5"], "-5 tokens: there are 1 to"),
+        (["--tokens", "0"], "tokens=0: at least one"),
+        (["--tokens", "-5"], "tokens=-5: at least one"),
         (["--tokens", str(10**9)], "1000000000 tokens: there are 1 to"),
         (["--run", "nowhere"], "no run 'nowhere'"),
     ],
