@@ -16,7 +16,7 @@ from experiments.pages.layout import elements, kind_bar, pictures, run_links
 from experiments.pages.layout.environment import macros
 from experiments.pages.layout.page import Made, Page, Section
 from experiments.results.cells import Cells
-from experiments.results.file_names import flags
+from experiments.results.file_names import flags, variant
 from experiments.statistics.intervals import caution, written
 
 COLUMNS = ("head", "type", "why", "loss rise", "previous token", "current token", "prefix-matching score", "learned")
@@ -108,7 +108,7 @@ def _evidence(cells: Cells, table: xr.Dataset, step: int, path: Path) -> Markup:
 def _card(cells: Cells, head: str, step: int, path: Path) -> str:
     """The head's name, which leads to its card where there is one of this checkpoint."""
     at = "" if step == cells.run.steps[-1] else f"_{step}"
-    card = cells.folder / "heads" / f"{head}{at}.html"
+    card = cells.folder / "heads" / f"{head}{at}{variant(cells.run, cells.plan)}.html"
     return macros("types").card(head, run_links.address(card, path)) if card.is_file() else head
 
 
