@@ -7,7 +7,7 @@ from markupsafe import Markup
 from experiments import figures
 from experiments.claims.table import FAMILY, cautions
 from experiments.figures import files
-from experiments.pages import claims_figures
+from experiments.pages import claims_figures, saving
 from experiments.pages.layout import elements, run_links
 from experiments.pages.layout import page as layout
 from experiments.pages.layout.environment import macros
@@ -34,6 +34,8 @@ def write(study: Study, findings: list[Finding], folder: Path) -> Path:
         lead=elements.joined(*lead, _head(study)),
     )
     write_bytes(path, layout.document(page, _links(study, path)).encode())
+    for cells in study.cells:
+        saving.update_index(cells)
     return path
 
 
@@ -104,9 +106,8 @@ def _other_figures(study: Study, findings: list[Finding], path: Path) -> Section
 
 
 def _links(study: Study, path: Path) -> list[Group]:
-    """Links to the index of every run that has one."""
-    found = [(cells.run.name, cells.folder / run_links.INDEX) for cells in study.cells]
-    links = [Link(name, run_links.address(index, path)) for name, index in found if index.is_file()]
+    """Links to the index of every run."""
+    links = [Link(cells.run.name, run_links.address(cells.folder / run_links.INDEX, path)) for cells in study.cells]
     return [Group(f"Results of {link.name}", [link]) for link in links]
 
 

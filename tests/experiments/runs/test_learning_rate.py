@@ -16,6 +16,7 @@ from experiments.runs import presets
 from experiments.runs.learning_rate import decay_note, decay_notes
 from experiments.runs.run import Run
 from experiments.study.study import Study
+from tests.experiments.pages.page_checks import faults
 
 MINI = runs.open_run("mini-seed0")
 
@@ -64,5 +65,6 @@ def test_pages_begin_with_it(share: float, told: bool, tmp_path: Path, monkeypat
     claims = table.as_markdown(study, [])
     assert (claims.index("decays to 0") < claims.index("Verdicts from")) if told else "decays to 0" not in claims
     assert ("decays to 0 from step 19,600" in report._head(cells, "")) == told
-    page = claims_page.write(study, [], tmp_path).read_text()
+    page = claims_page.write(study, [], tmp_path / "claims").read_text()
+    assert faults(page, tmp_path / "claims") == [] and 'href="../index.html"' in page, "the run's index is there"
     assert (page.index("decays to 0") < page.index("Twelve findings")) if told else "decays to 0" not in page
