@@ -131,7 +131,7 @@ def _legend(figure: Figure, graphs: list[nx.DiGraph], largest: float) -> None:
     apart = {remark for graph in graphs for remark in _apart(graph).values()}
     vias = {via for graph in graphs for _, _, via, _ in records(graph)} | {*COLORS} - {"mlp"}
     lines = [Line2D([], [], color=color, linewidth=3, label=NAMES[via]) for via, color in COLORS.items() if via in vias]
-    lines.append(Line2D([], [], color=style.QUIET, linewidth=WIDEST, label=f"effect {largest:.2f}"))
+    lines.append(Line2D([], [], color=style.QUIET, linewidth=WIDEST, label=f"effect {largest:.2f} in logits"))
     for name in (name for name in LINES if name in apart):
         lines.append(Line2D([], [], color=style.QUIET, linewidth=2, linestyle=LINES[name], label=name))
     columns = 3 if figure.get_figwidth() < NARROW else 5 if len(lines) < 6 else 4
