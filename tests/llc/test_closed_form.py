@@ -83,3 +83,14 @@ def test_an_unstable_step_has_no_stationary_value() -> None:
         closed_form.quadratic(np.array([1e6]), settings())
     with pytest.raises(ValueError, match="unstable"):
         closed_form.quadratic(np.array([60.0]), settings(), curvature_variance=60.0**2 * 3)
+
+
+def test_a_tanh_network_has_the_published_coefficient() -> None:
+    """Aoyagi and Watanabe 2005; with one unit the loss is that of the product a b, whose crossing is known."""
+    assert [closed_form.tanh_network(hidden).value for hidden in (1, 2, 3, 4, 9)] == pytest.approx(
+        [1 / 2, 2 / 3, 5 / 6, 1, 3 / 2]
+    )
+    assert [closed_form.tanh_network(hidden).multiplicity for hidden in (1, 2, 3, 4, 9)] == [2, 1, 1, 2, 2]
+    assert closed_form.tanh_network(1) == closed_form.normal_crossings([1, 1]) != closed_form.normal_crossings([1, 2])
+    with pytest.raises(ValueError, match="hidden=0"):
+        closed_form.tanh_network(0)

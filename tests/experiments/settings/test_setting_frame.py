@@ -2,10 +2,11 @@
 
 import math
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from experiments import settings
 from experiments.__main__ import main
@@ -59,17 +60,19 @@ def test_a_row_agrees_where_its_interval_says_so(row: Row, verdict: str) -> None
     assert verdict in table.text([row]) and list(table.frame([row]).verdict) == [verdict]
 
 
-def _toy(measured: dict) -> SimpleNamespace:
-    def draw(given: dict):  # type: ignore[no-untyped-def]
+def toy() -> ModuleType:
+    def draw(given: dict) -> Figure:
         figure = style.new_figure(2, 1)
         figure.subplots().plot(given["values"])
         return figure
 
-    return SimpleNamespace(rows=lambda given: [TWO._replace(measured=given["values"][0])], draw=draw, CAPTION="A line.")
+    module = ModuleType("toy")
+    vars(module).update(rows=lambda given: [TWO._replace(measured=given["values"][0])], draw=draw, CAPTION="A line.")
+    return module
 
 
 def test_table_and_figure_are_files(tmp_path: Path) -> None:
-    text, paths = files.write("toy", _toy({}), {"values": [2.2, 3.0]}, tmp_path)  # type: ignore[arg-type]
+    text, paths = files.write("toy", toy(), {"values": [2.2, 3.0]}, tmp_path)
     assert [path.name for path in paths] == ["toy.csv", "toy.svg", "toy.png"] and all(p.stat().st_size for p in paths)
     assert "2.2" in text and "arithmetic" in text and "2.2" in paths[0].read_text()
 

@@ -70,5 +70,5 @@ def test_intervals_hold_the_truth_and_not_too_often() -> None:
     held = [low < 2 < high for _, low, high in map(intervals.mean, drawn)]
     assert 0.92 < np.mean(held) < 0.98
     assert intervals.share(9, 10)[1] > 0.5 > intervals.share(6, 10)[1]
-    assert intervals.slope([1, 2, 3, 4], [2.0, 4.1, 5.9, 8.0])[0] == pytest.approx(1.98)
+    assert intervals.slope([1.0, 2.0, 3.0, 4.0], [2.0, 4.1, 5.9, 8.0])[0] == pytest.approx(1.98)
     assert np.isnan(intervals.mean([1.0])).all() and np.isnan(intervals.share(0, 0)).all()
