@@ -31,6 +31,7 @@ SETTINGS: dict[str, Entry] = {
     "superposition": Entry("superposition.setting", "the toy model's k-gons: training and posterior pass between them"),
     "deep-linear": Entry("deep_linear.setting", "a linear network learns rank by rank: saddles, exact coefficients"),
     "modular-addition": Entry("modular_addition.setting", "a network that groks (a + b) mod p; growth with p"),
+    "sparse-parity": Entry("sparse_parity.setting", "parities learned one after another; the coefficient counts them"),
 }
 
 
