@@ -70,12 +70,12 @@ def _growth(axis: Axes, networks: dict[str, list[tuple[int, dict[str, Any]]]]) -
     for kind, color, marker in (("sum", SUM, "o"), ("random", RANDOM, "s")):
         modulus = np.array([p for p, _ in networks[kind]], dtype=float)
         value, low, high = (np.array([one["llc"][n] for _, one in networks[kind]]) for n in ("value", "low", "high"))
-        fit = slopes.exponent(modulus, value)
-        label = f"{NAMES[kind]}:\nexponent {fit.value:.2f} [{fit.low:.2f}, {fit.high:.2f}]"
+        power, least, most = slopes.exponent(modulus, value)
+        label = f"{NAMES[kind]}:\nexponent {power:.2f} [{least:.2f}, {most:.2f}]"
         bars = [value - low, high - value]
         axis.errorbar(modulus, value, bars, color=color, marker=marker, markersize=4, linestyle="none", label=label)
         line = np.array([modulus.min(), modulus.max()])
-        center = np.exp(np.log(value).mean()) * (line / np.exp(np.log(modulus).mean())) ** fit.value
+        center = np.exp(np.log(value).mean()) * (line / np.exp(np.log(modulus).mean())) ** power
         axis.plot(line, center, color=color, linewidth=1)
     axis.set_xscale("log")
     axis.set_yscale("log")

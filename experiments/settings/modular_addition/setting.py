@@ -5,13 +5,15 @@ random labels, which can only be memorised. Each takes some ten seconds, its lea
 """
 
 import json
+import math
 from functools import partial
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from experiments.settings import estimates, slopes
+from experiments.settings import estimates, intervals, slopes
+from experiments.settings.intervals import Interval
 from experiments.settings.modular_addition import spectrum
 from experiments.settings.modular_addition.figure import draw
 from experiments.settings.modular_addition.network import (
@@ -135,13 +137,13 @@ def rows(measured: Measured) -> list[Row]:
     per_neuron = slopes.exponent(_of(sums, "modulus") - 1, _of(sums, "value") / _of(sums, "neurons"))
     ranked = [one for one in (*sums, *randoms) if "rank" in one]
     ranks = [one["rank"] / (3 * one["neurons"] * (one["modulus"] - 1)) for one in ranked]
-    sampled = slopes.mean([one["llc"]["value"] / one["laplace"] for one in ranked])
-    fall = slopes.mean([np.log(_fall(measured[f"training {seed}"])) for seed in SEEDS])
-    more = slopes.mean(_more_for_random(sums, randoms))
+    sampled = intervals.mean([one["llc"]["value"] / one["laplace"] for one in ranked])
+    fall = intervals.mean([math.log(_fall(measured[f"training {seed}"])) for seed in SEEDS])
+    more = intervals.mean(_more_for_random(sums, randoms))
     return [
         Row("exponent of the LLC in the modulus p", 1.0, FORUM, *law, note=_why_not_linear(sums)),
         Row("exponent of the LLC per neuron in p - 1", 1.0, OWN, *per_neuron),
-        Row("rank of the Fisher information / 3 (p - 1) neurons", 1.0, OWN, *slopes.mean(ranks)),
+        Row("rank of the Fisher information / 3 (p - 1) neurons", 1.0, OWN, *intervals.mean(ranks)),
         Row(SAMPLED, 1.0, "Laplace's method, spectrum.py", *sampled, note=_unsettled([*sums, *randoms])),
         Row("log of the LLC before / after generalising", (0.0, np.inf), "it falls: Panickssery and Vaintrob", *fall),
         Row(
@@ -151,7 +153,7 @@ def rows(measured: Measured) -> list[Row]:
     ]
 
 
-def growth(networks: list[dict[str, Any]]) -> slopes.Estimate:
+def growth(networks: list[dict[str, Any]]) -> Interval:
     """The exponent of the learning coefficient in the modulus."""
     return slopes.exponent(_of(networks, "modulus"), _of(networks, "value"))
 
@@ -171,7 +173,7 @@ def _more_for_random(sums: list[dict[str, Any]], randoms: list[dict[str, Any]]) 
     """The logarithm of the ratio, for networks of one modulus and seed."""
     sum_of = {(one["modulus"], one["seed"]): one["llc"]["value"] for one in sums}
     known = [one for one in randoms if (one["modulus"], one["seed"]) in sum_of]
-    return [float(np.log(one["llc"]["value"] / sum_of[one["modulus"], one["seed"]])) for one in known]
+    return [math.log(one["llc"]["value"] / sum_of[one["modulus"], one["seed"]]) for one in known]
 
 
 def _unsettled(networks: list[dict[str, Any]]) -> str:
@@ -180,9 +182,9 @@ def _unsettled(networks: list[dict[str, Any]]) -> str:
 
 
 def _why_not_linear(sums: list[dict[str, Any]]) -> str:
-    neurons = slopes.exponent(_of(sums, "modulus"), _of(sums, "neurons"))
+    value, low, high = slopes.exponent(_of(sums, "modulus"), _of(sums, "neurons"))
     return (
         "A neuron's LLC is linear in p, but here a larger p takes more neurons, as it takes more frequencies: their "
-        f"number has the exponent {neurons.value:.2f} [{neurons.low:.2f}, {neurons.high:.2f}]. Networks of a fixed "
+        f"number has the exponent {value:.2f} [{low:.2f}, {high:.2f}]. Networks of a fixed "
         "width, all of it used, have nothing to add"
     )

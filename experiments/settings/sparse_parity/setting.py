@@ -113,8 +113,8 @@ def rows(measured: Measured) -> list[Row]:
     """How much a task adds, whether later tasks add as much, and what names alone add."""
     number, value = final(measured, "tasks")
     names, of_names = final(measured, "names")
-    each = intervals.slope(number, value)
-    name_share = slopes.times(intervals.slope(names, of_names), 1 / each[0])
+    each = slopes.line(number, value)
+    name_share = slopes.times(slopes.line(names, of_names), 1 / each[0])
     every = [one for one in measured.values() if "llc" in one]
     laplace = intervals.mean([one["llc"]["value"] / one["laplace"] for one in every])
     later, up = _later(number, value), (0.0, np.inf)
@@ -131,7 +131,7 @@ def rows(measured: Measured) -> list[Row]:
 def _later(number: np.ndarray, value: np.ndarray) -> Interval:
     """The ratio of two slopes over the networks of each seed, in the order of `final`: from 4 to 8, and from 1 to 4."""
     at = {each: value[number == each] for each in (1, 4, 8)}
-    return intervals.mean((at[8] - at[4]) / 4 / ((at[4] - at[1]) / 3))
+    return intervals.mean(((at[8] - at[4]) / 4 / ((at[4] - at[1]) / 3)).tolist())
 
 
 def _why_less(measured: Measured) -> str:
