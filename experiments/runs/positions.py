@@ -32,7 +32,10 @@ def likelier(build: Callable[[str], Model], rows: Int64[Tensor, "row pos"]) -> t
         f"{losses[first].mean():.2f} nats per token with {first} positions, {losses[second].mean():.2f} with {second}"
     )
     if not ahead.mean() > SURE * error:
-        raise ValueError(f"weights do not tell positional_embedding_type, nor does the loss: {said}")
+        raise ValueError(
+            f"weights do not tell positional_embedding_type, nor does the loss: {said}; say which in a config.json "
+            f'beside the checkpoints, {{"positional_embedding_type": "{LEARNED[0]}"}} or "{LEARNED[1]}"'
+        )
     return first, f"positions are taken to be {first}: {said}"
 
 

@@ -45,8 +45,17 @@ def test_a_model_that_is_not_trained_does_not_tell() -> None:
         return make_model(1, positional_embedding_type=kind)
 
     rows = torch.randint(1, 50, (20, 12), generator=torch.Generator().manual_seed(0))
-    with pytest.raises(ValueError, match="weights do not tell positional_embedding_type, nor does the loss"):
+    with pytest.raises(ValueError, match="weights do not tell positional_embedding_type, nor does the loss") as refusal:
         positions.likelier(build, rows)
+    remedy = 'say which in a config.json beside the checkpoints, {"positional_embedding_type": "standard"} or "shortfo'
+    assert remedy in str(refusal.value)
+
+
+def test_a_config_beside_the_checkpoints_decides(folder: Path, text: Path) -> None:
+    for kind in positions.LEARNED:  # the loss would say shortformer
+        (folder / "config.json").write_text(json.dumps({"positional_embedding_type": kind}))
+        found = source.prepare(folder, f"text:{text}", tokenizer=None, tokens_per_step=4096, bos=None)
+        assert (found.checkpoints.model(5).cfg.positional_embedding_type, found.note) == (kind, "")
 
 
 def test_tokens_per_step_are_batch_times_context(folder: Path, text: Path) -> None:
