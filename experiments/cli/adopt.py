@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from experiments.runs import places
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -43,15 +45,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    places.check_source(arguments.source)
+    if arguments.tokens_per_step is not None and arguments.tokens_per_step < 1:
+        raise ValueError(f"tokens_per_step={arguments.tokens_per_step}: it must be at least 1")
+    if not 0 < arguments.code_share < 1:
+        raise ValueError(f"--code-share {arguments.code_share}: it must be above 0 and below 1")
+
     from contextlib import closing
 
     from experiments.runs import adopt, first_losses, hub
     from experiments.runs.source import prepare
 
-    if arguments.tokens_per_step is not None and arguments.tokens_per_step < 1:
-        raise ValueError(f"tokens_per_step={arguments.tokens_per_step}: it must be at least 1")
-    if not 0 < arguments.code_share < 1:
-        raise ValueError(f"--code-share {arguments.code_share}: it must be above 0 and below 1")
     found = prepare(
         arguments.source,
         arguments.corpus,

@@ -9,7 +9,7 @@ Nothing that is downloaded is run: pickles hold tensors or are refused (Transfor
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -19,8 +19,8 @@ from tokenizers import Tokenizer
 
 from ablations.models import Config, Model
 from experiments.corpora.tokenizer import download, pretrained, unreachable
-from experiments.runs import config_fields, lens_models, state_dicts
-from experiments.runs.step_names import steps_of_names
+from experiments.runs import config_fields, lens_models, places, state_dicts
+from experiments.runs.step_names import numbered_files
 from experiments.storage.files import read_json
 
 Given: TypeAlias = Config | Mapping[str, object]
@@ -35,7 +35,6 @@ AUTHORS: dict[str, object] = {
 KNOWN = dict.fromkeys(("timaeus/tetrahedron-3m-og", "georgeyw/L2W256-3m-rr"), AUTHORS)
 STATE_DICTS = ("NeelNanda/", "ArthurConmy/", "Baidicoot/")  # of TransformerLens's models, those it keeps as pickles
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
-PLACES = ("checkpoints/", "")
 IN_TOKENS = 10**9  # such a model's last checkpoint is numbered by tokens, not steps, when it is above this
 
 
@@ -64,18 +63,16 @@ def checkpoints(source: str | Path, config: Given | None = None) -> Checkpoints:
             f"config has {other[0]!r}: use fields of HookedTransformerConfig that say what a model computes"
         )
     if Path(source).is_dir():
-        files = [str(file.relative_to(source)) for file in Path(source).rglob("*") if file.is_file()]
+        files = places.files_in(Path(source))
         return _of_files(Path(source).resolve().name, files, lambda file: Path(source) / file, config, {})
+    places.check_source(name)
     if name in KNOWN:
         return _of_repository(name, config, KNOWN[name])
     try:
         official = lens_models.official_name(name)
     except ValueError:
         if not re.fullmatch(r"\w[\w.-]*/[\w.-]+", name):
-            raise ValueError(
-                f"no model {name!r}: give a folder of checkpoints, a repository OWNER/NAME on the Hugging Face hub, or "
-                "a name that TransformerLens knows (attn-only-2l, pythia-70m, gpt2-small, ...)"
-            ) from None
+            raise places.no_source(name) from None
         return _of_repository(name, config, {})
     if official.startswith(STATE_DICTS):
         # TransformerLens reads positions so where the repository's config.json says nothing
@@ -94,7 +91,7 @@ def _of_repository(name: str, config: Given | None, known: Mapping[str, object])
             folder = Path(snapshot_download(name, local_files_only=True))
         except Exception:
             raise ValueError(f"{name}: {unreachable(error)}, and it is no folder here: {download(name)}") from None
-        files = [str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()]
+        files = places.files_in(folder)
     return _of_files(name, files, lambda file: _downloaded(name, file), config, known)
 
 
@@ -110,7 +107,7 @@ def _of_files(
     name: str, files: list[str], path: Callable[[str], Path], config: Given | None, known: Mapping[str, object]
 ) -> Checkpoints:
     """The checkpoints among these files; path: gives the place of a file on this machine."""
-    numbered = _numbered(name, files)
+    numbered = numbered_files(name, files)
     described = dict(known)  # what is known of the architecture, the tokenizer and the training
     if "config.json" in files and name not in KNOWN:
         described |= _json(path("config.json"), name)
@@ -150,31 +147,6 @@ def check_step(name: str, steps: list[int], step: int) -> None:
         raise ValueError(
             f"{name} has no checkpoint at step {step}, the nearest are {', '.join(map(str, nearest))}: choose one"
         )
-
-
-def _numbered(name: str, files: Iterable[str]) -> dict[int, str]:
-    """The files by step: those in checkpoints/, or those at the top where it has none.
-
-    Raises ValueError where there are none, two of one step, or names that leave open which number the step is.
-    """
-    places = {
-        prefix: [f for f in files if re.fullmatch(prefix + r"[^/]*\d[kKmMbB]?\.(pth|pt|safetensors)", f)]
-        for prefix in PLACES
-    }
-    chosen = next((names for names in places.values() if names), [])
-    if not chosen:
-        raise ValueError(
-            f"{name} has no checkpoints (.pth, .pt or .safetensors): they are named by their steps, such as "
-            "checkpoints/checkpoint_0000100.pth"
-        )
-    numbered: dict[int, str] = {}
-    for file, step in zip(chosen, steps_of_names(name, chosen), strict=True):
-        if step in numbered:
-            raise ValueError(
-                f"{name} has two checkpoints at step {step}, {numbered[step]} and {file}: keep one of them"
-            )
-        numbered[step] = file
-    return numbered
 
 
 def _json(path: Path, name: str) -> dict[str, object]:

@@ -1,12 +1,14 @@
-"""Where runs are, and what can be read of one without PyTorch, so that a wrong name is refused at once."""
+"""Where runs and checkpoints are, and what can be read of them without PyTorch, so that a wrong name is refused at once."""
 
 import os
 import re
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.storage.files import read_json
+from experiments.runs.step_names import numbered_files
+from experiments.storage.files import is_missing_path, read_json
 
 ZOO = Path(__file__).parents[1] / "zoo"
 
@@ -50,6 +52,37 @@ def folder_of(reference: str | Path) -> Path:
     raise ValueError(
         f"no run {str(reference)!r}: give a folder with a config.json, a name in runs/, or a bundled one ({bundled})"
     )
+
+
+def check_source(source: str | Path) -> None:
+    """Raises ValueError for models from elsewhere that there cannot be: a folder without checkpoints, or a name that is
+    neither a folder's nor any model's.
+    """
+    name = str(source)
+    if Path(source).is_dir():
+        numbered_files(Path(source).resolve().name, files_in(Path(source)))
+    elif is_missing_path(name) or not (re.search(r"[\d/]", name) or _is_listed(name)):
+        raise no_source(name)
+
+
+def no_source(name: str) -> ValueError:
+    """What is said of a name that is neither a folder's nor any model's."""
+    return ValueError(
+        f"no such folder, and no model {name!r}: give a folder of checkpoints, a repository OWNER/NAME on the Hugging "
+        "Face hub, or a name that TransformerLens knows (attn-only-2l, pythia-70m, gpt2-small, ...)"
+    )
+
+
+def _is_listed(name: str) -> bool:
+    """Whether TransformerLens's list of models has a name anywhere, read without importing it (and PyTorch with it)."""
+    package = find_spec("transformer_lens")
+    lists = [Path(folder, "supported_models.py") for folder in (package and package.submodule_search_locations) or []]
+    return any(name.lower() in file.read_text(encoding="utf-8").lower() for file in lists if file.is_file())
+
+
+def files_in(folder: Path) -> list[str]:
+    """The files in a folder and in its folders, by their paths in it."""
+    return [str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()]
 
 
 def steps_in(folder: Path) -> list[int]:

@@ -1,7 +1,7 @@
-"""The training step of a checkpoint, read from the names of files."""
+"""Checkpoints among files, and the training step of each, read from the names of files."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 # What stands before the step in a name: the first of these words that a name has. After one of VAGUE_WORDS the number
@@ -14,7 +14,33 @@ NUMBER = (
 )
 # Either one number with a mark between thousands, or two: step_1_000.
 IN_TWO_WAYS = rf"({'|'.join(WORDS)})s?[-_= ]*[1-9]\d{{0,2}}(_\d{{3}})+(?!\d)"
+PLACES = ("checkpoints/", "")  # where a source keeps its checkpoints: the first of these that has any
 UNITS = {"k": 10**3, "m": 10**6, "b": 10**9}
+
+
+def numbered_files(name: str, files: Iterable[str]) -> dict[int, str]:
+    """The files by step: those in checkpoints/, or those at the top where it has none.
+
+    Raises ValueError where there are none, two of one step, or names that leave open which number the step is.
+    """
+    places = {
+        prefix: [f for f in files if re.fullmatch(prefix + r"[^/]*\d[kKmMbB]?\.(pth|pt|safetensors)", f)]
+        for prefix in PLACES
+    }
+    chosen = next((names for names in places.values() if names), [])
+    if not chosen:
+        raise ValueError(
+            f"{name} has no checkpoints (.pth, .pt or .safetensors): they are named by their steps, such as "
+            "checkpoints/checkpoint_0000100.pth"
+        )
+    numbered: dict[int, str] = {}
+    for file, step in zip(chosen, steps_of_names(name, chosen), strict=True):
+        if step in numbered:
+            raise ValueError(
+                f"{name} has two checkpoints at step {step}, {numbered[step]} and {file}: keep one of them"
+            )
+        numbered[step] = file
+    return numbered
 
 
 def steps_of_names(source: str, files: Sequence[str]) -> list[int]:

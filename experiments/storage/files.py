@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -79,6 +80,17 @@ def write_json(path: Path, value: object) -> None:
 def as_json(value: object, *, indent: int | None = None, sort_keys: bool = False) -> str:
     """The JSON text of a value, null for NaN and infinities: what every file of JSON is written with."""
     return json.dumps(without_nan(value), indent=indent, sort_keys=sort_keys, allow_nan=False)
+
+
+def is_missing_path(name: str) -> bool:
+    """Whether a name, of something here or on the Hugging Face hub, is that of a file or folder that is not there.
+
+    It is one where it is written otherwise than NAME or OWNER/NAME, or lies in a folder that is here.
+    """
+    path = Path(name)
+    if path.exists():
+        return False
+    return re.fullmatch(r"(\w[\w.-]*/)?[\w.-]+", name) is None or ("/" in name and path.parent.is_dir())
 
 
 def read_json(path: Path) -> Any:

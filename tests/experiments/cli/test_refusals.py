@@ -17,6 +17,7 @@ from experiments.tasks import task_prompts
 from tests.experiments.conftest import ROOT
 
 CELLS = Cells(Path("nowhere"), runs.open_run("mini-seed0"), default_plan("python", 256))
+ADOPT = ["adopt", "--out", "new", "--corpus", "python"]
 HEAVY = ("torch", "transformer_lens", "matplotlib", "xarray")
 SCRIPT = f"""
 import sys, time
@@ -56,12 +57,18 @@ def told(*arguments: str, cwd: Path) -> tuple[str, str, float, list[str]]:
         (["types", "--step", "11"], "no checkpoint at step 11"),
         (["claims", "--run", "mini-seed0", "--run", "mini-seed0"], "mini-seed0 twice"),
         (["sweep", "--workers", "0"], "workers=0"),
+        ([*ADOPT, "nowhere"], "no such folder, and no model 'nowhere': give a folder of checkpoints"),
+        ([*ADOPT, "/nowhere/checkpoints"], "no such folder, and no model '/nowhere/checkpoints'"),
+        ([*ADOPT, "here/nowhere"], "no such folder, and no model 'here/nowhere'"),
+        ([*ADOPT, "here"], "here has no checkpoints (.pth, .pt or .safetensors)"),
+        ([*ADOPT, "nowhere-1", "--tokens-per-step", "0"], "tokens_per_step=0"),
         (["convert", "nowhere"], "it holds no cells"),
         (["status"], "no sweep has written"),
     ],
     ids=lambda part: " ".join(part) if isinstance(part, list) else "",
 )  # fmt: skip
 def test_refused_before_anything_heavy_is_loaded(arguments: list[str], message: str, tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
     said, code, seconds, loaded = told(*arguments, cwd=tmp_path)
     assert said.startswith("error: ") and message in said
     assert (code, loaded) == ("2", [])
@@ -76,6 +83,14 @@ def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
 def test_negative_control_what_is_heavy_is_seen(tmp_path: Path) -> None:
     said, code, _, loaded = told("affected", "L1H4", "--corpus", "nowhere", cwd=tmp_path)  # only the texts know
     assert code == "2" and "nowhere" in said and "torch" in loaded
+
+
+def test_sources_that_there_may_be_are_let_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "step-5.pt").touch()
+    for source in ("given", "gpt2-small", "attn-only-2l", "santacoder", "bert-base-cased", "someone/something"):
+        places.check_source(source)
 
 
 def test_names_are_those_of_what_they_name() -> None:
