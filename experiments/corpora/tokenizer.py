@@ -13,6 +13,7 @@ from ablations.text_start import BOS as BOS
 from ablations.text_start import starts_with as starts_with
 from experiments.corpora import synthetic_language
 from experiments.corpora.documents import first_line, texts
+from experiments.storage.files import is_missing_path
 
 OWN_TOKENS = "()[]{}\"'`"  # each is always a token of its own, so that nesting is seen token by token
 TOKENIZER_FILES = ["*token*", "vocab*", "merges*", "*.model", "config.json"]  # of a repository
@@ -29,7 +30,16 @@ def new_tokenizer(source: str, name: str, vocabulary: int) -> Tokenizer:
 
 
 def pretrained(name: str) -> Tokenizer:
-    """The tokenizer of a repository on the Hugging Face hub, or of a folder; raises ValueError where there is none."""
+    """The tokenizer of a repository on the Hugging Face hub, of a folder, or of a file as tokenizer.json is.
+
+    With a tokenizer.json the files beside it count, which say how a text starts. Raises ValueError where there is none.
+    """
+    file = Path(name)
+    if file.is_file() and file.name != "tokenizer.json":
+        return _in_file(file)
+    if not file.exists() and (file.suffix == ".json" or is_missing_path(name)):
+        raise ValueError(f"tokenizer {name}: no such file or folder")
+    name = str(file.parent) if file.is_file() else name
     from huggingface_hub import snapshot_download
     from transformers import AutoTokenizer
 
@@ -40,6 +50,16 @@ def pretrained(name: str) -> Tokenizer:
     except Exception as error:  # transformers raises many kinds
         raise ValueError(f"tokenizer {name}: {unreachable(error)}: {download(name)}") from None
     return plain(tokenizer)
+
+
+def _in_file(file: Path) -> Tokenizer:
+    """The tokenizer in a file of another name than tokenizer.json; raises ValueError for one that is none."""
+    try:
+        return plain(Tokenizer.from_file(str(file)))
+    except Exception as error:  # tokenizers raises Exception itself
+        raise ValueError(
+            f"tokenizer {file}: {first_line(error)}: give a file as tokenizer.json is, or a folder with one"
+        ) from None
 
 
 def unreachable(error: Exception) -> str:
@@ -100,6 +120,15 @@ def misfit(tokenizer: Tokenizer, d_vocab: int) -> str:
         return f"the tokenizer has {len(vocabulary)} tokens, the model {d_vocab}"
     last = max(vocabulary.values())
     return f"the tokenizer has a token {last}, the model's are 0 to {d_vocab - 1}" if last >= d_vocab else ""
+
+
+def check_fits(tokenizer: Tokenizer, d_vocab: int) -> None:
+    """Raises ValueError for a tokenizer that cannot be that of a model with so many tokens, and says what to do."""
+    if reason := misfit(tokenizer, d_vocab):
+        raise ValueError(
+            f"{reason}: give the one that it was trained with, and where the model has more, name them "
+            "(tokenizer.add_special_tokens)"
+        )
 
 
 def train_tokenizer(name: str, vocabulary: int) -> Tokenizer:

@@ -19,7 +19,7 @@ from ablations import forward
 from ablations.configuration import filled
 from ablations.models import Config, Model, as_model
 from experiments import corpora, runs
-from experiments.corpora.tokenizer import misfit, padded, plain
+from experiments.corpora.tokenizer import check_fits, padded, plain
 from experiments.runs import state_dicts
 from experiments.storage import store, tensorfile
 from experiments.storage.files import write_bytes, write_json
@@ -132,11 +132,7 @@ def _fingerprints(config: dict, tokenizer: Tokenizer) -> dict[str, str]:
     Raises ValueError for a text that there is not or a tokenizer that does not fit, and NotMeasurable for a split
     without a row.
     """
-    if reason := misfit(tokenizer, config["model"]["d_vocab"]):
-        raise ValueError(
-            f"{reason}: give the one that it was trained with, and where the model has more, name them "
-            "(tokenizer.add_special_tokens)"
-        )
+    check_fits(tokenizer, config["model"]["d_vocab"])
     preset = config["preset"]
     return {
         split: corpora.load(

@@ -11,8 +11,9 @@ Nothing that is downloaded is run: pickles hold tensors or are refused (Transfor
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 from tokenizers import Tokenizer
@@ -38,6 +39,13 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_ma
 IN_TOKENS = 10**9  # such a model's last checkpoint is numbered by tokens, not steps, when it is above this
 
 
+class Seen(NamedTuple):
+    """What the weights of the last checkpoint tell before a model is made of them; ValueError where they are none."""
+
+    untold: list[str]  # fields of the configuration that neither they nor a config.json tell
+    d_vocab: int | None  # None for a model that TransformerLens reads
+
+
 @dataclass(frozen=True)
 class Checkpoints:
     """The checkpoints of a model over its training, read or downloaded one by one when they are asked for."""
@@ -47,7 +55,7 @@ class Checkpoints:
     model: Callable[[int], Model]  # at a step: eval mode, nothing folded; ValueError where it cannot be had
     tokenizer: Callable[[], Tokenizer]  # raises ValueError where there is none
     tokens_per_step: int | None = None  # None where it is not known
-    untold: Callable[[], list[str]] = list  # fields of the configuration that neither weights nor a config.json tell
+    seen: Callable[[], Seen] = lambda: Seen([], None)
 
 
 def checkpoints(source: str | Path, config: Given | None = None) -> Checkpoints:
@@ -123,9 +131,10 @@ def _of_files(
             raise ValueError(f"{what}: {error}") from None
         return state_dicts.built(state_dicts.architecture(weights, state_dicts.facts(described), what), weights, what)
 
-    def untold() -> list[str]:
-        what = f"{name}, step {steps[-1]}"
-        return state_dicts.untold(state_dicts.read(path(numbered[steps[-1]])), state_dicts.facts(described), what)
+    @cache
+    def seen() -> Seen:
+        what, weights = f"{name}, step {steps[-1]}", state_dicts.read(path(numbered[steps[-1]]))
+        return Seen(state_dicts.untold(weights, state_dicts.facts(described), what), len(weights[state_dicts.MARK]))
 
     def tokenizer() -> Tokenizer:
         if "tokenizer.json" in files:
@@ -137,7 +146,7 @@ def _of_files(
             )
         return pretrained(str(described["tokenizer_name"]))
 
-    return Checkpoints(name, steps, model, tokenizer, _tokens_per_step(name, described, steps), untold)
+    return Checkpoints(name, steps, model, tokenizer, _tokens_per_step(name, described, steps), seen)
 
 
 def check_step(name: str, steps: list[int], step: int) -> None:

@@ -1,4 +1,4 @@
-"""Where runs and checkpoints are, and what can be read of them without PyTorch, so that a wrong name is refused at once."""
+"""Where runs and checkpoints are, and what can be read of them without PyTorch, to refuse a wrong name at once."""
 
 import os
 import re

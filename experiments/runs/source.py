@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from ablations.models import Model
 from experiments import corpora
 from experiments.corpora import documents
-from experiments.corpora.tokenizer import padded, plain, pretrained
+from experiments.corpora.tokenizer import check_fits, padded, plain, pretrained
 from experiments.runs import hub, positions
 from experiments.runs.hub import Checkpoints
 
@@ -38,10 +38,12 @@ def prepare(
     """
     available = hub.checkpoints(source)
     lacking: list[str] = []
-    own = _had(lambda: pretrained(tokenizer) if tokenizer else available.tokenizer(), lacking)
+    own = _had(lambda: plain(pretrained(tokenizer) if tokenizer else available.tokenizer(), bos), lacking)
     _had(lambda: documents.check_name(corpus), lacking)
-    untold, note = _had(available.untold, lacking) or [], ""
-    if untold and untold != [POSITIONS]:
+    seen, note = _had(available.seen, lacking) or hub.Seen([], None), ""
+    if own is not None and seen.d_vocab is not None:
+        _had(lambda: check_fits(padded(plain(own), seen.d_vocab), seen.d_vocab), lacking)
+    if seen.untold and seen.untold != [POSITIONS]:
         _had(lambda: available.model(available.steps[-1]), lacking)  # which says what to do about it
     tokens = tokens_per_step or available.tokens_per_step
     if tokens is None:
@@ -51,8 +53,8 @@ def prepare(
         )
     if lacking or own is None or tokens is None:
         raise ValueError("; and ".join(lacking))
-    if untold:
-        found, note = _positions(source, plain(own, bos), corpus)
+    if seen.untold:  # only what all else is there for: the loss of a wrong tokenizer tells nothing
+        found, note = _positions(source, own, corpus)
         available = hub.checkpoints(source, {POSITIONS: found})
     return Source(available, own, tokens, note)
 
