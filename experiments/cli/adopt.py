@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--corpus",
         required=True,
-        help="what it is measured on, best the text it was trained on: text:PATH, hf:NAME, python, ...",
+        help="what it is measured on, best the text it was trained on: text:PATH (JSON lines or parquet with a field "
+        "text, plain text with two blank lines between documents, or a folder of such files), hf:NAME, python, ...",
     )
     parser.add_argument("--steps", type=int, nargs="+", metavar="STEP", help="checkpoints to take (default: all)")
     parser.add_argument(
@@ -41,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--n-ctx", type=int, help="a shorter context to measure in (default: the model's)")
     parser.add_argument("--bos", help="token that rows start with (default: what the tokenizer says, or <|endoftext|>)")
-    parser.add_argument("--tokenizer", help="a folder, or a name on the hub (default: what comes with SOURCE)")
+    parser.add_argument(
+        "--tokenizer", help="a folder, a tokenizer.json, or a name on the hub (default: what comes with SOURCE)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
