@@ -41,8 +41,8 @@ def prepare(
     own = _had(lambda: plain(pretrained(tokenizer) if tokenizer else available.tokenizer(), bos), lacking)
     _had(lambda: documents.check_name(corpus), lacking)
     seen, note = _had(available.seen, lacking) or hub.Seen([], None), ""
-    if own is not None and seen.d_vocab is not None:
-        _had(lambda: check_fits(padded(plain(own), seen.d_vocab), seen.d_vocab), lacking)
+    if own is not None and (d_vocab := seen.d_vocab) is not None:
+        _had(lambda: check_fits(padded(plain(own), d_vocab), d_vocab), lacking)
     if seen.untold and seen.untold != [POSITIONS]:
         _had(lambda: available.model(available.steps[-1]), lacking)  # which says what to do about it
     tokens = tokens_per_step or available.tokens_per_step
