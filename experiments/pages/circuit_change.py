@@ -60,7 +60,8 @@ def table(difference: Difference, top: int) -> Markup:
         rows.append([name, row["change"], f"{row['first']:.2f}", f"{row['second']:.2f}", apart, f"{row['q']:.2g}"])
     first, second = difference.ends.titles
     about = (
-        f"first, second: effect of patching the path at {first} and at {second}, negative where it carries the task; "
+        f"first, second: effect of patching the path at {first} and at {second}, on the logit difference, negative "
+        "where it carries the task; "
         "q: p of the difference, adjusted for the number of paths; undecided: found in one alone, but no difference is "
         "seen"
     )

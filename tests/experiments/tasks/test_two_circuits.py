@@ -41,7 +41,7 @@ def test_within_a_run_a_circuit_of_other_heads_has_moved(permuted: Model) -> Non
     assert "From one, step 10 to two, step 20, on the same prompts, paired: " in text and " moved (at a false" in text
     assert "Paths are compared by name" in text and "as L0H0->L1H3.k" in text
     assert "100% of the paths of one, step 10 are in two, step 20, and 100% the other way round" in text
-    page = circuit_change.section(found, 3)
+    page = circuit_change.section(found, 3).body
     assert page.count("<tr>") == 4 and "L0H1-&gt;L1H2.k as L0H0-&gt;L1H3.k" in page
 
 
@@ -71,7 +71,7 @@ def test_self_repair_is_told_where_it_is() -> None:
     parts = self_repair(forward.weights_of(backed_up()), backed_up().cfg, task)
     told = "L0H2 (direct -8.00, total -3.20: 60% made up for)"
     assert circuit_self_repair.sentence(parts).endswith(told)
-    page = circuit_self_repair.section(parts)
+    page = circuit_self_repair.section(parts).body
     assert "<td class=w>L1H1 (+4.80)</td>" in page and "60%" in page
     alone = backed_up(inhibited=False)  # the control
     none = self_repair(forward.weights_of(alone), alone.cfg, task)
