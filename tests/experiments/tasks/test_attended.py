@@ -14,9 +14,9 @@ def test_the_planted_pair_makes_the_induction_head_look_there() -> None:
     first = found["L1H2"].iloc[0]
     assert (first.query_source, first.key_source) == ("embed", "L0H1")
     assert first.contrast > 0.9 * found["L1H2"].attrs["total"] > 1 and first.half_width < first.contrast
-    page = circuit_attended.section(found)
+    (page,) = (part.body for part in circuit_attended.sections(found))
     assert page.count("<tr>") == 1 + circuit_attended.TOP and "L0H1" in page
-    assert attended.of_circuit(weights, cfg, task, []) == {} and circuit_attended.section({}) == ""
+    assert attended.of_circuit(weights, cfg, task, []) == {} and circuit_attended.sections({}) == []
 
 
 def test_without_the_plant_no_pair_stands_out() -> None:
