@@ -17,7 +17,7 @@ def share(hits: int, tries: int) -> Interval:
     return hits / tries, float(found.low), float(found.high)
 
 
-def mean(values: Sequence[float] | np.ndarray) -> Interval:
+def mean(values: Sequence[float | int] | np.ndarray) -> Interval:
     """The mean of independent values, such as one for each seed, with Student's interval; NaN for less than two."""
     array = np.asarray(values, dtype=float)
     if len(array) < 2:
@@ -26,7 +26,7 @@ def mean(values: Sequence[float] | np.ndarray) -> Interval:
     return float(array.mean()), float(array.mean() - half), float(array.mean() + half)
 
 
-def slope(x: Sequence[float], y: Sequence[float]) -> Interval:
+def slope(x: Sequence[float | int], y: Sequence[float | int]) -> Interval:
     """The slope of a line through points, with Student's interval; NaN for less than three points."""
     if len(x) < 3:
         return math.nan, math.nan, math.nan

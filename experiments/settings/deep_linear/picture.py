@@ -17,7 +17,7 @@ STARTS = {"small": style.COLORS[0], "large": style.COLORS[1]}
 
 def draw(measured: Measured) -> Figure:
     """Three panels; `setting.CAPTION` says what they show."""
-    figure = style.new_figure(11, 3.6)
+    figure = style.new_figure(11.0, 3.6)
     losses, over, saddles = figure.subplots(1, 3)
     _losses(losses, measured["losses"])
     _over_training(over, measured["over training"])

@@ -18,7 +18,7 @@ COLORS = {point.name: color for point, color in zip(POINTS, style.COLORS, strict
 
 def draw(measured: Measured) -> Figure:
     """Four panels; `setting.CAPTION` says what they show."""
-    figure = style.new_figure(10, 7.2)
+    figure = style.new_figure(10.0, 7.2)
     (losses, moves), (points, shares) = figure.subplots(2, 2)
     _losses(losses, measured["training"])
     _moves(moves, measured["training"])

@@ -62,7 +62,7 @@ def test_a_row_agrees_where_its_interval_says_so(row: Row, verdict: str) -> None
 
 def toy() -> ModuleType:
     def draw(given: dict) -> Figure:
-        figure = style.new_figure(2, 1)
+        figure = style.new_figure(2.0, 1.0)
         figure.subplots().plot(given["values"])
         return figure
 
@@ -103,4 +103,5 @@ def test_every_setting_tells_its_table_from_what_is_committed() -> None:
         controls = [row.verdict for row in rows if row.control]
         assert controls and set(controls) == {"control quiet"}, name
         assert any(not row.control for row in rows) and setting.CAPTION, name
+        assert setting.draw(measured).axes, name
         assert (settings.MEASURED / f"{name}.json").stat().st_size < 300_000, f"{name}: kilobytes, not more"
