@@ -20,7 +20,7 @@ TITLE = "Relative to the one-layer model"
 CAPTION = (
     "Weight-refined rLLC of each head measured with the next-token loss (left) and with the divergence from the "
     "one-layer model's predictions (right), over training, layer by layer; bars are 95% confidence intervals. Named "
-    "at their end: the mean over the layer (black) and heads of the induction circuit; grey: all others. Look for "
+    "at their end: the mean over the layer and heads of the induction circuit; grey: all others. Look for "
     "layer 0's curves on the right to peak and fall while layer 1's still rise."
 )
 

@@ -18,7 +18,7 @@ from llc.intervals import with_half_widths
 TITLE = "Can the chains be trusted?"
 CAPTION = (
     "nbeta times the loss rise along every chain, on the minibatch it shares with the unperturbed weights, at the "
-    "last checkpoint sampled; grey draws are discarded, the black line is the estimate with its 95% confidence "
+    "last checkpoint sampled; grey draws are discarded, the level line is the estimate with its 95% confidence "
     "interval. Each panel says its verdict, the virial ratio (1 when the chain is stationary) and kappa (near 1: the "
     "value measures noise sensitivity; near 0: it does not depend on nbeta)."
 )

@@ -1,4 +1,4 @@
-"""Figures as images that stand in a page, so that the ids of one meet no others; on a light ground in the dark, too."""
+"""Figures as images that stand in a page, so that the ids of one meet no others."""
 
 import base64
 import io

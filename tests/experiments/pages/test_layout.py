@@ -108,6 +108,19 @@ def test_every_class_that_templates_use_has_a_rule() -> None:
     assert used and used - known == set(), used - known
 
 
+def test_figures_are_turned_round_in_the_dark_alone_and_what_scrolls_shows_it() -> None:
+    rules = re.sub(r"/\*.*?\*/", "", str(style()), flags=re.DOTALL)
+    light, rest = rules.split("@media (prefers-color-scheme: dark)", 1)
+    dark, rest = rest.split("}", 1)
+    in_print = rest.split("@media print", 1)[1]
+    assert "--figures: none" in light and "--figures: none" in in_print
+    assert "--figures: invert(" in dark and "hue-rotate(180deg)" in dark, "lightness is turned, hues stay"
+    assert re.search(r"& \.picture \{[^}]*filter: var\(--figures\)", rest), "of every picture"
+    shadows = re.search(r"& \.scroll, & \.box \{([^}]*)\}", rest)
+    assert shadows and shadows[1].count("var(--more)") == 2 and shadows[1].count(" local") == 2
+    assert "--more:" in light and "--more:" in dark
+
+
 def test_what_cannot_be_measured_is_said_in_its_place() -> None:
     def cannot() -> Markup:
         raise NotMeasurable("use <more> text.")
