@@ -64,7 +64,9 @@ def grid(text: TextAttention) -> Markup:
     made: Markup = macros("attention").grid(
         text.head,
         text.source,
-        ["before", *shown] if outside else shown,
+        own_text.WHITE,
+        outside,
+        shown,
         [_line(text, number, outside, largest) for number in range(len(shown))],
         BAR + 50,
         len(shown) + outside > LONG,

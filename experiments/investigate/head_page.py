@@ -121,7 +121,8 @@ def _rllc(measures: HeadMeasures) -> Markup:
     grey = f"; grey: {others} (compare within a layer only)" if others else ""
     explained = (
         f"Blue: {measures.head} with 95% confidence intervals; ringed: this checkpoint{grey}. The rLLC has no unit: "
-        f"nbeta times the mean rise of the loss in nats. {how.name} settings: {layer.attrs['kernel'].upper()}, "
+        f"nbeta times the mean rise of the loss in nats. {how.name} names these settings of the chains: "
+        f"{layer.attrs['kernel'].upper()}, "
         f"lr {how.lr:g}, localization {how.localization:g}, nbeta {how.nbeta:g}, batch {how.batch_size}, "
         f"{how.num_chains} chains of {how.num_draws} draws, the first {how.num_burnin} discarded; "
         f"{layer.attrs['loss']} loss{of_others}."
@@ -144,7 +145,10 @@ def _verdict(own: xr.Dataset, step: int) -> Markup:
         "caution": "the health record asks for caution",
         "do not trust": "the health record does not trust it",
     }
-    regime = f"kappa {plus_minus(float(at.kappa), float(at.kappa_se), 2)}: {at.regime.item()}"
+    regime = (
+        f"kappa, the slope of log rLLC in log nbeta (near 0: a plateau; near 1: a sensitivity to plain noise), is "
+        f"{plus_minus(float(at.kappa), float(at.kappa_se), 2)}: {at.regime.item()}"
+    )
     noise = give_or_take(float(at.noise_value), float(intervals.noise_half_widths(at)), 2)
     value = give_or_take(float(at.value), float(intervals.half_widths(at)), 2)
     return joined(
@@ -160,7 +164,8 @@ def _affected(measures: HeadMeasures) -> Markup:
     contexts, change = (measures.made_worse, "falls") if worse else (measures.contexts, "rises")
     said = (
         f"Of {measures.affected_pass.tokens} held-out tokens, those whose loss {change} most under resample ablation "
-        f"of {measures.head} ({DRAWS} donors): chosen with one half of the donors, printed with the other (95% "
+        f"of {measures.head} (its output is replaced by that on {DRAWS} other documents, the donors): "
+        f"chosen with one half of the donors, printed with the other (95% "
         "confidence intervals over the donors). Blue: where it attends from the token before the marked one."
     )
     return quiet(said) + affected_page.hits(contexts)

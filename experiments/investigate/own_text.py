@@ -1,5 +1,6 @@
 """A text of the user's own as the row that a model reads: BOS, and as many of its tokens as the context holds."""
 
+import re
 from typing import NamedTuple
 
 import torch
@@ -8,6 +9,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from experiments import corpora
+
+WHITE = "· is a space, ·×4 four of them, ↵ a line break, ⇥ a tab"
 
 
 class OwnText(NamedTuple):
@@ -45,8 +48,10 @@ def words(tokenizer: Tokenizer, row: Int64[Tensor, " pos"]) -> list[str]:
 
 
 def visible(token: str) -> str:
-    """A token as text in which spaces at the ends and line breaks are visible."""
-    text = token.replace("\n", "⏎").replace("\t", "⇥").replace("\r", "␍")
-    inner = text.strip(" ")
-    left = len(text) - len(text.lstrip(" "))
-    return "·" * left + inner + "·" * (len(text) - left - len(inner)) if inner else "·" * len(text)
+    """A token as text in which all white space is visible but a single space between two letters; `WHITE` says how."""
+    dotted = re.sub(r" {2,}|(?<!\S) | (?!\S)", lambda spaces: _dots(len(spaces[0])), token)
+    return dotted.replace("\n", "↵").replace("\t", "⇥").replace("\r", "␍")
+
+
+def _dots(spaces: int) -> str:
+    return "·" * spaces if spaces < 3 else f"·×{spaces}"

@@ -38,4 +38,4 @@ def hit(context: Context, rank: int, more: Markup) -> Markup:
 
 def as_written(token: str) -> str:
     """The token with a sign where a line ends."""
-    return token.replace("\n", "⏎\n")
+    return token.replace("\n", "↵\n")

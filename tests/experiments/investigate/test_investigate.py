@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import html
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from experiments import runs
 from experiments.__main__ import main
 from experiments.heldout import ablation_pass, head_effects, head_types
 from experiments.heldout.head_types import HEAD_TYPES
-from experiments.investigate import head_measures, head_page
+from experiments.investigate import attention_grid, head_measures, head_page, own_text
 from experiments.investigate.investigation import Investigation
 from experiments.investigate.snapshot import Snapshot
 from experiments.measurements.composition import COMPOSITION
@@ -105,6 +106,25 @@ def test_the_parts_of_a_score_sum_to_it_and_the_card_shows_the_largest(inv: Inve
     assert f"{first.query_source} with {first.key_source}</td>" in page
     assert f"{first.contrast:.2f} ± {first.half_width:.2f}" in page
     assert set(inv["L0H1"].score_parts.key_source) == {"embed", "pos_embed", "bias"}
+
+
+def test_the_card_explains_its_words_where_they_stand(inv: Investigation, page: str) -> None:
+    assert "kappa, the slope of log rLLC in log nbeta" in page
+    assert f"replaced by that on {ablation_pass.DRAWS} other documents, the donors)" in page
+    name = inv.snapshot.cells.plan.llc.name
+    assert f"{name} names these settings of the chains: " in page
+    assert page.count(own_text.WHITE) == 1 and "it scrolls sideways" in page
+
+
+def test_columns_of_a_grid_are_its_tokens_and_what_is_before_them(inv: Investigation) -> None:
+    text = inv["L1H2"].on("x = 1\n    y").attention
+    shown = str(attention_grid.grid(text))
+    tokens = [own_text.visible(token) for token in text.tokens]
+    columns = re.findall(r'<div class="over"><span>(.*?)</span></div>', shown)
+    assert [html.unescape(name) for name in columns] == tokens
+    assert f"repeat({len(tokens)}," in shown and ">before<" not in shown
+    among = attention_grid.grid(replace(text, earlier=np.full_like(text.earlier, 0.5)))
+    assert f"repeat({len(tokens) + 1}," in among and '<div class="over">before</div>' in among
 
 
 def test_the_card_of_a_suppression_head_shows_what_it_makes_worse(inv: Investigation) -> None:
