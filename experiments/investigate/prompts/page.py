@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from experiments.investigate.own_text import WHITE
 from experiments.investigate.prompts import attention_maps, token_table
 from experiments.investigate.prompts.measures import PromptMeasures
 from experiments.investigate.prompts.token_table import loss_cell, number_cell, word_cell
@@ -58,7 +59,7 @@ def _heads(prompt: PromptMeasures) -> Markup:
     )
     said = (
         "What mean ablation of a head adds to the loss of a token, in nats: orange where the head helps, blue where it "
-        f"does not{which}. Predicted: the model's likeliest token in its place."
+        f"does not{which}. Predicted: the model's likeliest token in its place. In tokens {WHITE}."
     )
     columns = ["token", "loss", "predicted", *chosen]
     return quiet(said) + token_table.table(columns, lines, "effects of heads on each token")
@@ -86,10 +87,14 @@ def _paths(prompt: PromptMeasures) -> Markup:
         effects = prompt.paths[name].to_numpy()
         place = int(np.abs(effects).argmax())
         words = elements.code(repr(prompt.tokens[place + 1])) + f", position {place + 1}"
-        rows.append([name, f"{effects.mean():+.3f}", f"{effects[place]:+.2f}", words])
-    said = "What cutting a direct path (mean ablation of what its source sends to this target) adds to losses, in nats."
-    columns = ["path", "mean over tokens", "largest", "at the token"]
-    return quiet(said) + elements.table(columns, rows, words=(0, 3))
+        size = elements.strong(f"{np.abs(effects).mean():.3f}")
+        rows.append([name, size, f"{effects.mean():+.3f}", f"{effects[place]:+.2f}", words])
+    said = (
+        "What cutting a direct path (mean ablation of what its source sends to this target) adds to losses, in nats. "
+        "Ordered by the mean over tokens of its magnitude, in bold, in which rises and falls do not cancel."
+    )
+    columns = ["path", "mean magnitude", "mean over tokens", "largest", "at the token"]
+    return quiet(said) + elements.table(columns, rows, words=(0, 4))
 
 
 def _largest(effects: pd.DataFrame) -> list[str]:

@@ -15,7 +15,7 @@ from ablations import changed_losses, effects, heads
 from ablations.models import Model
 from ablations.paths import cut, parse_path
 from experiments.investigate.investigation import Investigation
-from experiments.investigate.own_text import encoded
+from experiments.investigate.own_text import encoded, visible
 from experiments.investigate.prompts import page
 from experiments.investigate.prompts.prompt import Prompt
 from tests.experiments.pages.page_checks import content, faults
@@ -207,6 +207,25 @@ def test_a_text_that_the_tokenizer_cannot_encode_is_said_in_one_line() -> None:
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("token", "shown"),
+    [
+        (" and", "·and"),
+        ("\n", "↵"),
+        ("\n   ", "↵·×3"),
+        ("\n \n", "↵·↵"),
+        ("    ", "·×4"),
+        ("  x", "··x"),
+        ("\t\r\n", "⇥␍↵"),
+        ("a   b ", "a·×3b·"),
+        ("a b", "a b"),
+        ("", ""),
+    ],
+)
+def test_white_space_in_tokens_is_visible(token: str, shown: str) -> None:
+    assert visible(token) == shown
+
+
 def test_the_page_needs_nothing_else_and_escapes_the_text(inv: Investigation, tmp_path: Path) -> None:
     hostile = inv.on('<script>alert("x")</script> & <b>')
     written = hostile.save(tmp_path / "x.html").read_text()
@@ -226,7 +245,12 @@ def test_the_page_says_the_numbers(prompt: Prompt) -> None:
     place = int(prompt.heads[name].abs().to_numpy().argmax())
     assert f"{name}: {prompt.heads[name].iloc[place]:+.3f}" in shown
     largest = prompt.paths.abs().mean().idxmax()
-    assert f"{largest.replace('>', '&gt;')}</td><td>{prompt.paths[largest].mean():+.3f}" in shown
+    sizes = prompt.paths.abs().mean()
+    row = f"<td><b>{sizes[largest]:.3f}</b></td><td>{prompt.paths[largest].mean():+.3f}"
+    assert f"{largest.replace('>', '&gt;')}</td>{row}" in shown
+    printed = [float(size) for size in re.findall(r"<td><b>([0-9.]+)</b></td>", shown)]
+    assert printed == [round(size, 3) for size in sizes.nlargest(page.PATHS)], "in the order that is said"
+    assert prompt.paths.mean()[sizes.nlargest(page.PATHS).index].is_monotonic_decreasing is False, "negative control"
     assert "·" in repr(prompt) and f"{prompt.loss.mean():.2f} nats a token" in repr(prompt)
     assert "change" in repr(prompt.without("L1H2"))
 
