@@ -32,6 +32,7 @@ SETTINGS: dict[str, Entry] = {
     "deep-linear": Entry("deep_linear.setting", "a linear network learns rank by rank: saddles, exact coefficients"),
     "modular-addition": Entry("modular_addition.setting", "a network that groks (a + b) mod p; growth with p"),
     "sparse-parity": Entry("sparse_parity.setting", "parities learned one after another; the coefficient counts them"),
+    "patterns": Entry("patterns.setting", "language models of texts with more and more patterns, and without any"),
 }
 
 
