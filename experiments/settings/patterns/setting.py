@@ -22,7 +22,7 @@ __all__ = ["CAPTION", "draw", "parts", "rows"]
 NUMBERS, SHUFFLED_NUMBERS, SEEDS = (0, 128, 256), (0, 256), (0, 1)
 ROWS = 1000  # of the training text, on which the coefficient is taken
 SETTINGS = Settings(
-    "PATTERNS", lr=3e-4, nbeta=200, localization=200, batch_size=8, num_chains=2, num_draws=220, num_burnin=90
+    "PATTERNS", lr=3e-4, nbeta=200.0, localization=200.0, batch_size=8, num_chains=2, num_draws=220, num_burnin=90
 )
 SHUFFLES = 2000
 MEMORISED = "memorised multigrams raise it: Wang et al., arXiv:2410.02984"
