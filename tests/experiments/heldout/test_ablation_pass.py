@@ -13,7 +13,7 @@ import torch
 
 from ablations import effects, heads, paths
 from ablations.changes import parse_change
-from ablations.names import all_heads
+from ablations.names import all_heads, parse_head
 from experiments import runs
 from experiments.__main__ import main
 from experiments.corpora.rows import bos
@@ -35,7 +35,7 @@ def found(trained: Path, tmp_path: Path) -> Cells:
 
 def interventions(model, name: str, values: dict) -> heads.Interventions:
     parts = name.split("+")
-    chosen = {head: values[head] for part in parts if "->" not in part for head in [paths.parse_head(part)]}
+    chosen = {head: values[head] for part in parts if "->" not in part for head in [parse_head(part)]}
     cuts = [paths.parse_path(part) for part in parts if "->" in part]
     return paths.cut(model, cuts, values) + heads.replace(chosen)
 
@@ -199,7 +199,7 @@ def test_the_circuit_verb_holds_another_run_against_it(trained: Path, tmp_path: 
     assert main(asked) == 0
     changes = pd.read_csv(tmp_path / "out/tables/circuit_induction_60_against_copy-of-tiny.csv")
     assert (changes.difference == 0).all() and (changes.change != "changed").all()
-    assert "<h2>Against copy-of-tiny, step 60</h2>" in (tmp_path / "out/circuit_induction_60.html").read_text()
+    assert "Against copy-of-tiny, step 60</h2>" in (tmp_path / "out/circuit_induction_60.html").read_text()
     other = ["circuit", "--run", str(copy), "--against", "tiny-seed0", "--step", "30", "--out", str(tmp_path / "other")]
     assert main(other) == 0
     assert "From copy-of-tiny, step 30 to tiny-seed0, step 30" in capsys.readouterr().out
