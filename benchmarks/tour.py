@@ -1,15 +1,16 @@
 """How long a user waits: the twelve wishes of the tour on the bundled run, --help, refusals and a warm card.
 
-    python benchmarks/tour.py
+    python benchmarks/tour.py [FOLDER]
 
 Every wish is a process of its own, as when a script is run or a notebook begins: it loads the toolkit, opens the run
 and does its one to three lines. All of them share a results folder, so that the first run of each, which does not
-count, measures (and samples), and the next three find it there. Seconds are medians of these: of the whole process,
-of loading the toolkit, and of the wish alone, which the limits are of; CPU seconds of the process stand beside, since
-other work on the machine changes them less. The wish for a GPU is left out where PyTorch sees none. Writes
-benchmarks/results/tour.json; an hour, most of it for the first runs.
+count, measures (and samples), and the next three find it there; FOLDER keeps it for another time. Seconds are medians
+of these: of the whole process, of loading the toolkit, and of the wish alone, which the limits are of; CPU seconds of
+the process stand beside, since other work on the machine changes them less. The wish for a GPU is left out where PyTorch
+sees none. Writes benchmarks/results/tour.json; an hour, most of it for the first runs, and some five minutes where FOLDER has them.
 """
 
+import contextlib
 import json
 import os
 import platform
@@ -91,7 +92,8 @@ print(json.dumps({{"loading": loaded - begin, "alone": time.perf_counter() - loa
 
 def main() -> None:
     rows = []
-    with tempfile.TemporaryDirectory() as scratch:
+    with contextlib.ExitStack() as stack:
+        scratch = sys.argv[1] if sys.argv[1:] else stack.enter_context(tempfile.TemporaryDirectory())
         for name, (arguments, code, limit) in COMMANDS.items():
             rows.append(_row(name, [sys.executable, "-m", "experiments", *arguments], Path(scratch), code, limit))
         for wish in WISHES:
@@ -110,13 +112,12 @@ def main() -> None:
 
 
 def _row(name: str, command: list[str], folder: Path, code: int, limit: float) -> dict:
-    """The first run apart, then the medians of some more, and whether they keep within the limit: of a wish without
-    loading the toolkit, which a notebook does once.
+    """The medians of some runs after a first one, and whether they keep within the limit: of a wish without loading the
+    toolkit, which a notebook does once.
     """
-    first, *turns = [_timed(command, folder, code) for _ in range(TURNS + 1)]
+    _, *turns = [_timed(command, folder, code) for _ in range(TURNS + 1)]
     medians = {key: statistics.median(turn[key] for turn in turns) for key in turns[0]}
-    row: dict = {"case": name, "first": round(first["process"], 2)}
-    row |= {key: round(value, 3) for key, value in medians.items()}
+    row: dict = {"case": name} | {key: round(value, 3) for key, value in medians.items()}
     row |= {"limit": limit, "met": medians.get("alone", medians["process"]) < limit}
     print(row, flush=True)
     return row
