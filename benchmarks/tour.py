@@ -6,8 +6,9 @@ Every wish is a process of its own, as when a script is run or a notebook begins
 and does its one to three lines. All of them share a results folder, so that the first run of each, which does not
 count, measures (and samples), and the next three find it there; FOLDER keeps it for another time. Seconds are medians
 of these: of the whole process, of loading the toolkit, and of the wish alone, which the limits are of; CPU seconds of
-the process stand beside, since other work on the machine changes them less. The wish for a GPU is left out where PyTorch
-sees none. Writes benchmarks/results/tour.json; an hour, most of it for the first runs, and some five minutes where FOLDER has them.
+the process stand beside, since other work on the machine changes them less. The wish for a GPU is left out where
+PyTorch sees none. Writes benchmarks/results/tour.json; an hour, most of it for the first runs, and some five minutes
+where FOLDER has them.
 """
 
 import contextlib
