@@ -2,9 +2,9 @@
 
     python benchmarks/discovery.py [CASE ...]
 
-takes six minutes on 2 cores and writes benchmarks/results/discovery.json; of some cases alone, by a word of their names,
-it leaves the others' rows as they are. Verbs are timed as whole processes
-with an empty results folder; composition is every pair of heads of one checkpoint with both baselines.
+takes six minutes on 2 cores and writes benchmarks/results/discovery.json; of some cases alone, by a word of their
+names, it leaves the others' rows as they are. Verbs are timed as whole processes with an empty results folder;
+composition is every pair of heads of one checkpoint with both baselines.
 """
 
 import subprocess
