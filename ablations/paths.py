@@ -20,65 +20,54 @@ from ablations.heads import Interventions
 from ablations.models import Model, as_model
 from ablations.names import Head
 from ablations.path_names import (
-    FIXED as FIXED,
+    FIXED,
+    OUTPUT,
+    VIAS,
+    Path,
+    Source,
+    Via,
+    all_paths,
+    as_paths,
+    check_path,
+    ends,
+    layers_read,
+    mlp_paths,
+    named_sources,
+    parse_path,
+    path_name,
+    paths_of,
+    read_hook,
+    sources_of,
+    target_layer,
+    target_norm,
 )
-from ablations.path_names import (
-    OUTPUT as OUTPUT,
-)
-from ablations.path_names import (
-    VIAS as VIAS,
-)
-from ablations.path_names import (
-    Path as Path,
-)
-from ablations.path_names import (
-    Source as Source,
-)
-from ablations.path_names import (
-    Via as Via,
-)
-from ablations.path_names import (
-    all_paths as all_paths,
-)
-from ablations.path_names import (
-    as_paths as as_paths,
-)
-from ablations.path_names import (
-    check_path as check_path,
-)
-from ablations.path_names import (
-    ends as ends,
-)
-from ablations.path_names import (
-    layers_read as layers_read,
-)
-from ablations.path_names import (
-    mlp_paths as mlp_paths,
-)
-from ablations.path_names import (
-    named_sources as named_sources,
-)
-from ablations.path_names import (
-    parse_path as parse_path,
-)
-from ablations.path_names import (
-    path_name as path_name,
-)
-from ablations.path_names import (
-    paths_of as paths_of,
-)
-from ablations.path_names import (
-    read_hook as read_hook,
-)
-from ablations.path_names import (
-    sources_of as sources_of,
-)
-from ablations.path_names import (
-    target_layer as target_layer,
-)
-from ablations.path_names import (
-    target_norm as target_norm,
-)
+
+__all__ = [
+    "FIXED",
+    "OUTPUT",
+    "VIAS",
+    "Cut",
+    "LayerNorm",
+    "Path",
+    "Source",
+    "Via",
+    "all_paths",
+    "as_paths",
+    "check_layer_norm",
+    "check_path",
+    "cut",
+    "ends",
+    "layers_read",
+    "mlp_paths",
+    "named_sources",
+    "parse_path",
+    "path_name",
+    "paths_of",
+    "read_hook",
+    "sources_of",
+    "target_layer",
+    "target_norm",
+]
 
 LayerNorm = Literal["recompute", "freeze"]
 
