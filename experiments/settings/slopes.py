@@ -6,6 +6,7 @@ from jaxtyping import Float, Int
 from experiments.settings import intervals
 from experiments.settings.intervals import Interval
 
+SHUFFLES = 2000
 Numbers = Float[np.ndarray, " network"] | Int[np.ndarray, " network"]
 
 
@@ -17,6 +18,14 @@ def exponent(x: Numbers, y: Numbers) -> Interval:
 def line(x: Numbers, y: Numbers) -> Interval:
     """The slope of a straight line with its interval, one point for each network."""
     return intervals.slope(x.tolist(), y.tolist())
+
+
+def shuffled(x: Numbers, y: Numbers) -> Interval:
+    """A control: the slope with x in random order, its mean and where 95% of the slopes lie."""
+    generator = np.random.default_rng(0)
+    found = np.array([np.polyfit(generator.permutation(x), y, 1)[0] for _ in range(SHUFFLES)])
+    low, high = np.quantile(found, (0.025, 0.975))
+    return float(found.mean()), float(low), float(high)
 
 
 def times(interval: Interval, factor: float | int) -> Interval:

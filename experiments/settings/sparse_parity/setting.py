@@ -34,7 +34,6 @@ ROWS = 96  # inputs for each name, on which the coefficient is taken
 SETTINGS = Settings(
     "PARITY", lr=1.2e-6, nbeta=8e4, localization=1e4, batch_size=1, num_chains=2, num_draws=900, num_burnin=350
 )
-SHUFFLES = 2000
 QUANTA = "additive quanta: Michaud et al., arXiv:2303.13506"
 KINKS = (
     "Where names have no answer, weight decay puts a tenth of the inputs of neurons on the kink of the ReLU, where the "
@@ -124,7 +123,7 @@ def rows(measured: Measured) -> list[Row]:
         Row("LLC that a task adds when it is learned in training", up, QUANTA, *_in_training(measured)),
         Row("sampled LLC / Laplace's value at the same nbeta", 1.0, "Laplace, curvature.py", *laplace, note=KINKS),
         Row("what a second name adds / what a task adds", 1.0, QUANTA, *name_share, control=True),
-        Row("LLC that a task adds, numbers shuffled", up, QUANTA, *_shuffled(number, value), control=True),
+        Row("LLC that a task adds, numbers shuffled", up, QUANTA, *slopes.shuffled(number, value), control=True),
     ]
 
 
@@ -147,11 +146,3 @@ def _in_training(measured: Measured) -> Interval:
     found = [at for name, one in measured.items() if name.startswith("training") for at in one["at"].values()]
     learned = [sum(error < LEARNED for error in at["errors"]) for at in found]
     return intervals.slope(learned, [at["llc"]["value"] for at in found])
-
-
-def _shuffled(number: np.ndarray, value: np.ndarray) -> Interval:
-    """The slope with the numbers of tasks in random order: its mean, and where 95% of it lie."""
-    generator = np.random.default_rng(0)
-    found = np.array([np.polyfit(generator.permutation(number), value, 1)[0] for _ in range(SHUFFLES)])
-    low, high = np.quantile(found, (0.025, 0.975))
-    return float(found.mean()), float(low), float(high)
