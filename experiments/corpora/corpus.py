@@ -116,15 +116,15 @@ def interleave(first: Corpus, second: Corpus, share: float) -> Corpus:
         raise ValueError(f"share={share}: both corpora need rows, it is between 0 and 1")
     count = int(min(len(first) / share, len(second) / (1 - share)))
     from_first = np.diff(np.floor(np.arange(count + 1) * share)) > 0
-    row = np.where(from_first, np.cumsum(from_first) - 1, np.cumsum(~from_first) - 1)
-    chosen = from_first[:, None]
+    shift = int(first.documents.max()) + 1
 
     def merge(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        merged = np.where(chosen, a[np.where(from_first, row, 0)], b[np.where(from_first, 0, row)])
+        merged = np.empty((count, *a.shape[1:]), np.result_type(a, b))
+        merged[from_first] = a[: from_first.sum()]
+        merged[~from_first] = b[: count - from_first.sum()]
         merged.flags.writeable = False  # shared by all who load the text
         return merged
 
-    shift = int(first.documents.max()) + 1
     return Corpus(
         name="python",
         split=first.split,

@@ -9,6 +9,7 @@ import json
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -20,6 +21,13 @@ FOLDER = Path(__file__).parent / "committed_sweep"
 WIDE = {"f": np.dtype(np.float64), "i": np.dtype(np.int64)}
 # What the key of a table over checkpoints has instead of a cell's, and what only a cell's has (`keys.table_key`).
 OF_STEPS = frozenset({"kind", "step", "steps", "weights", "reference", "restriction"})
+
+
+class File(NamedTuple):
+    """A file as it was last changed, so that a changed one is read again."""
+
+    path: Path
+    changed: int  # nanoseconds
 
 
 def read(key: dict) -> xr.Dataset | None:
@@ -57,36 +65,40 @@ def _out_of_table(key: dict) -> xr.Dataset | None:
     found = _place(key)
     if found is None:
         return None
-    table, place = found
-    row = table.isel(step=place, drop=True)
+    file, place = found
+    row = _table(file).isel(step=place, drop=True)
     if "restriction" not in key:
         return row
     alone = row.sel(restriction=key["restriction"], drop=True).drop_vars(["layer", "head"], errors="ignore")
     return alone.assign_attrs(restriction=key["restriction"])
 
 
-def _place(key: dict) -> tuple[xr.Dataset, int] | None:
-    """The committed table that has the checkpoint of a key, and its place there."""
+def _place(key: dict) -> tuple[File, int] | None:
+    """The file of the committed table that has the checkpoint of a key, and its place there."""
     files = sorted((FOLDER / "cells").glob(f"{key['kind']}_table_*.safetensors"))
-    rows = _rows(tuple((path, path.stat().st_mtime_ns) for path in files))
+    rows = _rows(tuple(File(path, path.stat().st_mtime_ns) for path in files))
     return rows.get(_name(key, key.get("step"), key.get("weights"), key.get("reference")))
 
 
 @lru_cache(maxsize=8)
-def _rows(files: tuple[tuple[Path, int], ...]) -> dict[str, tuple[xr.Dataset, int]]:
-    """Every checkpoint of the tables in these files (and the time of their last change), by what it depends on: the
-    table, and its place there.
-    """
-    rows: dict[str, tuple[xr.Dataset, int]] = {}
-    for path, _ in files:
+def _rows(files: tuple[File, ...]) -> dict[str, tuple[File, int]]:
+    """Every checkpoint of the tables in these files, by what it depends on: the file, and its place there."""
+    rows: dict[str, tuple[File, int]] = {}
+    for file in files:
         with suppress(DamagedFile):  # who asks for the whole table is told of it
-            key, narrow = store.read_file(path)
-            table = _wide(narrow)
-            table.attrs.pop("weights", None)  # of the first checkpoint alone
+            key = store.read_key(file.path)
             references = key.get("reference", [None] * len(key["steps"]))
             for place, about in enumerate(zip(key["steps"], key["weights"], references, strict=True)):
-                rows.setdefault(_name(key, *about), (table, place))
+                rows.setdefault(_name(key, *about), (file, place))
     return rows
+
+
+@lru_cache(maxsize=32)
+def _table(file: File) -> xr.Dataset:
+    """The table in a file."""
+    table = _wide(store.read_file(file.path)[1])
+    table.attrs.pop("weights", None)  # of the first checkpoint alone
+    return table
 
 
 def _name(key: dict, step: object, weights: object, reference: object) -> str:
