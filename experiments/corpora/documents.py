@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
-from experiments.corpora import cpp_headers, python_sources, synthetic_language, synthetic_text, text_files
+from experiments.corpora import cpp_headers, names, python_sources, synthetic_language, synthetic_text, text_files
 from experiments.corpora.cache import built, digest
 from experiments.corpora.python_sources import Document
 from experiments.storage.files import stamp
@@ -23,8 +23,6 @@ log = logging.getLogger(__name__)
 
 BUILD = 3  # raised by hand when the documents or the rows change
 TEXT_BUILD = 1  # the same, for what is read of text:PATH alone
-KNOWN = ("python", "python:code", "python:prose", "cpp")
-SEPARATOR = ",separator="  # in the name of a corpus text:PATH, before what stands between documents
 
 
 def texts(name: str, split: str) -> Iterator[str]:
@@ -61,7 +59,7 @@ def folder_of(name: str) -> Path:
         key = digest(str(BUILD), python_sources.versions()["torch"])
         return built(f"cpp-{key}", lambda folder: _write_documents(folder, *cpp_headers.documents()))
     if base == "text" and rest:
-        path, _, separator = rest.partition(SEPARATOR)
+        path, _, separator = rest.partition(names.SEPARATOR)
         files = _text_files(Path(path))
         key = digest(str(BUILD), str(TEXT_BUILD), separator, *(repr(stamp(file)) for file in files))
         return built(f"text-{key}", lambda folder: _write_documents(folder, *_read_texts(files, path, separator)))
@@ -69,28 +67,21 @@ def folder_of(name: str) -> Path:
         local = sorted(file for file in Path(rest).rglob("*") if file.is_file())  # of a local folder
         key = digest(str(BUILD), rest, *(repr(stamp(file)) for file in local))
         return built(f"hf-{key}", lambda folder: _write_documents(folder, _hub_documents(rest), 0))
-    if base == synthetic_language.NAME:
+    if base == names.SYNTHETIC:
         language = synthetic_language.parse(name)
         key = digest(str(BUILD), str(synthetic_text.VERSION), repr(language))
         return built(f"{base}-{key}", lambda folder: _write_documents(folder, synthetic_text.documents(language), 0))
-    raise _unknown(name)
+    raise names.unknown(name)
 
 
 def check_name(name: str) -> None:
     """Raises ValueError for a corpus that is unknown or whose files are not there, before anything is built."""
+    names.check_form(name)
     base, _, rest = name.partition(":")
-    if base == "text" and rest:
-        _text_files(Path(rest.partition(SEPARATOR)[0]))
-    elif base == synthetic_language.NAME:
+    if base == "text":
+        _text_files(Path(rest.partition(names.SEPARATOR)[0]))
+    elif base == names.SYNTHETIC:
         synthetic_language.parse(name)
-    elif not (name in KNOWN or (base == "hf" and rest)):
-        raise _unknown(name)
-
-
-def _unknown(name: str) -> ValueError:
-    if Path(name).exists():
-        return ValueError(f"unknown corpus {name!r}: did you mean text:{name}?")
-    return ValueError(f"unknown corpus {name!r}: use {', '.join(KNOWN)}, text:PATH, hf:NAME or synthetic")
 
 
 def _write_documents(folder: Path, documents: list[Document], skipped: int) -> None:
@@ -108,10 +99,7 @@ def _write_documents(folder: Path, documents: list[Document], skipped: int) -> N
 
 def _text_files(path: Path) -> list[Path]:
     """The files of a corpus text:PATH, in order; raises ValueError where there is none."""
-    if not path.exists():
-        raise ValueError(
-            f"corpus text:{path}: no such file or folder; give a .txt, .jsonl or .parquet file, or a folder of them"
-        )
+    names.check_form(f"text:{path}")
     if path.is_file():
         return [path]
     files = sorted(file for file in path.rglob("*") if text_files.is_text(file) and file.is_file())

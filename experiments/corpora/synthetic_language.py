@@ -24,8 +24,8 @@ from jaxtyping import Float, Int64
 
 from circuits.brackets import KINDS as CLOSERS
 from circuits.multigrams import LONGEST, Patterns
+from experiments.corpora.names import SYNTHETIC
 
-NAME = "synthetic"
 MARKS = ("(", ")", "[", "]", "{", "}", '"', "'")
 PLAIN, SEGMENT = 96, 128  # words of these roles
 SIDE = 4  # words of a block of patterns
@@ -68,22 +68,22 @@ class Language:
             value, is_share = getattr(self, field.name), isinstance(field.default, float)
             if value < 0 or (is_share and value > 1):
                 raise ValueError(
-                    f"{NAME}: {field.name}={value}: give {'a share from 0 to 1' if is_share else '0 or more'}"
+                    f"{SYNTHETIC}: {field.name}={value}: give {'a share from 0 to 1' if is_share else '0 or more'}"
                 )
         for kind in CONTEXTS:
             if self.count(kind) % _block(kind):
                 raise ValueError(
-                    f"{NAME}: {kind}s={self.count(kind)}: patterns come in blocks, give a multiple of {_block(kind)}"
+                    f"{SYNTHETIC}: {kind}s={self.count(kind)}: they come in blocks, give a multiple of {_block(kind)}"
                 )
         if (total := sum(self.rates.values())) > 1:
-            raise ValueError(f"{NAME}: the rates sum to {total:.2f}: lower them to 1 at most")
+            raise ValueError(f"{SYNTHETIC}: the rates sum to {total:.2f}: lower them to 1 at most")
         if (needed := PLAIN + SEGMENT + sum(map(self.context_words, CONTEXTS))) > self.words:
-            raise ValueError(f"{NAME}: words={self.words}: these patterns need {needed}, plant fewer or add words")
+            raise ValueError(f"{SYNTHETIC}: words={self.words}: these patterns need {needed}, plant fewer or add words")
         for name, least in (("length", 2), ("documents", 10), ("repeat_length", 2)):
             if getattr(self, name) < least:
-                raise ValueError(f"{NAME}: {name}={getattr(self, name)}: give {least} or more")
+                raise ValueError(f"{SYNTHETIC}: {name}={getattr(self, name)}: give {least} or more")
         if self.repeat_length > SEGMENT:
-            raise ValueError(f"{NAME}: repeat_length={self.repeat_length}: there are {SEGMENT} words, give fewer")
+            raise ValueError(f"{SYNTHETIC}: repeat_length={self.repeat_length}: there are {SEGMENT} words, give fewer")
 
     def count(self, kind: str) -> int:
         """How many patterns of a kind are planted."""
@@ -148,7 +148,7 @@ def strings(words: int) -> tuple[str, ...]:
     letters = product("ptkbdgfsmnlrvzjhwcxq", "aeiou", "ptkbdgfsmnlrvz")
     spelled = [word for word in map("".join, letters) if not iskeyword(word)]
     if words > len(spelled):
-        raise ValueError(f"{NAME}: words={words}: there are {len(spelled)}, give fewer")
+        raise ValueError(f"{SYNTHETIC}: words={words}: there are {len(spelled)}, give fewer")
     # evenly spread, so that neighbours in the list do not look alike
     return (*MARKS, *(spelled[number * len(spelled) // words] for number in range(words)))
 

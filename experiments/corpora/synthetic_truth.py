@@ -4,7 +4,8 @@ import numpy as np
 
 from ablations.not_measurable import NotMeasurable
 from experiments.corpora.corpus import Corpus
-from experiments.corpora.synthetic_language import NAME, parse, truth
+from experiments.corpora.names import SYNTHETIC
+from experiments.corpora.synthetic_language import parse, truth
 from experiments.corpora.synthetic_text import HELD_OUT_EVERY, Written, written
 
 
@@ -13,8 +14,8 @@ def labels(rows: Corpus) -> Written:
 
     Raises NotMeasurable for rows of another corpus, and ValueError for text that the language does not write today.
     """
-    if rows.name.partition(":")[0] != NAME:
-        raise NotMeasurable(f"what wrote the tokens of corpus {rows.name!r} is not known: give rows of {NAME!r}")
+    if rows.name.partition(":")[0] != SYNTHETIC:
+        raise NotMeasurable(f"what wrote the tokens of corpus {rows.name!r} is not known: give rows of {SYNTHETIC!r}")
     planted, shape = truth(parse(rows.name)), rows.tokens.shape
     blank = (np.full(shape, -1, np.int8), np.full(shape, -1, np.int16), np.full(shape, np.nan))
     known = Written(np.array(rows.tokens, dtype=np.int64), *blank)

@@ -11,7 +11,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, proce
 
 from ablations.text_start import BOS as BOS
 from ablations.text_start import starts_with as starts_with
-from experiments.corpora import synthetic_language
+from experiments.corpora import names, synthetic_language
 from experiments.corpora.documents import first_line, texts
 from experiments.storage.files import is_missing_path
 
@@ -22,7 +22,7 @@ TRAINING_TEXT = 8_000_000  # characters of each kind that a tokenizer is trained
 
 def new_tokenizer(source: str, name: str, vocabulary: int) -> Tokenizer:
     """The tokenizer that a preset asks for: trained on the corpus, or "hf:NAME" from the hub."""
-    if source == "train" and name.partition(":")[0] == synthetic_language.NAME:
+    if source == "train" and name.partition(":")[0] == names.SYNTHETIC:
         return word_tokenizer(name, vocabulary)
     if source == "train":
         return train_tokenizer(name, vocabulary)

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from ablations.names import check_head, parse_head
 from ablations.path_names import check_path, parse_path
 from experiments.cli.opening import check_once, check_out
+from experiments.corpora import names
 from experiments.runs import places
 
 
 def check_flags(arguments: argparse.Namespace) -> None:
     """Flags that several verbs have, where this verb has them: --out, --workers, --tokens, --seed, --run, --step,
-    --device.
+    --corpus, --device.
     """
     check_out(getattr(arguments, "out", None))
     if not getattr(arguments, "scheduler", None) and (workers := getattr(arguments, "workers", 1)) < 1:
@@ -31,6 +32,9 @@ def check_flags(arguments: argparse.Namespace) -> None:
     if (step := getattr(arguments, "step", None)) is not None:
         for folder in folders:
             places.check_step(folder.name, places.steps_in(folder), step)
+    corpus = getattr(arguments, "corpus", None)
+    if corpus is not None and arguments.verb != "adopt":  # which says all that it lacks at once
+        names.check_form(corpus)
     if getattr(arguments, "device", None) == "cuda" and not getattr(arguments, "scheduler", None):
         from experiments.jobs import device  # PyTorch alone knows
 

@@ -57,6 +57,9 @@ def told(*arguments: str, cwd: Path) -> tuple[str, str, float, list[str]]:
         (["types", "--step", "11"], "no checkpoint at step 11"),
         (["claims", "--run", "mini-seed0", "--run", "mini-seed0"], "mini-seed0 twice"),
         (["sweep", "--workers", "0"], "workers=0"),
+        (["investigate", "L1H4", "--corpus", "nonsense"], "unknown corpus 'nonsense': use python, "),
+        (["types", "--corpus", "here"], "unknown corpus 'here': did you mean text:here?"),
+        (["train", "--preset", "tiny", "--corpus", "text:nowhere"], "corpus text:nowhere: no such file or folder"),
         ([*ADOPT, "nowhere"], "no such folder, and no model 'nowhere': give a folder of checkpoints"),
         ([*ADOPT, "/nowhere/checkpoints"], "no such folder, and no model '/nowhere/checkpoints'"),
         ([*ADOPT, "here/nowhere"], "no such folder, and no model 'here/nowhere'"),
@@ -81,7 +84,7 @@ def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
 
 
 def test_negative_control_what_is_heavy_is_seen(tmp_path: Path) -> None:
-    said, code, _, loaded = told("affected", "L1H4", "--corpus", "nowhere", cwd=tmp_path)  # only the texts know
+    said, code, _, loaded = told("affected", "L1H4", "--corpus", "synthetic:nowhere=1", cwd=tmp_path)
     assert code == "2" and "nowhere" in said and "torch" in loaded
 
 
