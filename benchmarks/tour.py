@@ -79,6 +79,7 @@ COMMANDS = {
     "a refusal: no such head": (["investigate", "L9H9"], 2, REFUSAL),
     "a refusal: no such run": (["types", "--run", "nowhere"], 2, REFUSAL),
     "a refusal: no such task": (["circuit", "--task", "nonsense"], 2, REFUSAL),
+    "a refusal: no such corpus": (["types", "--corpus", "nonsense"], 2, REFUSAL),
 }
 SCRIPT = """
 import json, time
