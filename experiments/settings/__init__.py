@@ -32,6 +32,9 @@ SETTINGS: dict[str, Entry] = {
     "deep-linear": Entry("deep_linear.setting", "a linear network learns rank by rank: saddles, exact coefficients"),
     "modular-addition": Entry("modular_addition.setting", "a network that groks (a + b) mod p; growth with p"),
     "sparse-parity": Entry("sparse_parity.setting", "parities learned one after another; the coefficient counts them"),
+    "in-context-regression": Entry(
+        "in_context_regression.setting", "transformers that learn to regress in context, or learn their tasks"
+    ),
     "patterns": Entry("patterns.setting", "language models of texts with more and more patterns, and without any"),
 }
 
