@@ -42,17 +42,18 @@ def _losses(axis: Axes, measured: Measured) -> None:
     axis.axhline(float(np.mean(bayes)), color="black", linewidth=1, linestyle="--")
     axis.set_xlabel("updates", fontsize=style.FONT)
     axis.set_ylabel("squared error on new tasks", fontsize=style.FONT)
-    axis.set_ylim(0.5, None)
-    axis.legend(fontsize=style.FONT - 1, frameon=False)
+    axis.set_ylim(0.5, 3.1)
+    axis.legend(fontsize=style.FONT - 1, frameon=False, loc="upper right", ncols=2)
 
 
 def _examples(axis: Axes, measured: Measured) -> None:
     number = np.arange(EXAMPLES)
     for place, (kind, (label, color, marker)) in enumerate(KINDS.items()):
         found = np.array([one["by_example"] for one in _of(measured, kind)])
-        spread = [found.mean(0) - found.min(0), found.max(0) - found.mean(0)]
+        middle = found.mean(0)
+        spread = np.clip([middle - found.min(0), found.max(0) - middle], 0, None)
         look: dict[str, Any] = {"color": style.COLORS[color], "marker": marker, "markersize": 4, "elinewidth": 0.8}
-        axis.errorbar(number + 0.1 * (place - 1), found.mean(0), spread, linewidth=0.9, label=label, **look)
+        axis.errorbar(number + 0.1 * (place - 1), middle, spread, linewidth=0.9, label=label, **look)
     ridge = np.mean([one["reference"]["new"]["ridge_by_example"] for one in _of(measured, "new")], 0)
     axis.plot(number, ridge, color="black", linewidth=1, linestyle="--", label="ridge, exact")
     axis.set_xlabel("examples seen", fontsize=style.FONT)
@@ -74,7 +75,7 @@ def _plane(axis: Axes, measured: Measured) -> None:
     axis.plot(*found.paths["new"][0], "x", color="black", markersize=7)
     for name, share, set_label in zip((1, 2), found.shares, (axis.set_xlabel, axis.set_ylabel), strict=True):
         set_label(f"component {name} of predictions ({share:.0%})", fontsize=style.FONT)
-    axis.legend(fontsize=style.FONT - 1, frameon=False)
+    axis.legend(fontsize=style.FONT - 1, frameon=False, loc="upper right")
 
 
 def _coefficients(axis: Axes, measured: Measured) -> None:
@@ -93,4 +94,5 @@ def _coefficients(axis: Axes, measured: Measured) -> None:
             axis.set_xticks(range(len(steps)), [str(step) for step in steps])
     axis.set_xlabel("updates", fontsize=style.FONT)
     axis.set_ylabel("learning coefficient", fontsize=style.FONT)
-    axis.legend(fontsize=style.FONT - 1, frameon=False)
+    axis.set_ylim(0, 32)
+    axis.legend(fontsize=style.FONT - 1, frameon=False, loc="upper left", ncols=3)
