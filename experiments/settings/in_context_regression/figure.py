@@ -73,8 +73,9 @@ def _plane(axis: Axes, measured: Measured) -> None:
         label, number, _ = KINDS[kind]
         axis.plot(*found.dmmse[kind], color=style.COLORS[number], label=f"dMMSE of {label}", **stars)
     axis.plot(*found.paths["new"][0], "x", color="black", markersize=7)
-    for name, share, set_label in zip((1, 2), found.shares, (axis.set_xlabel, axis.set_ylabel), strict=True):
-        set_label(f"component {name} of predictions ({share:.0%})", fontsize=style.FONT)
+    first, second = (f"component {number} of predictions ({share:.0%})" for number, share in enumerate(found.shares, 1))
+    axis.set_xlabel(first, fontsize=style.FONT)
+    axis.set_ylabel(second, fontsize=style.FONT)
     axis.legend(fontsize=style.FONT - 1, frameon=False, loc="upper right")
 
 
