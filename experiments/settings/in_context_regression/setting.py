@@ -36,6 +36,7 @@ FALLS = (
     "this nbeta it measures how sensitive the function is to its weights, not how much was learned"
 )
 UNSURE = "Three seeds do not tell"
+SHORT = "Chains are short: the mean virial ratio is 0.985, and some have less than ten effective draws"
 STAYS = "The distance falls to the end of training, which is short: the networks pass by nearer to dMMSE, not by ridge"
 
 CAPTION = (
@@ -120,7 +121,7 @@ def _complexity(measured: Measured) -> list[Row]:
         Row(f"log LLC, final / update {BEFORE}, new tasks", positive, "ours: more is learned", *later, note=FALLS),
         Row(f"log LLC, {FEW} tasks / new tasks", positive, COMPLEX, *four, note=UNSURE),
         Row("log LLC, 16 tasks / new tasks", positive, COMPLEX, *sixteen, note=_between(measured)),
-        Row("sampled LLC / Laplace's value", 1.0, "Laplace's method, coefficient.py", *ratio, note=UNSURE),
+        Row("sampled LLC / Laplace's value", 1.0, "Laplace's method, coefficient.py", *ratio, note=SHORT),
         Row(f"cosine, ends of new - {FEW} tasks with ridge - dMMSE", positive, AXIS, *cosine),
     ]
 
