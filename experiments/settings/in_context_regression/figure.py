@@ -76,7 +76,9 @@ def _plane(axis: Axes, measured: Measured) -> None:
     first, second = (f"component {number} of predictions ({share:.0%})" for number, share in enumerate(found.shares, 1))
     axis.set_xlabel(first, fontsize=style.FONT)
     axis.set_ylabel(second, fontsize=style.FONT)
-    axis.legend(fontsize=style.FONT - 1, frameon=False, loc="upper right")
+    low, high = axis.get_ylim()
+    axis.set_ylim(low, high + 0.45 * (high - low))  # room for the legend
+    axis.legend(fontsize=style.FONT - 1, frameon=False, loc="upper right", ncols=2)
 
 
 def _coefficients(axis: Axes, measured: Measured) -> None:

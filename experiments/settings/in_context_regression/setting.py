@@ -36,7 +36,7 @@ FALLS = (
     "this nbeta it measures how sensitive the function is to its weights, not how much was learned"
 )
 UNSURE = "Three seeds do not tell"
-SHORT = "Chains are short: the mean virial ratio is 0.985, and some have less than ten effective draws"
+SHORT = "Chains are short: the mean virial ratio is 0.984, and some have less than ten effective draws"
 STAYS = "The distance falls to the end of training, which is short: the networks pass by nearer to dMMSE, not by ridge"
 
 CAPTION = (
