@@ -1,4 +1,4 @@
-"""Contexts of examples of one linear task each, after Hoogland et al. (arXiv:2402.02364): smaller, and without limits.
+"""Contexts of examples of one linear task each, after Hoogland et al. (arXiv:2402.02364), but smaller.
 
 A task is a vector w of two numbers. A context shows inputs x of a standard normal distribution, each followed by its
 label y = w . x + noise. As tokens they alternate, (0, x) and then (y, 0), and the label is predicted at its input's

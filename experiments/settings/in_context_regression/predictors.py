@@ -5,7 +5,7 @@ After k examples with inputs X [k, width] and labels y, the squared error is sma
     ridge    (X'X + s I)^-1 X'y                                  w standard normal, s the noise's variance
     dMMSE    sum_m p_m w_m, p_m as exp(-|y - X w_m|^2 / 2 s)     w any of M tasks, all equally likely
 
-(Raventos et al., arXiv:2306.15063, section 2). Ridge's expected error at an input x is s + s x' (X'X + s I)^-1 x, of
+(Raventos et al., arXiv:2306.15063). Ridge's expected error at an input x is s + s x' (X'X + s I)^-1 x, of
 which the mean over x is s + s trace (X'X + s I)^-1: it needs no labels.
 """
 

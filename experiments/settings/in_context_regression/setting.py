@@ -37,7 +37,7 @@ FALLS = (
 )
 UNSURE = "Three seeds do not tell"
 SHORT = "Chains are short: the mean virial ratio is 0.984, and some have less than ten effective draws"
-STAYS = "The distance falls to the end of training, which is short: the networks pass by nearer to dMMSE, not by ridge"
+STAYS = "The distance is least at the end of training, which is short; 16 tasks of two numbers are much like new ones"
 
 CAPTION = (
     "Top left: squared error on new tasks over training (three seeds; dotted: of predicting 0; dashed: ridge). Top "
