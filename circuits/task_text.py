@@ -24,6 +24,7 @@ class Encoder(NamedTuple):
     """How text becomes tokens."""
 
     encode: Callable[[str], list[int]]  # nothing added
+    decode: Callable[[list[int]], str]  # special tokens, too
     start: tuple[int, ...]  # the token that starts a text; none where the tokenizer has no such token
     longest: int | None  # tokens of the model's context; None where no model was given
 
@@ -58,17 +59,24 @@ def encoder(tokenizer: Any) -> Encoder:
             raise ValueError("the model has no tokenizer: give one, or a task of int64 tokens")
         own = encoder(tokenizer.tokenizer)
         start = own.start if tokenizer.cfg.default_prepend_bos else ()
-        return Encoder(own.encode, start, int(tokenizer.cfg.n_ctx))
+        return Encoder(own.encode, own.decode, start, int(tokenizer.cfg.n_ctx))
     if isinstance(tokenizer, Tokenizer):
         whole = Tokenizer.from_str(tokenizer.to_str())
         whole.no_truncation()
         whole.no_padding()
         number = whole.token_to_id(starts_with(whole))
         start = () if number is None else (number,)
-        return Encoder(lambda text: whole.encode(text, add_special_tokens=False).ids, start, None)
+        return Encoder(
+            lambda text: whole.encode(text, add_special_tokens=False).ids,
+            lambda ids: whole.decode(ids, skip_special_tokens=False),
+            start,
+            None,
+        )
     if callable(getattr(tokenizer, "encode", None)) and hasattr(tokenizer, "bos_token_id"):
         start = () if tokenizer.bos_token_id is None else (int(tokenizer.bos_token_id),)
-        return Encoder(lambda text: list(tokenizer.encode(text, add_special_tokens=False)), start, None)
+        return Encoder(
+            lambda text: list(tokenizer.encode(text, add_special_tokens=False)), tokenizer.decode, start, None
+        )
     raise ValueError(
         f"{type(tokenizer).__name__} encodes no text: give a tokenizer (tokenizers, transformers), or a model with one"
     )
@@ -83,20 +91,25 @@ def pair(of: Encoder, clean: str, corrupted: str, right: str, wrong: str) -> Pai
     same = next((at for at, (a, b) in enumerate(zip(good, bad, strict=False)) if a != b), None)
     if same is None:
         raise ValueError(
-            f"right {right!r} is {list(good)}, wrong {wrong!r} {list(bad)}: one is the start of the other, or both are "
-            "the same; give answers that differ in a token"
+            f"right {right!r} is {_pieces(of, good)}, wrong {wrong!r} {_pieces(of, bad)}: one is the start of the "
+            "other, or both are the same; give answers that differ in a token"
         )
     one, other = ((*of.start, *prompt, *good[:same]) for prompt in (one, other))
     if len(one) != len(other):
         raise ValueError(
-            f"clean {clean!r} is {len(one)} tokens {list(one)}, corrupted {corrupted!r} {len(other)} {list(other)}: "
-            "their positions must correspond, make both as long in tokens"
+            f"clean {clean!r} is {len(one)} tokens {_pieces(of, one)}, corrupted {corrupted!r} {len(other)} "
+            f"{_pieces(of, other)}: their positions must correspond, make both as long in tokens"
         )
     if one == other:
-        raise ValueError(f"clean and corrupted are the same tokens {list(one)}: corrupt what tells the answer")
+        raise ValueError(f"clean and corrupted are the same tokens {_pieces(of, one)}: corrupt what tells the answer")
     if of.longest is not None and len(one) > of.longest:
         raise ValueError(f"{len(one)} tokens, and the model's context is {of.longest}: shorten the prompts")
     return Pair(one, other, good[same], bad[same])
+
+
+def _pieces(of: Encoder, found: Sequence[int]) -> list[str]:
+    """The text of each token, for a person to see where two prompts part."""
+    return [of.decode([token]) for token in found]
 
 
 def tokens(of: Encoder, text: str, what: str) -> tuple[int, ...]:

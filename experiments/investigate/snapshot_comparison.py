@@ -88,7 +88,7 @@ class SnapshotComparison:
     def page(self) -> Page:
         """What it shows."""
         about = "Two checkpoints head by head: what became of each head, or what its counterpart in the other run does."
-        made = Made("inv.against(...).save(path)")
+        made = Made(f"{'inv' if self.one_run else 'dc'}.compare(...).save(path)")
         try:
             rows = [self._row(str(name), row) for name, row in self.table.iterrows()]
         except NotMeasurable as error:

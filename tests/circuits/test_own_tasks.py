@@ -147,10 +147,10 @@ def short_model() -> Task:
         (strings([], [], [], []), "0 clean, 0 corrupted, 0 right, 0 wrong: give as many of each, at least one"),
         (
             strings(["t1", "t1 t2"], ["t2", "t3"], ["t4"] * 2, ["t5"] * 2),
-            r"prompt 1: clean 't1 t2' is 3 tokens \[0, 1, 2\], corrupted 't3' 2 \[0, 3\]: .* make both as long",
+            r"prompt 1: clean 't1 t2' is 3 tokens \['<.*>', 't1', 't2'\], corrupted 't3' 2 .* make both as long",
         ),
-        (strings("t1", "t1", "t4", "t5"), r"prompt 0: clean and corrupted are the same tokens \[0, 1\]"),
-        (strings("t1", "t2", "t4", "t4 t5"), r"right 't4' is \[4\], wrong 't4 t5' \[4, 5\]: one is the start"),
+        (strings("t1", "t1", "t4", "t5"), r"prompt 0: clean and corrupted are the same tokens \['<.*>', 't1'\]"),
+        (strings("t1", "t2", "t4", "t4 t5"), r"right 't4' is \['t4'\], wrong 't4 t5' \['t4', 't5'\]: one is the start"),
         (strings("t1", "t2", "t4", "t4"), "or both are the same; give answers that differ"),
         (strings(["t1"] * 2, ["t2"] * 2, ["t4"] * 2, ["t5"] * 2), "prompt 1: it is prompt 0 once more: leave it out"),
         (strings("", "t2", "t4", "t5"), "prompt 0: clean='': give text that is not empty"),
