@@ -116,12 +116,12 @@ def interleave(first: Corpus, second: Corpus, share: float) -> Corpus:
         raise ValueError(f"share={share}: both corpora need rows, it is between 0 and 1")
     count = int(min(len(first) / share, len(second) / (1 - share)))
     from_first = np.diff(np.floor(np.arange(count + 1) * share)) > 0
-    shift = int(first.documents.max()) + 1
+    own, shift = int(from_first.sum()), int(first.documents.max()) + 1
 
     def merge(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         merged = np.empty((count, *a.shape[1:]), np.result_type(a, b))
-        merged[from_first] = a[: from_first.sum()]
-        merged[~from_first] = b[: count - from_first.sum()]
+        merged[from_first] = a[:own]
+        merged[~from_first] = b[: count - own]
         merged.flags.writeable = False  # shared by all who load the text
         return merged
 

@@ -99,7 +99,7 @@ def _write_documents(folder: Path, documents: list[Document], skipped: int) -> N
 
 def _text_files(path: Path) -> list[Path]:
     """The files of a corpus text:PATH, in order; raises ValueError where there is none."""
-    names.check_form(f"text:{path}")
+    names.check_path(path)
     if path.is_file():
         return [path]
     files = sorted(file for file in path.rglob("*") if text_files.is_text(file) and file.is_file())

@@ -14,13 +14,17 @@ def check_form(name: str) -> None:
     """Raises ValueError for a name of no form that there is, and for text:PATH where there is no such path."""
     base, _, rest = name.partition(":")
     if base == "text" and rest:
-        path = Path(rest.partition(SEPARATOR)[0])
-        if not path.exists():
-            raise ValueError(
-                f"corpus text:{path}: no such file or folder; give a .txt, .jsonl or .parquet file, or a folder of them"
-            )
+        check_path(Path(rest.partition(SEPARATOR)[0]))
     elif not (name in KNOWN or base == SYNTHETIC or (base == "hf" and rest)):
         raise unknown(name)
+
+
+def check_path(path: Path) -> None:
+    """Raises ValueError where there is nothing for text:PATH to be read from."""
+    if not path.exists():
+        raise ValueError(
+            f"corpus text:{path}: no such file or folder; give a .txt, .jsonl or .parquet file, or a folder of them"
+        )
 
 
 def unknown(name: str) -> ValueError:
