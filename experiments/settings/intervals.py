@@ -26,6 +26,12 @@ def mean(values: Sequence[float | int] | np.ndarray) -> Interval:
     return float(array.mean()), float(array.mean() - half), float(array.mean() + half)
 
 
+def spread(draws: np.ndarray) -> Interval:
+    """Of a random quantity: its mean, and where 95% of the draws lie."""
+    low, high = np.quantile(draws, (0.025, 0.975))
+    return float(draws.mean()), float(low), float(high)
+
+
 def slope(x: Sequence[float | int], y: Sequence[float | int]) -> Interval:
     """The slope of a line through points, with Student's interval; NaN for less than three points."""
     if len(x) < 3:

@@ -23,9 +23,7 @@ def line(x: Numbers, y: Numbers) -> Interval:
 def shuffled(x: Numbers, y: Numbers) -> Interval:
     """A control: the slope with x in random order, its mean and where 95% of the slopes lie."""
     generator = np.random.default_rng(0)
-    found = np.array([np.polyfit(generator.permutation(x), y, 1)[0] for _ in range(SHUFFLES)])
-    low, high = np.quantile(found, (0.025, 0.975))
-    return float(found.mean()), float(low), float(high)
+    return intervals.spread(np.array([np.polyfit(generator.permutation(x), y, 1)[0] for _ in range(SHUFFLES)]))
 
 
 def times(interval: Interval, factor: float | int) -> Interval:

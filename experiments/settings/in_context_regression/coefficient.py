@@ -2,9 +2,8 @@
 
 Sampled is half the mean squared distance from the network's own predictions, L(w) = 1/2 mean (f_w - f_w*)^2, whose
 minimum is the network itself; a network in training is no minimum of its training loss. Its Hessian at w* is the mean
-of J'J with J the derivative of a prediction, of which Laplace's method makes the coefficient of a quadratic loss,
-
-    lambda(nbeta) = 1/2 sum_i nbeta h_i / (nbeta h_i + localization),    h_i its eigenvalues.
+of J'J with J the derivative of a prediction. Laplace's method (`settings.laplace`) makes a coefficient of its
+eigenvalues.
 """
 
 from typing import Any
@@ -44,9 +43,3 @@ def eigenvalues(weights: Weights, tokens: Float[Tensor, "context token entry"]) 
     function = torch.func.jacrev(lambda w: outputs(w[None], rows)[0].flatten(), chunk_size=ROWS)
     derivative = function(weights.double())
     return torch.linalg.eigvalsh(derivative @ derivative.mT / len(derivative)).flip(0).clamp(min=0)
-
-
-def laplace(values: Tensor) -> float:
-    """The coefficient by Laplace's method, from eigenvalues, at the sampler's nbeta and localization."""
-    weighed = SETTINGS.nbeta * values
-    return float((weighed / (weighed + SETTINGS.localization)).sum() / 2)

@@ -1,12 +1,13 @@
 """What is measured of one training: losses, distances to ridge and dMMSE, coefficients, and its path."""
 
-import json
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from experiments.settings import laplace
 from experiments.settings.in_context_regression import coefficient, data, network
+from experiments.settings.in_context_regression.coefficient import SETTINGS
 from experiments.settings.in_context_regression.data import Contexts, Tasks
 from experiments.settings.in_context_regression.network import Weights
 from experiments.settings.in_context_regression.predictors import dmmse, ridge, ridge_loss
@@ -31,7 +32,7 @@ def training(count: int | None, seed: int, place: Place) -> dict[str, Any]:
     kept = network.train(None if count is None else known, seed, {*CURVE, *MEASURED_STEPS})
     new, listed = evaluation(None, seed), evaluation(known, seed)
     curve = [[step, *_nearness(kept[step], new, known), *_nearness(kept[step], listed, known)] for step in CURVE]
-    measured = {
+    return {
         "curve": _rounded(curve),
         "reference": _rounded({"new": references(new, known), "listed": references(listed, known)}),
         "by_example": _rounded(_missed(predictions(kept[STEPS], new), new).mean(0).tolist()),
@@ -40,7 +41,6 @@ def training(count: int | None, seed: int, place: Place) -> dict[str, Any]:
         "dmmse": _rounded(dmmse(fixed(), known).flatten().tolist(), 3),
         "llc": {str(step): _complexity(kept[step], seed, place) for step in MEASURED_STEPS},
     }
-    return json.loads(json.dumps(measured))
 
 
 def control(seed: int, place: Place) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def _complexity(weights: Weights, seed: int, place: Place) -> dict[str, Any]:
     """The coefficient, sampled and by Laplace's method, on contexts of new tasks."""
     found = data.contexts(LLC_CONTEXTS, None, torch.Generator().manual_seed(50_000))
     tokens = data.tokens(found)
-    curved = coefficient.laplace(coefficient.eigenvalues(weights, tokens))
+    curved = laplace.coefficient(coefficient.eigenvalues(weights, tokens), SETTINGS.nbeta, SETTINGS.localization)
     return coefficient.sampled(weights.to(place.device), tokens.to(place.device), seed) | {"laplace": round(curved, 3)}
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from experiments.settings.in_context_regression import data
 from experiments.settings.in_context_regression.data import EXAMPLES, WIDTH, Contexts, Tasks
+from experiments.settings.training import by_adam
 
 D, HEADS, HIDDEN, LAYERS = 32, 4, 64, 2
 TOKENS = 2 * EXAMPLES - 1
@@ -72,22 +73,15 @@ def train(known: Tasks | None, seed: int, steps: Iterable[int], *, shuffle: bool
     known: the tasks of all contexts; None: new ones. shuffle: whether labels are, as in the control.
     """
     generator = torch.Generator().manual_seed(1000 + seed)
-    weights = start(seed).requires_grad_()
-    optimizer = torch.optim.Adam([weights], lr=LR, betas=(0.9, 0.98))
-    wanted, kept = set(steps), {}
-    last = max(wanted)
-    for step in range(last + 1):
-        if step in wanted:
-            kept[step] = weights.detach().clone()
-        for group in optimizer.param_groups:  # rises in the first updates and falls to zero in the last third
-            group["lr"] = LR * min(1.0, (step + 1) / 100, 3 * (1 - step / (last + 1)))
+
+    def drawn(weights: Tensor) -> Tensor:
         found = data.contexts(BATCH, known, generator)
-        found = data.shuffled(found, generator) if shuffle else found
-        optimizer.zero_grad()
-        loss(weights, found).backward()
-        torch.nn.utils.clip_grad_norm_([weights], 1.0)
-        optimizer.step()
-    return kept
+        return loss(weights, data.shuffled(found, generator) if shuffle else found)
+
+    def rate(step: int, last: int) -> float:
+        return LR * min(1.0, (step + 1) / 100, 3 * (1 - step / (last + 1)))  # rises, and falls in the last third
+
+    return by_adam(start(seed), steps, drawn, rate, clip=1.0)
 
 
 def loss(weights: Weights, found: Contexts) -> Float[Tensor, ""]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from experiments.settings import intervals
 from experiments.settings.intervals import Interval
 from experiments.settings.parts import Measured
 
@@ -49,9 +50,9 @@ def walks(new: dict, few: dict) -> Interval:
     """The same for two walks whose steps have the trainings' lengths and random directions: mean, and where 95% lie."""
     generator = np.random.default_rng(0)
     axis = _axis(few)
-    found = np.array([_cosine(_end(new, generator) - _end(few, generator), axis) for _ in range(WALKS)])
-    low, high = np.quantile(found, (0.025, 0.975))
-    return float(found.mean()), float(low), float(high)
+    return intervals.spread(
+        np.array([_cosine(_end(new, generator) - _end(few, generator), axis) for _ in range(WALKS)])
+    )
 
 
 def _end(training: dict, generator: np.random.Generator) -> np.ndarray:

@@ -141,7 +141,7 @@ def _differences(trainings: list[dict[str, Any]], others: list[dict[str, Any]]) 
 
 def _controls(measured: Measured) -> list[Row]:
     new, few = _of(measured, "new"), _of(measured, "few")
-    shuffled = intervals.mean([one["curve"][-1][1] / PRIOR_LOSS for one in _of(measured, "shuffled")])
+    shuffled = intervals.mean([_end(one, LOSS) / PRIOR_LOSS for one in _of(measured, "shuffled")])
     every = [one for kind in COUNTS for one in _of(measured, kind)]
     wrong = intervals.mean([_excess(one, "dmmse", DMMSE) for one in every])
     return [

@@ -18,6 +18,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from experiments.settings.training import by_adam
+
 NEURONS = 64
 SHARE = 0.8  # of the pairs, that are trained on
 DECAY = 1e-4
@@ -66,16 +68,12 @@ def train(modulus: int, data: Pairs, seed: int, steps: Iterable[int]) -> dict[in
     """The weights after these numbers of updates, the last of them the end of training."""
     generator = torch.Generator().manual_seed(1000 + seed)
     weights = torch.randn(1, 3, modulus, NEURONS, generator=generator) / NEURONS**0.5
-    optimizer = torch.optim.Adam([weights.requires_grad_()], lr=LR, betas=(0.9, 0.98))
-    wanted, kept = set(steps), {}
-    for step in range(max(wanted) + 1):
-        if step in wanted:
-            kept[step] = weights.detach()[0].clone()
-        optimizer.zero_grad()
-        loss = cross_entropy(logits(weights, data.trained)[0], data.trained[:, 2])
-        (loss + DECAY / 2 * weights.square().sum()).backward()
-        optimizer.step()
-    return kept
+
+    def loss(weights: Tensor) -> Tensor:
+        error = cross_entropy(logits(weights, data.trained)[0], data.trained[:, 2])
+        return error + DECAY / 2 * weights.square().sum()
+
+    return {step: kept[0] for step, kept in by_adam(weights, steps, loss, lambda step, last: LR).items()}
 
 
 @torch.no_grad()

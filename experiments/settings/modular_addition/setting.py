@@ -4,7 +4,6 @@ Networks of one hidden layer learn (a + b) mod p from 80% of all pairs, for seve
 random labels, which can only be memorised. Each takes some ten seconds, its learning coefficient as long.
 """
 
-import json
 import math
 from functools import partial
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from experiments.settings import estimates, intervals, slopes
+from experiments.settings import estimates, intervals, laplace, slopes
 from experiments.settings.intervals import Interval
 from experiments.settings.modular_addition import spectrum
 from experiments.settings.modular_addition.figure import draw
@@ -116,8 +115,8 @@ def _final(random: bool, modulus: int, seed: int, place: Place) -> dict[str, Any
     if modulus <= LARGEST_SPECTRUM:
         values = spectrum.eigenvalues(weights, data.trained)
         found["rank"] = spectrum.rank(values)
-        found["laplace"] = round(spectrum.laplace(values, SETTINGS.nbeta, SETTINGS.localization), 3)
-    return json.loads(json.dumps(found))
+        found["laplace"] = round(laplace.coefficient(values, SETTINGS.nbeta, SETTINGS.localization), 3)
+    return found
 
 
 def _shape(weights: Weights) -> dict[str, float]:

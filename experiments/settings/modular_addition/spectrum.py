@@ -4,15 +4,11 @@ The loss that is sampled is the divergence of the varied network's predictions f
 
     L(w) = mean over pairs trained on of KL( p_w* || p_w ),
 
-whose minimum is the network itself, whatever it has learned. Its Hessian at w* is the Fisher information F. Where F has
-eigenvalues h_i and the neurons that are left out of it are at zero (where they do nothing, to second order), Laplace's
-method gives at nbeta and localization gamma
-
-    lambda(nbeta) = 1/2 sum_i nbeta h_i / (nbeta h_i + gamma)
-
-which goes to half the rank of F as nbeta grows. Three directions of each neuron change nothing: its scale (U, V times s
-and W by s^-2), a number that moves from U to V, and one that is added to all its logits. If nothing else is free and
-there are pairs enough, the rank is 3 (modulus - 1) for each neuron.
+whose minimum is the network itself, whatever it has learned. Its Hessian at w* is the Fisher information F. Where the
+neurons that are left out of it are at zero (where they do nothing, to second order), Laplace's method makes of its
+eigenvalues a coefficient (`settings.laplace`) that goes to half the rank of F as nbeta grows. Three directions of each
+neuron change nothing: its scale (U, V times s and W by s^-2), a number that moves from U to V, and one that is added to
+all its logits. If nothing else is free and there are pairs enough, the rank is 3 (modulus - 1) for each neuron.
 """
 
 import torch
@@ -50,11 +46,6 @@ def _derivative(weights: Weights, rows: Int64[Tensor, "row 3"]) -> Float[Tensor,
     derivative[each, :, 1, rows[:, 1]] = through
     derivative[:, :, 2] = torch.einsum("rkj,ri->rjki", root, hidden.square())
     return derivative.reshape(len(rows) * modulus, -1)
-
-
-def laplace(values: Float[Tensor, " parameter"], nbeta: float, localization: float) -> float:
-    """The learning coefficient at nbeta and localization, of a quadratic loss with these curvatures."""
-    return float((nbeta * values / (nbeta * values + localization)).sum() / 2)
 
 
 def rank(values: Float[Tensor, " parameter"]) -> int:

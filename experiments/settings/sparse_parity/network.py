@@ -20,6 +20,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from experiments.settings.training import by_adam
+
 NAMES = 8
 BITS, ORDER = 12, 3
 NEURONS = 128
@@ -81,21 +83,17 @@ def train(asked: Tasks, seed: int, steps: Iterable[int]) -> dict[int, Float[Tens
     width = NAMES + BITS
     reader = START * torch.randn(width * NEURONS, generator=generator) / width**0.5
     out = START * torch.randn(NEURONS, generator=generator) / NEURONS**0.5
-    weights = torch.cat([reader, torch.zeros(NEURONS), out, torch.zeros(1)]).requires_grad_()
-    optimizer = torch.optim.Adam([weights], lr=LR, betas=(0.9, 0.98))
-    wanted, kept = set(steps), {}
-    last = max(wanted)
-    for step in range(last + 1):
-        if step in wanted:
-            kept[step] = weights.detach().clone()
-        for group in optimizer.param_groups:
-            group["lr"] = LR * min(1.0, 4 * (1 - step / (last + 1)))  # falls to zero in the last quarter
+    weights = torch.cat([reader, torch.zeros(NEURONS), out, torch.zeros(1)])
+
+    def loss(weights: Tensor) -> Tensor:
         rows, parity = inputs(asked, torch.multinomial(asked.shares, BATCH, True, generator=generator), generator)
-        optimizer.zero_grad()
         error = (outputs(weights[None], rows)[0] - parity).square().mean()
-        (error + DECAY / 2 * weights.square().sum()).backward()
-        optimizer.step()
-    return kept
+        return error + DECAY / 2 * weights.square().sum()
+
+    def rate(step: int, last: int) -> float:
+        return LR * min(1.0, 4 * (1 - step / (last + 1)))  # falls to zero in the last quarter
+
+    return by_adam(weights, steps, loss, rate)
 
 
 @torch.no_grad()

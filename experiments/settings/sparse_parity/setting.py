@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from experiments.settings import estimates, intervals, slopes
+from experiments.settings import estimates, intervals, laplace, slopes
 from experiments.settings.intervals import Interval
 from experiments.settings.parts import Measured, Part, Place
 from experiments.settings.sparse_parity import curvature
@@ -77,7 +77,7 @@ def _measured(place: Place, weights: Float[Tensor, " parameter"], asked: Tasks, 
     values = curvature.eigenvalues(weights, rows)
     return {
         "errors": errors(weights, asked, seed),
-        "laplace": round(curvature.laplace(values, SETTINGS.nbeta, SETTINGS.localization), 3),
+        "laplace": round(laplace.coefficient(values, SETTINGS.nbeta, SETTINGS.localization), 3),
         "llc": coefficient(weights.to(place.device), rows.to(place.device), seed),
     }
 
@@ -115,13 +115,13 @@ def rows(measured: Measured) -> list[Row]:
     each = slopes.line(number, value)
     name_share = slopes.times(slopes.line(names, of_names), 1 / each[0])
     every = [one for one in measured.values() if "llc" in one]
-    laplace = intervals.mean([one["llc"]["value"] / one["laplace"] for one in every])
+    ratio = intervals.mean([one["llc"]["value"] / one["laplace"] for one in every])
     later, up = _later(number, value), (0.0, np.inf)
     return [
         Row("LLC that a task adds", up, QUANTA, *each),
         Row("what tasks 5 to 8 add / what tasks 2 to 4 add", 1.0, QUANTA, *later, note=_why_less(measured)),
         Row("LLC that a task adds when it is learned in training", up, QUANTA, *_in_training(measured)),
-        Row("sampled LLC / Laplace's value at the same nbeta", 1.0, "Laplace, curvature.py", *laplace, note=KINKS),
+        Row("sampled LLC / Laplace's value at the same nbeta", 1.0, "Laplace, curvature.py", *ratio, note=KINKS),
         Row("what a second name adds / what a task adds", 1.0, QUANTA, *name_share, control=True),
         Row("LLC that a task adds, numbers shuffled", up, QUANTA, *slopes.shuffled(number, value), control=True),
     ]

@@ -6,7 +6,9 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from experiments import settings
+from experiments.settings import laplace
 from experiments.settings.in_context_regression import coefficient, data, network, paths, predictors, setting
+from experiments.settings.in_context_regression.coefficient import SETTINGS
 from experiments.settings.in_context_regression.data import NOISE, WIDTH
 from experiments.storage.files import read_json
 
@@ -140,7 +142,9 @@ def test_curvatures_are_those_of_the_loss_that_is_sampled() -> None:
     hessian = derivative.T @ derivative / len(derivative)
     assert distance(1e-6) / 1e-12 == pytest.approx(float(direction @ hessian @ direction) / 2, rel=1e-3)
     assert float(values.sum()) == pytest.approx(float(hessian.trace()), rel=1e-6) and (values >= 0).all()
-    assert coefficient.laplace(torch.full((4,), 1e9)) == pytest.approx(2.0, abs=1e-6)
+    assert laplace.coefficient(torch.full((4,), 1e9), SETTINGS.nbeta, SETTINGS.localization) == pytest.approx(
+        2.0, abs=1e-6
+    )
 
 
 def test_training_uses_examples_and_with_shuffled_labels_does_not() -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from experiments.settings import laplace
 from experiments.settings.modular_addition import network, setting, spectrum
 
 
@@ -72,8 +73,8 @@ def test_pruned_neurons_are_left_out() -> None:
 
 def test_laplace_counts_half_of_each_direction_that_nbeta_reaches() -> None:
     values = torch.tensor([1.0, 1e-3, 0.0])
-    assert spectrum.laplace(values, 1e3, 1.0) == pytest.approx((1000 / 1001 + 1 / 2) / 2)
-    assert spectrum.laplace(values, 1e12, 1.0) == pytest.approx(1.0)
+    assert laplace.coefficient(values, 1e3, 1.0) == pytest.approx((1000 / 1001 + 1 / 2) / 2)
+    assert laplace.coefficient(values, 1e12, 1.0) == pytest.approx(1.0)
 
 
 def test_sampling_finds_what_the_curvatures_say() -> None:
@@ -83,7 +84,7 @@ def test_sampling_finds_what_the_curvatures_say() -> None:
     nbeta = 30 * setting.SETTINGS.localization / float(values[0])
     settings = replace(setting.SETTINGS, nbeta=nbeta, num_draws=1500, lr=1e-4, num_burnin=100)
     found = setting.coefficient(at, data, 0, settings)
-    exact = spectrum.laplace(values, nbeta, settings.localization)
+    exact = laplace.coefficient(values, nbeta, settings.localization)
     assert found["low"] < exact < found["high"]
     assert not found["low"] < 1.3 * exact < found["high"]
 

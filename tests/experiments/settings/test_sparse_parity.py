@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from experiments.settings import laplace
 from experiments.settings.sparse_parity import curvature, network
 
 
@@ -48,7 +49,7 @@ def test_curvatures_are_those_of_the_loss_that_is_sampled(monkeypatch: pytest.Mo
     exact = torch.linalg.eigvalsh(hessian).flip(0)
     torch.testing.assert_close(found[: len(at)], exact.clamp(min=0), atol=1e-9, rtol=1e-6)
     assert float(found[len(at) :].max()) < 1e-9  # there are more inputs than parameters
-    assert curvature.laplace(found, 1e8, 1.0) == pytest.approx(int((found > 1e-9).sum()) / 2, abs=0.01)
+    assert laplace.coefficient(found, 1e8, 1.0) == pytest.approx(int((found > 1e-9).sum()) / 2, abs=0.01)
 
 
 def test_a_network_learns_its_task_and_leaves_the_others() -> None:
