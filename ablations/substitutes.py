@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
-from ablations import padding, rerun
+from ablations import forward, padding, rerun
 from ablations.changes import Change
 from ablations.forward import Weights
 from ablations.heads import other_rows
@@ -113,6 +113,24 @@ def pool(
     with torch.no_grad():
         parts = [rerun.clean_run(weights, cfg, rows).z for rows in tokens.split(rows_at_once)]
     return Pool([torch.cat(layer) for layer in zip(*parts, strict=True)], np.asarray(documents))
+
+
+def own_values(weights: Weights, cfg: Config, tokens: Int64[Tensor, "row pos"]) -> Substitutes:
+    """What the z of each head would be if it attended to the token itself alone: its value at the query's own place,
+    as the clean run has it; one draw. Rows are those of `tokens`. Raises ValueError for padded rows.
+    """
+    padding.check_unpadded(padding.marked(weights), tokens, "rows whose heads attend to the token itself")
+
+    def substitutes(rows: slice) -> list[Values]:
+        clean, values = rerun.clean_run(weights, cfg, tokens[rows]), dict[Head, Tensor]()
+        for layer in range(cfg.n_layers):
+            heads = forward.head_weights(weights, layer)
+            read = forward.readings(weights, cfg, layer, clean.residuals[layer])
+            value = forward.received(read, "v", heads.W_V, heads.b_V)
+            values |= {(layer, head): value[:, :, head] for head in range(value.shape[2])}
+        return [values]
+
+    return substitutes
 
 
 def resamples(

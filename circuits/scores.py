@@ -44,6 +44,21 @@ def current_token(patterns: Patterns) -> Scores:
     return patterns.diagonal(dim1=-2, dim2=-1)[..., 1:].mean(-1)
 
 
+def by_offset(patterns: Patterns, most: int) -> Float[Tensor, "batch head offset"]:
+    """Mean attention to the token 0 (the query's own), 1, ... `most` places back, over the queries that have one; the
+    first query, which sees nothing but itself, counts nowhere.
+
+    Raises ValueError for an offset that no query has.
+    """
+    length = patterns.shape[-1]
+    if not 0 <= most < length:
+        raise ValueError(f"most={most}: queries of {length} positions look 0 to {length - 1} places back")
+    own = patterns.diagonal(dim1=-2, dim2=-1)[..., 1:].mean(-1)
+    return torch.stack(
+        [own] + [patterns.diagonal(offset=-back, dim1=-2, dim2=-1).mean(-1) for back in range(1, most + 1)], -1
+    )
+
+
 def prefix_matching(patterns: Patterns, period: int) -> Scores:
     """Mean attention, on tokens that repeat with this period, from all tokens but the first copy's to the tokens that
     followed their earlier occurrences (Olsson et al. 2022, with the erratum on the target).

@@ -51,6 +51,28 @@ def test_every_change_costs_what_its_hooks_cost(n_layers: int, normalization: st
     assert (sizes > 1e-6).all()  # negative control: none of the other changes is nothing
 
 
+@pytest.mark.parametrize("family", [{}, {"positional_embedding_type": "shortformer"}, {"normalization_type": "RMS"}])
+def test_own_values_are_those_of_a_head_that_attends_to_itself(family: dict) -> None:
+    model = make_model(4, torch.float64, n_layers=2, **family)
+    weights, removed = forward.weights_of(model), [(0, 1), (1, 2)]
+    own = substitutes.own_values(weights, model.cfg, TOKENS)
+    blocks = changed_losses.blocks(
+        weights, model.cfg, TOKENS, [Change(heads=(head,)) for head in removed], own, rows_at_once=2
+    )
+    changed = torch.cat([block.changed for block in blocks], dim=1)
+    for number, (layer, head) in enumerate(removed):
+        for back, equal in ((0, True), (1, False)):  # negative control: one that attends to the token before
+
+            def look(pattern, hook, head=head, back=back):
+                pattern[:, head] = torch.eye(len(TOKENS[0])).roll(-back, 1).tril()
+                pattern[:, head, 0, 0] = 1
+                return pattern
+
+            hooks = [(f"blocks.{layer}.attn.hook_pattern", look)]
+            losses = model.run_with_hooks(TOKENS, return_type="loss", loss_per_token=True, fwd_hooks=hooks)
+            assert torch.allclose(changed[number], losses, atol=1e-10) == equal
+
+
 def test_the_unchanged_run_costs_nothing_bit_for_bit(model) -> None:
     weights = forward.weights_of(model)
     own = substitutes.pool(weights, model.cfg, TOKENS, np.zeros((5, 11), dtype=int)).z

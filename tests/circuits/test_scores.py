@@ -28,6 +28,19 @@ def attended(length: int = 24, seed: int = 0) -> tuple[torch.Tensor, torch.Tenso
     return tokens, raw / raw.sum(-1, keepdim=True)
 
 
+def test_attention_by_offset_adds_up() -> None:
+    _, patterns = attended(length=9)
+    found = scores.by_offset(patterns, 8)
+    assert found.shape == (5, 3, 9)
+    queries = torch.tensor([8, *range(8, 0, -1)], dtype=torch.float64)  # that look so far back
+    assert torch.allclose((found * queries).sum(-1) + patterns[..., 0, 0], torch.tensor(9.0, dtype=torch.float64))
+    assert torch.equal(found[..., 0], scores.current_token(patterns))
+    assert torch.equal(found[..., 1], scores.previous_token(patterns))
+    assert not torch.allclose(found[..., 2], scores.previous_token(patterns))
+    with pytest.raises(ValueError, match="most=9: queries of 9 positions look 0 to 8"):
+        scores.by_offset(patterns, 9)
+
+
 def test_keys_are_what_they_are_called() -> None:
     tokens = torch.tensor([[5, 7, 5, 9, 7, 5]])
     same, following = scores.duplicate_keys(tokens)[0], scores.following_keys(tokens)[0]
