@@ -1,21 +1,24 @@
-"""What each head is, from its attention, from what removing it costs, and from the tokens that this hurts most.
+"""What each head is, from its attention, from what removing it costs, and from the tokens that its own word hurts most.
 
-Never from rLLCs, so that rLLCs can be held against it. One rule after another, the first that holds:
+Never from rLLCs, so that rLLCs can be held against it. First two words that stand alone:
     inactive        removing it changes nothing: the 95% interval of the effect reaches to 0, or to 1% of what removing
                     all heads costs (through the scale of the norms any output matters a little), from whichever side;
                     and so does that of removing it where the heads of the first layer that attend as it does are
                     removed already, since one can stand for another
     suppression     removing it makes the loss fall: that interval lies below 0, and beyond that 1%. The head lowers
                     what the others predict rightly (McDougall et al. 2023, arXiv:2310.04625: copy suppression, negative
-                    heads); where it attends does not tell what it does, so the rules below are not asked
-    previous-token, current-token
-                    a head of the first layer whose mean attention to the token before (to the token itself) is at least
-                    0.3; both: mixed. In later layers the stream at a place holds what other heads moved there, so
-                    where a head looks does not tell what it reads
-    induction       a later head whose prefix-matching attention on repeated random tokens is at least 0.25
-    bracket, multigram
-                    at least half of the tokens it matters most for close a bracket or a quote (complete an n-gram or a
-                    skip n-gram that the model predicts from these tokens alone)
+                    heads)
+Of any other head each of these that holds, in this order:
+    previous-token  in the first layer: on random tokens its mean attention to the token before is at least 0.2 and
+                    larger than to any other offset, and cutting its paths into the keys of the next layer costs more
+                    than cutting its direct path to the output: such heads act through keys
+    current-token   in the first layer: its mean attention to the token itself is at least 0.5, and at least 80% of its
+                    effect is kept where it attends to the token itself alone. In later layers the stream at a place
+                    holds what other heads moved there, so where a head looks does not tell what it reads
+    induction, multigram, bracket, quote
+                    cutting its direct path to the output costs something, and of the tokens that this hurts most the
+                    largest share repeats, completes an n-gram or a skip n-gram that the model predicts from these
+                    tokens alone, closes a bracket, or a quote. What a head does for later heads is no part of it
     mixed           none of these
 """
 
@@ -26,78 +29,112 @@ from typing import NamedTuple
 from ablations.effects import Estimate
 from ablations.names import Head, head_name
 
-# Far above chance: a head that attends evenly over 100 positions scores 0.01 to 0.05.
-PREVIOUS_TOKEN = 0.3
-CURRENT_TOKEN = 0.3
+PREVIOUS_TOKEN = 0.2  # far above chance: a head that attends evenly over 100 positions scores 0.01 to 0.05
+CURRENT_TOKEN, KEPT = 0.5, 0.8
 PREFIX_MATCHING = 0.25
-DOMINANT = 0.5  # of the tokens it matters most for
+ALIKE = 0.3  # attention to one place from which heads of the first layer can stand for one another
 NEGLIGIBLE = 0.01  # of the effect of removing all heads
 
-TYPES = ("previous-token", "current-token", "induction", "multigram", "bracket", "mixed", "suppression", "inactive")
-SCORES = ("previous_token", "current_token", "prefix_matching")  # of attention
-GROUPS = {"bracket": ("bracket", "quote"), "multigram": ("n-gram", "skip n-gram")}
+TYPES = (
+    "previous-token", "current-token", "induction", "multigram", "bracket", "quote", "mixed", "suppression", "inactive",
+)  # fmt: skip
+GROUPS = {
+    "induction": ("induction",),
+    "multigram": ("n-gram", "skip n-gram"),
+    "bracket": ("bracket",),
+    "quote": ("quote",),
+}
 
 
 class Evidence(NamedTuple):
-    """What is known of a head."""
+    """What is known of a head. Effects are in nats per token; positive: what is removed helps."""
 
-    effect: Estimate  # of removing it, nats per token; positive: it helps
-    previous_token: float  # attention scores, 0 to 1
-    current_token: float
-    prefix_matching: float
-    affected: Mapping[str, float]  # of the tokens it matters most for, the share of each kind (`token_kinds.KINDS`)
+    effect: Estimate  # of removing it
+    offsets: tuple[float, ...]  # mean attention to the token itself, the one before, the one before that, ...
+    kept: float  # share of its effect that is left where it attends to the token itself alone
+    keys: float  # effect of cutting its paths into the keys of the next layer; 0 in the last one
+    direct: Estimate  # effect of cutting its path to the output
+    affected: Mapping[str, float]  # of the tokens that this hurts most, the share of each kind (`token_kinds.KINDS`)
     all_heads: float = 0.0  # effect of removing all heads at once
     given_alike: Estimate | None = None  # effect of removing it too where the heads that attend alike are removed
 
 
 class HeadType(NamedTuple):
-    """A label and the evidence for it, in words."""
+    """All labels that hold, and the evidence for them, in words."""
 
-    label: str
+    labels: tuple[str, ...]
     why: str
+
+    @property
+    def label(self) -> str:
+        """The first label."""
+        return self.labels[0]
 
 
 def head_type(head: Head, evidence: Evidence) -> HeadType:
-    """The type of one head, by the first rule that holds, and what speaks for it in words.
+    """The type of one head, and what speaks for it in words.
 
     Arguments:
 
         head      (layer, head)
         evidence  what was measured of it; for a planted model `planted_evidence.evidence` measures it
 
-    Raises ValueError for an effect, its error or an attention score that is not a finite number.
+    Raises ValueError for a number that is not finite.
 
     Example:
 
         >>> from ablations.effects import Estimate
         >>> from circuits import classify
         >>> evidence = classify.Evidence(
-        ...     Estimate(2.0, se=0.1), previous_token=0.0, current_token=0.0, prefix_matching=0.9, affected={}
+        ...     Estimate(2.0, se=0.1), (0.1, 0.0), kept=0.1, keys=0.0, direct=Estimate(1.9, se=0.1),
+        ...     affected={"induction": 0.9},
         ... )
         >>> classify.head_type((1, 2), evidence)
-        HeadType(label='induction', why='attends 0.90 to what followed the token before')
+        HeadType(labels=('induction',), why='its direct path matters most for: 90% induction')
     """
     _check_finite(head, evidence)
     smallest = NEGLIGIBLE * abs(evidence.all_heads)
     measured = [effect for effect in (evidence.effect, evidence.given_alike) if effect is not None]
     deciding = next((effect for effect in measured if _counts(effect, smallest)), None)
     if deciding is None:
-        return HeadType("inactive", f"removing it costs {_in_nats(evidence.effect)}")
+        return HeadType(("inactive",), f"removing it costs {_in_nats(evidence.effect)}")
     if deciding.value < 0:
         where = "" if deciding is evidence.effect else ", those that attend alike being removed already,"
-        return HeadType("suppression", f"removing it{where} lowers the loss: effect {_in_nats(deciding)}")
-    before, itself = evidence.previous_token >= PREVIOUS_TOKEN, evidence.current_token >= CURRENT_TOKEN
-    if head[0] == 0 and (before or itself):
-        label = "mixed" if before and itself else "previous-token" if before else "current-token"
-        attends = f"{evidence.previous_token:.2f} to the token before, {evidence.current_token:.2f} to the token itself"
-        return HeadType(label, f"attends {attends}")
-    if head[0] > 0 and evidence.prefix_matching >= PREFIX_MATCHING:
-        return HeadType("induction", f"attends {evidence.prefix_matching:.2f} to what followed the token before")
+        return HeadType(("suppression",), f"removing it{where} lowers the loss: effect {_in_nats(deciding)}")
+    by_attention = [_previous_token(evidence), _current_token(evidence)] if head[0] == 0 else []
+    found = [*by_attention, _by_tokens(evidence, smallest)]
+    labels = tuple(label for label, _ in found if label)
+    return HeadType(labels or ("mixed",), "; ".join(why for _, why in found if why))
+
+
+def _previous_token(evidence: Evidence) -> tuple[str, str]:
+    """The label, or none; and what was seen, where the head looks there."""
+    before = evidence.offsets[1]
+    others = max((share for back, share in enumerate(evidence.offsets) if back != 1), default=0.0)
+    if before < PREVIOUS_TOKEN or before <= others:
+        return "", ""
+    why = (
+        f"attends {before:.2f} to the token before, at most {others:.2f} elsewhere; through keys of the next layer "
+        f"{evidence.keys:.3f} nats per token, directly {evidence.direct.value:.3f}"
+    )
+    return ("previous-token" if evidence.keys > evidence.direct.value else ""), why
+
+
+def _current_token(evidence: Evidence) -> tuple[str, str]:
+    if evidence.offsets[0] < CURRENT_TOKEN:
+        return "", ""
+    why = f"attends {evidence.offsets[0]:.2f} to the token itself; with that alone {evidence.kept:.0%} of its effect"
+    return ("current-token" if evidence.kept >= KEPT else ""), why
+
+
+def _by_tokens(evidence: Evidence, smallest: float) -> tuple[str, str]:
+    if not _counts(evidence.direct, smallest) or evidence.direct.value < 0:
+        return "", ""
     shares = {label: sum(evidence.affected.get(kind, 0.0) for kind in kinds) for label, kinds in GROUPS.items()}
-    label = max(shares, key=lambda group: shares[group])
+    largest = max(shares.values())
+    first = [label for label, share in shares.items() if share == largest and share > 0]
     parts = ", ".join(f"{100 * share:.0f}% {kind}" for kind, share in evidence.affected.items() if share > 0)
-    why = f"of the tokens it matters most for: {parts or 'none of a known kind'}"
-    return HeadType(label if shares[label] >= DOMINANT else "mixed", why)
+    return (first[0] if len(first) == 1 else ""), f"its direct path matters most for: {parts or 'no known kind'}"
 
 
 def alike(previous_token: Mapping[Head, float], current_token: Mapping[Head, float]) -> dict[Head, tuple[Head, ...]]:
@@ -106,9 +143,9 @@ def alike(previous_token: Mapping[Head, float], current_token: Mapping[Head, flo
     Raises ValueError for a score that is not a number.
     """
     groups: dict[Head, tuple[Head, ...]] = {}
-    for scores, threshold in ((previous_token, PREVIOUS_TOKEN), (current_token, CURRENT_TOKEN)):
+    for scores in (previous_token, current_token):
         _check_scores(scores)
-        group = tuple(head for head, score in scores.items() if head[0] == 0 and score >= threshold)
+        group = tuple(head for head, score in scores.items() if head[0] == 0 and score >= ALIKE)
         groups |= dict.fromkeys(group, group)
     return groups
 
@@ -140,10 +177,12 @@ def _in_nats(effect: Estimate) -> str:
 
 def _check_finite(head: Head, evidence: Evidence) -> None:
     """Raises ValueError for evidence that is not a number: no rule holds for it, so it would be told as nothing."""
-    estimates = {"effect": evidence.effect, "given_alike": evidence.given_alike or evidence.effect}
-    numbers = {name: getattr(evidence, name) for name in (*SCORES, "all_heads")}
+    estimates = {name: getattr(evidence, name) for name in ("effect", "direct", "given_alike")}
+    numbers = {name: getattr(evidence, name) for name in ("kept", "keys", "all_heads")}
+    numbers |= {f"attention {back} back": share for back, share in enumerate(evidence.offsets)}
     for name, estimate in estimates.items():
-        numbers |= {name: estimate.value, f"standard error of {name}": estimate.se}
+        if estimate is not None:
+            numbers |= {name: estimate.value, f"standard error of {name}": estimate.se}
     unknown = next((name for name, number in numbers.items() if not math.isfinite(number)), None)
     if unknown:
         raise ValueError(

@@ -104,7 +104,7 @@ def brackets(layer_norm: bool = True, noise: float = 0.0, seed: int = 0, removed
         Path((0, 0), (1, 1), "k"),
     }
     edges = frozenset({*read, Path((1, 1), OUTPUT)})
-    return Plant("brackets", model, {(0, 0): "bracket", (1, 1): "bracket"}, (prompts.nested(seed),), (edges,))
+    return Plant("brackets", model, {(0, 0): "mixed", (1, 1): "bracket"}, (prompts.nested(seed),), (edges,))
 
 
 def shared(layer_norm: bool = True, noise: float = 0.0, seed: int = 0, removed: bool = False) -> Plant:

@@ -3,10 +3,11 @@
 import numpy as np
 import torch
 
-from ablations import forward, rerun
+from ablations import forward, rerun, substitutes
 from ablations.changes import Change
 from ablations.effects import Estimate, clustered
 from ablations.names import Head, all_heads
+from ablations.paths import OUTPUT, Path
 from circuits import classify, scores, token_kinds
 from circuits.classify import Evidence
 from circuits.planted import CONTEXT, VOCABULARY, Plant
@@ -28,19 +29,31 @@ def evidence(plant: Plant) -> dict[Head, Evidence]:
     Effects are on the loss of right answers, in nats, by resample ablation with z of other prompts: a mean would be
     shorter, and so make what other heads write louder to a norm.
     """
-    heads, runs = all_heads(plant.model.cfg), _runs(plant)
-    looks = {head: _looks(plant, head) for head in heads}
-    before, itself = ({head: look[place] for head, look in looks.items()} for place in (0, 1))
-    groups = classify.alike(before, itself)
+    heads, runs, own = all_heads(plant.model.cfg), _runs(plant), _own_runs(plant)
+    offsets = dict(zip(heads, _offsets(plant), strict=True))
+    groups = classify.alike(*({head: looks[back] for head, looks in offsets.items()} for back in (1, 0)))
     kinds = np.array([KIND_OF_TASK[task.name] for task in plant.tasks for _ in task.right])
-    every, by_head = float(_effects(runs, tuple(heads)).mean()), {}
+    every, by_head = float(_effects(runs, Change(heads=tuple(heads))).mean()), {}
     for head in heads:
-        own = _effects(runs, (head,))
+        removed, direct = _effects(runs, Change(heads=(head,))), _effects(runs, Change(cuts=(Path(head, OUTPUT),)))
         others = tuple(other for other in groups.get(head, ()) if other != head)
-        given = _estimate(_effects(runs, (head, *others)) - _effects(runs, others)) if others else None
-        top = np.argsort(-own, kind="stable")[:MOST_AFFECTED]
+        joint = (_effects(runs, Change(heads=part)) for part in ((head, *others), others))
+        given = _estimate(np.subtract(*joint)) if others else None
+        mean, alone = float(removed.mean()), float(_effects(own, Change(heads=(head,))).mean())
+        into_keys = tuple(Path(head, later, "k") for later in heads if later[0] == head[0] + 1)
+        keys = float(_effects(runs, Change(cuts=into_keys)).mean()) if into_keys else 0.0
+        top = np.argsort(-direct, kind="stable")[:MOST_AFFECTED]
         shares = {kind: float((kinds[top] == kind).mean()) for kind in token_kinds.KINDS}
-        by_head[head] = Evidence(_estimate(own), *looks[head], shares, every, given)
+        by_head[head] = Evidence(
+            _estimate(removed),
+            offsets[head],
+            1 - alone / mean if mean else 0.0,
+            keys,
+            _estimate(direct),
+            shares,
+            every,
+            given,
+        )
     return by_head
 
 
@@ -49,20 +62,12 @@ def _estimate(values: np.ndarray) -> Estimate:
     return clustered(values, np.arange(len(values)))
 
 
-def _looks(plant: Plant, head: Head) -> tuple[float, float, float]:
-    """Attention to the token before and to the token itself on the prompts, and prefix matching on repeated tokens."""
-    layer, number = head
-    prompts = torch.cat([task.clean for task in plant.tasks])
-    seen = _patterns(plant, prompts, layer)
-    half = CONTEXT // 2
+def _offsets(plant: Plant) -> list[tuple[float, ...]]:
+    """Attention of every head to the token itself, the one before, and so on, on random tokens."""
     counts = np.array([0] + [1] * (VOCABULARY - 1))
-    rows = scores.random_rows(counts, 32, half, 0)
-    again = _patterns(plant, scores.repeated(rows), layer)
-    return (
-        float(scores.previous_token(seen)[:, number].mean()),
-        float(scores.current_token(seen)[:, number].mean()),
-        float(scores.prefix_matching(again, half)[:, number].mean()),
-    )
+    rows = scores.random_rows(counts, 32, CONTEXT // 2, 0)
+    seen = [scores.by_offset(_patterns(plant, rows, layer), CONTEXT // 2 - 1).mean(0) for layer in range(2)]
+    return [tuple(head.tolist()) for head in torch.cat(seen)]
 
 
 def _patterns(plant: Plant, tokens: torch.Tensor, layer: int) -> torch.Tensor:
@@ -83,13 +88,23 @@ def _runs(plant: Plant) -> list[tuple[Task, list[rerun.Run]]]:
     return by_task
 
 
-def _effects(runs: list[tuple[Task, list[rerun.Run]]], removed: tuple[Head, ...]) -> np.ndarray:
-    """Loss of the right answer without these heads minus loss with them, by prompt."""
+def _own_runs(plant: Plant) -> list[tuple[Task, list[rerun.Run]]]:
+    """The same, with what each head would write if it attended to the token itself alone."""
+    weights, cfg, by_task = forward.weights_of(plant.model), plant.model.cfg, []
+    for task in plant.tasks:
+        with torch.no_grad():
+            clean, values = rerun.clean_run(weights, cfg, task.clean), substitutes.own_values(weights, cfg, task.clean)
+            by_task.append((task, [rerun.prepare(weights, cfg, clean, values(slice(None))[0])]))
+    return by_task
+
+
+def _effects(runs: list[tuple[Task, list[rerun.Run]]], change: Change) -> np.ndarray:
+    """Loss of the right answer with this change minus loss without, by prompt."""
     by_task = []
     with torch.no_grad():
         for task, draws in runs:
             before = _losses(draws[0], task, Change())
-            by_task.append(torch.stack([_losses(run, task, Change(heads=removed)) - before for run in draws]).mean(0))
+            by_task.append(torch.stack([_losses(run, task, change) - before for run in draws]).mean(0))
     return torch.cat(by_task).double().numpy()
 
 

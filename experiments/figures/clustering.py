@@ -32,8 +32,8 @@ CAPTION = (
 NEEDS: tuple[Kind, ...] = (INDUCTION_HEADS,)  # kinds of cells; the rLLCs and types are computed, or read, by `prepare`
 MARKERS = dict(
     zip(
-        ("previous-token", "current-token", "induction", "multigram", "bracket", "mixed", "suppression"),
-        ("<", "s", "^", "o", "D", "X", "v"),
+        ("previous-token", "current-token", "induction", "multigram", "bracket", "quote", "mixed", "suppression"),
+        ("<", "s", "^", "o", "D", "P", "X", "v"),
         strict=True,
     )
 )

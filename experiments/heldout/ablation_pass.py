@@ -33,6 +33,7 @@ from experiments.storage.recent import Recent
 PART = 32  # rows of one cell
 DRAWS = 8  # donors that a resampled effect is averaged over
 METHODS = ("zero", "mean", "resample")
+ITSELF = "own value"  # what a removed head would write if it attended to the token itself alone
 WORTH_WORKERS = 10.0  # seconds of work below which starting processes takes longer
 SIGNS = (1, -1)  # tokens that the change hurts, tokens that it helps
 _POOLS: Recent[substitutes.Pool] = Recent(4)
@@ -74,7 +75,7 @@ def check(ablation: AblationPass, inputs: Inputs) -> AblationPass:
     """The pass itself; raises ValueError for what the model or the text does not have."""
     for change in ablation.changes():
         changes.check_change(change, inputs.run.model_config())
-    if ablation.method not in METHODS:
+    if ablation.method not in (*METHODS, ITSELF):
         raise ValueError(f"method={ablation.method!r}: it is one of {', '.join(METHODS)}")
     check_layer_norm(ablation.layer_norm)
     inputs.run.check_step(ablation.step)
@@ -192,6 +193,8 @@ def stand_in(inputs: Inputs, ablation: AblationPass, rows: slice, half: int = 0)
     weights = forward.weights_of(model)
     if ablation.method == "zero":
         return substitutes.zeros(model.cfg)
+    if ablation.method == ITSELF:
+        return substitutes.own_values(weights, model.cfg, inputs.free_text.part(rows).batch(slice(None)))
     if ablation.method == "mean":
         return substitutes.means(weights, model.cfg, inputs.reference)
     documents = np.asarray(inputs.free_text.documents[rows])

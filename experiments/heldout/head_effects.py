@@ -17,6 +17,7 @@ from experiments.heldout.head_types import ENDS
 from experiments.results.cells import Cells
 
 NAME = "loss rise under mean ablation, nats per token"
+DIRECT = "loss rise without its direct path to the output, nats per token"
 
 
 def population(measured: xr.Dataset) -> str:

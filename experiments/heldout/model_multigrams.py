@@ -59,15 +59,20 @@ def measure_known(inputs: Inputs, step: int, cells: Cells, ablation: Parameters)
 
 
 def measure_affected(inputs: Inputs, step: int, cells: Cells, ablation: Parameters, restriction: str) -> xr.Dataset:
-    """share [kind] of each kind, and of none, among the tokens that matter most for a head.
+    """share [kind] of each kind, and of none, among the tokens that a head's direct path to the output matters most
+    for; the pass is one in which such paths are cut.
 
     Here a token completes a multigram when the model predicts it from a few of the tokens before it alone
-    (`context_gain.smallest`), however rare these are in the text.
+    (`context_gain.smallest`), however rare these are in the text. Repeats at which another path of the pass matters
+    more, such as that of an induction head, are left out.
     """
     asked = ablation_pass.of_record(ablation, step)
     kept, rows = ablation_pass.kept(cells, asked), ablation_pass.rows_of(asked, inputs)
     tokens, of_rows = np.asarray(rows.tokens).astype(np.int64), cells.get(LABELLED_TOKENS, rows=len(rows))
-    hits = ablation_pass.as_hits(kept, tokens, kept.effect.sel(change=restriction).values)
+    effect = kept.effect.sel(change=restriction).values
+    repeats = of_rows[token_kinds.KINDS[0]].values[kept.row.values, kept.pos.values]
+    others = repeats & (effect < kept.effect.values.max(0))
+    hits = ablation_pass.as_hits(kept, tokens, np.where(others, -np.inf, effect).clip(min=-1e6))
     top = affected.top(hits, 1, MOST_AFFECTED)
     closing = np.stack([of_rows[kind].values[top.row, top.pos] for kind in token_kinds.KINDS[:3]])
     completed, free = np.zeros((2, len(top.effect)), dtype=bool), np.flatnonzero(~closing.any(0))
@@ -81,9 +86,9 @@ def known_multigrams(cells: Cells, ablation: AblationPass) -> xr.Dataset:
     return cells.get(MODEL_MULTIGRAMS, ablation.step, ablation=ablation.record())
 
 
-def affected_kinds(cells: Cells, ablation: AblationPass, head: str) -> xr.Dataset:
-    """What `measure_affected` says, of a head at the pass's checkpoint."""
-    return cells.get(AFFECTED_KINDS, ablation.step, ablation=ablation.record(), restriction=head)
+def affected_kinds(cells: Cells, ablation: AblationPass, path: str) -> xr.Dataset:
+    """What `measure_affected` says, of a path at the pass's checkpoint."""
+    return cells.get(AFFECTED_KINDS, ablation.step, ablation=ablation.record(), restriction=path)
 
 
 def label_of_head(inputs: Inputs, parameters: Parameters) -> str:
@@ -124,7 +129,7 @@ MODEL_MULTIGRAMS = Kind(
 )
 AFFECTED_KINDS = Kind(
     "affected_kinds",
-    (6, 2),
+    (7, 2),
     measure_affected,
     splits=("train", "test"),
     plan_fields=PLAN_FIELDS,

@@ -42,7 +42,7 @@ class HeadMeasures:
     @cached_property
     def evidence(self) -> xr.Dataset:
         """What the type rests on, as `head_types.table` has it: type, why, effect (nats per token), attention scores,
-        the kinds of the tokens that it matters most for, and what it does for each multigram of the model.
+        the kinds of the tokens that its direct path matters most for, and what it does for each multigram of the model.
         """
         return self.snapshot.types.sel(restriction=self.head)
 

@@ -8,7 +8,8 @@ from markupsafe import Markup
 from ablations.not_measurable import NotMeasurable
 from experiments.heldout import head_effects
 from experiments.heldout.ablation_pass import DRAWS
-from experiments.heldout.head_types import ATTENTION, JOINT_TOKENS
+from experiments.heldout.head_types import ATTENTION
+from experiments.heldout.type_passes import JOINT_TOKENS
 from experiments.investigate import attention_grid, score_parts
 from experiments.investigate.head_measures import HeadMeasures
 from experiments.pages import affected_page
@@ -74,13 +75,13 @@ def _command(measures: HeadMeasures) -> str:
 
 def _evidence(measures: HeadMeasures) -> Markup:
     evidence, types = measures.evidence, measures.snapshot.types
-    rows = [[head_effects.NAME, written(evidence, "effect", 4)]]
+    rows = [[head_effects.NAME, written(evidence, "effect", 4)], [head_effects.DIRECT, written(evidence, "direct", 4)]]
     for name, label in ATTENTION.items():
         rows.append([label, written(evidence, name)])
     sorts = zip(evidence.sort.values, evidence.learned.values, types.multigrams.values, strict=True)
     learned = ", ".join(f"{int(count)} of {int(total)} {sort}s" for sort, count, total in sorts)
     rows.append(["multigrams of the model that it has learned", learned])
-    kind, why = evidence.type.item(), evidence.why.item()
+    kind, why = evidence.labels.item(), evidence.why.item()
     measured = (
         f"On {head_effects.population(types)}; intervals are clustered by document. Mean ablation of all heads at once "
         f"raises the loss by {float(types.all_heads):.2f} nats per token, on the first "
@@ -98,7 +99,7 @@ def _kinds(evidence: xr.Dataset, types: xr.Dataset) -> Markup:
     """Shares of kinds of tokens as two bars; a token may be of several kinds, so bars are cut to their whole."""
     names = [str(kind) for kind in types.kind.values]
     bars = {
-        "the 40 tokens it matters most for": kind_bar.pieces(names, evidence.affected.values),
+        "the 40 tokens its direct path matters most for": kind_bar.pieces(names, evidence.affected.values),
         "all tokens": kind_bar.pieces(names, types.usual.values),
     }
     made: Markup = macros("kinds").bars(bars, kind_bar.key(names))

@@ -10,7 +10,8 @@ import xarray as xr
 from circuits.multigrams import FEWEST, RATE
 from circuits.token_kinds import KINDS
 from experiments.figures import files
-from experiments.heldout.head_types import ATTENTION, ENDS, RAREFIED_TO
+from experiments.heldout.head_types import ATTENTION, ENDS
+from experiments.heldout.learned_multigrams import RAREFIED_TO
 from experiments.heldout.text_multigrams import as_patterns, describe
 from experiments.pages import saving, types_page
 from experiments.plots import head_types as picture
@@ -24,7 +25,13 @@ COLUMNS = ("multigram", "kind", "completions", "gain", "gain_alone", "gain_of_pa
 
 def frame(table: xr.Dataset) -> pd.DataFrame:
     """One row per head, with everything that its type rests on."""
-    plain = ["type", *(f"{name}{end}" for name in ("effect", *ATTENTION) for end in ENDS)]
+    plain = [
+        "type",
+        "labels",
+        "kept",
+        "keys",
+        *(f"{name}{end}" for name in ("effect", "direct", *ATTENTION) for end in ENDS),
+    ]
     heads = table[plain].to_dataframe().reset_index().rename(columns={"restriction": "head"})
     for column, kind in enumerate(table.kind.values.tolist()):
         heads[f"affected {kind}"] = table.affected.values[:, column]
@@ -79,7 +86,7 @@ def as_text(cells: Cells, table: xr.Dataset, step: int) -> str:
         lines.append(
             f"{name:6} {at.type.item():15} {effect}  attention {looks}  learned {learned} multigrams{_few(at)}"
         )
-        lines.append(f"       matters most for: {_shares(at.affected.values)}")
+        lines.append(f"       {at.labels.item()}; its direct path matters most for: {_shares(at.affected.values)}")
     return "\n".join(lines)
 
 

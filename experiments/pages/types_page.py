@@ -22,11 +22,14 @@ from experiments.statistics.intervals import caution, written
 COLUMNS = ("head", "type", "why", "loss rise", "previous token", "current token", "prefix-matching score", "learned")
 THRESHOLDS = (
     f"A head whose effect is not told from 0, or is below {100 * classify.NEGLIGIBLE:g}% of that of all heads, is "
-    "inactive; one whose ablation lowers the loss is a suppression head. Then a head of the first layer is a "
-    f"previous-token or a current-token head from a mean attention of {classify.PREVIOUS_TOKEN:g} to the token before "
-    f"or {classify.CURRENT_TOKEN:g} to the token itself, and a later one an induction head from a prefix-matching "
-    f"score of {classify.PREFIX_MATCHING:g}. Of the others, a head is a bracket or a multigram head where at least "
-    f"{100 * classify.DOMINANT:g}% of the 40 tokens that it matters most for are of that kind. All others are mixed."
+    "inactive; one whose ablation lowers the loss is a suppression head. Each of these that holds is a label of any "
+    "other: in the first layer, previous-token from a mean attention of "
+    f"{classify.PREVIOUS_TOKEN:g} to the token before on random tokens, where that is more than to any other offset "
+    "and cutting the head's paths into keys of the next layer costs more than cutting its direct path to the output; "
+    f"current-token from a mean attention of {classify.CURRENT_TOKEN:g} to the token itself, where attending to that "
+    f"alone keeps {classify.KEPT:.0%} of its effect; in any layer induction (repeats), multigram, bracket or quote, "
+    "whichever is the largest share of the 40 tokens that its direct path matters most for. A head without a label is "
+    "mixed."
 )
 
 
@@ -86,7 +89,7 @@ def _evidence(cells: Cells, table: xr.Dataset, step: int, path: Path) -> Markup:
     rows = [
         [
             _card(cells, name, step, path),
-            elements.strong(at.type.item()),
+            elements.strong(at.labels.item()),
             macros("types").why(at.why.item(), macros("kinds").bar(kind_bar.pieces(kinds, at.affected.values))),
             written(at, "effect", 4),
             *(written(at, score) for score in ATTENTION),
@@ -97,9 +100,10 @@ def _evidence(cells: Cells, table: xr.Dataset, step: int, path: Path) -> Markup:
     ]
     said = (
         f"On {head_effects.population(table)}, with 95% confidence intervals, clustered by document. Bars: kinds of "
-        "the 40 tokens that a head matters most for. Loss rise: under mean ablation, nats per token. Then the mean "
-        "attention (0 to 1) to the token before and to the token itself, and the prefix-matching score on random "
-        f"tokens that repeat; learned: how many multigrams of the model. {caution(table, 'effect', *ATTENTION)}"
+        "the 40 tokens that a head's direct path matters most for. Loss rise: under mean ablation, nats per token. "
+        "Then the mean attention (0 to 1) to the token before and to the token itself, and the prefix-matching score "
+        "on random tokens that repeat; learned: how many multigrams of the model. "
+        f"{caution(table, 'effect', *ATTENTION)}"
     )
     shown = elements.table(COLUMNS, rows, words=(0, 1, 2), kind="types")
     return elements.joined(shown, macros("kinds").key(kind_bar.key(kinds)), elements.quiet(said.strip()))

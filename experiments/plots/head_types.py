@@ -1,4 +1,4 @@
-"""What each head is: its effect, where it attends, and what kind of token it matters most for."""
+"""What each head is: its effect, where it attends, and what kind of token its direct path matters most for."""
 
 import numpy as np
 import xarray as xr
@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
-from circuits.classify import CURRENT_TOKEN, PREFIX_MATCHING, PREVIOUS_TOKEN
+from circuits.classify import CURRENT_TOKEN, PREVIOUS_TOKEN
 from experiments.plots import style
 from experiments.plots.fonts import as_written
 from experiments.statistics.intervals import margin
@@ -36,7 +36,7 @@ def draw(table: xr.Dataset, title: str) -> Figure:
         errors = margin(table, score).values
         color = style.COLORS[number]
         looks.errorbar(table[score].values, rows, xerr=errors, fmt=marker, ms=4, color=color, label=label, lw=0.8)
-    for threshold in {PREFIX_MATCHING, CURRENT_TOKEN, PREVIOUS_TOKEN}:
+    for threshold in (CURRENT_TOKEN, PREVIOUS_TOKEN):
         looks.axvline(threshold, color=style.QUIET, lw=0.8, zorder=0)
     looks.set_xlim(-0.02, 1.02)
     looks.set_xlabel("mean attention\n(grey: thresholds of types)", fontsize=style.FONT)
@@ -74,4 +74,4 @@ def _kinds(axis: Axes, table: xr.Dataset, rows: np.ndarray) -> None:
     axis.axhline(len(rows) - 0.5, color="black", lw=0.6)
     axis.set_xlim(0, max(100.0, left.max()))
     overlap = "\n(kinds overlap: bars can pass 100%)" if left.max() > 100.5 else ""
-    axis.set_xlabel(f"% of the tokens it matters most for{overlap}", fontsize=style.FONT)
+    axis.set_xlabel(f"% of the tokens its direct path matters most for{overlap}", fontsize=style.FONT)

@@ -41,7 +41,7 @@ def test_one_of_two_that_do_the_same_is_seen_without_the_other(layer_norm: bool)
         without = found[head]._replace(effect=NOTHING)
         assert head_type(head, without).label == "previous-token"
         assert head_type(head, without._replace(given_alike=None)).label == "inactive"
-    decoy = next(head for head in found if head[0] == 0 and head not in pair and found[head].previous_token > 0.9)
+    decoy = next(head for head in found if head[0] == 0 and head not in pair and found[head].offsets[1] > 0.9)
     assert found[decoy].given_alike is not None
     assert head_type(decoy, found[decoy]).label == "inactive", "attends as they do, and nothing reads it"
 
@@ -56,14 +56,17 @@ def test_without_the_plant_no_head_is_called_what_it_was(make) -> None:
 
 
 ACTIVE, NOTHING = Estimate(0.1, 0.01), Estimate(0.0, 0.01)
+REPEATS = {"induction": 0.6, "n-gram": 0.4}
 
 
-def known(effect: Estimate = ACTIVE, looks: tuple = (0.0, 0.0, 0.0), **more) -> Evidence:
-    return Evidence(effect, *looks, **({"affected": {}} | more))
+def known(effect: Estimate = ACTIVE, offsets: tuple = (0.1, 0.1, 0.1), **more) -> Evidence:
+    """Evidence of a head that attends evenly, and whose direct path costs as much as the whole head."""
+    usual: dict = {"kept": 0.0, "keys": 0.0, "direct": ACTIVE, "affected": REPEATS}
+    return Evidence(effect, offsets, **(usual | more))
 
 
-def label(layer: int, evidence: Evidence) -> str:
-    return head_type((layer, 0), evidence).label
+def labels_of(layer: int, evidence: Evidence) -> tuple[str, ...]:
+    return head_type((layer, 0), evidence).labels
 
 
 @pytest.mark.parametrize(
@@ -88,8 +91,7 @@ def label(layer: int, evidence: Evidence) -> str:
     ],
 )
 def test_a_head_is_active_when_the_interval_is_off_nothing(effect, all_heads, given, expected: str) -> None:
-    found = label(1, known(effect, (0.9, 0.9, 0.9), all_heads=all_heads, given_alike=given))
-    assert found == expected
+    assert labels_of(1, known(effect, all_heads=all_heads, given_alike=given)) == (expected,)
 
 
 @pytest.mark.parametrize("loudness, expected", [(-0.5, "suppression"), (0.0, "inactive"), (0.5, "induction")])
@@ -112,12 +114,14 @@ def test_a_planted_suppressor_hurts_and_is_called_so(loudness: float, expected: 
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf])
-@pytest.mark.parametrize("name", ["effect", "se", "given", "previous_token", "prefix_matching", "all_heads"])
+@pytest.mark.parametrize("name", ["effect", "se", "given_alike", "direct", "offsets", "kept", "keys", "all_heads"])
 def test_evidence_that_is_no_number_is_refused(name: str, number: float) -> None:
     changed = {
         "effect": known(Estimate(number, 0.01)),
         "se": known(Estimate(0.1, number)),
-        "given": known(given_alike=Estimate(number, 0.01)),
+        "given_alike": known(given_alike=Estimate(number, 0.01)),
+        "direct": known(direct=Estimate(number, 0.01)),
+        "offsets": known(offsets=(0.1, number)),
     }
     evidence = changed[name] if name in changed else known()._replace(**{name: number})
     with pytest.raises(ValueError, match=f"L1H0: .* is {number}: a type needs finite evidence") as refused:
@@ -141,49 +145,61 @@ def test_every_type_but_inactive_has_a_mark_of_its_own() -> None:
     assert len(set(MARKERS.values())) == len(MARKERS)
 
 
+BEFORE, ITSELF = (0.1, 0.2, 0.19), (0.5, 0.1, 0.1)
+
+
 @pytest.mark.parametrize(
-    "looks, first, later",
+    "changes, expected",
     [
-        ((0.3, 0.0, 0.0), "previous-token", "mixed"),
-        ((0.299, 0.0, 0.0), "mixed", "mixed"),
-        ((0.0, 0.3, 0.0), "current-token", "mixed"),
-        ((0.3, 0.3, 0.0), "mixed", "mixed"),
-        ((0.0, 0.0, 0.25), "mixed", "induction"),
-        ((0.0, 0.0, 0.249), "mixed", "mixed"),
-        ((0.5, 0.0, 0.5), "previous-token", "induction"),
+        ({"offsets": BEFORE, "keys": 0.11}, ("previous-token", "induction")),
+        ({"offsets": BEFORE, "keys": 0.1}, ("induction",)),  # no more than its direct path
+        ({"offsets": (0.1, 0.199, 0.1), "keys": 0.11}, ("induction",)),
+        ({"offsets": (0.1, 0.3, 0.31), "keys": 0.11}, ("induction",)),  # looks further back, too
+        ({"offsets": (0.3, 0.3, 0.1), "keys": 0.11}, ("induction",)),
+        ({"offsets": BEFORE, "keys": 0.11, "direct": NOTHING}, ("previous-token",)),
+        ({"offsets": ITSELF, "kept": 0.8}, ("current-token", "induction")),
+        ({"offsets": ITSELF, "kept": 0.79}, ("induction",)),
+        ({"offsets": (0.49, 0.1, 0.1), "kept": 0.8}, ("induction",)),
+        ({"offsets": ITSELF, "kept": 0.8, "direct": NOTHING}, ("current-token",)),
+        ({"direct": NOTHING}, ("mixed",)),
     ],
 )
-def test_attention_tells_previous_token_heads_in_the_first_layer_and_induction_later(looks, first, later) -> None:
-    assert (label(0, known(looks=looks)), label(1, known(looks=looks))) == (first, later)
-
-
-def test_thresholds_of_the_first_layer_are_their_own(monkeypatch) -> None:
-    monkeypatch.setattr(classify, "PREVIOUS_TOKEN", 0.5)
-    assert label(0, known(looks=(0.4, 0.0, 0.0))) == "mixed"
-    assert label(0, known(looks=(0.4, 0.35, 0.0))) == "current-token"
+def test_attention_tells_of_heads_of_the_first_layer_with_what_they_do(changes: dict, expected: tuple) -> None:
+    assert labels_of(0, known(**changes)) == expected
+    rest = tuple(label for label in expected if not label.endswith("token")) or ("mixed",)
+    assert labels_of(1, known(**changes)) == rest
 
 
 @pytest.mark.parametrize(
     "affected, expected",
     [
         ({"bracket": 0.3, "quote": 0.2}, "bracket"),
-        ({"bracket": 0.3, "quote": 0.19, "none": 0.51}, "mixed"),
+        ({"bracket": 0.3, "quote": 0.31, "none": 0.51}, "quote"),
         ({"n-gram": 0.1, "skip n-gram": 0.4, "bracket": 0.45}, "multigram"),
-        ({"induction": 1.0}, "mixed"),
+        ({"n-gram": 0.2, "none": 0.8}, "multigram"),
+        ({"induction": 1.0}, "induction"),
+        ({"induction": 0.4, "bracket": 0.4}, "mixed"),
         ({}, "mixed"),
         ({"n-gram": float("nan")}, "mixed"),
     ],
 )
-def test_what_a_head_matters_for_tells_the_others(affected: dict, expected: str) -> None:
+def test_what_the_direct_path_matters_for_tells_the_others(affected: dict, expected: str) -> None:
     for layer in (0, 1):
-        assert label(layer, known(affected=affected)) == expected
+        assert labels_of(layer, known(affected=affected)) == (expected,)
+        assert labels_of(layer, known(affected=affected, direct=NOTHING)) == ("mixed",)
+        assert labels_of(layer, known(affected=affected, direct=Estimate(-0.1, 0.01))) == ("mixed",)
 
 
 def test_the_reason_names_the_evidence() -> None:
-    assert head_type((0, 0), known(NOTHING)) == HeadType("inactive", "removing it costs 0.0000 ± 0.0196 nats per token")
-    assert head_type((1, 0), known(looks=(0.0, 0.0, 0.5))).why == "attends 0.50 to what followed the token before"
-    found = head_type((1, 0), known(affected={"bracket": 0.75, "quote": 0.0, "n-gram": 0.1}))
-    assert found.why == "of the tokens it matters most for: 75% bracket, 10% n-gram"
+    nothing = HeadType(("inactive",), "removing it costs 0.0000 ± 0.0196 nats per token")
+    assert head_type((0, 0), known(NOTHING)) == nothing
+    found = head_type((0, 0), known(offsets=BEFORE, keys=0.3, affected={"bracket": 0.75, "quote": 0.0}))
+    assert found.why == (
+        "attends 0.20 to the token before, at most 0.19 elsewhere; through keys of the next layer 0.300 nats per "
+        "token, directly 0.100; its direct path matters most for: 75% bracket"
+    )
+    itself = head_type((0, 0), known(offsets=ITSELF, kept=0.664)).why
+    assert itself.startswith("attends 0.50 to the token itself; with that alone 66% of its effect; ")
 
 
 def test_alike_are_heads_of_the_first_layer_that_look_at_the_same_place() -> None:

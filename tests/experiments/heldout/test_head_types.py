@@ -13,7 +13,7 @@ from circuits import classify, multigrams
 from circuits.multigrams import LONGEST, Patterns
 from experiments import corpora, runs
 from experiments.__main__ import main
-from experiments.heldout import head_types, labelled_tokens, text_multigrams
+from experiments.heldout import head_types, labelled_tokens, learned_multigrams, text_multigrams
 from experiments.heldout.text_multigrams import TEXT_MULTIGRAMS
 from experiments.pages import type_files
 from experiments.plots import head_types as picture
@@ -171,7 +171,7 @@ def test_a_text_that_is_too_short_is_refused(trained: Path, tmp_path: Path, pros
         head_types.pass_of_types(here, 60)
 
 
-def completions(seed: int) -> head_types.Completions:
+def completions(seed: int) -> learned_multigrams.Completions:
     """Five multigrams with 40 completions each, the last in one document; the first of two heads knows 0 and 1."""
     rng = np.random.default_rng(seed)
     numbers, tokens = np.repeat(np.arange(5), 40), np.arange(200)
@@ -192,12 +192,12 @@ def completions(seed: int) -> head_types.Completions:
         "tokens": (("pattern", "longest"), patterns.tokens),
         "target": ("pattern", patterns.targets),
     })  # fmt: skip
-    return head_types.Completions(table, kept, numbers, tokens)
+    return learned_multigrams.Completions(table, kept, numbers, tokens)
 
 
 def test_a_multigram_of_one_document_is_neither_learned_nor_in_the_way() -> None:
     known = completions(0)
-    data = head_types._multigram_data(known)
+    data = learned_multigrams.data(known)
     q, learned = data["multigram_q"][1], data["learned"][1]
     assert np.isnan(q[:, 4]).all()
     assert learned.tolist() == [[2, 0], [0, 0]]
@@ -216,7 +216,7 @@ def test_a_head_learns_nothing_by_chance() -> None:
     for seed in range(20):
         known = completions(seed)
         known.kept.effect.values[:] = np.random.default_rng(100 + seed).standard_normal((2, 4000))
-        false += int((head_types._multigram_data(known)["learned"][1].sum(1) > 0).sum())
+        false += int((learned_multigrams.data(known)["learned"][1].sum(1) > 0).sum())
     assert false <= 5  # of 40
 
 

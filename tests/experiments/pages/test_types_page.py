@@ -24,6 +24,7 @@ def table(types: tuple[str, str], why: str) -> xr.Dataset:
     names = [f"{name}{end}" for name in ("effect", *ATTENTION) for end in ENDS]
     data: dict = {name: ("restriction", np.array([0.25, 0.5])) for name in names}
     data |= {"type": ("restriction", [*types]), "why": ("restriction", [why, why])}
+    data["labels"] = ("restriction", [f"{one}, quote" for one in types])
     data |= {"affected": (("restriction", "kind"), np.array([[0.75, 0.25], [0.0, 1.0]]))}
     data |= {
         "learned": (("restriction", "sort"), np.array([[3, 4], [1, 1]])),
@@ -61,9 +62,10 @@ def test_every_head_has_its_type_at_every_known_checkpoint(cells: Cells) -> None
 
 
 def test_the_rules_are_those_that_decide(cells: Cells) -> None:
-    shown = page(cells)
-    assert f"a prefix-matching score of {classify.PREFIX_MATCHING:g}" in " ".join(shown.split())
-    assert f"a mean attention of {classify.PREVIOUS_TOKEN:g} to the token before" in " ".join(shown.split())
+    shown = " ".join(page(cells).split())
+    for threshold in (classify.PREVIOUS_TOKEN, classify.CURRENT_TOKEN):
+        assert f"a mean attention of {threshold:g} to the token " in shown
+    assert f"keeps {100 * classify.KEPT:g}% of its effect" in shown and "induction, quote" in shown
 
 
 def test_heads_lead_to_their_cards_of_the_same_checkpoint(cells: Cells) -> None:

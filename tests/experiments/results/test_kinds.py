@@ -21,7 +21,7 @@ from experiments.runs.run import open_run
 VERSIONS: dict[str, tuple[int, ...]] = {
     "ablation_pass": (6,),
     "ablations": (7,),
-    "affected_kinds": (6, 2),
+    "affected_kinds": (7, 2),
     "brackets": (7,),
     "circuit": (7,),
     "closers": (6,),
@@ -36,6 +36,7 @@ VERSIONS: dict[str, tuple[int, ...]] = {
     "labelled_tokens": (2,),
     "logits": (1,),
     "model_multigrams": (6, 2),
+    "offsets": (1,),
     "own_prompts": (1,),
     "path_effects": (6, 3),
     "paths": (7,),
@@ -52,7 +53,7 @@ VERSIONS: dict[str, tuple[int, ...]] = {
     "task_prompts": (3,),
     "text_multigrams": (2,),
     "token_map": (1, 1, 2),
-    "types": (7, 2, 2),
+    "types": (8, 2, 2),
 }
 
 
