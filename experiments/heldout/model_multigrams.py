@@ -9,7 +9,7 @@ from ablations import affected, forward
 from ablations.affected import Hits
 from circuits import context_gain, mining, multigrams, token_kinds
 from circuits.multigrams import FAMILIES
-from experiments.heldout import ablation_pass, labelled_tokens
+from experiments.heldout import ablation_pass, labelled_tokens, type_passes
 from experiments.heldout.ablation_pass import AblationPass
 from experiments.heldout.labelled_tokens import LABELLED_TOKENS
 from experiments.heldout.text_multigrams import TEXT_MULTIGRAMS, as_patterns, sizes
@@ -63,15 +63,16 @@ def measure_affected(inputs: Inputs, step: int, cells: Cells, ablation: Paramete
     for; the pass is one in which such paths are cut.
 
     Here a token completes a multigram when the model predicts it from a few of the tokens before it alone
-    (`context_gain.smallest`), however rare these are in the text. Repeats at which another path of the pass matters
-    more, such as that of an induction head, are left out.
+    (`context_gain.smallest`), however rare these are in the text. Repeats at which an induction head's path matters
+    more are left out.
     """
     asked = ablation_pass.of_record(ablation, step)
     kept, rows = ablation_pass.kept(cells, asked), ablation_pass.rows_of(asked, inputs)
     tokens, of_rows = np.asarray(rows.tokens).astype(np.int64), cells.get(LABELLED_TOKENS, rows=len(rows))
     effect = kept.effect.sel(change=restriction).values
     repeats = of_rows[token_kinds.KINDS[0]].values[kept.row.values, kept.pos.values]
-    others = repeats & (effect < kept.effect.values.max(0))
+    rivals = [type_passes.word(head) for head in type_passes.inducing(cells, step)]
+    others = repeats & (effect < kept.effect.sel(change=rivals).values.max(0, initial=-np.inf))
     hits = ablation_pass.as_hits(kept, tokens, np.where(others, -np.inf, effect).clip(min=-1e6))
     top = affected.top(hits, 1, MOST_AFFECTED)
     closing = np.stack([of_rows[kind].values[top.row, top.pos] for kind in token_kinds.KINDS[:3]])

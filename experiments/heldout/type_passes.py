@@ -23,9 +23,14 @@ def word(head: str) -> str:
 
 def direct(cells: Cells, ablation: AblationPass) -> AblationPass:
     """Cutting the direct path of each head, and of induction heads, whose repeats are left out of others' lists."""
-    matching = cells.get(SCORES, ablation.step).prefix_matching
-    inducing = matching.restriction.values[matching.values >= classify.PREFIX_MATCHING].tolist()
-    return replace(ablation, what=tuple(dict.fromkeys(map(word, [*ablation.what, *inducing]))))
+    words = [word(head) for head in (*ablation.what, *inducing(cells, ablation.step))]
+    return replace(ablation, what=tuple(dict.fromkeys(words)))
+
+
+def inducing(cells: Cells, step: int) -> list[str]:
+    """The induction heads, by their prefix-matching score."""
+    matching = cells.get(SCORES, step).prefix_matching
+    return [str(name) for name in matching.restriction.values[matching.values >= classify.PREFIX_MATCHING]]
 
 
 def to_itself(ablation: AblationPass) -> AblationPass:
