@@ -129,7 +129,7 @@ def _current_token(evidence: Evidence) -> tuple[str, str]:
 
 def _by_tokens(evidence: Evidence, smallest: float) -> tuple[str, str]:
     if not _counts(evidence.direct, smallest) or evidence.direct.value < 0:
-        return "", ""
+        return "", f"its direct path to the output counts for nothing: cutting it costs {_in_nats(evidence.direct)}"
     shares = {label: sum(evidence.affected.get(kind, 0.0) for kind in kinds) for label, kinds in GROUPS.items()}
     largest = max(shares.values())
     first = [label for label, share in shares.items() if share == largest and share > 0]
