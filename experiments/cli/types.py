@@ -37,8 +37,8 @@ def run(arguments: argparse.Namespace) -> None:
     heads = distinct_heads(arguments.heads, opened.model_config())
     of = partial(head_types.pass_for, cells, step, arguments.tokens)
     wanted, missing = of(heads), partial(head_types.missing, cells)
-    announced(opened, arguments, "types", missing(wanted), lambda head: missing(of([head])))
     with open_executor(arguments) as executor:
+        announced(opened, arguments, "types", missing(wanted), lambda head: missing(of([head])))
         head_types.compute(cells, wanted, executor)
     table = head_types.table(cells, wanted)
     table = table.sel(restriction=heads) if heads else table
