@@ -33,6 +33,7 @@ from circuits.self_repair import parts_by_prompt
 from circuits.tasks import Task, check_task
 
 FEATURES = ("previous", "current", "first", "following", "replaced", "after_replaced", "total", "direct")
+EFFECT_FEATURES = ("total", "direct")  # all others are of attention
 RESAMPLES, DRAWS = 200, 1000
 SURE = 0.8  # of the resamples in which a head has the same partner
 
