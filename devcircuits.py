@@ -3,6 +3,7 @@
     Investigation             a run looked at: inv["L1H4"] is a head's card, inv.on("some text") that text,
                               inv.circuit("induction") what carries a task, inv.compare("L1H4", "L1H5") two heads
     compare                   two runs, or two investigations, head by head
+    across                    one task's circuit in several runs: which paths are in every one
     open_run, adopt           a training run with its checkpoints; a run made of models of one's own
     ablate                    heads and paths removed from any model by name, in one call
     heads, cut, parse_path    the same as hooks: interventions on whole heads (a module), on paths, and paths by name
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from ablations.removal import ablate
     from circuits.discover import path_effects
     from circuits.tasks import Task
+    from experiments.investigate.circuits_across import across
     from experiments.investigate.investigation import Investigation, compare
     from experiments.runs.adopt import adopt
     from experiments.runs.run import open_run
@@ -52,6 +54,7 @@ __all__ = [
     "Investigation",
     "Task",
     "ablate",
+    "across",
     "adopt",
     "compare",
     "cut",
@@ -71,6 +74,7 @@ _HOMES = {
     "Investigation": "experiments.investigate.investigation",
     "Task": "circuits.tasks",
     "ablate": "ablations.removal",
+    "across": "experiments.investigate.circuits_across",
     "adopt": "experiments.runs.adopt",
     "compare": "experiments.investigate.investigation",
     "cut": "ablations.paths",

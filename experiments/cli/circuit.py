@@ -41,6 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also tell what is gained, lost and moved in another checkpoint of the run, or in another run (at --step, "
         "if it is given, else at its last checkpoint)",
     )
+    parser.add_argument(
+        "--across",
+        metavar="RUN",
+        action="append",
+        default=[],
+        help="also tell what is the same in this run, and in more if it is given again: paths that are found in every "
+        "one, and which head does what in each (at --step, if it is given, else at the last checkpoints)",
+    )
     add_heads_argument(parser, "measure the paths from and into these alone, as a table without a circuit")
     add_run_arguments(parser)
 
@@ -53,12 +61,14 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--top {arguments.top}: at least one path is printed")
 
     whole = {"--formation": arguments.formation, "--thorough": arguments.thorough, "--against": arguments.against}
+    whole |= {"--across": arguments.across}
     if arguments.heads and (flag := next((name for name, asked in whole.items() if asked), "")):
         raise ValueError(f"{flag} with --heads: it takes all paths, leave one of them out")
 
     from experiments.cli.flags import refusals
 
     refusals.check_heads(arguments.run, arguments.heads)
+    refusals.check_across(arguments.run, arguments.across, arguments.against)
     if arguments.against:
         refusals.check_against(arguments.run, arguments.against)
 
@@ -67,7 +77,15 @@ def run(arguments: argparse.Namespace) -> None:
     from experiments.cli.opening import announced, chosen_step, open_cells, open_executor
     from experiments.heldout import ablation_pass, head_types
     from experiments.pages import circuit_change, circuit_files, circuit_positions, circuit_rivals
-    from experiments.tasks import bracket_effects, circuit_difference, discovery, own_task, path_effects, positions
+    from experiments.tasks import (
+        bracket_effects,
+        circuit_across,
+        circuit_difference,
+        discovery,
+        own_task,
+        path_effects,
+        positions,
+    )
 
     opened = runs.open_run(arguments.run)
     asked = own_task.opened(arguments.task, opened)
@@ -75,11 +93,13 @@ def run(arguments: argparse.Namespace) -> None:
     cells = open_cells(arguments)
     steps = path_effects.formation_candidates(cells) if arguments.formation else []
     other = opened_other(cells, arguments, step) if arguments.against else None
+    places = opened_across(cells, arguments, step, asked) if arguments.across else []
     if arguments.heads:
         of_heads(cells, arguments, asked, step, distinct_heads(arguments.heads, opened.model_config()))
         return
     jobs, what = discovery.missing(cells, asked, step, steps), f"paths of {arguments.task}"
     jobs += circuit_difference.missing(cells, step, *other, asked) if other else []
+    jobs += circuit_across.missing(places, asked)
     then = discovery.missing_of_circuit(cells, asked, step, thorough=arguments.thorough)
     announced(opened, arguments, what, jobs + then, lambda head: path_effects.missing(cells, asked, [step], [head]))
     with open_executor(arguments) as executor:
@@ -100,6 +120,8 @@ def run(arguments: argparse.Namespace) -> None:
         print(circuit_change.as_text(against, arguments.top))
     for path in circuit_files.write(cells, discovered, arguments.top, formed, found, against, arguments.task):
         print(f"wrote {path}")
+    if places:
+        tell_across(places, asked, arguments)
 
 
 def opened_other(cells: "Cells", arguments: argparse.Namespace, step: int) -> "tuple[Cells, int]":
@@ -115,6 +137,39 @@ def opened_other(cells: "Cells", arguments: argparse.Namespace, step: int) -> "t
         other = opened, chosen_step(opened.run, arguments)
     circuit_difference.check_apart((cells, step), other)
     return other
+
+
+def opened_across(
+    cells: "Cells", arguments: argparse.Namespace, step: int, asked: "str | Task"
+) -> "list[tuple[Cells, int]]":
+    """The cells and checkpoints of the run and of those that --across names; raises ValueError for what there is not,
+    and for runs of another shape, text or tokenizer.
+    """
+    from experiments.cli.opening import chosen_step, open_cells
+    from experiments.tasks import circuit_across
+
+    others = [open_cells(argparse.Namespace(**vars(arguments) | {"run": run})) for run in arguments.across]
+    places = [(cells, step), *((other, chosen_step(other.run, arguments)) for other in others)]
+    circuit_across.check_apart(places)
+    circuit_across.check_prompts(places, asked)
+    return places
+
+
+def tell_across(places: "Sequence[tuple[Cells, int]]", asked: "str | Task", arguments: argparse.Namespace) -> None:
+    """Prints and writes what the circuits of several runs have in common; says so where none has a path."""
+    from ablations.not_measurable import NotMeasurable
+    from experiments.pages.across_runs import files, words
+    from experiments.tasks import circuit_across
+
+    cells, _ = places[0]
+    try:
+        many = circuit_across.compare(places, asked)
+    except NotMeasurable as error:
+        print(f"What is the same in every run cannot be told: {error}")
+        return
+    print(words.as_text(many, arguments.top))
+    for path in files.write(cells, many, arguments.top, arguments.task):
+        print(f"wrote {path}")
 
 
 def of_heads(

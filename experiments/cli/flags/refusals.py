@@ -57,6 +57,23 @@ def check_against(run: str, other: str) -> None:
         places.check_step(folder.name, places.steps_in(folder), int(other))
 
 
+def check_across(run: str, others: Sequence[str], against: str | None) -> None:
+    """Other runs, each once, of the run's layers and heads as their config.json has them; not beside --against."""
+    if others and against:
+        raise ValueError("--across with --against: both compare circuits, leave one of them out")
+    folders = [places.folder_of(each) for each in (run, *others)]
+    names = [folder.resolve().name for folder in folders]
+    if twice := next((name for number, name in enumerate(names) if name in names[:number]), ""):
+        raise ValueError(f"--across {twice}: it is there already; a run counts once, name others")
+    shapes = [places.shape_of(folder) for folder in folders]
+    for name, shape in zip(names, shapes, strict=True):
+        if shape and shapes[0] and shape[:2] != shapes[0][:2]:
+            raise ValueError(
+                f"--across {name}: {names[0]} has {shapes[0].n_layers} layers of {shapes[0].n_heads} heads, {name} "
+                f"{shape.n_layers} of {shape.n_heads}; circuits are compared in models of one shape, name another run"
+            )
+
+
 def check_changes(run: str, changes: Sequence[str]) -> None:
     """Heads, sets of heads, and paths, against the run's config.json."""
     shape = places.shape_of(places.folder_of(run))

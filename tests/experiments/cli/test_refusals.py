@@ -48,6 +48,12 @@ def told(*arguments: str, cwd: Path) -> tuple[str, str, float, list[str]]:
     [
         (["figure", "nonsense"], "unknown figure 'nonsense'"),
         (["circuit", "--task", "nonsense"], "unknown task 'nonsense'"),
+        (["circuit", "--across", "nowhere"], "no run 'nowhere'"),
+        (["circuit", "--across", "mini-seed0"], "--across mini-seed0: it is there already; a run counts once"),
+        (["circuit", *2 * ["--across", "mini-seed1"]], "--across mini-seed1: it is there already"),
+        (["circuit", "--across", "mini-seed0-1layer"], "mini-seed0 has 2 layers of 8 heads, mini-seed0-1layer 1 of 8"),
+        (["circuit", "--across", "mini-seed1", "--against", "mini-seed2"], "--across with --against"),
+        (["circuit", "--across", "mini-seed1", "--heads", "L0H0"], "--across with --heads"),
         (["train", "--preset", "nonsense"], "unknown preset 'nonsense'"),
         (["investigate", "L9H9"], "no head L9H9: the model has layers 0 to 1 and heads 0 to 7"),
         (["calibrate", "L0H0", "L0H8"], "no head L0H8"),
