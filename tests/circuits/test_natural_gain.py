@@ -32,10 +32,12 @@ def test_predictions_in_place_are_those_of_literal_runs(monkeypatch, at_once: in
     monkeypatch.setattr(natural_gain, "ROWS_AT_ONCE", at_once)
     model, text, patterns = make_model(), random_text(0), random_patterns(0)
     weights, at = forward.weights_of(model), natural_places.places(text, patterns, 3, 5)
-    found = natural_gain.log_probabilities(weights, model.cfg, text, patterns, at)
+    both = np.column_stack([patterns.targets, patterns.targets + 7])
+    found = natural_gain.log_probabilities(weights, model.cfg, text, both, at)
     row, pos = np.divmod(at.flat, text.tokens.shape[1])
     expected = [
-        literal(model, as_rows(text)[r, :p], patterns.targets[n]) for r, p, n in zip(row, pos, at.numbers, strict=True)
+        [literal(model, as_rows(text)[r, :p], target) for target in both[n]]
+        for r, p, n in zip(row, pos, at.numbers, strict=True)
     ]
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert np.ptp(found) > 0.1
@@ -44,8 +46,9 @@ def test_predictions_in_place_are_those_of_literal_runs(monkeypatch, at_once: in
 def test_what_is_left_without_a_token_is_that_of_literal_runs() -> None:
     model, text, patterns = make_model(), random_text(0), random_patterns(0)
     weights, at = forward.weights_of(model), natural_places.places(text, patterns, 3)
-    log_q = natural_gain.log_probabilities(weights, model.cfg, text, patterns, at)
-    found = natural_gain.needed(weights, model.cfg, text, patterns, at, log_q)
+    targets = patterns.targets[:, None]
+    log_q = natural_gain.log_probabilities(weights, model.cfg, text, targets, at)
+    found = natural_gain.needed(weights, model.cfg, text, patterns, targets, at, log_q)
     means = np.full(len(patterns.targets), -np.inf)
     for which, column, others in natural_places.others(text, patterns, at, model.cfg.d_vocab):
         by_pattern: dict[int, list[float]] = {}
@@ -56,7 +59,7 @@ def test_what_is_left_without_a_token_is_that_of_literal_runs() -> None:
             by_pattern.setdefault(number, []).append(literal(model, row, patterns.targets[number]))
         for number, values in by_pattern.items():
             means[number] = max(means[number], np.mean(values))
-    np.testing.assert_allclose(found.without, means, atol=1e-4)
+    np.testing.assert_allclose(found.without[:, 0], means, atol=1e-4)
     assert np.isfinite(means).sum() > 20 and ((found.p >= 0) & (found.p <= 1)).all()
 
 
@@ -128,3 +131,25 @@ def test_a_bigram_with_a_chance_token_is_no_skip_trigram() -> None:
 def test_too_few_places_are_no_evidence() -> None:
     model = planted.skip_trigram().model
     assert not asked(model, skips(rows=60), the_triples()).known.any()
+
+
+def test_decoys_set_the_threshold() -> None:
+    inf = np.inf
+    own, none = np.array([5.0, 4.0, 0.5, -inf]), np.full((4, 20), -inf)
+    assert natural_gain.above_decoys(own, none).tolist() == [True, True, True, False]
+    few = none.copy()
+    few[0, :3] = 1.0  # with 0.5 as the threshold (1 + 3) / 20 decoys a pattern to 3 patterns, more than 5%
+    assert natural_gain.above_decoys(own, few).tolist() == [True, True, False, False]
+    many = none.copy()
+    many[1, :3] = 9.0
+    assert not natural_gain.above_decoys(own, many).any()
+    assert not natural_gain.above_decoys(np.full(4, -inf), none).any()
+
+
+def test_as_many_random_statistics_pass_as_the_rate_says() -> None:
+    generator = np.random.default_rng(0)
+    passed = [natural_gain.above_decoys(generator.normal(size=40), generator.normal(size=(40, 20))) for _ in range(400)]
+    assert np.mean([mask.any() for mask in passed]) < 0.1, "all discoveries are false: one set in twenty has any"
+    shifted = np.concatenate([generator.normal(size=30), 6 + generator.normal(size=30)])
+    mask = natural_gain.above_decoys(shifted, generator.normal(size=(60, 20)))
+    assert mask[30:].mean() > 0.9 and mask[:30].sum() <= 4
