@@ -169,8 +169,7 @@ def induction(found: Cells, labels: Written, effect: np.ndarray) -> Iterator[dic
 def known(found: Cells, planted: synthetic_language.Truth) -> Iterator[dict]:
     """Planted patterns among the multigrams of the model: of those with enough completions in the text.
 
-    The free place of a skip pattern always holds a plain word here. `context_gain` fills it with any token of other
-    documents, after which these models no longer predict the target: so skip patterns are expected to be missed.
+    `synthetic_skips` has the controls of skip n-grams, and why they must be looked for where they stand.
     """
     asked = head_types.pass_of_types(found, found.run.steps[-1], TOKENS)
     table, wanted = head_types.table(found, asked), synthetic_language.as_patterns(planted.patterns)

@@ -110,6 +110,20 @@ def completions(
     return np.concatenate(numbers), np.concatenate(places)
 
 
+def contexts(
+    text: Text, patterns: Patterns, vocabulary: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """Every place where a pattern's context stands before a counted token, whatever token that is.
+
+    Yields for each family of offsets its patterns, for each of them where its places start and end in the last array,
+    and that array: places as flat indices, ascending for a pattern.
+    """
+    for which, context, place in _matches(text, patterns, vocabulary):
+        own, order = _context_numbers(patterns.take(which), vocabulary), np.argsort(context, kind="stable")
+        starts, ends = (np.searchsorted(context[order], own, side) for side in ("left", "right"))
+        yield which, starts, ends, place[order]
+
+
 def _times_log(n: np.ndarray, p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """n log(p / q), 0 where n is 0."""
     return n * (np.log(np.maximum(p, 1e-12)) - np.log(np.maximum(q, 1e-12)))

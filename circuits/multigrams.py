@@ -8,7 +8,8 @@ Its sub-patterns have the same target and fewer tokens of context, down to none 
 It is a pattern of the text when, on held-out documents, the target follows the context more often than it follows the
 best of its sub-patterns in the training text: `mining.tested`. It is a multigram of a model when the model needs just
 this context: with everything else taken from other documents the target keeps at least 80% of its gain over the
-unigram, and with no sub-pattern alone does it: `known`.
+unigram, and with no sub-pattern alone does it: `known`. Everything else is tokens of other documents for an n-gram
+(`context_gain`), and for a skip n-gram what the text has around the context wherever it stands (`natural_gain`).
 
 Tokens that repeat a pair from earlier in the row, or close a bracket or a quote, are taken out before anything is
 counted (`Text.counted`), since other heads than those that memorise can serve them.
@@ -107,7 +108,8 @@ def known(
     """Which patterns are multigrams of a model: those it knows from this context alone and from no part of it.
 
     whole, alone, best_part: gains over the unigram in nats, where the pattern stands in real text, with the context
-    alone, and the largest with a sub-pattern alone. Raises ValueError for a gain that is not a number.
+    alone, and the largest with a sub-pattern alone (of a skip n-gram: with one token of the context replaced). Raises
+    ValueError for a gain that is not a number.
     """
     if any(np.isnan(gains).any() for gains in (whole, alone, best_part)):
         raise ValueError("a gain is nan: the model's losses are not numbers, take another checkpoint")

@@ -204,7 +204,7 @@ def light(types: xr.Dataset) -> xr.Dataset:
 
 HEAD_TYPES = Kind(
     "types",
-    (8, 2, 2),
+    (9, 2, 2),
     measure,
     splits=("train", "test"),
     plan_fields=(*model_multigrams.PLAN_FIELDS, *SCORES.plan_fields),

@@ -2,13 +2,15 @@
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
 from ablations import affected, forward
 from ablations.affected import Hits
-from circuits import context_gain, mining, multigrams, token_kinds
-from circuits.multigrams import FAMILIES
+from ablations.models import Model
+from circuits import context_gain, mining, multigrams, natural_gain, token_kinds
+from circuits.multigrams import FAMILIES, Patterns, Text
+from circuits.natural_gain import Known
 from experiments.heldout import ablation_pass, labelled_tokens, type_passes
 from experiments.heldout.ablation_pass import AblationPass
 from experiments.heldout.labelled_tokens import LABELLED_TOKENS
@@ -30,7 +32,7 @@ def windows(inputs: Inputs) -> Tensor:
 def measure_known(inputs: Inputs, step: int, cells: Cells, ablation: Parameters) -> xr.Dataset:
     """The patterns of the text, with 20 completions in it, that are multigrams of the model: as `text_multigrams` has
     them, with the number of completions, and gain, gain_alone, gain_part [pattern] over the unigram
-    (`multigrams.known`).
+    (`multigrams.known`; of skip n-grams by `natural_gain.known`).
     """
     asked = ablation_pass.of_record(ablation, step)
     mined, kept = cells.get(TEXT_MULTIGRAMS), ablation_pass.kept(cells, asked)
@@ -44,18 +46,39 @@ def measure_known(inputs: Inputs, step: int, cells: Cells, ablation: Parameters)
     count = np.bincount(numbers, minlength=len(every.targets))
     total = -np.bincount(numbers, weights=clean[places], minlength=len(every.targets))
     often = np.flatnonzero(count >= multigrams.FEWEST)
-    frequent, weights = every.take(often), forward.weights_of(model)
-    base = mined.log_unigram.values[frequent.targets]
-    gain = total[often] / count[often] - base
-    alone = context_gain.log_probabilities(weights, model.cfg, windows(inputs), frequent).double().numpy() - base
-    part = context_gain.best_of_parts(weights, model.cfg, windows(inputs), frequent) - base
-    chosen = multigrams.known(gain, alone, part)
+    frequent = every.take(often)
+    log_unigram = mined.log_unigram.values
+    gain = total[often] / count[often] - log_unigram[frequent.targets]
+    alone, part, chosen = which_are_known(model, windows(inputs), text, frequent, gain, log_unigram)
     gains = {"gain": gain, "gain_alone": alone, "gain_part": part, "completions": count[often]}
     return (
         mined.drop_dims("token")
         .isel(pattern=often[chosen])
         .assign({name: ("pattern", values[chosen]) for name, values in gains.items()})
     )
+
+
+def which_are_known(
+    model: Model,
+    donors: Int64[Tensor, "donor pos"],
+    text: Text,
+    patterns: Patterns,
+    gain: Float[np.ndarray, " pattern"],
+    log_unigram: Float[np.ndarray, " vocab"],
+) -> Known:
+    """n-grams are asked for among tokens of other documents, skip n-grams where they stand in the text."""
+    weights, contiguous = forward.weights_of(model), np.flatnonzero(patterns.contiguous)
+    found = Known(np.empty(len(gain)), np.empty(len(gain)), np.zeros(len(gain), dtype=bool))
+    by_skips = natural_gain.known(
+        weights, model.cfg, text, patterns.take(~patterns.contiguous), gain[~patterns.contiguous], log_unigram
+    )
+    ngrams, base = patterns.take(contiguous), log_unigram[patterns.targets[contiguous]]
+    alone = context_gain.log_probabilities(weights, model.cfg, donors, ngrams).double().numpy() - base
+    part = context_gain.best_of_parts(weights, model.cfg, donors, ngrams) - base
+    by_ngrams = Known(alone, part, multigrams.known(gain[contiguous], alone, part))
+    for column, of_ngrams, of_skips in zip(found, by_ngrams, by_skips, strict=True):
+        column[contiguous], column[~patterns.contiguous] = of_ngrams, of_skips
+    return found
 
 
 def measure_affected(inputs: Inputs, step: int, cells: Cells, ablation: Parameters, restriction: str) -> xr.Dataset:
@@ -121,7 +144,7 @@ PLAN_FIELDS = ("text_rows", "reference_rows", "seed")
 
 MODEL_MULTIGRAMS = Kind(
     "model_multigrams",
-    (6, 2),
+    (7, 2),
     measure_known,
     splits=("train", "test"),
     plan_fields=PLAN_FIELDS,

@@ -35,7 +35,7 @@ VERSIONS: dict[str, tuple[int, ...]] = {
     "induction_tokens": (7,),
     "labelled_tokens": (2,),
     "logits": (1,),
-    "model_multigrams": (6, 2),
+    "model_multigrams": (7, 2),
     "offsets": (1,),
     "own_prompts": (1,),
     "path_effects": (6, 3),
@@ -53,7 +53,7 @@ VERSIONS: dict[str, tuple[int, ...]] = {
     "task_prompts": (3,),
     "text_multigrams": (2,),
     "token_map": (1, 1, 2),
-    "types": (8, 2, 2),
+    "types": (9, 2, 2),
 }
 
 
