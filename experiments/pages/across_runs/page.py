@@ -18,7 +18,8 @@ def title(task: str, runs: tuple[str, ...]) -> str:
 def page(many: ManyCircuits, top: int, made: Made) -> Page:
     """The page, with the first `top` paths."""
     lead, *more = (elements.sentence(line) for line in words.sentences(many))
-    paths = elements.joined(_paths(many, top), elements.quiet(elements.sentence(words.EXPLANATION)))
+    about = f"{words.EXPLANATION}. After as stands what a path is called there, where it is another name"
+    paths = elements.joined(_paths(many, top), elements.quiet(elements.sentence(about)))
     return Page(
         title(many.task, many.runs),
         ABOUT,

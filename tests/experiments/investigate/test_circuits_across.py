@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -134,3 +135,16 @@ def test_a_run_of_another_text_is_refused(runs: list[Run], corpus_file: Path, tm
         _ = refused.table
     assert "Not measured: other has other prompts" in repr(refused)
     assert "Not measured: other has other prompts" in refused._repr_html_()
+
+
+def test_a_run_of_another_tokenizer_is_refused(runs: list[Run], task: Path, tmp_path: Path) -> None:
+    """The same tokens of a prompt would be other text."""
+    copy = shutil.copytree(runs[0].folder, tmp_path / "swapped")
+    content = json.loads((copy / "tokenizer.json").read_text())
+    vocabulary = content["model"]["vocab"]
+    one, other = [*vocabulary][-2:]
+    vocabulary[one], vocabulary[other] = vocabulary[other], vocabulary[one]
+    (copy / "tokenizer.json").write_text(json.dumps(content))
+    refused = dc.across(task, [runs[0], copy], out=tmp_path / "out")
+    with pytest.raises(NotMeasurable, match="swapped has another tokenizer than tiny-seed0: "):
+        _ = refused.table
