@@ -15,7 +15,7 @@ from jaxtyping import Float
 from ablations.names import Head, Shape, all_heads
 from ablations.not_measurable import NotMeasurable
 from ablations.paths import Path
-from circuits.head_matching import DRAWS, renamed
+from circuits.head_matching import DRAWS, random_matching, renamed
 
 
 class Share(NamedTuple):
@@ -78,7 +78,7 @@ def core(
     counted, generator = found_in(circuits, partners), np.random.default_rng(seed)
     itself = {head: head for head in all_heads(cfg)}
     drawn = [
-        _shares(found_in(circuits, [itself, *(_shuffled(cfg, generator) for _ in circuits[1:])]), len(circuits))
+        _shares(found_in(circuits, [itself, *(random_matching(cfg, generator) for _ in circuits[1:])]), len(circuits))
         for _ in range(draws)
     ]
     values = zip(_shares(counted, len(circuits)), np.array(drawn).T, strict=True)
@@ -103,9 +103,3 @@ def _shares(counted: Counter[Path], models: int) -> tuple[float, float]:
     """The size of the core over the mean size of a circuit, and over that of the union."""
     size = len(in_all(counted, models))
     return size * models / counted.total(), size / len(counted)
-
-
-def _shuffled(cfg: Shape, generator: np.random.Generator) -> dict[Head, Head]:
-    """Each head with a random one of its layer, one to one."""
-    drawn = [generator.permutation(cfg.n_heads) for _ in range(cfg.n_layers)]
-    return {(layer, head): (layer, int(drawn[layer][head])) for layer, head in all_heads(cfg)}

@@ -158,6 +158,12 @@ def renamed(path: Path, partner: Mapping[Head, Head]) -> Path:
     return Path(source, target, path.via)
 
 
+def random_matching(cfg: Shape, generator: np.random.Generator) -> dict[Head, Head]:
+    """Each head with a random one of its layer, one to one."""
+    drawn = [generator.permutation(cfg.n_heads) for _ in range(cfg.n_layers)]
+    return {(layer, head): (layer, int(drawn[layer][head])) for layer, head in all_heads(cfg)}
+
+
 def universality(
     first: Collection[Path],
     second: Collection[Path],
@@ -177,8 +183,7 @@ def universality(
     size = len(set(first)) + len(theirs)
     random = []
     for _ in range(draws):
-        drawn = [generator.permutation(cfg.n_heads) for _ in range(cfg.n_layers)]
-        shuffled = {(layer, head): (layer, int(drawn[layer][head])) for layer, head in all_heads(cfg)}
+        shuffled = random_matching(cfg, generator)
         shared = len({renamed(path, shuffled) for path in first} & theirs)
         random.append(shared / (size - shared))
     return Universality(both / len(set(first)), both / len(theirs), both / (size - both), np.array(random))

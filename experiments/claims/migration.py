@@ -17,8 +17,8 @@ from jaxtyping import Bool, Float, Int
 from scipy import stats
 
 from ablations.names import parse_head
-from circuits import mining, multigrams
-from experiments.heldout import ablation_pass, labelled_tokens, model_multigrams
+from circuits import multigrams
+from experiments.heldout import learned_multigrams
 from experiments.heldout.text_multigrams import as_patterns, describe
 from experiments.measurements.variants import middle_step
 from experiments.results.cells import Cells
@@ -66,15 +66,8 @@ def find(study: Study) -> Finding:
 def moving_of(study: Study, cells: Cells) -> Moving:
     """What the multigrams that the model has at the early snapshot rest on, then and later."""
     middle = middle_step(cells.run)
-    ablation = pass_of_types(cells, middle)
-    known = as_patterns(model_multigrams.known_multigrams(cells, ablation))
-    text = labelled_tokens.text(ablation_pass.rows_of(ablation, cells.inputs))
-    numbers, places = mining.completions(text, known, cells.inputs.d_vocab)
-    early, late = study.effects(cells, middle), study.effects(cells)
-    token_of = np.full(text.tokens.size, -1)
-    token_of[early.row.values * text.tokens.shape[1] + early.pos.values] = np.arange(early.sizes["token"])
-    inside = token_of[places] >= 0
-    tokens, numbers = token_of[places[inside]], numbers[inside]
+    table, early, numbers, tokens = learned_multigrams.completions(cells, pass_of_types(cells, middle))
+    known, late = as_patterns(table), study.effects(cells)
     effect = np.stack([kept.effect.values[:, tokens].astype(np.float64) for kept in (early, late)])
     document, half = early.document.values[tokens], balanced_half(early.document.values)[tokens]
     texts = [describe(known, number, cells.inputs) for number in range(len(known.targets))]

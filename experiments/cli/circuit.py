@@ -77,15 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
     from experiments.cli.opening import announced, chosen_step, open_cells, open_executor
     from experiments.heldout import ablation_pass, head_types
     from experiments.pages import circuit_change, circuit_files, circuit_positions, circuit_rivals
-    from experiments.tasks import (
-        bracket_effects,
-        circuit_across,
-        circuit_difference,
-        discovery,
-        own_task,
-        path_effects,
-        positions,
-    )
+    from experiments.tasks import bracket_effects, circuit_difference, discovery, own_task, path_effects, positions
 
     opened = runs.open_run(arguments.run)
     asked = own_task.opened(arguments.task, opened)
@@ -99,7 +91,7 @@ def run(arguments: argparse.Namespace) -> None:
         return
     jobs, what = discovery.missing(cells, asked, step, steps), f"paths of {arguments.task}"
     jobs += circuit_difference.missing(cells, step, *other, asked) if other else []
-    jobs += circuit_across.missing(places, asked)
+    jobs += circuit_difference.missing_of(places, asked)
     then = discovery.missing_of_circuit(cells, asked, step, thorough=arguments.thorough)
     announced(opened, arguments, what, jobs + then, lambda head: path_effects.missing(cells, asked, [step], [head]))
     with open_executor(arguments) as executor:

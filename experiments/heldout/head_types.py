@@ -6,7 +6,7 @@ and the number seen among all of these with a lower bound of those unseen (`circ
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from itertools import chain
 
@@ -125,10 +125,10 @@ def measure(inputs: Inputs, step: int, cells: Cells, ablation: Parameters) -> xr
     asked = ablation_pass.of_record(ablation, step)
     completions = learned_multigrams.completions(cells, asked)
     joint = ablation_pass.means(cells, type_passes.joint(cells, asked))
-    found = _of_heads(cells, asked, joint)
+    found, groups = _of_heads(cells, asked, joint), type_passes.alike(cells, asked.step)
     types = []
     for name in found.restriction.values.tolist():
-        given = _given_alike(cells, asked, joint, name)
+        given = _given_alike(groups, joint, name)
         types.append(classify.head_type(parse_head(name), _evidence(found.sel(restriction=name), given)))
     texts = {"type": [t.label for t in types], "labels": [", ".join(t.labels) for t in types]}
     texts["why"] = [t.why for t in types]
@@ -180,9 +180,8 @@ def _kept(to_itself: xr.Dataset, joint: xr.Dataset) -> np.ndarray:
     return np.divide(removed - changed, removed, out=np.zeros_like(removed), where=removed != 0)
 
 
-def _given_alike(cells: Cells, ablation: AblationPass, joint: xr.Dataset, name: str) -> Estimate | None:
+def _given_alike(groups: Mapping[str, tuple[str, ...]], joint: xr.Dataset, name: str) -> Estimate | None:
     """The means of one text differ by less than their own errors say: these are kept, and so on the safe side."""
-    groups = type_passes.alike(cells, ablation.step)
     pair = type_passes.with_and_without(groups[name], name) if name in groups else ()
     if not pair or any(change not in joint.change.values for change in pair):
         return None

@@ -22,7 +22,7 @@ from experiments.pages.layout import elements
 from experiments.pages.layout import page as layout
 from experiments.pages.layout.page import Made, Page
 from experiments.runs.run import Run
-from experiments.tasks import circuit_across, own_task
+from experiments.tasks import circuit_across, circuit_difference, own_task
 from experiments.tasks.circuit_across import ManyCircuits
 
 TOP = 40  # paths in the table
@@ -62,7 +62,7 @@ class CircuitsAcross:
         places = [(snapshot.cells, snapshot.step) for snapshot in self.snapshots]
         circuit_across.check_prompts(places, self.task)
         with as_in_workers():
-            jobs = circuit_across.missing(places, self.task)
+            jobs = circuit_difference.missing_of(places, self.task)
             with self.snapshots[0].executor(sum(job.seconds for job in jobs)) as executor:
                 ablation_pass.run(places[0][0], jobs, executor)
             return circuit_across.compare(places, self.task)

@@ -15,12 +15,8 @@ from circuits import circuit_across
 from circuits.circuit_across import Across, Member
 from circuits.tasks import Task
 from experiments import tasks
-from experiments.jobs.job import Job
-from experiments.results.cells import Cells
 from experiments.tasks import path_effects
-from experiments.tasks.circuit_difference import EFFECTS_BY_PROMPT, as_effects
-
-Place = tuple[Cells, int]  # a run's results, and the checkpoint that is looked at
+from experiments.tasks.circuit_difference import EFFECTS_BY_PROMPT, Place, as_effects, check_shapes
 
 
 class ManyCircuits(NamedTuple):
@@ -31,15 +27,6 @@ class ManyCircuits(NamedTuple):
     steps: tuple[int, ...]
     prompts: int
     found: Across
-
-
-def missing(places: Sequence[Place], task: str | Task) -> list[Job]:
-    """What `compare` needs, as jobs."""
-    return [
-        job
-        for cells, step in places
-        for job in cells.missing(EFFECTS_BY_PROMPT, step, **path_effects.parameters(cells, task))
-    ]
 
 
 def compare(places: Sequence[Place], task: str | Task) -> ManyCircuits:
@@ -71,12 +58,7 @@ def check_apart(places: Sequence[Place]) -> None:
     names = [cells.run.name for cells, _ in places]
     if twice := next((name for number, name in enumerate(names) if name in names[:number]), ""):
         raise ValueError(f"{twice} twice: a run counts once, name others")
-    shapes = [(cfg.n_layers, cfg.n_heads) for cfg in (cells.run.model_config() for cells, _ in places)]
-    if other := next((number for number, shape in enumerate(shapes) if shape != shapes[0]), 0):
-        raise NotMeasurable(
-            f"{names[0]} has {shapes[0][0]} layers of {shapes[0][1]} heads, {names[other]} {shapes[other][0]} of "
-            f"{shapes[other][1]}: circuits are compared in models of one shape, name another run"
-        )
+    check_shapes(places)
 
 
 def check_prompts(places: Sequence[Place], task: str | Task) -> None:

@@ -3,6 +3,7 @@
 Effects by prompt and what each head does are a cell of each checkpoint; the comparison itself takes no time.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters
 from experiments.tasks import path_effects, task_prompts
 
+Place = tuple[Cells, int]  # a run's results, and the checkpoint that is looked at
 WORDS = ("moved", "lost", "gained", "changed", "kept", "undecided")
 
 
@@ -51,11 +53,15 @@ class Difference(NamedTuple):
 
 def missing(first: Cells, step: int, second: Cells, other: int, task: str | Task) -> list[Job]:
     """What `compare` needs, as jobs."""
-    asked = ((first, step), (second, other))
+    return missing_of([(first, step), (second, other)], task)
+
+
+def missing_of(places: Sequence[Place], task: str | Task) -> list[Job]:
+    """The effects by prompt that these runs lack at these checkpoints, as jobs."""
     return [
         job
-        for cells, at in asked
-        for job in cells.missing(EFFECTS_BY_PROMPT, at, **path_effects.parameters(cells, task))
+        for cells, step in places
+        for job in cells.missing(EFFECTS_BY_PROMPT, step, **path_effects.parameters(cells, task))
     ]
 
 
@@ -83,16 +89,22 @@ def compare(first: Cells, step: int, second: Cells, other: int, task: str | Task
     )
 
 
-def check_apart(first: tuple[Cells, int], second: tuple[Cells, int]) -> None:
+def check_apart(first: Place, second: Place) -> None:
     """Raises ValueError for one checkpoint twice, and NotMeasurable for models of other layers or heads."""
     (one, step), (two, other) = first, second
     if one.run.folder == two.run.folder and step == other:
         raise ValueError(f"{one.run.name} at step {step} against itself: give another checkpoint, or another run")
-    shapes = [(cfg.n_layers, cfg.n_heads) for cfg in (cells.run.model_config() for cells in (one, two))]
-    if shapes[0] != shapes[1]:
+    check_shapes([first, second])
+
+
+def check_shapes(places: Sequence[Place]) -> None:
+    """Raises NotMeasurable for models of other layers or heads than the first's."""
+    names = [cells.run.name for cells, _ in places]
+    shapes = [(cfg.n_layers, cfg.n_heads) for cfg in (cells.run.model_config() for cells, _ in places)]
+    if other := next((number for number, shape in enumerate(shapes) if shape != shapes[0]), 0):
         raise NotMeasurable(
-            f"{one.run.name} has {shapes[0][0]} layers of {shapes[0][1]} heads, {two.run.name} {shapes[1][0]} of "
-            f"{shapes[1][1]}: circuits are compared in models of one shape, name another run"
+            f"{names[0]} has {shapes[0][0]} layers of {shapes[0][1]} heads, {names[other]} {shapes[other][0]} of "
+            f"{shapes[other][1]}: circuits are compared in models of one shape, name another run"
         )
 
 
