@@ -88,9 +88,7 @@ def judge(every: xr.Dataset, judged: Sequence[str], first: xr.Dataset | None, su
         survives=survives,
         details=_details(every, used, tests),
         diagnosis=_diagnosis(tests),
-        verdict=verdict_of_interval(
-            testable=bool(tests), met=met, interval=interval, controls=controls, claimed="below"
-        ),
+        verdict=verdict_of_interval(testable=bool(tests), met=met, interval=interval, controls=controls),
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from concurrent.futures import Executor
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,9 @@ EARLY = 0.17  # of the training
 MAIN, CODE, RELATIVE, RECALIBRATED, BALANCED = "training", "code", "one-layer", "recalibrated", "balanced"
 OTHER_TEXTS = {"code": "python:code", "prose": "python:prose", "C++": "cpp"}
 RANDOM = ("random 1", "random 2")
+Quantity = Literal["value", "noise_value"]
+VALUE: Quantity = "value"  # the learning coefficient
+NOISE: Quantity = "noise_value"  # nbeta E0[dL], the rise of the loss under the localization's own noise
 SURVIVAL = {"recalibrated settings": RECALIBRATED, "balanced gauge": BALANCED}
 
 

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 COMMAND = "devcircuits claims"
-Verdict = Literal["replicated", "contradicted", "inconclusive", "not testable"]
+Verdict = Literal["replicated", "contradicted", "absent", "inconclusive", "not testable"]
 
 
 class Control(NamedTuple):
@@ -37,6 +37,32 @@ class Claim(NamedTuple):
         return f"{self.number}{self.part}"
 
 
+class Interest(NamedTuple):
+    """The smallest effect of interest, named before looking; an interval below it says that the effect is absent."""
+
+    value: float
+    unit: str  # "in log step"
+
+    def __str__(self) -> str:
+        return f"{self.value:g} {self.unit}"
+
+
+class Noise(NamedTuple):
+    """A statistic of learning coefficients a second time, with nbeta E0[dL], the rise of the loss under plain noise."""
+
+    value: float
+    interval: tuple[float, float] | None
+    p: float
+    met: bool  # the criterion, with it alone
+    difference: float  # the coefficients' statistic minus the noise's
+    difference_interval: tuple[float, float] | None
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether the coefficients show more of the effect than plain noise does, beyond the 95% interval."""
+        return self.difference_interval is not None and self.difference_interval[0] > 0
+
+
 @dataclass(frozen=True)
 class Finding:
     """One claim, tested. `value`, `interval` and `null` are of the same units, which `statistic` names."""
@@ -54,20 +80,26 @@ class Finding:
     details: dict  # JSON values and arrays
     diagnosis: str
     verdict: Verdict
+    interest: Interest | None = None
+    seeds_needed: int | None = None  # for an effect of interest to be seen with a probability of 80%
+    noise: Noise | None = None  # of claims about learning coefficients
 
     def record(self) -> dict:
         """Plain JSON: tuples and arrays as lists, numbers that are not finite as null."""
         own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "claim"}
         parts = self.claim._asdict() | own | {"controls": [control._asdict() for control in self.controls]}
+        parts["interest"] = str(self.interest) if self.interest else None
+        parts["noise"] = self.noise._asdict() | {"exceeded": self.noise.exceeded} if self.noise else None
         parts["command"] = COMMAND
         return {name: plain(value) for name, value in parts.items()}
 
 
-def verdict(*, testable: bool, met: bool, opposite: bool, control_fired: bool) -> Verdict:
+def verdict(*, testable: bool, met: bool, opposite: bool, control_fired: bool, absent: bool = False) -> Verdict:
     """The word that follows from the rules of all claims.
 
     testable: the precondition holds. met: the criterion does. opposite: the 95% interval lies wholly on the other side
-    of the null. control_fired: a negative control met the criterion, so that neither answer can be believed.
+    of the null. absent: it excludes every effect as large as the smallest one of interest. control_fired: a negative
+    control met the criterion, so that no answer can be believed.
     Raises ValueError where a criterion is met by a statistic whose interval contradicts it.
     """
     if not testable:
@@ -76,9 +108,9 @@ def verdict(*, testable: bool, met: bool, opposite: bool, control_fired: bool) -
         raise ValueError(
             "a criterion is met and contradicted at once: give the interval and the test the same statistic"
         )
-    if control_fired or not (met or opposite):
+    if control_fired or not (met or opposite or absent):
         return "inconclusive"
-    return "replicated" if met else "contradicted"
+    return "replicated" if met else "contradicted" if opposite else "absent"
 
 
 def verdict_of_interval(
@@ -87,17 +119,26 @@ def verdict_of_interval(
     met: bool,
     interval: tuple[float, float] | None,
     controls: Sequence[Control],
-    claimed: Literal["above", "below"] = "above",
+    interest: float | None = None,
 ) -> Verdict:
-    """The `verdict` of a claim that is contradicted by an interval wholly on the other side of 0, and not met.
+    """The `verdict` of a claim of an effect above 0: contradicted by an interval wholly below 0, absent where the
+    interval ends below the smallest effect of interest, and neither where the criterion is met.
 
     For statistics whose p comes from permutations and whose interval does not, so that the two may differ a little.
     """
     return verdict(
         testable=testable,
         met=met,
-        opposite=opposite(interval, 0.0, claimed) and not met,
+        opposite=opposite(interval, 0.0) and not met,
+        absent=below(interval, interest),
         control_fired=any_fired(controls),
+    )
+
+
+def below(interval: tuple[float, float] | None, interest: float | None) -> bool:
+    """Whether an interval excludes every effect as large as this one; never where there is none or it is not finite."""
+    return (
+        interval is not None and interest is not None and all(map(math.isfinite, interval)) and interval[1] < interest
     )
 
 
