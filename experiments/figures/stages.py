@@ -14,7 +14,7 @@ from experiments.measurements.full_llc import FULL_LLC
 from experiments.measurements.induction_heads import INDUCTION_HEADS
 from experiments.measurements.predictions import PREDICTIONS
 from experiments.measurements.scores import SCORES
-from experiments.measurements.variants import at_few
+from experiments.measurements.variants import of_whole_model
 from experiments.plots import end_labels, style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
@@ -40,7 +40,7 @@ CRITICAL = "#D55E00"
 
 def prepare(cells: Cells, executor: Executor) -> None:
     """Samples what is missing of the whole model's coefficient."""
-    runner.run(at_few(cells).missing_tables([FULL_LLC]), executor, cells.run.name)
+    runner.run(of_whole_model(cells).missing_tables([FULL_LLC]), executor, cells.run.name)
 
 
 def compute(cells: Cells) -> xr.Dataset:
@@ -51,7 +51,7 @@ def compute(cells: Cells) -> xr.Dataset:
     kept = ("loss", "icl", "previous_token", "prefix_matching")
     scores = cells.table(SCORES)[[name + end for name in kept for end in ENDS]]
     ngrams = cells.table(PREDICTIONS)[[f"ngram_score{end}" for end in ENDS]]
-    full = at_few(cells).table(FULL_LLC)
+    full = of_whole_model(cells).table(FULL_LLC)
     llc = xr.Dataset({"llc": ("llc_step", full["value"].values), "llc_half": ("llc_step", half_widths(full).values)})
     data = xr.merge([scores, ngrams, llc.assign_coords(llc_step=full.step.values)], combine_attrs="drop")
     crossings = stages.rises(stages.curves_of(cells), stages.SHARES["onset"])

@@ -25,7 +25,7 @@ KERNELS: dict[str, Kernel] = {SGLD: sgld, "leimkuhler-matthews": leimkuhler_matt
 
 def measure(inputs: Inputs, step: int, cells: Cells, restrictions: list[str]) -> dict[str, xr.Dataset]:
     """Refined LLCs of heads of one layer, with their health records and their traces (`trace_*`)."""
-    traces = sampled(inputs, step, _in_gauge(inputs, step, parse_head(restrictions[0])[0]), restrictions)
+    traces = sampled(inputs, step, in_gauge(inputs, step, parse_head(restrictions[0])[0]), restrictions)
     return {name: _kept(traces[name]) for name in restrictions}
 
 
@@ -95,8 +95,8 @@ def named(settings: Settings) -> str:
     return f"{settings.name} (lr {settings.lr:g}, localization {settings.localization:g}, nbeta {settings.nbeta:g})"
 
 
-def _in_gauge(inputs: Inputs, step: int, layer: int) -> Model:
-    """The plan's gauge of the model; the balanced one is the same whatever text is sampled on."""
+def in_gauge(inputs: Inputs, step: int, layer: int) -> Model:
+    """The model of a step in the plan's gauge; the balanced one of a layer is the same whatever text is sampled on."""
     model, name = inputs.model_here(step), inputs.plan.gauge
     if name == TRAINED:
         return model

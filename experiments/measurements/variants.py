@@ -1,4 +1,8 @@
-"""The ways of measuring learning coefficients: the plan with one thing changed (text, loss, settings, gauge)."""
+"""The ways of measuring learning coefficients: the plan with one thing changed (text, loss, settings, gauge).
+
+What can be is measured by independent draws, at every checkpoint; other settings and random gauges by chains. Runs
+whose chains were sampled before there were draws keep them: `of_way` takes the table that is there.
+"""
 
 from collections.abc import Iterable
 from concurrent.futures import Executor
@@ -11,6 +15,7 @@ from ablations.not_measurable import NotMeasurable
 from experiments.jobs import runner
 from experiments.jobs.job import Job
 from experiments.measurements.curvature import CURVATURE
+from experiments.measurements.draws import DRAWS
 from experiments.measurements.full_llc import FULL_LLC
 from experiments.measurements.rllc import RLLC
 from experiments.measurements.susceptibilities import SUSCEPTIBILITIES
@@ -22,6 +27,8 @@ from experiments.runs.run import Run
 from llc.settings import MINI
 
 FEW, FEWER = 9, 5  # checkpoints that are sampled, at most: where curves are read, and where they are held against these
+EVERY = 24  # of draws, and of the whole model's coefficient where a run has as many as its turns need
+TURNS = 20  # checkpoints that turns of the whole model's coefficient need
 EARLY = 0.17  # of the training
 MAIN, CODE, RELATIVE, RECALIBRATED, BALANCED = "training", "code", "one-layer", "recalibrated", "balanced"
 OTHER_TEXTS = {"code": "python:code", "prose": "python:prose", "C++": "cpp"}
@@ -50,10 +57,23 @@ def ways(plan: Plan) -> dict[str, Plan]:
     }
 
 
-def texts(plan: Plan) -> dict[str, Plan]:
+def drawn_ways(plan: Plan) -> dict[str, Plan]:
+    """The plan of each way that independent draws measure: text and reference model, in both gauges."""
+    trained = replace(plan, llc_checkpoints=EVERY)
+    by_text = {
+        MAIN: trained,
+        CODE: replace(trained, corpus="python:code"),
+        RELATIVE: replace(trained, reference="last"),
+    }
+    balanced = {name: replace(one, gauge="balanced") for name, one in by_text.items()}
+    return by_text | {BALANCED if name == MAIN else f"{name}, {BALANCED}": one for name, one in balanced.items()}
+
+
+def texts(cells: Cells) -> dict[str, Plan]:
     """The plan of the whole model's coefficient on each text: its own, code, prose, and a foreign one."""
-    few, fewer = (replace(plan, llc_checkpoints=count) for count in (FEW, FEWER))
-    return {MAIN: few, **{name: replace(fewer, corpus=corpus) for name, corpus in OTHER_TEXTS.items()}}
+    own = EVERY if len(cells.run.steps) >= TURNS else FEW
+    main, fewer = (replace(cells.plan, llc_checkpoints=count) for count in (own, FEWER))
+    return {MAIN: main, **{name: replace(fewer, corpus=corpus) for name, corpus in OTHER_TEXTS.items()}}
 
 
 def middle_step(run: Run) -> int:
@@ -63,12 +83,28 @@ def middle_step(run: Run) -> int:
 
 
 def in_way(cells: Cells, way: str) -> Cells:
-    """The cells of one way."""
+    """The cells of one way, sampled by chains."""
     return replace(cells, plan=ways(cells.plan)[way])
 
 
+def of_way(cells: Cells, way: str) -> "Sampled":
+    """The table of one way, whose value, se and noise_value [step, restriction] claims read: independent draws, or the
+    chains where draws do not measure it, or where these were sampled and draws were not.
+    """
+    chains, drawn = Sampled(in_way(cells, way), RLLC), drawn_ways(cells.plan)
+    if way not in drawn:
+        return chains
+    draws = Sampled(replace(cells, plan=drawn[way]), DRAWS)
+    return chains if draws.missing() and not chains.missing() else draws
+
+
+def of_whole_model(cells: Cells) -> Cells:
+    """The cells with the whole model's coefficient on the run's own text."""
+    return replace(cells, plan=texts(cells)[MAIN])
+
+
 def at_few(cells: Cells) -> Cells:
-    """The cells with learning coefficients and curvature at few checkpoints."""
+    """The cells with curvature, and learning coefficients by chains, at few checkpoints."""
     return cells.planned(llc_checkpoints=FEW)
 
 
@@ -90,8 +126,8 @@ class Sampled(NamedTuple):
 
 def sampled(cells: Cells) -> list[Sampled]:
     """All tables that take long, of the texts that the run's tokenizer can encode."""
-    tables = [Sampled(in_way(cells, way), RLLC) for way in ways(cells.plan)]
-    tables += [Sampled(replace(cells, plan=plan), FULL_LLC) for plan in texts(cells.plan).values()]
+    tables = [of_way(cells, way) for way in ways(cells.plan) | drawn_ways(cells.plan)]
+    tables += [Sampled(replace(cells, plan=plan), FULL_LLC) for plan in texts(cells).values()]
     tables.append(Sampled(cells, TOKEN_MAP))
     return [table for table in (*tables, Sampled(at_few(cells), CURVATURE)) if _readable(table.cells, cells)]
 
@@ -118,7 +154,7 @@ def compute_ways(cells: Cells, names: Iterable[str], executor: Executor) -> None
 
 def compute_full(cells: Cells, executor: Executor) -> None:
     """Samples the whole model's coefficient on all texts."""
-    tables = (replace(cells, plan=plan) for plan in texts(cells.plan).values())
+    tables = (replace(cells, plan=plan) for plan in texts(cells).values())
     runner.run([job for table in tables for job in table.missing_tables([FULL_LLC])], executor, cells.run.name)
 
 

@@ -12,9 +12,8 @@ from experiments.heldout.ablation_pass import AblationPass
 from experiments.measurements.curvature import CURVATURE
 from experiments.measurements.full_llc import FULL_LLC
 from experiments.measurements.logits import LOGITS
-from experiments.measurements.rllc import RLLC
 from experiments.measurements.token_map import TOKEN_MAP
-from experiments.measurements.variants import MAIN, at_few, few_steps, in_way
+from experiments.measurements.variants import MAIN, at_few, few_steps, of_way, of_whole_model
 from experiments.results.cells import Cells
 from experiments.tasks import bracket_effects, closer_odds, induction_cuts
 
@@ -31,13 +30,13 @@ class Study:
         return self.cells[1:] if len(self.cells) > 2 else self.cells
 
     def rllc(self, cells: Cells, way: str = MAIN) -> xr.Dataset:
-        """value, se, chain_value, noise_value, ... [step, restriction] in this way; raises NotMeasurable where it
-        is not sampled yet, which takes long.
+        """value, se, noise_value, ... [step, restriction] in this way; raises NotMeasurable where it is not sampled
+        yet, which takes long.
         """
-        planned = in_way(cells, way)
-        if planned.missing_tables([RLLC]):
+        sampled = of_way(cells, way)
+        if sampled.missing():
             raise NotMeasurable(f"rLLCs of {cells.run.name} in the way {way!r} are not sampled yet: use the verb sweep")
-        return planned.table(RLLC)
+        return sampled.cells.table(sampled.kind)
 
     def types(self, cells: Cells, step: int | None = None) -> xr.Dataset:
         """`head_types.measure` at a checkpoint (default: the last)."""
@@ -60,8 +59,8 @@ class Study:
         return induction_cuts.table(cells, step)
 
     def full_llc(self, cells: Cells) -> xr.Dataset:
-        """value, se, ... [step] of the whole model on its own text at few checkpoints."""
-        return at_few(cells).table(FULL_LLC)
+        """value, se, ... [step] of the whole model on its own text."""
+        return of_whole_model(cells).table(FULL_LLC)
 
     def logits(self, cells: Cells) -> tuple[Int64[np.ndarray, " step"], Float[np.ndarray, "step output"]]:
         """What the run says on the same inputs at every step at which its weights are known."""

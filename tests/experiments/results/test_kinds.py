@@ -28,6 +28,7 @@ VERSIONS: dict[str, tuple[int, ...]] = {
     "composition": (7,),
     "curvature": (6, 2),
     "curves": (2,),
+    "draws": (1, 2),
     "effects_by_prompt": (1,),
     "full": (6, 2),
     "hypothesis_tests": (2,),

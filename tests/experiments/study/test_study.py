@@ -134,7 +134,7 @@ def test_the_whole_models_coefficient_is_refined_by_the_text(cells: Cells, tmp_p
     other = replace(last, plan=replace(last.plan, corpus=f"text:{tmp_path / 'words.txt'}")).table(FULL_LLC)
     assert own.sizes["step"] == 1 and float(own.se.squeeze()) > 0
     assert float(own.value.squeeze()) != float(other.value.squeeze())
-    assert MAIN in variants.texts(last.plan) and "C++" in variants.texts(last.plan)
+    assert MAIN in variants.texts(last) and "C++" in variants.texts(last)
 
 
 def test_what_is_there_is_assembled_while_the_rest_is_missing(cells: Cells) -> None:

@@ -1,0 +1,71 @@
+"""Refined learning coefficients of heads from independent draws, where `rllc` samples them by chains.
+
+At the papers' settings the loss hardly influences the posterior, so that draws of plain noise and an expansion say the
+same, several times faster for the same error (llc/independent.py): eight seeds at twenty checkpoints are sampled so.
+"""
+
+import xarray as xr
+
+from ablations.names import parse_head
+from experiments.measurements.labels import heads_by_layer
+from experiments.measurements.rllc import in_gauge, key_parts, named, sampling_loss
+from experiments.results import pass_time
+from experiments.results.cells import Cells
+from experiments.results.committed import without_traces
+from experiments.results.inputs import Inputs
+from experiments.results.kind import Kind, Parameters, sampled_checkpoints
+from llc.estimate import VERSION
+from llc.independent import FEWEST, RISES_PER_TRIPLE, independent_draws
+
+PAIRS = 100  # of draws, each pair on a row of its own
+
+
+def measure(inputs: Inputs, step: int, cells: Cells, restrictions: list[str]) -> dict[str, xr.Dataset]:
+    """What `llc.independent_draws` says of heads of one layer: value, noise_value (of plain noise), tilt, third, each
+    with its se. The same rows and draws at every checkpoint, so that changes are told better than values.
+    """
+    found = independent_draws(
+        in_gauge(inputs, step, parse_head(restrictions[0])[0]),
+        inputs.sampled,
+        restrictions,
+        settings=inputs.plan.llc,
+        seed=inputs.plan.seed,
+        loss=sampling_loss(inputs, step),
+        draws=PAIRS,
+    )
+    return {name: found[name].drop_dims("bound") for name in restrictions}  # intervals are computed where shown
+
+
+def of_plan(inputs: Inputs, step: int | None) -> dict:
+    """What the cells depend on besides: gauge and reference model, and the number of draws."""
+    return key_parts(inputs, step) | {"pairs": PAIRS}
+
+
+def seconds(inputs: Inputs, parameters: Parameters) -> float:
+    """Rough seconds: two forward passes for each pair, and two gradients for each of a few triples of rows."""
+    heads = [parse_head(name) for name in parameters["restrictions"]]
+    rows = 2 * PAIRS + 6 * 3 * max(FEWEST, PAIRS // RISES_PER_TRIPLE)
+    return pass_time.seconds(inputs, len(heads) * rows * pass_time.rerun(inputs.run.model_config(), heads[0][0]))
+
+
+def label(inputs: Inputs, parameters: Parameters) -> str:
+    """The kind, the heads, and what of the plan a person tells sweeps apart by."""
+    plan = inputs.plan
+    parts = (f"draws, {' '.join(parameters['restrictions'])}", plan.corpus, named(plan.llc))
+    reference = f", reference {plan.reference}" if plan.reference else ""
+    return ", ".join(parts) + reference + plan.of_others
+
+
+DRAWS = Kind(
+    "draws",
+    (1, VERSION),
+    measure,
+    splits=("train",),
+    steps=sampled_checkpoints,
+    plan_fields=("sampled_rows", "llc", "seed"),
+    seconds=seconds,
+    label=label,
+    also=of_plan,
+    groups=heads_by_layer,
+    keeps=without_traces,
+)
