@@ -11,6 +11,7 @@ from experiments.runs.step_names import numbered_files
 from experiments.storage.files import is_missing_path, read_json
 
 ZOO = Path(__file__).parents[1] / "zoo"
+DIGESTS = "digests.json"  # of a run's folder
 
 
 class Shape(NamedTuple):
@@ -86,9 +87,27 @@ def files_in(folder: Path) -> list[str]:
 
 
 def steps_in(folder: Path) -> list[int]:
-    """The steps that have a checkpoint in a run's folder, in order."""
+    """The steps that have a checkpoint in a run's folder, or are known by its digest alone, in order."""
+    return sorted({*files_of_steps(folder), *digests_in(folder)})
+
+
+def files_of_steps(folder: Path) -> list[int]:
+    """The steps whose weights are in a run's folder, in order."""
     matches = (re.fullmatch(r"step_(\d{7,})\.safetensors", file.name) for file in folder.iterdir())
     return sorted(int(match[1]) for match in matches if match)
+
+
+def digests_in(folder: Path) -> dict[int, str]:
+    """By step, the digests of checkpoints whose weights may have been left out: what was measured of them is found by
+    these. Raises ValueError for a damaged list.
+    """
+    path = folder / DIGESTS
+    if not path.is_file():
+        return {}
+    try:
+        return {int(step): str(digest) for step, digest in read_json(path).items()}
+    except (AttributeError, TypeError, ValueError):
+        raise ValueError(f"{path.name} is no list of steps with their digests: restore it") from None
 
 
 def check_step(name: str, steps: Sequence[int], step: int) -> None:

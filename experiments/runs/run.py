@@ -2,7 +2,8 @@
 
     NAME/config.json, tokenizer.json, history.json, step_0000128.safetensors, ..., train_state/
 
-The bundled runs (`zoo/`) have the same layout; their files are float16 and are loaded as float32.
+The bundled runs (`zoo/`) have the same layout; their files are float16 and are loaded as float32. Weights of some of
+their checkpoints may be left out: digests.json names these, so that what was measured of them is found in the sweep.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from tokenizers import Tokenizer
 from ablations import forward, models
 from ablations.configuration import Configuration
 from ablations.models import Config, Model
+from ablations.not_measurable import NotMeasurable
 from experiments import corpora
 from experiments.corpora.cache import digest
 from experiments.corpora.documents import first_line
@@ -26,7 +28,7 @@ from experiments.jobs import device as devices
 from experiments.runs import config_fields, model_tokenizer, places, state_dicts
 from experiments.runs.places import ZOO as ZOO
 from experiments.storage import files, tensorfile
-from experiments.storage.files import write_bytes
+from experiments.storage.files import write_bytes, write_json
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,15 @@ class Run:
         return Configuration.of(self.model_config())
 
     def model_digest(self, step: int) -> str:
-        """16 hexadecimal digits that name a checkpoint by its content: of the sha256 of its file as it is now.
+        """16 hexadecimal digits that name a checkpoint by its content: of the sha256 of its file as it is now, or as it
+        was where it is left out.
 
         Raises ValueError when there is no checkpoint at this step.
         """
         self.check_step(step)
         path = checkpoint_path(self.folder, step)
+        if not path.exists() and step in (known := places.digests_in(self.folder)):
+            return known[step]
         try:
             return files.digest(path)
         except OSError as error:
@@ -101,9 +106,21 @@ class Run:
         """Raises ValueError when there is no checkpoint at this step."""
         places.check_step(self.name, self.steps, step)
 
+    def _check_weights(self, step: int) -> None:
+        """Raises NotMeasurable for a checkpoint that is known by its digest alone."""
+        there = places.files_of_steps(self.folder)
+        if step not in there and step in places.digests_in(self.folder):
+            raise NotMeasurable(
+                f"run {self.name} has no weights of step {step}, only what was measured of it: choose "
+                f"{', '.join(map(str, there)) or 'another run'}, or train it again"
+            )
+
     def arrays(self, step: int) -> dict[str, np.ndarray]:
-        """The checkpoint's parameters in float32; raises ValueError for a missing, damaged or ill-shaped one."""
+        """The checkpoint's parameters in float32; raises ValueError for a missing, damaged or ill-shaped one, and
+        NotMeasurable for one whose weights are left out.
+        """
         self.check_step(step)
+        self._check_weights(step)
         stored, _ = tensorfile.read(checkpoint_path(self.folder, step))
         if wrong := next((name for name, array in stored.items() if array.dtype.kind != "f"), ""):
             raise ValueError(
@@ -216,6 +233,14 @@ def export(run: Run, folder: Path, steps: list[int]) -> None:
         write_checkpoint(folder, step, run.bare_model(step), np.float16)
     for name in ("config.json", "tokenizer.json", "history.json"):
         write_bytes(folder / name, (run.folder / name).read_bytes())
+
+
+def leave_out(folder: Path, kept: list[int]) -> None:
+    """Deletes all checkpoints of a folder but these, and writes the digests of all into it."""
+    steps = places.files_of_steps(folder)
+    write_json(folder / places.DIGESTS, {str(step): files.digest(checkpoint_path(folder, step)) for step in steps})
+    for step in set(steps) - set(kept):
+        checkpoint_path(folder, step).unlink()
 
 
 def tokens_seen(run: Run, steps: ArrayLike) -> np.ndarray:

@@ -7,9 +7,11 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from ablations.not_measurable import NotMeasurable
 from experiments import runs
 from experiments.corpora.tokenizer import train_tokenizer
 from experiments.runs import presets
+from experiments.runs.run import leave_out
 from experiments.storage.files import write_json
 
 
@@ -100,6 +102,27 @@ def test_export_rounds_to_float16(run_folder, tmp_path) -> None:
     for name, array in exact.items():
         assert rounded[name].dtype == np.float32
         assert np.array_equal(rounded[name], array.astype(np.float16).astype(np.float32))
+
+
+def test_weights_that_are_left_out_keep_their_name(run_folder, tmp_path) -> None:
+    for name in ("tokenizer.json", "history.json"):
+        (run_folder / name).write_text("{}")
+    folder = tmp_path / "zoo"
+    runs.export(runs.open_run(run_folder), folder, [0, 10])
+    whole = runs.open_run(folder)
+    digests = {step: whole.model_digest(step) for step in (0, 10)}
+    leave_out(folder, [10])
+    rest = runs.open_run(folder)
+    assert rest.steps == [0, 10] and not runs.checkpoint_path(folder, 0).exists()
+    assert {step: rest.model_digest(step) for step in (0, 10)} == digests and len(set(digests.values())) == 2
+    with pytest.raises(NotMeasurable, match="no weights of step 0, only what was measured of it: choose 10"):
+        rest.bare_model(0)
+    assert rest.bare_model(10).cfg.n_layers == whole.bare_model(10).cfg.n_layers
+    with pytest.raises(ValueError, match="step 7: choose one of 0, 10"):
+        rest.model_digest(7)
+    (folder / "digests.json").write_text("[1]")
+    with pytest.raises(ValueError, match=r"digests.json is no list of steps"):
+        runs.open_run(folder)
 
 
 def words(d_vocab: int, last: int) -> Tokenizer:
