@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
+from experiments.jobs import runner
 from experiments.measurements import over_nbeta, variants
 from experiments.measurements.induction_heads import INDUCTION_HEADS
 from experiments.measurements.rllc import RLLC
@@ -47,7 +48,8 @@ WAYS = {
 def prepare(cells: Cells, executor: Executor) -> None:
     """Samples what is missing."""
 
-    variants.compute_ways(cells, WAYS, executor)
+    chains = [job for way in WAYS for job in in_way(cells, way).missing_tables([RLLC])]
+    runner.run(chains, executor, cells.run.name)
     variants.compute_curvature(cells, executor)
     over_nbeta.compute(cells, executor)
 

@@ -22,7 +22,8 @@ PAIRS = 100  # of draws, each pair on a row of its own
 
 def measure(inputs: Inputs, step: int, cells: Cells, restrictions: list[str]) -> dict[str, xr.Dataset]:
     """What `llc.independent_draws` says of heads of one layer: value, noise_value (of plain noise), tilt, third, each
-    with its se. The same rows and draws at every checkpoint, so that changes are told better than values.
+    with its se, and half_width (of value's 95% interval). The same rows and draws at every checkpoint, so that changes
+    are told better than values.
     """
     found = independent_draws(
         in_gauge(inputs, step, parse_head(restrictions[0])[0]),
@@ -33,7 +34,12 @@ def measure(inputs: Inputs, step: int, cells: Cells, restrictions: list[str]) ->
         loss=sampling_loss(inputs, step),
         draws=PAIRS,
     )
-    return {name: found[name].drop_dims("bound") for name in restrictions}  # intervals are computed where shown
+    return {name: _kept(found[name]) for name in restrictions}
+
+
+def _kept(found: xr.Dataset) -> xr.Dataset:
+    low, high = found.interval.values
+    return found.drop_dims("bound").assign(half_width=(high - low) / 2)
 
 
 def of_plan(inputs: Inputs, step: int | None) -> dict:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
+import xarray as xr
 
 from ablations.not_measurable import NotMeasurable
 from experiments.jobs import runner
@@ -24,6 +25,7 @@ from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.results.plan import Plan, evenly_chosen, sampler_of
 from experiments.runs.run import Run
+from llc.intervals import with_half_widths
 from llc.settings import MINI
 
 FEW, FEWER = 9, 5  # checkpoints that are sampled, at most: where curves are read, and where they are held against these
@@ -98,6 +100,13 @@ def of_way(cells: Cells, way: str) -> "Sampled":
     return chains if draws.missing() and not chains.missing() else draws
 
 
+def coefficients(cells: Cells, way: str) -> xr.Dataset:
+    """The table of one way with half_width, of the 95% interval of each value; measured here where it is missing."""
+    sampled = of_way(cells, way)
+    table = sampled.cells.table(sampled.kind)
+    return table if sampled.kind is DRAWS else with_half_widths(table)
+
+
 def of_whole_model(cells: Cells) -> Cells:
     """The cells with the whole model's coefficient on the run's own text."""
     return replace(cells, plan=texts(cells)[MAIN])
@@ -149,7 +158,7 @@ def _readable(cells: Cells, own: Cells) -> bool:
 
 def compute_ways(cells: Cells, names: Iterable[str], executor: Executor) -> None:
     """Samples every head's coefficients in some of the ways."""
-    runner.run([job for way in names for job in in_way(cells, way).missing_tables([RLLC])], executor, cells.run.name)
+    runner.run([job for way in names for job in of_way(cells, way).missing()], executor, cells.run.name)
 
 
 def compute_full(cells: Cells, executor: Executor) -> None:

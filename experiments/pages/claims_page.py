@@ -5,7 +5,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from experiments import figures
-from experiments.claims.table import FAMILY, cautions
+from experiments.claims.table import FAMILY, adjusted_p, beyond_noise, cautions
 from experiments.figures import files
 from experiments.pages import claims_figures, saving
 from experiments.pages.layout import elements, run_links
@@ -18,7 +18,11 @@ from experiments.storage.files import write_bytes
 from experiments.study.study import Study
 from experiments.study.verdict import COMMAND, Finding
 
-COLUMNS = ("", "claim", "verdict", "value", "95% confidence interval", "p", "negative controls", "survives")
+COLUMNS = (
+    "", "claim", "verdict", "value", "95% confidence interval", "p", "p (Holm)", "more than noise", "negative controls",
+    "survives",
+)  # fmt: skip
+WORDS = (0, 1, 2, 7, 8, 9)  # columns of words
 
 
 def write(study: Study, findings: list[Finding], folder: Path) -> Path:
@@ -59,6 +63,7 @@ def _head(study: Study) -> Markup:
 
 
 def _table(findings: list[Finding]) -> Markup:
+    adjusted = adjusted_p(findings)
     rows = [
         [
             finding.claim.label,
@@ -67,12 +72,14 @@ def _table(findings: list[Finding]) -> Markup:
             _number(finding.value),
             _interval(finding),
             _number(finding.p),
+            _number(by_holm),
+            beyond_noise(finding) or "–",
             _controls(finding),
             _survives(finding),
         ]
-        for finding in findings
+        for finding, by_holm in zip(findings, adjusted, strict=True)
     ]
-    return elements.table(COLUMNS, rows, words=(0, 1, 2, 6, 7), kind="claims")
+    return elements.table(COLUMNS, rows, words=WORDS, kind="claims")
 
 
 def _section(study: Study, finding: Finding, drawn: Markup) -> Section:
@@ -85,7 +92,9 @@ def _section(study: Study, finding: Finding, drawn: Markup) -> Section:
         "Statistic": finding.statistic,
         "Result": f"{value}; null {_number(finding.null)}; p {_number(finding.p)})",
         "Independent units": finding.units,
+        "Smallest effect of interest": _interest(finding),
         "Smallest detectable effect": finding.smallest_detectable,
+        "With plain noise alone": _noise(finding),
         "Negative controls": _controls(finding) or "none",
         "In other settings and gauges": _survives(finding) or "no ordering of rLLCs is claimed",
     }
@@ -114,6 +123,26 @@ def _links(study: Study, path: Path) -> list[Group]:
 def _verdict(finding: Finding) -> Markup:
     made: Markup = macros("claims").verdict(finding.verdict)
     return made
+
+
+def _interest(finding: Finding) -> str:
+    """The effect, and how many seeds would show it; nothing where none was named."""
+    if finding.interest is None:
+        return ""
+    seeds = finding.seeds_needed
+    return f"{finding.interest}" + (f"; {seeds} seeds show it with a probability of 80%" if seeds else "")
+
+
+def _noise(finding: Finding) -> str:
+    """The statistic with nbeta E0[dL] in place of the coefficient, and the difference; nothing for other claims."""
+    noise = finding.noise
+    if noise is None:
+        return ""
+    told = "more than noise shows" if noise.exceeded else "not beyond what noise shows"
+    return (
+        f"{_number(noise.value)} ({from_to(noise.interval) or 'no interval'}); the coefficients' value minus this: "
+        f"{_number(noise.difference)} ({from_to(noise.difference_interval) or 'no interval'}), {told}"
+    )
 
 
 def _controls(finding: Finding) -> str:

@@ -72,4 +72,6 @@ def test_a_claim_reads_draws_unless_only_chains_are_there(cells: Cells, monkeypa
         job.function(*job.arguments)
     assert variants.of_way(cells, variants.MAIN).kind is DRAWS
     assert {"value", "se", "noise_value"} <= set(study.rllc(cells).data_vars)
+    shown = variants.coefficients(cells, variants.MAIN)
+    assert (shown.half_width > 1.9 * shown.se).all() and (shown.half_width < 3 * shown.se).all()
     assert variants.of_way(cells, variants.RECALIBRATED).kind is RLLC, "other settings are sampled by chains"

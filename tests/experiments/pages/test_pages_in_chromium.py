@@ -62,7 +62,7 @@ def wide() -> Markup:
     attention = TextAttention("L1H2", words, words, np.eye(30), np.ones(30) * 0.1, np.linspace(-1, 1, 30), LONG)
     line = [token_table.word_cell(LONG), *(token_table.number_cell(value, 1.0, "L1H2") for value in np.eye(40)[0])]
     pieces = kind_bar.pieces(["induction", "none"], np.array([0.5, 0.5]))
-    verdicts = ("replicated", "contradicted", "inconclusive", "not testable")
+    verdicts = ("replicated", "contradicted", "absent", "inconclusive", "not testable")
     return elements.joined(
         elements.table([f"column {number}" for number in range(30)], [["1.234 ± 0.567"] * 30] * 3),
         elements.captioned(pictures.image(figure, "three empty axes"), LONG),
