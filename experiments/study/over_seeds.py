@@ -64,6 +64,7 @@ def finding(
             controls=controls,
             interest=interest.value,
         ),
+        alpha=alpha,
         interest=interest,
         seeds_needed=power.seeds_needed(interest.value, sd, alpha),
         noise=None if noise is None else beside_noise(by_seed, noise, alpha),

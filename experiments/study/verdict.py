@@ -80,6 +80,7 @@ class Finding:
     details: dict  # JSON values and arrays
     diagnosis: str
     verdict: Verdict
+    alpha: float = 0.05  # the level of the criterion
     interest: Interest | None = None
     seeds_needed: int | None = None  # for an effect of interest to be seen with a probability of 80%
     noise: Noise | None = None  # of claims about learning coefficients
