@@ -11,7 +11,7 @@ from experiments.heldout import ablation_pass, head_types
 from experiments.heldout.ablation_pass import AblationPass
 from experiments.measurements.curvature import CURVATURE
 from experiments.measurements.full_llc import FULL_LLC
-from experiments.measurements.logits import LOGITS
+from experiments.measurements.logits import LOGITS, projected
 from experiments.measurements.token_map import TOKEN_MAP
 from experiments.measurements.variants import MAIN, at_few, few_steps, of_way, of_whole_model
 from experiments.results.cells import Cells
@@ -63,9 +63,11 @@ class Study:
         return of_whole_model(cells).table(FULL_LLC)
 
     def logits(self, cells: Cells) -> tuple[Int64[np.ndarray, " step"], Float[np.ndarray, "step output"]]:
-        """What the run says on the same inputs at every step at which its weights are known."""
-        found = cells.get(LOGITS).logits
-        return found.step.values, found.values.reshape(found.sizes["step"], -1)
+        """What the run says on the same inputs at every step at which its weights are known, on random directions that
+        all runs share (`logits.projected`).
+        """
+        found = projected(cells.get(LOGITS)).logits
+        return found.step.values, found.values.astype(np.float64)
 
     def token_map(self, cells: Cells) -> xr.Dataset:
         """`token_map.measure` at the last checkpoint; raises NotMeasurable where it is not sampled yet."""

@@ -23,6 +23,7 @@ from circuits.brackets import BRACKETS, KINDS
 from experiments.corpora import bracket_rows
 from experiments.results import pass_time
 from experiments.results.cells import Cells
+from experiments.results.committed import without_traces
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind
 
@@ -125,4 +126,5 @@ CLOSER_ODDS = Kind(
     measure,
     plan_fields=("text_rows", "reference_rows"),
     seconds=pass_time.Passes(2500),
+    keeps=without_traces,
 )

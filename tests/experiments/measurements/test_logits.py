@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import pdist
 
 from experiments import runs
 from experiments.measurements import logits
@@ -38,6 +39,19 @@ def test_logits_are_the_models_own(cells: Cells) -> None:
         assert np.allclose(found.sel(step=step), expected, atol=1e-4)
     assert np.array_equal(found.sel(step=20), found.sel(step=30))
     assert not np.allclose(found.sel(step=20), found.sel(step=60), atol=0.1)  # the control
+
+
+def test_a_projection_keeps_distances_between_steps(cells: Cells) -> None:
+    found = cells.get(LOGITS)
+    small = logits.projected(found)
+    assert small.logits.shape == (5, logits.DIRECTIONS) and small.logits.dtype == np.float16
+    whole, reduced = (one.logits.values.reshape(5, -1).astype(np.float64) for one in (found, small))
+    lengths = [pdist(one) for one in (whole, reduced)]
+    far = lengths[0] > 0.1 * lengths[0].max()
+    assert np.allclose(lengths[1][far], lengths[0][far], rtol=0.12)
+    shuffled = pdist(reduced[[1, 4, 0, 2, 3]])
+    assert not np.allclose(shuffled[far], lengths[0][far], rtol=0.12), "of other steps they differ"
+    assert logits.projected(small) is small
 
 
 def test_the_cell_depends_on_all_weights(cells: Cells) -> None:
