@@ -16,7 +16,7 @@ from ablations.not_measurable import NotMeasurable
 from experiments.measurements.variants import middle_step
 from experiments.results.cells import Cells
 from experiments.statistics.halves import random_half
-from experiments.statistics.matching import adjusted, contrast, matched
+from experiments.statistics.matching import adjusted, contrast, matched, through_slopes
 from experiments.study.study import Study
 from experiments.study.two_layers import need_two_layers
 from experiments.tasks.closer_odds import ALL_GROUPS, CLEAN, QUOTES
@@ -130,7 +130,8 @@ def tested(
     alone, least_value = {}, 0.0
     for against in kinds:
         moved = adjusted((lost[late] - lost[EARLY])[[path, least]], against.weights, like)
-        alone[against.kind], of_documents = contrast(against.weights, moved[0], closers.document)
+        slopes = through_slopes(against.weights, like)
+        alone[against.kind], of_documents = contrast(against.weights, moved[0], closers.document, slopes)
         influence[[*of_documents]] += against.share * np.array([*of_documents.values()])
         least_value += against.share * float(moved[1] @ against.weights)
     weights = np.sum([against.share * against.weights for against in kinds], axis=0)

@@ -105,14 +105,24 @@ def test_brackets_are_held_against_brackets_and_strings_against_strings() -> Non
 def test_controls_are_like_the_nested_closers() -> None:
     """Nested closers stand nearer to their openers: that is in the difference of means, but not in the contrast."""
     one = closers(0.0)
-    inside = np.ones(len(one.nested), dtype=bool)
-    weights = matching.matched(one.nested, nested_closers.likeness(one, nested_closers.LATE), inside)
+    weights = matching.matched(one.nested, nested_closers.likeness(one, nested_closers.LATE), ~one.quote)
     assert weights[one.nested].sum() == pytest.approx(1) and weights[~one.nested].sum() == pytest.approx(-1)
     effect = np.log(one.distance)
     assert effect[one.nested].mean() - effect[~one.nested].mean() < -0.4
     assert abs(weights @ effect) < 0.1
     value, influence = matching.contrast(weights, effect + 3, one.document)
     assert value == pytest.approx(float(weights @ effect)) and sum(influence.values()) == pytest.approx(0, abs=1e-12)
+
+
+def test_slopes_move_a_contrast_as_much_as_is_said() -> None:
+    """The contrast of adjusted values is linear in all values: weights of its own, and those through the slopes."""
+    one = closers(0.0)
+    like = nested_closers.likeness(one, nested_closers.LATE)
+    weights = matching.matched(one.nested, like, one.quote)
+    values = np.random.default_rng(1).standard_normal((1, len(weights)))
+    whole = weights + matching.through_slopes(weights, like)
+    assert float(matching.adjusted(values, weights, like)[0] @ weights) == pytest.approx(float(values[0] @ whole))
+    assert float(values[0] @ weights) != pytest.approx(float(values[0] @ whole))
 
 
 def test_the_error_is_that_of_repeated_experiments() -> None:
