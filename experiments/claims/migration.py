@@ -1,212 +1,155 @@
 """Claim 10: particular multigrams move from layer 0 to layer 1.
 
-The multigrams are those of the model at the early snapshot. What a layer does for one of them is the sum over its heads
-of the mean effect of removing the head, on the multigram's completions; the same completions count at both snapshots.
-Of each multigram and layer: the change, late minus early, less the layer's mean change over multigrams. It moves from
-layer 0 to 1 when layer 0's falls and layer 1's rises, both by more than their 95% intervals reach (by document), and
-this on each of two halves of the documents: a move seen on one half is confirmed on the other. Moves from 1 to 0 alike.
+`multigram_moves` says what each layer comes to do for the multigrams of the early snapshot. One moves from layer 0 to 1
+when layer 0's falls and layer 1's rises, both by more than their 95% intervals reach (by document), and this on each of
+two halves of the documents: a move seen on one half is confirmed on the other. Moves from 1 to 0 alike.
 
-Multigrams with the same target share completions, so the sign test counts targets: each votes for the direction in
-which more of its multigrams move.
+Multigrams with the same target share completions, so targets are counted: each votes for the direction in which more of
+its multigrams move. The seed's number is the share of votes for 0 to 1, less a half.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
-from scipy import stats
+import xarray as xr
 
-from ablations.names import parse_head
-from circuits import multigrams
-from experiments.heldout import learned_multigrams
-from experiments.heldout.text_multigrams import as_patterns, describe
-from experiments.measurements.variants import middle_step
-from experiments.results.cells import Cells
-from experiments.statistics.halves import balanced_half
-from experiments.statistics.moves import Changes, Votes, clearest, votes
-from experiments.study.study import Study, pass_of_types
-from experiments.study.survival import not_applicable
-from experiments.study.verdict import Claim, Control, Finding, Verdict, any_fired, opposite, verdict
+from ablations.not_measurable import NotMeasurable
+from experiments.heldout.multigram_moves import moves
+from experiments.statistics.moves import Votes, at_random, clearest, votes
+from experiments.study import each_run, layer_fall, over_seeds, settled
+from experiments.study.study import Study
+from experiments.study.verdict import Claim, Finding, Interest
 
 CLAIM = Claim(
     number=10,
     name="migration",
     statement="particular multigrams move from layer 0 to layer 1",
-    precondition="50 multigrams learned by stage two",
-    criterion="more in the claimed direction, p < 0.05, with three shown in full",
+    precondition="50 multigrams learned by stage two, snapshot before layer 0's fall (at most 20% of it over); the "
+    "loss is settled",
+    criterion="share of moves from 0 to 1 above a half, p < 0.05",
     figure="migration",
 )
-FEWEST_KNOWN, SHOWN = 50, 3  # multigrams of a run; moves that are shown in full
+INTEREST = Interest(0.1, "in the share above a half")
+FEWEST_KNOWN, WANTED = 50, 2_500_000  # multigrams of a run; held-out tokens that the criteria ask for
 SHUFFLES = 200
 
 
-class Moving(NamedTuple):
-    """Completions of one run's multigrams, with the effect of removing each head at both snapshots."""
-
-    run: str
-    heads: list[str]
-    effect: Float[np.ndarray, "snapshot head hit"]  # early, late; nats
-    number: Int[np.ndarray, " hit"]  # of the multigram
-    document: Int[np.ndarray, " hit"]
-    half: Bool[np.ndarray, " hit"]  # which half of the documents
-    target: Int[np.ndarray, " multigram"]
-    texts: list[str]  # each multigram as text
-
-    @property
-    def layer(self) -> Int[np.ndarray, " head"]:
-        """The layer of each head."""
-        return np.array([parse_head(name)[0] for name in self.heads])
-
-
 def find(study: Study) -> Finding:
-    """The multigrams of the early snapshot of every run, and what each head does for them early and late."""
-    return judge([moving_of(study, cells) for cells in study.cells], [cells.run.name for cells in study.judged])
+    """The multigrams of the early snapshot of every run, and what each layer does for them early and late."""
+    tables, lacking = each_run.measured(study.cells, study.multigram_moves)
+    unknown = []
+    for cells in study.cells:
+        name = cells.run.name
+        try:
+            why = layer_fall.too_late(study, cells)
+        except NotMeasurable as error:
+            unknown.append(f"not known whether the early snapshot of {name} lies before layer 0's fall: {error}")
+        else:
+            lacking = ({name: why} if why else {}) | lacking
+    return judge(tables, [cells.run.name for cells in study.judged], lacking, unknown, settled.untestable(study))
 
 
-def moving_of(study: Study, cells: Cells) -> Moving:
-    """What the multigrams that the model has at the early snapshot rest on, then and later."""
-    middle = middle_step(cells.run)
-    table, early, numbers, tokens = learned_multigrams.completions(cells, pass_of_types(cells, middle))
-    known, late = as_patterns(table), study.effects(cells)
-    effect = np.stack([kept.effect.values[:, tokens].astype(np.float64) for kept in (early, late)])
-    document, half = early.document.values[tokens], balanced_half(early.document.values)[tokens]
-    texts = [describe(known, number, cells.inputs) for number in range(len(known.targets))]
-    return Moving(cells.run.name, early.change.values.tolist(), effect, numbers, document, half, known.targets, texts)
-
-
-def judge(every: list[Moving], judged: list[str] | None = None) -> Finding:
-    """The verdict is of the runs named by `judged` (default: all) with at least 50 multigrams at the early snapshot."""
-    used = [moving for moving in every if len(moving.target) >= FEWEST_KNOWN]
-    ours = [moving for moving in used if judged is None or moving.run in judged]
-    by_run = {moving.run: changes(moving) for moving in used}
-    by_ours = [votes(by_run[moving.run], moving.target) for moving in ours]
-    pooled = Votes(*np.sum(by_ours, axis=0)) if ours else Votes(0, 0)
-    controls = [_shuffled([(moving, by_run[moving.run]) for moving in ours])] if ours else []
-    shown = {moving.run: _shown(moving, by_run[moving.run]) for moving in ours}
-    word = verdict(
-        testable=bool(ours),
-        met=pooled.p < 0.05 and sum(map(len, shown.values())) >= SHOWN,
-        opposite=opposite(pooled.interval, 0.5),
-        control_fired=any_fired(controls),
-    )
-    details: dict = {moving.run: _details(moving, by_run[moving.run]) for moving in used}
-    details["shown in full"] = shown
-    return _finding(pooled if ours else None, ours, every, controls, details, word)
-
-
-def changes(moving: Moving) -> Changes:
-    """The changes on each half of the documents."""
-    value, se, degrees = np.full((3, 2, 2, len(moving.target)), np.nan)
-    rows = np.stack([(moving.effect[1] - moving.effect[0])[moving.layer == layer].sum(0) for layer in (0, 1)])
-    for half in (0, 1):
-        inside = moving.half == bool(half)
-        number, document = moving.number[inside], moving.document[inside]
-        value[half], se[half], _ = multigrams.learned(rows[:, inside], number, document, len(moving.target))
-        degrees[half] = multigrams.degrees(number, document, len(moving.target))
-    both = np.isfinite(se).all((0, 1))
-    return Changes(value - (value[:, :, both].mean(2, keepdims=True) if both.any() else 0.0), se, degrees)
-
-
-def effects_by_head(
-    moving: Moving, number: int
-) -> tuple[Float[np.ndarray, "snapshot row"], Float[np.ndarray, "snapshot row"], float]:
-    """Mean effects on one multigram, their errors, by head and then by layer, on all documents, and the errors' degrees
-    of freedom.
+def judge(
+    tables: Mapping[str, xr.Dataset],
+    judged: Sequence[str],
+    lacking: Mapping[str, str] | None = None,
+    unknown: Sequence[str] = (),
+    unsettled: Sequence[str] = (),
+) -> Finding:
+    """The verdict is of the judged runs; tables: of `multigram_moves`, by run. lacking: why runs do not meet the
+    precondition; unknown: what of it is not known.
     """
-    inside = moving.number == number
-    nothing = np.zeros(inside.sum(), dtype=np.int64)
-    mean, se = np.empty((2, 2, len(moving.heads) + 2))
-    for time in (0, 1):
-        effect = moving.effect[time][:, inside]
-        rows = np.concatenate([effect, *(effect[moving.layer == layer].sum(0, keepdims=True) for layer in (0, 1))])
-        effects, error, _ = multigrams.learned(rows, nothing, moving.document[inside], 1)
-        mean[time], se[time] = effects[:, 0], error[:, 0]
-    return mean, se, float(multigrams.degrees(nothing, moving.document[inside], 1)[0])
+    few = {run: _few(run, table) for run, table in tables.items() if table.attrs["known"] < FEWEST_KNOWN}
+    unmet = few | dict(lacking or {})
+    untestable, remarks = each_run.reasons(judged, unmet)
+    by_run = {run: votes(moves(table), table.target.values) for run, table in tables.items()}
+    meeting = [run for run in each_run.meeting(judged, unmet) if run in tables]
+    ours = [run for run in meeting if sum(by_run[run])]
+    still = [f"{run} has no move that both halves confirm" for run in meeting if run not in ours]
+    return over_seeds.finding(
+        CLAIM,
+        {run: by_run[run].share - 0.5 for run in ours},
+        statistic="share of targets whose multigrams move from layer 0 to 1, of those that move at all, less a half",
+        interest=INTEREST,
+        controls=[
+            over_seeds.control(
+                f"layers paired at random (mean of {SHUFFLES}) give more than half of the surplus",
+                {run: by_chance(tables[run], by_run[run]) for run in ours},
+            )
+        ],
+        details={run: _details(table, by_run[run]) for run, table in tables.items()},
+        remarks=[*(_sentence(run, table, by_run[run]) for run, table in tables.items()), *still, *remarks, *unknown],
+        untestable=[*untestable, *unsettled],
+        units=_units(ours, by_run),
+    )
 
 
-def _shuffled(runs: list[tuple[Moving, Changes]]) -> Control:
-    """Layer 1's changes are those of other multigrams: moves that the two layers' spreads alone would give."""
-    generator, sums = np.random.default_rng(0), np.zeros(2)
-    for _ in range(SHUFFLES):
-        for moving, changes in runs:
-            places = np.flatnonzero(changes.testable)
-            index = generator.permutation(places)
-            parts = [np.array(part) for part in np.broadcast_arrays(*changes)]
-            for part in parts:
-                part[:, 1, places] = part[:, 1, index]
-            sums += votes(Changes(*parts), moving.target)
-    mean = Votes(*np.rint(sums / SHUFFLES).astype(int).tolist())
-    return Control(f"layers paired at random (mean of {SHUFFLES})", mean.share, mean.p, mean.p < 0.05)
+def _few(run: str, table: xr.Dataset) -> str:
+    return f"{run} has {table.attrs['known']} multigrams at the early snapshot, {FEWEST_KNOWN} are asked"
 
 
-def _shown(moving: Moving, changes: Changes) -> list[dict]:
-    """The clearest moves in full: early and late effects with errors, by head and by layer."""
-    rows = []
-    for number in clearest(changes, moving.target)[:SHOWN]:
-        mean, se, degrees = effects_by_head(moving, number)
-        names = [*moving.heads, "layer 0", "layer 1"]
-        inside = moving.number == number
-        rows.append(
-            {
-                "multigram": moving.texts[number],
-                "completions": int(inside.sum()),
-                "documents": len(np.unique(moving.document[inside])),
-                "change less the layer's mean, by half and layer": np.round(changes.value[:, :, number], 4),
-                "degrees of freedom of the effects": round(degrees, 1),
-                "its error": np.round(changes.se[:, :, number], 4),
-                "effect": {
-                    name: {"early": mean[0, row], "late": mean[1, row], "se early": se[0, row], "se late": se[1, row]}
-                    for row, name in enumerate(names)
-                },
-            }
-        )
-    return rows
+def by_chance(table: xr.Dataset, own: Votes) -> float:
+    """By how much more votes for 0 to 1 than for 1 to 0 the layers give where they are paired at random than half of
+    the surplus that was found, as a share of all votes; at most the surplus at random itself.
+
+    Above 0, what was found would come mostly of the two layers' spreads: layer 0 falls for many multigrams and layer 1
+    rises for many, but not for the same ones. Moves by themselves give random pairs a few, and so a value below 0.
+    """
+    claimed, other = at_random(moves(table), table.target.values, SHUFFLES)
+    surplus = claimed - other
+    return min(surplus, surplus - (own.claimed - own.other) / 2) / sum(own)
 
 
-def _details(moving: Moving, changes: Changes) -> dict:
-    own = votes(changes, moving.target)
+def _units(ours: Sequence[str], by_run: Mapping[str, Votes]) -> str:
+    counts = ", ".join(f"{run}: {sum(by_run[run])} targets that move" for run in ours)
+    return f"{len(ours)} seeds ({counts or 'none'})"
+
+
+def _details(table: xr.Dataset, own: Votes) -> dict:
+    changes, texts = moves(table), table.text.values
     return {
-        "multigrams at the early snapshot": len(moving.target),
-        "with 20 completions on each half": int(changes.testable.sum()),
+        "held-out tokens": table.attrs["tokens"],
+        "multigrams at the early snapshot": table.attrs["known"],
+        "with 20 completions on each half": table.sizes["multigram"],
         "moves from 0 to 1": int(changes.moved(0).sum()),
         "moves from 1 to 0": int(changes.moved(1).sum()),
         "targets from 0 to 1": own.claimed,
         "targets from 1 to 0": own.other,
-        "p": own.p,
-        "moved from 0 to 1": [moving.texts[number] for number in clearest(changes, moving.target)],
-        "moved from 1 to 0": [moving.texts[number] for number in np.flatnonzero(changes.moved(1))],
+        "p of this seed's targets": own.p,
+        "moved from 0 to 1": texts[clearest(changes, table.target.values)].tolist(),
+        "moved from 1 to 0": texts[changes.moved(1)].tolist(),
+        "shown in full": [_shown(table, place) for place in range(table.sizes["shown"])],
     }
 
 
-def _finding(
-    pooled: Votes | None, ours: list[Moving], every: list[Moving], controls: list[Control], details: dict, word: Verdict
-) -> Finding:
-    known = "; ".join(f"{moving.run} has {len(moving.target)} multigrams at the early snapshot" for moving in every)
-    total = sum(pooled) if pooled else 0
-    needed = next((k for k in range(total + 1) if stats.binom.sf(k - 1, total, 0.5) < 0.05), None)
-    return Finding(
-        claim=CLAIM,
-        statistic="share of targets whose multigrams move from layer 0 to 1, of those that move either way",
-        value=pooled.share if pooled and total else None,
-        interval=pooled.interval if pooled else None,
-        null=0.5,
-        p=pooled.p if pooled else None,
-        units=f"{total} targets with confirmed moves of {len(ours)} seeds "
-        f"({', '.join(moving.run for moving in ours) or 'none'})",
-        smallest_detectable="none" if needed is None else f"{needed} of {total} targets in the claimed direction",
-        controls=tuple(controls),
-        survives=not_applicable(),
-        details=details,
-        diagnosis=_diagnosis(known, details),
-        verdict=word,
+def _shown(table: xr.Dataset, place: int) -> dict:
+    """One of the clearest moves in full: early and late effects with errors, by head and by layer."""
+    one = table.isel(shown=place)
+    number, names = int(one.number), table.row.values.tolist()
+    columns = [part.values[time].tolist() for part in (one.effect, one.effect_se) for time in (0, 1)]
+    labels = ("early", "late", "se early", "se late")
+    return {
+        "multigram": str(table.text.values[number]),
+        "completions": int(one.completions),
+        "documents": int(one.documents),
+        "change less the layer's mean, by half and layer": np.round(table.change.values[:, :, number], 4),
+        "its error": np.round(table.change_se.values[:, :, number], 4),
+        "degrees of freedom of the effects": round(float(one.effect_degrees), 1),
+        "effect": {
+            name: dict(zip(labels, values, strict=True))
+            for name, values in zip(names, zip(*columns, strict=True), strict=True)
+        },
+    }
+
+
+def _sentence(run: str, table: xr.Dataset, own: Votes) -> str:
+    changes = moves(table)
+    return (
+        f"{run}: {int(changes.moved(0).sum())} multigrams move from layer 0 to 1 and {int(changes.moved(1).sum())} "
+        f"from 1 to 0 ({own.claimed} and {own.other} targets), of {table.sizes['multigram']} with enough completions "
+        f"among {table.attrs['known']} at the early snapshot, on {table.attrs['tokens']:,} of the {WANTED:,} "
+        "held-out tokens that are asked"
     )
 
 
-def _diagnosis(known: str, details: dict) -> str:
-    moves = [
-        f"{run}: {own['moves from 0 to 1']} multigrams move from layer 0 to 1 and {own['moves from 1 to 0']} from 1 to "
-        f"0, of {own['with 20 completions on each half']} with enough completions"
-        for run, own in details.items()
-        if run != "shown in full"
-    ]
-    return "; ".join([known, *moves])
+FINDERS = {CLAIM: find}

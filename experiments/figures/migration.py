@@ -7,15 +7,13 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.claims import migration
-from experiments.heldout import head_types
+from experiments.heldout import head_types, multigram_moves
 from experiments.measurements.variants import middle_step
 from experiments.plots import style
 from experiments.plots.fonts import as_written
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.statistics.intervals import margin
-from experiments.statistics.moves import clearest
 from experiments.study.study import Study, pass_of_types
 
 TITLE = "Multigrams that move between layers"
@@ -43,30 +41,26 @@ def compute(cells: Cells) -> xr.Dataset:
     """change [layer, multigram], moved [multigram] (1 from layer 0 to 1, -1 back); effect [shown, snapshot, row] of the
     clearest moves from layer 0 to 1: heads, then layers; with their _se and _degrees.
     """
-    return dataset(migration.moving_of(Study((cells,)), cells), (middle_step(cells.run), cells.run.steps[-1]))
+    return dataset(Study((cells,)).multigram_moves(cells), (middle_step(cells.run), cells.run.steps[-1]))
 
 
-def dataset(one: migration.Moving, steps: tuple[int, int]) -> xr.Dataset:
-    changes = migration.changes(one)
-    kept = np.flatnonzero(changes.testable)
-    shown = clearest(changes, one.target)[: migration.SHOWN]
-    parts = [migration.effects_by_head(one, number) for number in shown]
-    full = np.array([part[:2] for part in parts]).reshape(len(shown), 2, 2, len(one.heads) + 2)  # mean or error second
-    squares = changes.se[:, :, kept] ** 2
+def dataset(found: xr.Dataset, steps: tuple[int, int]) -> xr.Dataset:
+    """Of a dataset of `multigram_moves.measure`, between two steps."""
+    changes = multigram_moves.moves(found)
+    squares = changes.se**2
     # Welch and Satterthwaite: of a sum of two independent errors
-    free = squares.sum(0) ** 2 / (squares**2 / np.broadcast_to(changes.degrees, changes.se.shape)[:, :, kept]).sum(0)
+    free = squares.sum(0) ** 2 / (squares**2 / np.broadcast_to(changes.degrees, changes.se.shape)).sum(0)
     data = {
-        "change": (("layer", "multigram"), changes.value[:, :, kept].mean(0)),
+        "change": (("layer", "multigram"), changes.value.mean(0)),
         "change_se": (("layer", "multigram"), np.sqrt(squares.sum(0)) / 2),
         "change_degrees": (("layer", "multigram"), free),
-        "moved": ("multigram", changes.moved(0)[kept].astype(int) - changes.moved(1)[kept]),
-        "effect": (("shown", "snapshot", "row"), full[:, 0]),
-        "effect_se": (("shown", "snapshot", "row"), full[:, 1]),
-        "effect_degrees": ("shown", np.array([part[2] for part in parts], dtype=float)),
+        "moved": ("multigram", changes.moved(0).astype(int) - changes.moved(1)),
     }
-    said = [f"{one.texts[number]}\n({int((one.number == number).sum())} completions)" for number in shown]
-    coords = {"layer": [0, 1], "row": [*one.heads, "layer 0", "layer 1"], "snapshot": list(steps)}
-    return xr.Dataset(data, coords, {"known": len(one.target)}).assign_coords(said=("shown", np.array(said, dtype=str)))
+    kept = found[["effect", "effect_se", "effect_degrees"]].assign(data)
+    shown = zip(found.text.values[found.number.values], found.completions.values, strict=True)
+    said = [f"{text}\n({count} completions)" for text, count in shown]
+    coords = {"layer": [0, 1], "snapshot": list(steps), "said": ("shown", np.array(said, dtype=str))}
+    return kept.assign_coords(coords).assign_attrs(known=found.attrs["known"])
 
 
 def draw(data: xr.Dataset) -> Figure:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from experiments.statistics.overlap_change import DRAWS, Change
+from experiments.statistics.overlap_change import Change
 from experiments.statistics.permutation import maximum_test, p_value
 
 
@@ -17,16 +17,37 @@ class Halves(NamedTuple):
     testing: Change
 
     @property
-    def pair(self) -> tuple[int, int]:
-        """Where the chosen pair stands, among the first and among the second heads."""
-        first, second = np.unravel_index(np.argmax(self.choosing.standardised), self.choosing.value.shape)
-        return int(first), int(second)
-
-    @property
     def confirmed(self) -> Bool[np.ndarray, "first second"]:
         """Pairs with p < 0.05, corrected for all pairs, in both halves."""
         both = [maximum_test(half.standardised, half.standardised_null).p < 0.05 for half in self]
         return both[0] & both[1]
+
+
+class PairChanges(NamedTuple):
+    """What tests need of a run's changes: all but the permuted ones, and of these the largest of each draw."""
+
+    value: Float[np.ndarray, "half first second"]  # choosing, testing
+    se: Float[np.ndarray, "half first second"]
+    confirmed: Bool[np.ndarray, "first second"]  # as in `Halves`
+    largest: Float[np.ndarray, " draw"]  # testing half: the change of the pair that is largest in standard deviations
+    variance: Float[np.ndarray, " draw"]  # of the permuted changes of that pair
+
+    @property
+    def pair(self) -> tuple[int, int]:
+        """Where the chosen pair stands, among the first and among the second heads."""
+        standardised = np.divide(self.value[0], self.se[0], out=np.zeros_like(self.se[0]), where=self.se[0] > 0)
+        first, second = np.unravel_index(np.argmax(standardised), standardised.shape)
+        return int(first), int(second)
+
+    @property
+    def tested(self) -> float:
+        """The change of the chosen pair on the testing half."""
+        return float(self.value[1][self.pair])
+
+    @property
+    def tested_se(self) -> float:
+        """Its standard error, by document."""
+        return float(self.se[1][self.pair])
 
 
 class MeanChange(NamedTuple):
@@ -36,20 +57,26 @@ class MeanChange(NamedTuple):
     se: float
     p: float
     null: Float[np.ndarray, " draw"]  # of value / se: of the permuted pairs with the largest changes
-    degrees: float = np.inf  # of freedom, of se: those of the run with the fewest documents
 
 
-def mean_change(runs: Sequence[Halves]) -> MeanChange:
+def reduced(halves: Halves) -> PairChanges:
+    """What is kept of both halves."""
+    standardised = halves.testing.standardised_null
+    null, count = halves.testing.null.reshape(len(standardised), -1), len(standardised)
+    largest = standardised.reshape(count, -1).argmax(1)
+    return PairChanges(
+        np.stack([half.value for half in halves]),
+        np.stack([half.se for half in halves]),
+        halves.confirmed,
+        null[np.arange(count), largest],
+        null.var(0)[largest],
+    )
+
+
+def mean_change(runs: Sequence[PairChanges]) -> MeanChange:
     """One pair of each run, chosen on other documents, against the runs' pairs with the largest permuted changes."""
-    value = np.array([halves.testing.value[halves.pair] for halves in runs])
-    se = np.array([halves.testing.se[halves.pair] for halves in runs])
-    sums, squares = np.zeros((2, DRAWS))
-    for halves in runs:
-        flat, null = halves.testing.null.reshape(DRAWS, -1), halves.testing.standardised_null.reshape(DRAWS, -1)
-        largest = null.argmax(1)
-        sums += flat[np.arange(DRAWS), largest]
-        squares += flat.var(0)[largest]
-    null, total = sums / np.sqrt(squares), float(np.sqrt((se**2).sum()))
+    value, se = np.array([run.tested for run in runs]), np.array([run.tested_se for run in runs])
+    null = sum(run.largest for run in runs) / np.sqrt(sum(run.variance for run in runs))
+    total = float(np.sqrt((se**2).sum()))
     statistic = float(value.sum()) / total if total else 0.0
-    degrees = min(halves.testing.degrees for halves in runs)
-    return MeanChange(float(value.mean()), total / len(value), p_value(statistic, null), null, degrees)
+    return MeanChange(float(value.mean()), total / len(value), p_value(statistic, null), null)

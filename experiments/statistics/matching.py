@@ -44,12 +44,29 @@ def adjusted(
     return values - (centred @ slopes).T
 
 
+def through_slopes(
+    weights: Float[np.ndarray, " unit"], like: Float[np.ndarray, "unit covariate"]
+) -> Float[np.ndarray, " unit"]:
+    """How much each unit's value moves the contrast of `adjusted` values by the slopes, which it has a part in."""
+    controls, moves = weights < 0, np.zeros(len(weights))
+    centred, root = like - like[controls].mean(0), np.sqrt(-weights[controls])
+    slopes = np.linalg.pinv(np.column_stack([np.ones(controls.sum()), centred[controls]]) * root[:, None])[1:]
+    moves[controls] = -((weights @ centred) @ slopes) * root
+    return moves
+
+
 def contrast(
-    weights: Float[np.ndarray, " unit"], values: Float[np.ndarray, " unit"], document: Int64[np.ndarray, " unit"]
+    weights: Float[np.ndarray, " unit"],
+    values: Float[np.ndarray, " unit"],
+    document: Int64[np.ndarray, " unit"],
+    slopes: Float[np.ndarray, " unit"] | float = 0.0,
 ) -> tuple[float, dict[int, float]]:
-    """The difference of the two weighted means, and each document's influence on it (the matching taken as given)."""
+    """The difference of the two weighted means, and each document's influence on it (the matching taken as given).
+
+    slopes: what `through_slopes` says, where the values are adjusted.
+    """
     around = values - np.where(weights > 0, weights.clip(0) @ values, (-weights).clip(0) @ values)
     used = weights != 0
     documents, index = np.unique(document[used], return_inverse=True)
-    influence = np.bincount(index, weights=(weights * around)[used])
+    influence = np.bincount(index, weights=((weights + slopes) * around)[used])
     return float(weights @ values), dict(zip(documents.tolist(), influence.tolist(), strict=True))

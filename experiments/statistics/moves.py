@@ -26,11 +26,16 @@ class Changes(NamedTuple):
         """Which multigrams have enough completions on both halves."""
         return np.isfinite(self.se).all((0, 1))
 
+    @property
+    def beyond_errors(self) -> tuple[Bool[np.ndarray, "layer multigram"], Bool[np.ndarray, "layer multigram"]]:
+        """Where a layer's change lies below 0, and where above, beyond the errors, on both halves."""
+        beyond = np.where(np.isfinite(self.se), reach(self.degrees) * self.se, np.inf)
+        return (self.value < -beyond).all(0), (self.value > beyond).all(0)
+
     def moved(self, source: int) -> Bool[np.ndarray, " multigram"]:
         """Which multigrams moved from layer `source` to the other, beyond the errors, on both halves."""
-        beyond = np.where(np.isfinite(self.se), reach(self.degrees) * self.se, np.inf)
-        fallen, risen = self.value[:, source] < -beyond[:, source], self.value[:, 1 - source] > beyond[:, 1 - source]
-        return np.all(fallen & risen, axis=0)
+        fallen, risen = self.beyond_errors
+        return fallen[source] & risen[1 - source]
 
 
 class Votes(NamedTuple):
@@ -62,8 +67,27 @@ class Votes(NamedTuple):
 
 def votes(changes: Changes, target: Int[np.ndarray, " multigram"]) -> Votes:
     """Each target's vote, if its multigrams do not move both ways alike."""
+    return _votes(changes.moved(0), changes.moved(1), target)
+
+
+def at_random(changes: Changes, target: Int[np.ndarray, " multigram"], draws: int) -> tuple[float, float]:
+    """The mean votes in either direction where layer 1's changes are those of other multigrams: moves that the spreads
+    of the two layers would give by themselves. changes: of multigrams that are all testable.
+    """
+    generator, sums = np.random.default_rng(0), np.zeros(2)
+    fallen, risen = changes.beyond_errors
+    for _ in range(draws):
+        index = generator.permutation(len(target))
+        sums += _votes(fallen[0] & risen[1][index], fallen[1][index] & risen[0], target)
+    claimed, other = sums / draws
+    return float(claimed), float(other)
+
+
+def _votes(
+    forth: Bool[np.ndarray, " multigram"], back: Bool[np.ndarray, " multigram"], target: Int[np.ndarray, " multigram"]
+) -> Votes:
     names, home = np.unique(target, return_inverse=True)
-    balance = np.bincount(home, changes.moved(0).astype(float) - changes.moved(1), len(names))
+    balance = np.bincount(home, forth.astype(float) - back, len(names))
     return Votes(int((balance > 0).sum()), int((balance < 0).sum()))
 
 

@@ -5,8 +5,10 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from ablations.not_measurable import NotMeasurable
-from experiments.heldout import head_types
+from experiments.heldout import head_types, multigram_moves, overlap_changes
 from experiments.heldout.head_types import HEAD_TYPES
+from experiments.heldout.multigram_moves import MULTIGRAM_MOVES
+from experiments.heldout.overlap_changes import OVERLAP_CHANGES
 from experiments.jobs import runner
 from experiments.jobs.job import Job, JobsFailed
 from experiments.measurements import over_nbeta
@@ -15,6 +17,7 @@ from experiments.measurements.logits import LOGITS
 from experiments.measurements.rllc import RLLC
 from experiments.measurements.variants import few_steps, middle_step, missing_susceptibilities, sampled
 from experiments.results.cells import Cells
+from experiments.results.kind import Kind
 from experiments.study.study import Study, pass_of_types
 from experiments.tasks import bracket_effects, induction_cuts
 
@@ -29,8 +32,20 @@ def compute(study: Study, executor: Executor) -> None:
     _run_possible([job for cells in study.cells for job in _measurements(cells)], executor, "measurements")
     _run_possible([job for cells in study.cells for job in _circuit_jobs(cells)], executor, "induction circuits")
     for cells in study.cells:
-        for step in (middle_step(cells.run), cells.run.steps[-1]):
+        early = [middle_step(cells.run)] if _of_both_snapshots(cells) else []
+        for step in (*early, cells.run.steps[-1]):
             head_types.compute(cells, pass_of_types(cells, step), executor)
+
+
+def _of_both_snapshots(cells: Cells, known: bool = False) -> list[tuple[Kind, int, dict]]:
+    """Cells of the last checkpoint that tell of the early snapshot too: those that are missing, or those that are
+    known; none of a run with one layer. Raises NotMeasurable where no text is left for them.
+    """
+    if cells.run.config["model"]["n_layers"] < 2:
+        return []
+    last, kinds = cells.run.steps[-1], {OVERLAP_CHANGES: overlap_changes, MULTIGRAM_MOVES: multigram_moves}
+    every = [(kind, last, module.parameters(cells)) for kind, module in kinds.items()]
+    return [one for one in every if bool(cells.missing(one[0], one[1], **one[2])) != known]
 
 
 def compute_sampled(study: Study, executor: Executor) -> None:
@@ -54,6 +69,7 @@ def commit(cells: Cells) -> list[Path]:
     with contextlib.suppress(NotMeasurable):
         ablation = pass_of_types(cells)
         written.append(cells.commit(HEAD_TYPES, ablation.step, ablation=ablation.record()))
+        written += [cells.commit(kind, step, **given) for kind, step, given in _of_both_snapshots(cells, known=True)]
     return written
 
 

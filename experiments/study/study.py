@@ -7,7 +7,7 @@ import xarray as xr
 from jaxtyping import Float, Int64
 
 from ablations.not_measurable import NotMeasurable
-from experiments.heldout import ablation_pass, head_types
+from experiments.heldout import ablation_pass, head_types, multigram_moves, overlap_changes
 from experiments.heldout.ablation_pass import AblationPass
 from experiments.measurements.curvature import CURVATURE
 from experiments.measurements.full_llc import FULL_LLC
@@ -15,6 +15,7 @@ from experiments.measurements.logits import LOGITS, projected
 from experiments.measurements.token_map import TOKEN_MAP
 from experiments.measurements.variants import MAIN, at_few, few_steps, of_way, of_whole_model
 from experiments.results.cells import Cells
+from experiments.study.two_layers import need_two_layers
 from experiments.tasks import bracket_effects, closer_odds, induction_cuts
 
 
@@ -45,6 +46,16 @@ class Study:
     def effects(self, cells: Cells, step: int | None = None) -> xr.Dataset:
         """`ablation_pass.kept`: the effect of removing each head (mean ablation) on every scored token."""
         return ablation_pass.kept(cells, pass_of_types(cells, step))
+
+    def overlap_changes(self, cells: Cells) -> xr.Dataset:
+        """`overlap_changes.measure`: which pairs of heads come to affect the same tokens, early snapshot to the end."""
+        need_two_layers(cells)
+        return overlap_changes.table(cells)
+
+    def multigram_moves(self, cells: Cells) -> xr.Dataset:
+        """`multigram_moves.measure`: what layers come to do for multigrams, from the early snapshot to the end."""
+        need_two_layers(cells)
+        return multigram_moves.table(cells)
 
     def brackets(self, cells: Cells) -> dict[int, xr.Dataset]:
         """`bracket_effects.measure` at few checkpoints, by step."""

@@ -2,6 +2,9 @@
 
 `bracket_table` says which closers count, and reduces these values to means; here each stands by itself, so that it can
 be held against others like it, and against itself at another checkpoint.
+
+A string's end stands twice: against the other quote, and against the closer of the bracket around the string (where
+there is none, against all three), as a bracket's closer in a bracket of another type stands against that one's.
 """
 
 from collections.abc import Collection
@@ -28,6 +31,8 @@ from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind
 
 GROUPS = ("nested", "unnested", "quote")
+QUOTES = ("nested quote", "unnested quote")  # strings in a bracket, and in none, against closers of brackets
+ALL_GROUPS = (*GROUPS, *QUOTES)
 TOKENS = 500_000  # of held-out text, at most, in which closers are looked for
 ROWS = 256  # with nested closers, at most, on which heads and paths are removed
 CLEAN = "clean"  # the run without a change, among changes
@@ -40,7 +45,7 @@ class Chosen(NamedTuple):
     pos: Int64[np.ndarray, " closer"]
     document: Int64[np.ndarray, " closer"]
     distance: Int64[np.ndarray, " closer"]  # tokens from its opener
-    group: Int64[np.ndarray, " closer"]  # index into GROUPS
+    group: Int64[np.ndarray, " closer"]  # index into ALL_GROUPS
     right: Int64[np.ndarray, " closer"]  # index into KINDS
     wrong: Bool[np.ndarray, "closer kind"]
 
@@ -73,16 +78,32 @@ def choose(rows: bracket_rows.RowStructure, documents: Int[np.ndarray, "row pos"
     right, group = rows.kind[row, pos].astype(np.int64), group[row, pos].astype(np.int64)
     kinds = np.arange(len(KINDS))
     of_type = quotes[kinds] == quotes[right][:, None]  # brackets against brackets, quotes against quotes
-    wrong = np.where(
-        (group == 0)[:, None], kinds == rows.enclosing[row, pos][:, None], of_type & (kinds != right[:, None])
-    )
+    around = kinds == rows.enclosing[row, pos][:, None]
+    wrong = np.where((group == 0)[:, None], around, of_type & (kinds != right[:, None]))
     document = np.asarray(documents[row, pos], dtype=np.int64)
-    return Chosen(row, pos, document, pos - rows.opener[row, pos].astype(np.int64), group, right, wrong)
+    alone = Chosen(row, pos, document, pos - rows.opener[row, pos].astype(np.int64), group, right, wrong)
+    return _with_quotes(alone, around, rows.outer[row, pos] >= 0)
+
+
+def _with_quotes(alone: Chosen, around: Bool[np.ndarray, "closer kind"], in_row: Bool[np.ndarray, " closer"]) -> Chosen:
+    """The closers, and strings' ends once more against closers of brackets: that of the bracket around them if it opens
+    in the row, all three if there is none; in the order of rows. around: what that bracket's closer is.
+    """
+    quotes = np.arange(len(KINDS)) >= len(BRACKETS)
+    inside = around.any(1)
+    again = np.flatnonzero((alone.group == GROUPS.index("quote")) & (in_row | ~inside))
+    more = Chosen(*(values[again] for values in alone))
+    group = np.where(inside[again], *map(ALL_GROUPS.index, QUOTES))
+    wrong = np.where(inside[again][:, None], around[again], ~quotes)
+    both = zip(alone, more._replace(group=group, wrong=wrong), strict=True)
+    joined = Chosen(*(np.concatenate(pair) for pair in both))
+    order = np.lexsort((joined.group, joined.pos, joined.row))
+    return Chosen(*(values[order] for values in joined))
 
 
 def measure(inputs: Inputs, step: int, cells: Cells, tokens: int, rows: int) -> xr.Dataset:
     """log_odds [change, closer] on `rows` rows with nested closers at most, `CLEAN` first; of each closer row, pos,
-    document, distance (tokens from its opener) and group (index into GROUPS). The same closers at every checkpoint.
+    document, distance (tokens from its opener) and group (index into ALL_GROUPS). The same closers at every checkpoint.
 
     all_closers, all_documents [group]: in all the text that was read, `tokens` at most. Raises NotMeasurable for a text
     without nested brackets.
@@ -97,12 +118,12 @@ def measure(inputs: Inputs, step: int, cells: Cells, tokens: int, rows: int) -> 
     tried = single_changes(inputs)
     in_order = chosen._replace(row=np.searchsorted(used, chosen.row))
     odds = _log_odds(inputs, step, every.batch(used), in_order, tried.values())
-    of_groups = [everywhere.group == group for group in range(len(GROUPS))]
+    of_groups = [everywhere.group == group for group in range(len(ALL_GROUPS))]
     data: dict = {"log_odds": (("change", "closer"), odds)}
     data |= {name: ("closer", getattr(chosen, name)) for name in ("row", "pos", "document", "distance", "group")}
     data["all_closers"] = ("in_group", [int(mask.sum()) for mask in of_groups])
     data["all_documents"] = ("in_group", [len(np.unique(everywhere.document[mask])) for mask in of_groups])
-    coords = {"change": [CLEAN, *tried], "in_group": list(GROUPS)}
+    coords = {"change": [CLEAN, *tried], "in_group": list(ALL_GROUPS)}
     return xr.Dataset(data, coords, {"step": step, "tokens": every.tokens[:, 1:].size, "rows": len(used)})
 
 
@@ -122,7 +143,7 @@ def _log_odds(
 
 CLOSER_ODDS = Kind(
     "closers",
-    (6,),
+    (7,),
     measure,
     plan_fields=("text_rows", "reference_rows"),
     seconds=pass_time.Passes(2500),
