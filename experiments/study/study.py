@@ -16,6 +16,7 @@ from experiments.measurements.rllc import RLLC
 from experiments.measurements.token_map import TOKEN_MAP
 from experiments.measurements.variants import MAIN, at_few, few_steps, in_way
 from experiments.results.cells import Cells
+from experiments.study import on_code
 from experiments.tasks import bracket_effects, closer_odds, induction_cuts
 
 
@@ -46,6 +47,10 @@ class Study:
     def effects(self, cells: Cells, step: int | None = None) -> xr.Dataset:
         """`ablation_pass.kept`: the effect of removing each head (mean ablation) on every scored token."""
         return ablation_pass.kept(cells, pass_of_types(cells, step))
+
+    def effects_on_code(self, cells: Cells) -> xr.Dataset:
+        """The same of the heads of the last layer on tokens of code, fewer; NotMeasurable where there is no code."""
+        return on_code.effects(cells)
 
     def brackets(self, cells: Cells) -> dict[int, xr.Dataset]:
         """`bracket_effects.measure` at few checkpoints, by step."""
