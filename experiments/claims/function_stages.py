@@ -1,10 +1,13 @@
 """Claim 14: the path in function space turns where the scores say that a stage begins."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ablations.not_measurable import NotMeasurable
 from experiments.claims import stage_boundaries
 from experiments.claims.stage_boundaries import Boundaries
+from experiments.runs.trajectory import holders
 from experiments.statistics import trajectories
 from experiments.statistics.trajectories import Path
 from experiments.study.study import Study
@@ -22,17 +25,17 @@ LEAST = 100
 
 
 def find(study: Study) -> Finding:
-    """Turns of every run's path, on axes that all runs share, against the onsets of its scores."""
-    outputs = [study.logits(cells) for cells in study.cells]
+    """Turns of every judged run's path, on axes that they share, against the onsets of its scores.
+
+    Raises NotMeasurable for too few steps, before anything is measured.
+    """
+    known = {cells.run.name: len(holders(cells.run)) for cells in study.judged}
+    stage_boundaries.need(known, LEAST, "steps at which its weights are known")
+    outputs = [study.logits(cells) for cells in study.judged]
     joint = joint_scores([values for _, values in outputs])
-    every = [
-        of_path(cells.run.name, steps, scores, values, onsets)
-        for cells, (steps, values), scores, onsets in zip(
-            study.cells, outputs, joint, stage_boundaries.onsets(study), strict=True
-        )
-    ]
-    judged = [cells.run.name for cells in study.judged]
-    return stage_boundaries.judge(CLAIM, every, judged, least=LEAST, name="turns of the path")
+    each = zip(study.judged, outputs, joint, stage_boundaries.onsets(study), strict=True)
+    used = [of_path(cells.run.name, *path, scores, onsets) for cells, path, scores, onsets in each]
+    return stage_boundaries.judge(CLAIM, used, name="turns of the path")
 
 
 def joint_scores(outputs: list[np.ndarray]) -> list[np.ndarray]:
@@ -43,7 +46,7 @@ def joint_scores(outputs: list[np.ndarray]) -> list[np.ndarray]:
     return np.split(scores, np.cumsum([len(values) for values in outputs])[:-1])
 
 
-def of_path(run: str, steps: np.ndarray, scores: np.ndarray, outputs: np.ndarray, onsets: np.ndarray) -> Boundaries:
+def of_path(run: str, steps: np.ndarray, outputs: np.ndarray, scores: np.ndarray, onsets: np.ndarray) -> Boundaries:
     """The places at which a path turns faster than random walks with its step lengths do anywhere, and as many turns,
     the fastest, of each walk; none where there are too few steps to smooth.
     """
@@ -64,3 +67,6 @@ def fastest(path: Path, count: int) -> np.ndarray:
     """
     every = sorted(trajectories.turns(path, 0.0), key=lambda turn: -turn.turning)[:count]
     return np.sort([turn.step for turn in every]) if every else path.steps[[int(path.turning.argmax())]]
+
+
+FINDERS: dict[Claim, Callable[[Study], Finding]] = {CLAIM: find}

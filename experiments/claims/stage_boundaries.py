@@ -6,22 +6,24 @@ seeds, which know what is common to all runs but not when this run turned. The c
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from ablations.not_measurable import NotMeasurable
 from experiments.claims import stages
+from experiments.statistics import power
 from experiments.statistics.nearness import distance, drawn_checkpoints, nearer
 from experiments.statistics.permutation import p_value
 from experiments.statistics.seed_means import SeedMean, seed_mean
 from experiments.statistics.shuffles import SHUFFLES, median_of_shuffles
+from experiments.study.over_seeds import ALPHA, spread
 from experiments.study.study import Study
 from experiments.study.survival import not_applicable
-from experiments.study.verdict import Claim, Control, Finding, verdict_of_interval
+from experiments.study.verdict import Claim, Control, Finding, Interest, verdict_of_interval
 
-ALPHA = 0.05
-INTEREST = 0.1  # in log step: the smallest effect of interest
+INTEREST = Interest(0.1, "in log step")
 
 
 class Boundaries(NamedTuple):
@@ -42,28 +44,37 @@ class Near(NamedTuple):
     p: float  # of the mean over runs, by draws
 
 
+def need(counts: Mapping[str, int], least: int, what: str) -> None:
+    """Raises NotMeasurable where a run (by its name) has fewer than these; asked before anything is measured."""
+    few = [f"{run} has {count} {what}" for run, count in counts.items() if count < least]
+    if few:
+        raise NotMeasurable(f"{'; '.join(few)}: {least} are needed")
+
+
 def onsets(study: Study) -> list[np.ndarray]:
-    """Of each run, the steps at which its scores have made 20% of their rise, of those that rise."""
-    every = (stages.rises(curves, stages.SHARES["onset"]) for curves in stages.all_curves(study))
-    return [np.array([one.step for one in crossings if math.isfinite(one.step)]) for crossings in every]
+    """Of each judged run, the steps at which its scores have made 20% of their rise, of those that rise."""
+    judged = [cells.run.name for cells in study.judged]
+    every = (curves for curves in stages.all_curves(study) if curves.name in judged)
+    risen = (stages.rises(curves, stages.SHARES["onset"]) for curves in every)
+    return [np.array([one.step for one in crossings if math.isfinite(one.step)]) for crossings in risen]
 
 
-def judge(claim: Claim, every: Sequence[Boundaries], judged: Sequence[str], *, least: int, name: str) -> Finding:
-    """The finding of the judged runs. least: checkpoints that each needs; name: what the boundaries are."""
-    used = [one for one in every if one.run in judged]
-    testable = all(len(one.steps) >= least and len(one.onsets) for one in used)
+def judge(claim: Claim, used: Sequence[Boundaries], *, name: str) -> Finding:
+    """The finding of the judged runs. name: what the boundaries are."""
+    testable = all(len(one.onsets) for one in used)
     known = [one for one in used if len(one.found) and len(one.onsets)]
     near = against_chance(known) if known else None
     others = against_others(known) if len(known) > 1 else None
     controls = (_control(known),) if near and testable else ()
-    met = bool(near and others and len(known) == len(used) and max(near.p, others.p) < ALPHA)
-    interval = near.mean.interval if near else None
+    every = len(known) == len(used)
+    met = bool(near and others and every and max(near.p, others.p) < ALPHA)
+    by_run = dict(zip((one.run for one in known), near.by_run if near else [], strict=True))
     return Finding(
         claim=claim,
         statistic=f"how much nearer to the onsets of the scores {name} lie than by chance, in log(step + 1), mean over "
         "seeds; p is the larger one of two: against chance, and against the boundaries of the other seeds",
         value=near.mean.value if near else None,
-        interval=interval,
+        interval=near.mean.interval if near else None,
         null=0.0,
         p=max(near.p, others.p) if near and others else None,
         units=f"{len(used)} seeds ({', '.join(one.run for one in used)})",
@@ -71,15 +82,22 @@ def judge(claim: Claim, every: Sequence[Boundaries], judged: Sequence[str], *, l
         controls=controls,
         survives=not_applicable(),
         details={
-            "boundaries": {one.run: one.found for one in every},
-            "onsets": {one.run: one.onsets for one in every},
-            "nearer than chance": dict(zip((one.run for one in known), near.by_run if near else [], strict=True)),
+            "boundaries": {one.run: one.found for one in used},
+            "onsets": {one.run: one.onsets for one in used},
+            "nearer than chance": by_run,
             "p against chance": near.p if near else None,
             "p against other seeds": others.p if others else None,
-            "excludes the smallest effect of interest": bool(interval and interval[1] < INTEREST),
         },
-        diagnosis=_diagnosis(used, least, name),
-        verdict=verdict_of_interval(testable=testable, met=met, interval=interval, controls=controls),
+        diagnosis=_diagnosis(used, name),
+        verdict=verdict_of_interval(
+            testable=testable,
+            met=met,
+            interval=near.mean.interval if near else None,
+            controls=controls,
+            interest=INTEREST.value if every else None,
+        ),
+        interest=INTEREST,
+        seeds_needed=power.seeds_needed(INTEREST.value, spread(by_run)) if by_run else None,
     )
 
 
@@ -128,12 +146,10 @@ def _detectable(runs: Sequence[Boundaries]) -> str:
     return f"{least:.2f} in log step, against chance{few}"
 
 
-def _diagnosis(used: Sequence[Boundaries], least: int, name: str) -> str:
+def _diagnosis(used: Sequence[Boundaries], name: str) -> str:
     sentences = []
     for one in used:
         at = ", ".join(f"{step:.0f}" for step in one.found) or "none"
         scores = ", ".join(f"{step:.0f}" for step in np.sort(one.onsets)) or "none"
         sentences.append(f"{one.run}: {name} at steps {at}, onsets at {scores}")
-        if len(one.steps) < least:
-            sentences[-1] += f" ({len(one.steps)} checkpoints, where {least} are needed)"
     return "; ".join(sentences)

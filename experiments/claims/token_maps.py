@@ -2,7 +2,8 @@
 
 The maps of all runs on the same tokens are taken together: every head of every run is a row, so that all share their
 components. Which component and which sign count is fixed on the first run alone. d' is the difference of the mean
-loadings of the circuit's heads (previous-token and induction) and of multigram heads, in their standard deviations.
+loadings of the circuit's heads (those with the label previous-token or induction) and of multigram heads (with that
+label and neither of those), in their standard deviations.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,15 +17,14 @@ from ablations.not_measurable import NotMeasurable
 from experiments.results.cells import Cells
 from experiments.statistics.maps.separability import d_prime
 from experiments.statistics.permutation import permuted
-from experiments.statistics.seed_means import seed_mean
-from experiments.statistics.shuffles import SHUFFLES, median_of_shuffles
+from experiments.study import labelled_heads, over_seeds
 from experiments.study.study import Study
-from experiments.study.survival import not_applicable
-from experiments.study.verdict import Claim, Control, Finding, verdict_of_interval
+from experiments.study.verdict import Claim, Control, Finding, Interest
 from llc import token_map
 
 CIRCUIT, MULTIGRAM = ("previous-token", "induction"), "multigram"
-ALPHA, INTEREST, LEADING = 0.05, 0.5, 3  # level; smallest d' of interest; components that are looked at
+INTEREST = Interest(0.5, "d'")
+LEADING = 3  # components that are looked at
 AGREE = 0.5  # rank correlation of the halves, of the median head
 
 
@@ -34,7 +34,8 @@ class Heads(NamedTuple):
     run: str
     names: np.ndarray
     layer: np.ndarray
-    type: np.ndarray
+    circuit: Bool[np.ndarray, " head"]
+    multigram: Bool[np.ndarray, " head"]  # and not of the circuit
     loadings: dict[str, Float[np.ndarray, "component head"]]  # by source: "value" (posterior), "noise"
     agreement: float  # median over heads, of the posterior's halves
 
@@ -69,8 +70,11 @@ def joint(standard: Sequence[Float[np.ndarray, "head token"]]) -> list[Float[np.
 
 def _heads(study: Study, cells: Cells, one: xr.Dataset, loadings: dict[str, np.ndarray]) -> Heads:
     names = one.restriction.values
-    types = study.types(cells).type.sel(restriction=names).values
-    return Heads(cells.run.name, names, one.layer.values, types, loadings, float(np.median(one.agreement)))
+    types = study.types(cells).sel(restriction=names)
+    circuit = np.logical_or.reduce([labelled_heads.labelled(types, label) for label in CIRCUIT])
+    multigram = labelled_heads.labelled(types, MULTIGRAM, but=CIRCUIT)
+    agreement = float(np.median(one.agreement))
+    return Heads(cells.run.name, names, one.layer.values, circuit, multigram, loadings, agreement)
 
 
 def parted(every: Sequence[Heads], judged: Sequence[str], source: str) -> Parted:
@@ -99,46 +103,33 @@ def judge(
     remarks: Sequence[str] = (),
 ) -> Finding:
     """The finding on the mean over seeds of a number of each judged run. every: the heads of all runs, the first of
-    which components are fixed on; remarks: what the diagnosis begins with.
+    which components are fixed on; remarks: what else the diagnosis says.
 
     Raises NotMeasurable where no judged run has two heads of both kinds.
     """
-    reasons, found = unusable(every, judged), of_runs(every, judged)
-    if not found:
-        raise NotMeasurable("; ".join(reasons))
-    mean, controls = seed_mean(list(found.values())), (control(every, judged, of_runs),)
-    by_run = [f"{run}: {value:+.2f}" for run, value in found.items()]
-    below = bool(mean.interval and mean.interval[1] < INTEREST)
-    return Finding(
-        claim=claim,
-        statistic=f"{statistic}, mean over seeds",
-        value=mean.value,
-        interval=mean.interval,
-        null=0.0,
-        p=mean.p,
-        units=f"{len(found)} seeds ({', '.join(found)})",
-        smallest_detectable=f"p {mean.smallest_p:.2g} at best with so many seeds",
-        controls=controls,
-        survives=not_applicable(),
-        details=details | {"excludes the smallest effect of interest": below},
-        diagnosis="; ".join([*remarks, *by_run, *reasons]),
-        verdict=verdict_of_interval(
-            testable=not reasons, met=mean.p < ALPHA, interval=mean.interval, controls=controls
-        ),
+    return over_seeds.finding(
+        claim,
+        of_runs(every, judged),
+        statistic=statistic,
+        interest=INTEREST,
+        controls=[control(every, judged, of_runs)],
+        details=details,
+        remarks=remarks,
+        untestable=unusable(every, judged),
     )
 
 
 def control(every: Sequence[Heads], judged: Sequence[str], statistic: Statistic) -> Control:
-    """A statistic of every run with types exchanged among the heads of a layer of a run."""
+    """A statistic of every run with labels exchanged among the heads of a layer of a run."""
 
-    def shuffled(seed: int) -> tuple[float, float]:
-        generator = np.random.default_rng(seed)
-        moved = [one._replace(type=one.type[permuted(generator, one.layer)]) for one in every]
-        mean = seed_mean(list(statistic(moved, judged).values()))
-        return mean.p, mean.value
+    def shuffled(seed: int) -> dict[str, float]:
+        generator, moved = np.random.default_rng(seed), []
+        for one in every:
+            order = permuted(generator, one.layer)
+            moved.append(one._replace(circuit=one.circuit[order], multigram=one.multigram[order]))
+        return statistic(moved, judged)
 
-    p, value = median_of_shuffles(shuffled, order=lambda test: test[0])
-    return Control(f"types shuffled within layer and seed (the median of {SHUFFLES})", value, p, p < ALPHA)
+    return over_seeds.middle_control("labels shuffled within layer and seed", shuffled)
 
 
 def unusable(every: Sequence[Heads], judged: Sequence[str]) -> list[str]:
@@ -153,19 +144,13 @@ def unusable(every: Sequence[Heads], judged: Sequence[str]) -> list[str]:
 
 
 def _apart(one: Heads, loading: Float[np.ndarray, " head"]) -> float:
-    circuit, multigram = _kinds(one)
-    both = circuit | multigram
-    return d_prime(loading[both], circuit[both])
-
-
-def _kinds(one: Heads) -> tuple[Bool[np.ndarray, " head"], Bool[np.ndarray, " head"]]:
-    return np.isin(one.type, CIRCUIT), one.type == MULTIGRAM
+    both = one.circuit | one.multigram
+    return d_prime(loading[both], one.circuit[both])
 
 
 def _has_both(one: Heads) -> bool:
-    return all(inside.sum() >= 2 for inside in _kinds(one))
+    return bool(one.circuit.sum() >= 2 and one.multigram.sum() >= 2)
 
 
 def _counts(one: Heads) -> str:
-    circuit, multigram = _kinds(one)
-    return f"{circuit.sum()} heads of the induction circuit and {multigram.sum()} multigram heads"
+    return f"{one.circuit.sum()} heads of the induction circuit and {one.multigram.sum()} multigram heads"

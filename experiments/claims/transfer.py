@@ -1,164 +1,186 @@
-"""Claim 6: measured against the one-layer model, layer 0 peaks and falls while layer 1 still rises."""
+"""Claim 6: measured against a one-layer model of the same seed, layer 0's rLLCs fall after a peak and layer 1's rise.
 
+The statistic of a run is the change from a reference step to the end of the mean over a layer's heads
+(`layer_curves`). The reference step is where the mean of the other runs' layer 0 peaks after stage two. Where that is
+the last checkpoint, nothing has fallen since, and the change is 0.
+
+The noise beside it is the same with nbeta E0[dL] in place of the coefficient, from the choice of the reference step on;
+both signs of each draw are taken, so that it holds no gradient.
+"""
+
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import xarray as xr
-from jaxtyping import Float
 
+from ablations.not_measurable import NotMeasurable
 from experiments.measurements.scores import SCORES
-from experiments.measurements.variants import MAIN, RELATIVE, SURVIVAL
+from experiments.measurements.variants import MAIN, NOISE, RELATIVE, SURVIVAL, VALUE, Quantity
+from experiments.study import layer_curves, over_seeds, settled
+from experiments.study.layer_curves import Heads, LayerCurves
+from experiments.study.over_seeds import BySeed
+from experiments.study.stage_two import second_stage
 from experiments.study.study import Study
 from experiments.study.survival import survival
-from experiments.study.verdict import Claim, Control, Finding, verdict
+from experiments.study.two_layers import need_two_layers
+from experiments.study.verdict import Claim, Finding, Interest
 
-CLAIM = Claim(
+FALL = Claim(
     number=6,
-    name="transfer between layers",
-    statement=(
-        "measured against a one-layer model's predictions, layer 0's rLLCs peak after the second stage and then fall, "
-        "while layer 1's still rise"
-    ),
-    precondition="the one-layer reference is trained; multigram heads in both layers",
-    criterion=(
-        "layer 0 falls and layer 1 rises, each beyond 2 standard errors; the cross-entropy rLLC beside it does not"
-    ),
+    name="transfer: layer 0 falls",
+    statement="measured against a one-layer model's predictions, layer 0's rLLCs fall after a peak",
+    precondition="the one-layer reference is trained",
+    criterion="layer 0's mean falls from the others' peak to the end, p < 0.05",
     figure="multigram-rllcs",
+    part="a",
 )
-SECOND_STAGE = 0.10  # of the rise of the best previous-token score of layer 0
+RISE = Claim(
+    number=6,
+    name="transfer: layer 1 rises",
+    statement="measured against a one-layer model's predictions, layer 1's rLLCs rise after layer 0's peak",
+    precondition="the one-layer reference is trained; the loss is settled",
+    criterion="layer 1's mean rises from the others' peak of layer 0 to the end, p < 0.05",
+    figure="multigram-rllcs",
+    part="b",
+)
+BEYOND = Claim(
+    number=6,
+    name="transfer: no mere fall",
+    statement="layer 0's rLLCs fall more against the one-layer model's predictions than by the next-token loss",
+    precondition="the one-layer reference is trained",
+    criterion="layer 0's fall, in logs, minus that of the next-token rLLC above 0, p < 0.05",
+    figure="multigram-rllcs",
+    part="c",
+)
+INTEREST = Interest(0.1, "of the mean at the reference step")
+CONTROL = "late checkpoints in random order"
+INTEREST_IN_LOGS = Interest(0.1, "in log ratio")
 
 
-class Change(NamedTuple):
-    """The change of each layer's mean from layer 0's peak to the end, with its error; NaN without an inner peak."""
+class Curves(NamedTuple):
+    """The layers of all judged runs by both losses."""
 
-    peak: int  # step, -1 where there is none
-    layer0: float
-    layer0_se: float
-    layer1: float
-    layer1_se: float
+    relative: LayerCurves  # against the one-layer model
+    training: LayerCurves  # next token
 
-    @property
-    def found(self) -> bool:
-        """Whether layer 0 falls and layer 1 rises, each beyond 2 standard errors."""
-        return self.layer0 < -2 * self.layer0_se and self.layer1 > 2 * self.layer1_se
-
-    @property
-    def opposite(self) -> bool:
-        """Whether layer 0 rises or layer 1 falls, beyond 2 standard errors."""
-        return self.layer0 > 2 * self.layer0_se or self.layer1 < -2 * self.layer1_se
+    def shuffled(self, seed: int) -> "Curves":
+        """Both with late checkpoints in the same random order."""
+        return Curves(self.relative.shuffled(seed), self.training.shuffled(seed))
 
 
-def find(study: Study) -> Finding:
-    """The multigram heads of each layer; peak and change come from different chains."""
-    runs = {cells.run.name: cells for cells in study.cells}
-    judged = [cells.run.name for cells in study.judged]
-    multigram = {name: _multigram(study.types(cells)) for name, cells in runs.items()}
-    second = {name: second_stage(cells.table(SCORES)) for name, cells in runs.items()}
-
-    def of_all(way: str) -> dict[str, Change]:
-        return {
-            name: change(study.rllc(cells, way), multigram[name], second[name])
-            for name, cells in runs.items()
-            if all(multigram[name])
-        }
-
-    def holds(way: str) -> bool | None:
-        if not all(all(multigram[name]) for name in judged):
-            return None
-        return _found(of_all(f"{RELATIVE}, {way}"), judged) and not _found(of_all(way), judged)
-
-    return judge(of_all(RELATIVE), of_all(MAIN), judged, survival(SURVIVAL, holds))
+Statistic = Callable[[Curves], BySeed]
 
 
-def _found(changes: dict[str, Change], runs: list[str]) -> bool:
-    return all(changes[name].found for name in runs)
+def falls(curves: Curves) -> BySeed:
+    """How much layer 0's mean falls from the reference step to the end, over the mean there."""
+    return {run: 1 - np.exp(_log_change(curves.relative, curves, run, 0)) for run in curves.relative.means}
 
 
-def second_stage(scores: xr.Dataset) -> int:
-    """The first checkpoint where the best previous-token score of layer 0 has passed a tenth of its rise."""
-    best = scores.previous_token.values[:, scores.layer.values == 0].max(1)
-    passed = best >= best[0] + SECOND_STAGE * (best[-1] - best[0])
-    return int(scores.step.values[np.flatnonzero(passed)[0]])
+def rises(curves: Curves) -> BySeed:
+    """How much layer 1's mean rises, over the mean at the reference step."""
+    return {run: np.exp(_log_change(curves.relative, curves, run, 1)) - 1 for run in curves.relative.means}
 
 
-def change(rllc: xr.Dataset, heads: tuple[list[str], list[str]], second: int) -> Change:
-    """The change from layer 0's peak, averaged over the two ways to use one half of the chains for the peak and the
-    other for the change. heads: those of layer 0 and of layer 1; second: the step at which the second stage begins.
-
-    Heads share minibatches, so the error of a layer's mean is bounded by the mean of its heads' errors.
-    """
-    steps = rllc.step.values
-    halves = np.array_split(np.arange(rllc.sizes["chain"]), 2)
-    means, errors = zip(*(_layer(rllc.sel(restriction=names), halves) for names in heads), strict=True)
-    changes = []
-    for first, second_half in ((0, 1), (1, 0)):
-        peak = int(np.argmax(means[0][first]))
-        if not 0 < peak < len(steps) - 1 or steps[peak] < second:
-            return Change(-1, *[float("nan")] * 4)
-        moved = [float(mean[second_half][-1] - mean[second_half][peak]) for mean in means]
-        error = [float(np.hypot(part[second_half][-1], part[second_half][peak])) for part in errors]
-        changes.append((int(steps[peak]), moved[0], error[0], moved[1], error[1]))
-    _, *numbers = np.mean(np.array(changes, dtype=float), axis=0).tolist()
-    return Change(min(step for step, *_ in changes), *numbers)
+def falls_beyond(curves: Curves) -> BySeed:
+    """How much more layer 0's mean falls against the one-layer model than by the next-token loss, in logs."""
+    return {
+        run: _log_change(curves.training, curves, run, 0) - _log_change(curves.relative, curves, run, 0)
+        for run in curves.relative.means
+    }
 
 
-def _layer(part: xr.Dataset, halves: list[np.ndarray]) -> tuple[Float[np.ndarray, "half step"], np.ndarray]:
-    """The mean over heads of each half of the chains, and the bound of its error."""
-    value = part.chain_value.transpose("chain", "step", "restriction").values
-    error = part.chain_se.transpose("chain", "step", "restriction").values
-    mean = np.stack([value[half].mean((0, 2)) for half in halves])
-    return mean, np.stack([np.sqrt((error[half] ** 2).sum(0)).mean(1) / len(half) for half in halves])
+def _log_change(of: LayerCurves, curves: Curves, run: str, layer: int) -> float:
+    """log of the mean at the end over that at the run's reference step, which the relative curves decide."""
+    means = of.means[run][layer]
+    before, after = float(means[curves.relative.reference(run)]), float(means[-1])
+    if not (before > 0 and after > 0):
+        raise NotMeasurable(f"the mean rLLC of layer {layer} of {run} is not above 0: it has no logarithm")
+    return float(np.log(after / before))
 
 
-def judge(
-    relative: dict[str, Change], training: dict[str, Change], judged: list[str], survives: dict[str, str]
+def find_fall(study: Study) -> Finding:
+    """How much layer 0 falls."""
+    statistic = "fall of layer 0's mean rLLC from the reference step to the end, over that at the reference step"
+    return _find(study, FALL, falls, statistic, INTEREST)
+
+
+def find_rise(study: Study) -> Finding:
+    """How much layer 1 rises, where runs are settled."""
+    statistic = "rise of layer 1's mean rLLC from the reference step to the end, over that at the reference step"
+    return _find(study, RISE, rises, statistic, INTEREST, settled.untestable)
+
+
+def find_beyond(study: Study) -> Finding:
+    """How much more layer 0 falls than by the next-token loss."""
+    statistic = "fall of layer 0's mean rLLC against the one-layer model, in logs, minus that of the next-token rLLC"
+    return _find(study, BEYOND, falls_beyond, statistic, INTEREST_IN_LOGS)
+
+
+def _find(
+    study: Study,
+    claim: Claim,
+    of_curves: Statistic,
+    statistic: str,
+    interest: Interest,
+    untestable: Callable[[Study], list[str]] = lambda study: [],
 ) -> Finding:
-    """Judges the changes of each run against the one-layer model, with those by the next-token loss beside them."""
-    used = [name for name in judged if name in relative]
-    testable = len(used) == len(judged) and bool(used)
-    met, beside = testable and _found(relative, used), testable and _found(training, used)
-    against = testable and all(relative[name].opposite for name in used)
-    falls = [relative[name].layer0 for name in used]
-    worst = max(falls, default=float("nan"))
-    error = max((relative[name].layer0_se for name in used), default=float("nan"))
-    control = Control("the next-token rLLC of the same heads", None, None, beside)
-    return Finding(
-        claim=CLAIM,
-        statistic="change of layer 0's mean rLLC from its peak to the end (multigram heads), least favourable seed",
-        value=worst,
-        interval=(worst - 2 * error, worst + 2 * error) if used else None,
-        null=0.0,
-        p=None,
-        units=f"{len(used)} seeds ({', '.join(used)})",
-        smallest_detectable=f"a fall of {2 * error:.2f} (2 standard errors)" if used else "none",
-        controls=(control,),
-        survives=survives,
-        details={
-            "relative to one layer": {name: own._asdict() for name, own in relative.items()},
-            "next-token loss": {name: own._asdict() for name, own in training.items()},
-        },
-        diagnosis=_diagnosis(relative, used, judged),
-        verdict=verdict(testable=testable, met=met, opposite=against and not met, control_fired=beside),
+    """The finding of a statistic of the curves of all judged runs."""
+    heads, second = _heads(study), {cells.run.name: second_stage(cells.table(SCORES)) for cells in study.judged}
+
+    def curves(way: str = "", quantity: Quantity = VALUE) -> Curves:
+        ways = (f"{RELATIVE}, {way}", way) if way else (RELATIVE, MAIN)
+        tables = [{cells.run.name: study.rllc(cells, one) for cells in study.judged} for one in ways]
+        steps = layer_curves.shared_steps([table for of_runs in tables for table in of_runs.values()])
+        means = [layer_curves.means(of_runs, heads, steps, quantity) for of_runs in tables]
+        return Curves(*(LayerCurves(steps, of_loss, second) for of_loss in means))
+
+    own = curves()
+    counts = [sum(len(of_run[layer]) for of_run in heads.values()) for layer in (0, 1)]
+    return over_seeds.finding(
+        claim,
+        of_curves(own),
+        statistic=statistic,
+        interest=interest,
+        controls=[over_seeds.middle_control(CONTROL, lambda seed: of_curves(own.shuffled(seed)))],
+        noise=of_curves(curves(quantity=NOISE)),
+        survives=survival(SURVIVAL, lambda way: over_seeds.holds(of_curves(curves(way)))),
+        details=_details(own, second, heads),
+        remarks=[_sentence(own, run) for run in own.relative.means],
+        untestable=untestable(study),
+        units=f"{len(heads)} seeds ({', '.join(heads)}), {counts[0]} heads of layer 0 and {counts[1]} of layer 1",
     )
 
 
-def _diagnosis(relative: dict[str, Change], used: list[str], judged: list[str]) -> str:
-    if len(used) < len(judged):
-        return f"no multigram heads in both layers of {', '.join(sorted(set(judged) - set(used)))}"
-    sentences = []
-    for name in used:
-        own = relative[name]
-        if own.peak < 0:
-            sentences.append(f"{name}: layer 0 has no inner peak after the second stage")
-        else:
-            sentences.append(
-                f"{name}: from step {own.peak} layer 0 changes by {own.layer0:+.2f} ± {2 * own.layer0_se:.2f}, "
-                f"layer 1 by {own.layer1:+.2f} ± {2 * own.layer1_se:.2f}"
-            )
-    return "; ".join(sentences)
+def _heads(study: Study) -> dict[str, Heads]:
+    """The heads of each judged run; raises NotMeasurable where a layer has none."""
+    found = {}
+    for cells in study.judged:
+        need_two_layers(cells)
+        found[cells.run.name] = heads = layer_curves.heads_of(study.types(cells))
+        for layer, names in enumerate(heads):
+            if not names:
+                raise NotMeasurable(f"layer {layer} of {cells.run.name} has no active head but previous-token heads")
+    return found
 
 
-def _multigram(types: xr.Dataset) -> tuple[list[str], list[str]]:
-    """The multigram heads of layer 0 and of layer 1."""
-    names = types.restriction.values[types.type.values == "multigram"].tolist()
-    return [name for name in names if name.startswith("L0")], [name for name in names if name.startswith("L1")]
+def _details(curves: Curves, second: dict[str, int], heads: dict[str, Heads]) -> dict:
+    steps = curves.relative.steps
+    return {
+        "steps": steps,
+        "reference step": {run: steps[curves.relative.reference(run)] for run in curves.relative.means},
+        "second stage": second,
+        "heads": heads,
+        "relative to one layer": dict(curves.relative.means),
+        "next-token loss": dict(curves.training.means),
+    }
+
+
+def _sentence(curves: Curves, run: str) -> str:
+    """The means of both layers at the reference step and at the end."""
+    at = curves.relative.reference(run)
+    means = curves.relative.means[run]
+    parts = (f"layer {layer} {mean[at]:.2f} to {mean[-1]:.2f}" for layer, mean in enumerate(means))
+    return f"{run} from step {curves.relative.steps[at]:,}: {', '.join(parts)}"
+
+
+FINDERS: dict[Claim, Callable[[Study], Finding]] = {FALL: find_fall, RISE: find_rise, BEYOND: find_beyond}

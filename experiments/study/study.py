@@ -15,6 +15,7 @@ from experiments.measurements.logits import LOGITS, projected
 from experiments.measurements.token_map import TOKEN_MAP
 from experiments.measurements.variants import MAIN, at_few, few_steps, of_way, of_whole_model
 from experiments.results.cells import Cells
+from experiments.study import on_code
 from experiments.study.two_layers import need_two_layers
 from experiments.tasks import bracket_effects, closer_odds, induction_cuts
 
@@ -56,6 +57,10 @@ class Study:
         """`multigram_moves.measure`: what layers come to do for multigrams, from the early snapshot to the end."""
         need_two_layers(cells)
         return multigram_moves.table(cells)
+
+    def effects_on_code(self, cells: Cells) -> xr.Dataset:
+        """The same of the heads of the last layer on tokens of code, fewer; NotMeasurable where there is no code."""
+        return on_code.effects(cells)
 
     def brackets(self, cells: Cells) -> dict[int, xr.Dataset]:
         """`bracket_effects.measure` at few checkpoints, by step."""
