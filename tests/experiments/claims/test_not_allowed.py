@@ -7,9 +7,8 @@ import pytest
 
 from ablations.not_measurable import NotMeasurable
 from experiments import runs
-from experiments.claims import composition, coordination, induction_circuit, nested_brackets, stages, table
+from experiments.claims import composition, coordination, induction_circuit, nested_brackets, table
 from experiments.claims.nested_brackets import Closers
-from experiments.claims.stages import Curves
 from experiments.results import plan
 from experiments.results.cells import Cells
 from experiments.statistics.halves import random_half
@@ -46,14 +45,6 @@ def test_halves_without_nested_closers_or_without_controls_cannot_be_compared() 
     two = known._replace(document=known.document % 2)
     with pytest.raises(NotMeasurable, match="errors need two"):
         nested_brackets.tested(two)
-
-
-def test_two_checkpoints_have_no_order_of_stages() -> None:
-    rising = np.array([[0.0, 1.0]] * 4)
-    two = Curves("one", np.array([0, 1000]), rising, np.full((4, 2), 0.001), np.zeros((4, 2)))
-    with pytest.raises(NotMeasurable, match="run one has 2 checkpoints"):
-        stages.judge([two], ["one"])
-    assert stages.judge([two._replace(values=0 * rising)], ["one"]).verdict == "not testable"
 
 
 def test_overlap_in_one_document_has_no_error() -> None:
