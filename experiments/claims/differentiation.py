@@ -23,21 +23,21 @@ from experiments.study.study import Study
 from experiments.study.survival import survival
 from experiments.study.verdict import Claim, Control, Finding, Interest, Noise, verdict_of_interval
 
-CLAIMS: dict[Scaling, Claim] = {
-    scaling: Claim(
-        number=2,
-        name=name,
-        statement=statement,
-        precondition="at least two types with two heads in a layer",
-        criterion="p < 0.01",
-        figure="clustering",
-        part=part,
-    )
-    for scaling, part, name, statement in (
-        ("standardised", "a", "differentiation (shape)", "rLLC curves of heads of one kind have one shape"),
-        ("raw", "b", "differentiation (level)", "heads of one kind share one rLLC curve, level and shape"),
-    )
-}  # by the scaling of the curves
+SHAPE = Claim(
+    number=2,
+    name="differentiation (shape)",
+    statement="rLLC curves of heads of one kind have one shape over training",
+    precondition="at least two types with two heads in a layer",
+    criterion="p < 0.01",
+    figure="clustering",
+    part="a",
+)
+LEVEL = SHAPE._replace(
+    name="differentiation (level)",
+    statement="heads of one kind share one rLLC curve over training, level and shape",
+    part="b",
+)
+CLAIMS: dict[Scaling, Claim] = {"standardised": SHAPE, "raw": LEVEL}  # by the scaling of the curves
 ALPHA = 0.01
 INTEREST = Interest(0.2, "in the adjusted Rand index")
 

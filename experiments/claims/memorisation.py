@@ -35,7 +35,6 @@ from experiments.study.verdict import Claim, Control, Finding, Interest
 INTEREST = Interest(0.2, "in rho")
 COUNTS = ("rarefied", "multigrams", "n_grams")  # the first is the claim's
 SMALLEST = 2  # heads of a stratum: slopes are shared, so that small strata inform too
-DRAWS = 999  # for the p of one seed, which no verdict rests on
 
 
 class Part(NamedTuple):
@@ -109,15 +108,17 @@ def chosen(every: xr.Dataset, part: Part, count: str = COUNTS[0], value: str = "
     return some(every, known & kind)
 
 
-def correlation(heads: xr.Dataset, given: Sequence[str], count: str = COUNTS[0], value: str = "rllc") -> Partial:
+def correlation(
+    heads: xr.Dataset, given: Sequence[str], count: str = COUNTS[0], value: str = "rllc", draws: int = 9999
+) -> Partial:
     """The rank correlation of rLLC (or plain noise) with a count, within layer and seed."""
     x, y = (heads[name].values.astype(float) for name in (value, count))
-    return partial_spearman(x, y, covariates(heads, given), strata(heads), smallest=SMALLEST, draws=DRAWS)
+    return partial_spearman(x, y, covariates(heads, given), strata(heads), smallest=SMALLEST, draws=draws)
 
 
 def rho(heads: xr.Dataset, given: Sequence[str], count: str = COUNTS[0], value: str = "rllc") -> BySeed:
-    """The correlation in each seed; seeds with too few heads have none."""
-    return in_each(heads, lambda of_run: correlation(of_run, given, count, value).value)
+    """The correlation in each seed, whose own p no verdict rests on; seeds with too few heads have none."""
+    return in_each(heads, lambda of_run: correlation(of_run, given, count, value, draws=0).value)
 
 
 def judge(part: Part, every: xr.Dataset, first: xr.Dataset | None, survives: dict[str, str]) -> Finding:

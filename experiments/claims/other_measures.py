@@ -66,7 +66,7 @@ def find(study: Study, measure: str) -> Finding:
 
     def holds(way: str) -> bool | None:
         heads = features(study, study.judged, way)
-        return None if unmet(heads) else against_each(accuracy(heads))[measure].met
+        return None if unmet(heads) else against(accuracy(heads), measure).met
 
     return judge(measure, features(study, study.judged), survival(SURVIVAL, holds))
 
@@ -77,12 +77,12 @@ def accuracy(heads: xr.Dataset, scale: str = SCALES[0]) -> Accuracy:
     return {measure: accuracies(on_scale(heads, measure, scale), *labels) for measure in MEASURES}
 
 
-def against_each(found: Accuracy, first: str = RLLC) -> dict[str, Better]:
-    """The rLLC, or another measure in its place, against each other measure."""
-    differences = {measure: _minus(found[first], found[measure]) for measure in OTHERS}
-    p = [seed_mean(list(by_seed.values())).p for by_seed in differences.values()]
-    each = zip(differences.items(), p, holm.adjusted(p).tolist(), strict=True)
-    return {measure: Better(by_seed, _drawn(by_seed), alone, adjusted) for (measure, by_seed), alone, adjusted in each}
+def against(found: Accuracy, measure: str) -> Better:
+    """The rLLC against another measure, with p adjusted for all five."""
+    differences = [_minus(found[RLLC], found[other]) for other in OTHERS]
+    p = [seed_mean(list(by_seed.values())).p for by_seed in differences]
+    place = OTHERS.index(measure)
+    return Better(differences[place], _drawn(differences[place]), p[place], float(holm.adjusted(p)[place]))
 
 
 def _minus(first: BySeed, other: BySeed) -> dict[str, float]:
@@ -115,7 +115,7 @@ def judge(measure: str, heads: xr.Dataset, survives: dict[str, str]) -> Finding:
     why, found = unmet(heads), accuracy(heads)
     if not found[RLLC]:
         raise NotMeasurable("; ".join([*why, "no head's type occurs in its layer of another seed"]))
-    test = against_each(found)[measure]
+    test = against(found, measure)
     controls = _controls(heads, measure) if not why else ()
     finding = over_seeds.finding(
         CLAIMS[measure],
@@ -159,12 +159,12 @@ def _controls(heads: xr.Dataset, measure: str) -> tuple[Control, ...]:
 
     def exchanged(seed: int) -> Better:
         order = permuted(np.random.default_rng(seed), strata(heads))
-        return against_each(accuracy(heads.assign(type=("head", heads.type.values[order]))))[measure]
+        return against(accuracy(heads.assign(type=("head", heads.type.values[order]))), measure)
 
     middle = median_of_shuffles(exchanged, order=lambda test: test.p)
     noise = heads.curve.copy(data=heads.curve.values.copy())
     noise[MEASURES.index(RLLC)] = np.random.default_rng(0).standard_normal(noise.shape[1:])
-    random = against_each(accuracy(heads.assign(curve=noise)))[measure]
+    random = against(accuracy(heads.assign(curve=noise)), measure)
     names = (
         f"types shuffled within layer and seed (the median of {SHUFFLES})",
         "random numbers in place of the rLLCs",
@@ -181,7 +181,7 @@ def _details(heads: xr.Dataset, measure: str, test: Better) -> dict:
         "p (Holm, of the five)": test.adjusted,
         "interval of Student's t": seed_mean(list(test.by_seed.values())).interval,
         "accuracy by seed": {scale: {m: found[m] for m in (RLLC, measure)} for scale, found in scales.items()},
-        "difference": {scale: _summary(against_each(found)[measure]) for scale, found in scales.items()},
+        "difference": {scale: _summary(against(found, measure)) for scale, found in scales.items()},
         "checkpoints": heads.step.values.tolist(),
     }
 

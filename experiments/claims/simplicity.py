@@ -26,6 +26,7 @@ CLAIM = Claim(
 INTEREST = Interest(0.1, "in log rLLC")
 NEEDED = 6
 LAYER = 1
+DRAWS = 999  # for the p of the adjusted difference, which no verdict rests on
 _INDUCTION, _MULTIGRAM = ("induction", ("multigram",)), ("multigram", ("induction",))  # a label, without others
 Column = Literal["rllc", "noise"]
 
@@ -67,7 +68,9 @@ def adjusted(every: xr.Dataset) -> Partial:
     """The difference within seeds given effect and weight norm, whose slopes all seeds share."""
     heads = compared(every)
     y, kind = np.log(heads.rllc.values), heads.multigram.values
-    return adjusted_difference(y, kind, covariates(heads), strata(heads), alternative="greater", smallest=2)
+    return adjusted_difference(
+        y, kind, covariates(heads), strata(heads), alternative="greater", smallest=2, draws=DRAWS
+    )
 
 
 def judge(every: xr.Dataset, middle: xr.Dataset, first: xr.Dataset | None, survives: dict[str, str]) -> Finding:

@@ -18,12 +18,6 @@ SEEDS = 6
 TYPES = np.array(["previous-token", "current-token", *["multigram"] * 4, "induction", "induction", *["multigram"] * 4])
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few permutations for the p of one seed, which no verdict rests on."""
-    monkeypatch.setattr(memorisation, "DRAWS", 19)
-
-
 def heads(rllc, labels: np.ndarray = TYPES, seeds: int = SEEDS, **columns: np.ndarray) -> xr.Dataset:
     """Two layers of six heads a run; rllc(count, layer) with noise; layers and runs differ in level."""
     generator, size = np.random.default_rng(1), seeds * 12
@@ -138,15 +132,16 @@ def test_simplicity_needs_six_heads_of_each_kind() -> None:
         simple(shifted(0.0, none))
 
 
-def test_what_is_gathered_from_a_study(tmp_path: Path) -> None:
+def test_what_is_gathered_from_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simplicity, "middle_step", lambda run: 4800)
     study = planted_study(tmp_path)
     finders = {claim.label: finder for claim, finder in memorisation.FINDERS.items()}
     plain, relative = finders["3a"](study), finders["3b"](study)
-    assert plain.units == "12 multigram heads of 2 seeds (second x, third)" and plain.verdict == "not testable"
+    assert plain.units == "14 multigram heads of 2 seeds (second x, third)" and plain.verdict == "not testable"
     assert plain.survives["random gauge 1"] == "not measured" and "random gauge 1" not in relative.survives
     assert relative.units == "22 active heads of 2 seeds (second x, third)"
     (of_kinds,) = (finder(study) for finder in simplicity.FINDERS.values())
-    assert of_kinds.units.startswith("4 induction and 6 multigram heads of layer 1, 2 seeds")
+    assert of_kinds.units.startswith("4 induction and 8 multigram heads of layer 1, 2 seeds")
     assert "untrained" in of_kinds.controls[1].name
     middle = of_kinds.details["at mid-training (labels of the end)"]["by seed"]
     assert middle.keys() == of_kinds.details["by seed"].keys() and middle != of_kinds.details["by seed"]

@@ -11,7 +11,7 @@ import pytest
 
 from ablations.not_measurable import NotMeasurable
 from experiments import runs
-from experiments.claims import differentiation, memorisation
+from experiments.claims import differentiation
 from experiments.figures import clustering, memorization
 from experiments.statistics import clusters
 from experiments.statistics.clusters import Scaling
@@ -23,10 +23,9 @@ from tests.experiments.claims.planted_heads import KINDS, NOWHERE, PlantedStudy,
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Few starts of k-means, few permutations."""
+    """Few starts of k-means."""
     monkeypatch.setattr(clusters, "k_means", with_arguments(clusters.k_means, restarts=6))
 
-    monkeypatch.setattr(memorisation, "DRAWS", 99)
     yield
 
 
