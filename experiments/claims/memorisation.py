@@ -1,130 +1,180 @@
-"""Claim 3: the final rLLC of a multigram head grows with the number of multigrams it has learned."""
+"""Claim 3: the final rLLC of a head grows with the number of multigrams it has learned.
+
+a, as in the paper: the plain rLLC, among multigram heads. b: the rLLC against the one-layer model, among all active
+heads, given what removing the head costs and the norm of its weights. Both within layers of a seed.
+"""
 
 from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
+from experiments.measurements.variants import BALANCED, MAIN, RECALIBRATED, RELATIVE
 from experiments.statistics.partial import Partial, partial_spearman
-from experiments.statistics.permutation import permuted, smallest_detectable
-from experiments.statistics.shuffles import SHUFFLES, median_of_shuffles
+from experiments.statistics.seed_means import seed_mean
+from experiments.study import over_seeds
 from experiments.study.final_heads import (
     COVARIATES,
     FINAL_WAYS,
-    SMALLEST,
-    control,
     covariates,
+    in_each,
     joined,
-    of_runs,
+    shuffled,
+    some,
     strata,
-    summary,
     untrained,
 )
+from experiments.study.labelled_heads import labelled
+from experiments.study.over_seeds import BySeed
 from experiments.study.study import Study
 from experiments.study.survival import survival
-from experiments.study.verdict import Claim, Control, Finding, verdict_of_interval
+from experiments.study.verdict import Claim, Control, Finding, Interest
 
-CLAIM = Claim(
-    number=3,
-    name="memorisation",
-    statement="the final rLLC of a multigram head grows with the number of multigrams it has learned",
-    precondition="15 multigram heads over all seeds",
-    criterion="rho > 0, p < 0.05",
-    figure="memorization",
-)
-ALPHA, NEEDED = 0.05, 15
+INTEREST = Interest(0.2, "in rho")
 COUNTS = ("rarefied", "multigrams", "n_grams")  # the first is the claim's
+SMALLEST = 2  # heads of a stratum: slopes are shared, so that small strata inform too
 
 
-def find(study: Study) -> Finding:
-    """Final rLLCs and what each head has learned, from all runs."""
-    every, first = joined(study, study.cells), untrained(study)
+class Part(NamedTuple):
+    """One of the two correlations: of which heads and rLLCs, and given what."""
+
+    claim: Claim
+    multigram: bool  # multigram heads alone, in place of all active ones
+    way: str
+    given: tuple[str, ...]
+    needed: int  # heads of all judged seeds
+    ways: dict[str, str]  # other ways of measuring the rLLC, by label
+
+    @property
+    def kind(self) -> str:
+        """The heads in words."""
+        return "multigram heads" if self.multigram else "active heads"
+
+
+A = Part(
+    Claim(
+        number=3,
+        name="memorisation",
+        statement="the final rLLC of a multigram head grows with the number of multigrams it has learned",
+        precondition="15 multigram heads over the judged seeds",
+        criterion="rho > 0, p < 0.05",
+        figure="memorization",
+        part="a",
+    ),
+    multigram=True,
+    way=MAIN,
+    given=(),
+    needed=15,
+    ways=FINAL_WAYS,
+)
+B = Part(
+    Claim(
+        number=3,
+        name="memorisation beyond one layer",
+        statement="the final rLLC of a head against the one-layer model grows with the number of multigrams it has "
+        "learned, beyond what its ablation effect and the norm of its weights explain",
+        precondition="30 active heads over the judged seeds",
+        criterion="partial rho > 0, p < 0.05",
+        figure="memorization",
+        part="b",
+    ),
+    multigram=False,
+    way=RELATIVE,
+    given=COVARIATES,
+    needed=30,
+    ways={
+        "recalibrated settings": f"{RELATIVE}, {RECALIBRATED}",
+        "balanced gauge": f"{RELATIVE}, {BALANCED}",
+    },
+)
+
+
+def find(study: Study, part: Part) -> Finding:
+    """Final rLLCs and what each head has learned, of the judged runs."""
 
     def holds(way: str) -> bool | None:
-        test = correlation(joined(study, study.judged, way))
-        return None if test.reason else _met(test)
+        return over_seeds.holds(rho(chosen(joined(study, study.judged, way), part), part.given))
 
-    return judge(every, [cells.run.name for cells in study.judged], first, survival(FINAL_WAYS, holds))
-
-
-def multigram(every: xr.Dataset, count: str = COUNTS[0]) -> xr.Dataset:
-    """The multigram heads that have a count and an rLLC."""
-    known = np.isfinite(every[count].values) & np.isfinite(every.rllc.values)
-    return every.isel(unit=np.flatnonzero(known & (every.type.values == "multigram")))
+    every = joined(study, study.judged, part.way)
+    return judge(part, every, untrained(study, part.way), survival(part.ways, holds))
 
 
-def correlation(every: xr.Dataset, count: str = COUNTS[0], given: Sequence[str] = COVARIATES) -> Partial:
-    """The correlation of rLLC with a count among multigram heads, within layer and seed, given covariates."""
-    used = multigram(every, count)
-    x, y = (used[name].values.astype(float) for name in ("rllc", count))
-    return partial_spearman(x, y, covariates(used, given), strata(used), smallest=SMALLEST)
+def chosen(every: xr.Dataset, part: Part, count: str = COUNTS[0], value: str = "rllc") -> xr.Dataset:
+    """The heads that a part is about, that have a count and an rLLC."""
+    known = np.isfinite(every[count].values) & np.isfinite(every[value].values)
+    kind = labelled(every, "multigram") if part.multigram else every.type.values != "inactive"
+    return some(every, known & kind)
 
 
-def judge(every: xr.Dataset, judged: Sequence[str], first: xr.Dataset | None, survives: dict[str, str]) -> Finding:
-    """The finding. every: `heads` of all runs; judged: the runs that the verdict comes from; first: rLLCs of step 0."""
-    used = of_runs(every, judged)
-    test, count = correlation(used), multigram(every).sizes["unit"]
-    controls, interval = _controls(used, first), None if test.reason else test.interval
-    met, testable = _met(test), count >= NEEDED
-    limit = smallest_detectable(test.null).critical if len(test.null) else float("nan")
-    return Finding(
-        claim=CLAIM,
-        statistic="partial Spearman correlation of final rLLC and multigrams learned (rarefied), multigram heads, "
-        "within layer and seed, given ablation effect and weight norm",
-        value=None if test.reason else test.value,
-        interval=interval,
-        null=0.0,
-        p=None if test.reason else test.p,
-        units=f"{multigram(used).sizes['unit']} multigram heads of {len(judged)} seeds ({', '.join(judged)}), "
-        f"{count} in all seeds",
-        smallest_detectable=f"rho = {limit:.2f}" if np.isfinite(limit) else "none",
-        controls=controls,
+def correlation(
+    heads: xr.Dataset, given: Sequence[str], count: str = COUNTS[0], value: str = "rllc", draws: int = 9999
+) -> Partial:
+    """The rank correlation of rLLC (or plain noise) with a count, within layer and seed."""
+    x, y = (heads[name].values.astype(float) for name in (value, count))
+    return partial_spearman(x, y, covariates(heads, given), strata(heads), smallest=SMALLEST, draws=draws)
+
+
+def rho(heads: xr.Dataset, given: Sequence[str], count: str = COUNTS[0], value: str = "rllc") -> BySeed:
+    """The correlation in each seed, whose own p no verdict rests on; seeds with too few heads have none."""
+    return in_each(heads, lambda of_run: correlation(of_run, given, count, value, draws=0).value)
+
+
+def judge(part: Part, every: xr.Dataset, first: xr.Dataset | None, survives: dict[str, str]) -> Finding:
+    """The finding. every: `heads` of the judged runs; first: those of the runs sampled at step 0, with its rLLCs."""
+    used = chosen(every, part)
+    by_seed, noise = rho(used, part.given), rho(chosen(every, part, value="noise"), part.given, value="noise")
+    count, runs = used.sizes["unit"], list(dict.fromkeys(every.run.values.tolist()))
+    given = f", given {' and '.join(part.given).replace('_', ' ')}" if part.given else ""
+    without = [run for run in runs if run not in by_seed]
+    return over_seeds.finding(
+        part.claim,
+        by_seed,
+        statistic=f"Spearman correlation of final rLLC ({part.way}) and multigrams learned (rarefied), {part.kind}, "
+        f"within layer and seed{given}",
+        interest=INTEREST,
+        controls=_controls(part, used, first),
+        noise=noise if noise.keys() == by_seed.keys() else None,
         survives=survives,
-        details=_details(every, used),
-        diagnosis=_diagnosis(test, count),
-        verdict=verdict_of_interval(testable=testable, met=met, interval=interval, controls=controls),
+        details=_details(part, every),
+        remarks=[f"{count} {part.kind}"] + ([f"too few heads for a rank in {', '.join(without)}"] if without else []),
+        untestable=[f"{count} {part.kind}, {part.needed} are needed"] if count < part.needed else [],
+        units=f"{count} {part.kind} of {len(by_seed)} seeds ({', '.join(by_seed)})",
     )
 
 
-def _met(test: Partial) -> bool:
-    return bool(test.value > 0 and test.p < ALPHA)
+def _controls(part: Part, used: xr.Dataset, first: xr.Dataset | None) -> tuple[Control, ...]:
+    def exchanged(seed: int) -> BySeed:
+        return rho(shuffled(used, COUNTS[0], seed), part.given)
 
-
-def _controls(used: xr.Dataset, first: xr.Dataset | None) -> tuple[Control, ...]:
-    middle = median_of_shuffles(lambda seed: correlation(_shuffled(used, seed)), order=lambda test: test.p)
-    controls = [control(f"counts shuffled within layer and seed (the median of {SHUFFLES})", middle, _met(middle))]
+    controls = [over_seeds.middle_control("counts shuffled within layer and seed", exchanged)]
     if first is not None:
-        test = correlation(first)
-        runs = ", ".join(np.unique(first.run.values).tolist())
-        controls.append(control(f"rLLCs of the untrained model ({runs})", test, _met(test)))
+        start = rho(chosen(first, part), part.given)
+        controls.append(over_seeds.control(f"rLLCs of the untrained model ({', '.join(start)})", start))
     return tuple(controls)
 
 
-def _shuffled(used: xr.Dataset, seed: int) -> xr.Dataset:
-    among = multigram(used)
-    order = permuted(np.random.default_rng(seed), strata(among))
-    return among.assign(rarefied=("unit", among.rarefied.values[order]))
-
-
-def _details(every: xr.Dataset, used: xr.Dataset) -> dict:
-    runs = {str(run): of_runs(every, [str(run)]) for run in np.unique(every.run.values)}
-    layers = {
-        f"layer {layer}": used.isel(unit=np.flatnonzero(used.layer.values == layer))
-        for layer in np.unique(used.layer.values).tolist()
-    }
-    among = multigram(every)
+def _details(part: Part, every: xr.Dataset) -> dict:
+    """The same for other counts, with and without covariates, and by layer; and the heads."""
+    among = chosen(every, part)
+    counts = {count: rho(chosen(every, part, count), part.given, count) for count in COUNTS[1:]}
+    layers = {f"layer {layer}": some(among, among.layer.values == layer) for layer in np.unique(among.layer.values)}
     return {
-        "rho": {name: summary(correlation(part)) for name, part in ({"all seeds": every} | runs | layers).items()},
-        "other counts": {name: summary(correlation(used, name)) for name in COUNTS[1:]},
-        "without covariates": summary(correlation(used, given=())),
-        "multigram heads": {str(name): values.values.tolist() for name, values in among.items()},
+        "other counts": {count: summary(by_seed) for count, by_seed in counts.items()},
+        "without covariates": summary(rho(among, ())),
+        "given effect and weight norm": summary(rho(among, COVARIATES)),
+        "by layer": {layer: summary(rho(heads, part.given)) for layer, heads in layers.items()},
+        "heads": {str(name): values.values.tolist() for name, values in among.items()},
     }
 
 
-def _diagnosis(test: Partial, count: int) -> str:
-    sentences = [f"{count} multigram heads, {NEEDED} are needed"] if count < NEEDED else []
-    if test.reason:
-        sentences.append(test.reason)
-    if test.left_out:
-        sentences.append(f"{test.left_out} heads are alone in their layer")
-    return "; ".join(sentences)
+def summary(by_seed: BySeed) -> dict:
+    """A correlation by seed as details hold it, with the test of its mean."""
+    if not by_seed:
+        return {"reason": "too few heads in every seed"}
+    mean = seed_mean(list(by_seed.values()))
+    return {"by seed": dict(by_seed), "mean": mean.value, "interval": mean.interval, "p": mean.p}
+
+
+FINDERS = {part.claim: partial(find, part=part) for part in (A, B)}

@@ -1,202 +1,199 @@
-"""Claim 12: other measures separate the kinds of heads less well than the rLLC.
+"""Claim 12: kinds of heads are told better by their rLLC curves than by the curves of each of five other measures.
 
-A head's type is that of the nearest mean curve among the heads of the same layer of other seeds. Each measure's curves
-are first put on one scale within layer and seed, levels and shapes kept; the details say what other scalings find.
-The best of five others is better than any one of them by luck alone, which counts against the rLLC.
+A head's type is that of the nearest mean curve among the heads of the same layer of other seeds. Standardised curves
+decide: what one measure's shapes say must not depend on its units; the details say what other scalings find. Each other
+measure has a verdict of its own, with p adjusted for the five.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
-from scipy import stats
 
 from ablations.not_measurable import NotMeasurable
-from experiments.measurements.ablations import ABLATIONS
-from experiments.measurements.variants import MAIN, SURVIVAL
-from experiments.results.cells import Cells
+from experiments.measurements.variants import SURVIVAL
+from experiments.statistics import holm
+from experiments.statistics.bootstrap import cluster_bootstrap
 from experiments.statistics.permutation import permuted
-from experiments.statistics.prediction import Prediction, accuracy_difference
+from experiments.statistics.prediction import accuracies
+from experiments.statistics.seed_means import seed_mean
 from experiments.statistics.shuffles import SHUFFLES, median_of_shuffles
+from experiments.study import over_seeds
 from experiments.study.final_heads import strata
+from experiments.study.measure_curves import MEASURES, NOISE, RLLC, SCALES, features, on_scale
+from experiments.study.over_seeds import ALPHA, BySeed
 from experiments.study.study import Study
-from experiments.study.survival import not_applicable, survival
-from experiments.study.verdict import Claim, Control, Finding, verdict_of_interval
+from experiments.study.survival import survival
+from experiments.study.verdict import Claim, Control, Finding, Interest, below, verdict_of_interval
 
-CLAIM = Claim(
-    number=12,
-    name="other measures",
-    statement="other measures separate the kinds of heads less well than the rLLC",
-    precondition="at least two types with two heads in a layer; two seeds",
-    criterion="interval of rLLC minus the best other above 0",
-    figure="baselines",
-)
-MEASURES = ("rLLC", "Hessian trace", "Fisher trace", "ablation effect", "weight norm", "Gaussian-noise loss rise")
-SCALES = ("levels", "standardised", "ranks")  # the first is the claim's
+OTHERS = MEASURES[1:]
+CLAIMS = {
+    measure: Claim(
+        number=12,
+        name=f"other measures ({measure})",
+        statement=f"rLLC curves separate the kinds of heads better than curves of the {measure} do",
+        precondition="at least two types with two heads in a layer; two seeds; three shared checkpoints",
+        criterion="interval above 0, and p < 0.05 adjusted for the five (Holm)",
+        figure="baselines",
+        part=part,
+    )
+    for measure, part in zip(OTHERS, "abcde", strict=True)
+}
+INTEREST = Interest(0.1, "in accuracy")
+FEWEST = 3  # checkpoints: a standardised curve of two is a rise or a fall
+Accuracy = Mapping[str, BySeed]  # of each left-out seed, by measure
 
 
-def find(study: Study) -> Finding:
-    """Curves of the six measures of all runs, at the checkpoints that they share."""
-    every = features(study, study.cells)
+class Better(NamedTuple):
+    """The rLLC against one other measure."""
+
+    by_seed: BySeed  # accuracy by rLLC curves minus that by the other's
+    interval: tuple[float, float]  # 95%, whole seeds drawn
+    p: float  # sign flips of seeds
+    adjusted: float  # the same, adjusted for the five
+
+    @property
+    def met(self) -> bool:
+        """Whether the criterion is."""
+        return self.interval[0] > 0 and self.adjusted < ALPHA
+
+
+def find(study: Study, measure: str) -> Finding:
+    """Curves of the six measures of the judged runs, at the checkpoints that they share."""
 
     def holds(way: str) -> bool | None:
         heads = features(study, study.judged, way)
-        return _met(prediction(heads)) if _testable(heads) else None
+        return None if unmet(heads) else against(accuracy(heads), measure).met
 
-    return judge(every, features(study, study.judged), survival(SURVIVAL, holds))
-
-
-def features(study: Study, runs: Sequence[Cells], way: str = MAIN) -> xr.Dataset:
-    """curve [measure, head, step] of the active heads, at the checkpoints that all these runs share; run, layer, name
-    and type [head]. Heads with a value that is not finite are left out. Raises NotMeasurable where they share none.
-    """
-    tables = [_measures(study, cells, way) for cells in runs]
-    shared = sorted(set.intersection(*(set(table.step.values.tolist()) for table in tables)))
-    if not shared:
-        raise NotMeasurable("these runs share no checkpoint that was measured: measure some at the same steps")
-    joined = xr.concat([table.sel(step=shared) for table in tables], "head")
-    known = np.isfinite(joined.curve).all(("measure", "step")).values & (joined.type.values != "inactive")
-    return joined.isel(head=np.flatnonzero(known))
+    return judge(measure, features(study, study.judged), survival(SURVIVAL, holds))
 
 
-def _measures(study: Study, cells: Cells, way: str) -> xr.Dataset:
-    types, rllc, curvature = study.types(cells), study.rllc(cells, way), study.curvature(cells)
-    effect = cells.table(ABLATIONS).effect.sel({"method": "mean"}, drop=True)  # `method=` is an argument of sel
-    measures = (rllc.value, curvature.hessian, curvature.fisher, effect, curvature.weight_norm, rllc.noise_value)
-    steps = sorted(set.intersection(*(set(part.step.values.tolist()) for part in measures)))
-    names = types.restriction.values
-    in_order = {"step": steps, "restriction": names}
-    curves = np.stack([part.sel(in_order).transpose("restriction", "step").values for part in measures])
-    columns = {
-        "run": np.full(len(names), cells.run.name),
-        "layer": rllc.layer.sel(restriction=names).values,
-        "name": names,
-        "type": types.type.values,
-    }
-    data = {name: ("head", values) for name, values in columns.items()}
-    dims = ("measure", "head", "step")
-    return xr.Dataset(data | {"curve": (dims, curves)}, {"measure": list(MEASURES), "step": steps})
-
-
-def on_scale(heads: xr.Dataset, measure: str, scale: str) -> Float[np.ndarray, "head step"]:
-    """One measure's curves, put on one scale within each layer of each seed.
-
-    "levels": minus their mean, over their standard deviation (of all heads and steps). "standardised": each curve with
-    mean 0 and standard deviation 1. "ranks": among the heads, step by step, from -1/2 to 1/2.
-    """
-    curves = heads.curve.sel(measure=measure).transpose("head", "step").values.astype(float)
-    if scale == "standardised":
-        return _standard(curves, 1)
-    homes = strata(heads)
-    for home in np.unique(homes):
-        inside = homes == home
-        if scale == "levels":
-            curves[inside] = _standard(curves[inside], None)
-        else:
-            curves[inside] = stats.rankdata(curves[inside], axis=0) / (inside.sum() + 1) - 0.5
-    return curves
-
-
-def prediction(
-    heads: xr.Dataset, scale: str = SCALES[0], by_seed: bool = False, against: Sequence[str] = MEASURES[1:]
-) -> Prediction:
-    """The prediction by rLLCs against that by some of the others; the interval draws heads, or whole seeds."""
-    first, *others = (on_scale(heads, measure, scale) for measure in (MEASURES[0], *against))
+def accuracy(heads: xr.Dataset, scale: str = SCALES[0]) -> Accuracy:
+    """How well each measure's curves tell the types of each left-out seed."""
     labels = (heads.type.values, heads.layer.values, heads.run.values)
-    return accuracy_difference(first, others, *labels, clusters=heads.run.values if by_seed else None)
+    return {measure: accuracies(on_scale(heads, measure, scale), *labels) for measure in MEASURES}
 
 
-def judge(every: xr.Dataset, judged: xr.Dataset, survives: dict[str, str]) -> Finding:
-    """The finding. every, judged: `features` of all runs, and of those that the verdict comes from, at their steps."""
-    testable = _testable(judged)
-    test = prediction(judged) if testable else None
-    met = test is not None and _met(test)
-    controls = _controls(judged) if test else ()
-    interval = test.interval if test else None
-    runs = np.unique(judged.run.values).tolist()
-    half = (interval[1] - interval[0]) / 2 if interval else float("nan")
-    return Finding(
-        claim=CLAIM,
-        statistic="share of heads whose type is predicted from other seeds' (balanced over types), rLLC curves minus "
-        "the best of the other measures' curves",
-        value=test.value if test else None,
-        interval=interval,
-        null=0.0,
-        p=None,
-        units=f"{test.units if test else 0} heads of {len(runs)} seeds ({', '.join(runs)}), "
-        f"{judged.sizes['step']} checkpoints",
-        smallest_detectable=f"about {half:.2f} (half of the interval)" if test else "none",
-        controls=controls,
-        survives=survives if testable else not_applicable(),
-        details=_details(every, judged) if test else {},
-        diagnosis=_diagnosis(judged, test),
-        verdict=verdict_of_interval(testable=testable, met=met, interval=interval, controls=controls),
-    )
+def against(found: Accuracy, measure: str) -> Better:
+    """The rLLC against another measure, with p adjusted for all five."""
+    differences = [_minus(found[RLLC], found[other]) for other in OTHERS]
+    p = [seed_mean(list(by_seed.values())).p for by_seed in differences]
+    place = OTHERS.index(measure)
+    return Better(differences[place], _drawn(differences[place]), p[place], float(holm.adjusted(p)[place]))
 
 
-def _met(test: Prediction) -> bool:
-    return test.interval[0] > 0
+def _minus(first: BySeed, other: BySeed) -> dict[str, float]:
+    return {run: value - other[run] for run, value in first.items()}
 
 
-def _testable(heads: xr.Dataset) -> bool:
-    """Whether there are two seeds, and in some layer two types with two heads."""
-    types, homes = heads.type.values, strata(heads)
+def _drawn(by_seed: BySeed) -> tuple[float, float]:
+    """The interval of the mean when whole seeds are drawn."""
+    values = np.array(list(by_seed.values()))
+    return cluster_bootstrap(lambda index: float(values[index].mean()), np.arange(len(values)))
+
+
+def unmet(heads: xr.Dataset) -> list[str]:
+    """What of the precondition does not hold, in sentences."""
+    types, homes, steps = heads.type.values, strata(heads), heads.sizes["step"]
     counts = [np.unique(types[homes == home], return_counts=True)[1] for home in np.unique(homes)]
-    return len(np.unique(heads.run.values)) >= 2 and any((count >= 2).sum() >= 2 for count in counts)
+    sentences = ["one seed: there is none to leave out"] if len(np.unique(heads.run.values)) < 2 else []
+    if not any((count >= 2).sum() >= 2 for count in counts):
+        sentences.append("no layer has two types with two heads each")
+    if steps < FEWEST:
+        sentences.append(f"{steps} shared checkpoints, {FEWEST} are needed")
+    return sentences
 
 
-def _standard(curves: np.ndarray, axis: int | None) -> np.ndarray:
-    spread = curves.std(axis=axis, keepdims=True)
-    centred = curves - curves.mean(axis=axis, keepdims=True)
-    return np.divide(centred, spread, out=np.zeros_like(curves), where=spread > 0)
+def judge(measure: str, heads: xr.Dataset, survives: dict[str, str]) -> Finding:
+    """The finding against one measure. heads: `features` of the judged runs.
+
+    Raises NotMeasurable where no type of a seed is known from another.
+    """
+    why, found = unmet(heads), accuracy(heads)
+    if not found[RLLC]:
+        raise NotMeasurable("; ".join([*why, "no head's type occurs in its layer of another seed"]))
+    test = against(found, measure)
+    controls = _controls(heads, measure) if not why else ()
+    finding = over_seeds.finding(
+        CLAIMS[measure],
+        test.by_seed,
+        statistic="share of heads whose type is predicted from other seeds' (balanced over types of the seed), by "
+        f"standardised rLLC curves minus by those of the {measure}; interval from whole seeds drawn",
+        interest=INTEREST,
+        controls=controls,
+        noise=None if measure == NOISE else _minus(found[NOISE], found[measure]),
+        survives=survives,
+        details=_details(heads, measure, test),
+        remarks=[_accuracies(found, measure), f"p adjusted for the five: {test.adjusted:.3g}"],
+        untestable=why,
+        units=f"{heads.sizes['head']} heads of {len(test.by_seed)} seeds ({', '.join(test.by_seed)}), "
+        f"{heads.sizes['step']} checkpoints",
+        alpha=ALPHA / len(OTHERS),
+    )
+    return _by_drawn_seeds(finding, test, controls)
 
 
-def _controls(heads: xr.Dataset) -> tuple[Control, ...]:
-    middle = median_of_shuffles(lambda seed: prediction(_shuffled(heads, seed)), order=lambda test: test.interval[0])
-    name = f"types shuffled within layer and seed (the median of {SHUFFLES})"
-    noise = heads.curve.copy(data=heads.curve.values.copy())
-    noise[0] = np.random.default_rng(0).standard_normal(noise.shape[1:])
-    random = prediction(heads.assign(curve=noise))
-    return (
-        Control(name, middle.value, None, _met(middle)),
-        Control("random numbers in place of the rLLCs", random.value, None, _met(random)),
+def _by_drawn_seeds(finding: Finding, test: Better, controls: Sequence[Control]) -> Finding:
+    """The finding with the interval of drawn seeds. Of few seeds that interval is too narrow to say that something is
+    absent, so that Student's of the same mean must say so too.
+    """
+    both = below(finding.interval, INTEREST.value)
+    return replace(
+        finding,
+        interval=test.interval,
+        verdict=verdict_of_interval(
+            testable=finding.verdict != "not testable",
+            met=test.met,
+            interval=test.interval,
+            controls=controls,
+            interest=INTEREST.value if both else None,
+        ),
     )
 
 
-def _shuffled(heads: xr.Dataset, seed: int) -> xr.Dataset:
-    """Types exchanged among the heads of a layer of a seed."""
-    order = permuted(np.random.default_rng(seed), strata(heads))
-    return heads.assign(type=("head", heads.type.values[order]))
+def _controls(heads: xr.Dataset, measure: str) -> tuple[Control, ...]:
+    """The criterion with types shuffled, and with random numbers in place of the rLLCs."""
+
+    def exchanged(seed: int) -> Better:
+        order = permuted(np.random.default_rng(seed), strata(heads))
+        return against(accuracy(heads.assign(type=("head", heads.type.values[order]))), measure)
+
+    middle = median_of_shuffles(exchanged, order=lambda test: test.p)
+    noise = heads.curve.copy(data=heads.curve.values.copy())
+    noise[MEASURES.index(RLLC)] = np.random.default_rng(0).standard_normal(noise.shape[1:])
+    random = against(accuracy(heads.assign(curve=noise)), measure)
+    names = (
+        f"types shuffled within layer and seed (the median of {SHUFFLES})",
+        "random numbers in place of the rLLCs",
+    )
+    return tuple(
+        Control(name, float(np.mean(list(test.by_seed.values()))), test.p, test.met)
+        for name, test in zip(names, (middle, random), strict=True)
+    )
 
 
-def _details(every: xr.Dataset, judged: xr.Dataset) -> dict:
-    by_seed = prediction(judged, by_seed=True)
+def _details(heads: xr.Dataset, measure: str, test: Better) -> dict:
+    scales = {scale: accuracy(heads, scale) for scale in SCALES}
     return {
-        "balanced accuracy": {scale: _summary(prediction(judged, scale)) for scale in SCALES},
-        "balanced accuracy, all seeds": {scale: _summary(prediction(every, scale)) for scale in SCALES},
-        "rLLC minus each": {measure: _pair(prediction(judged, against=(measure,))) for measure in MEASURES[1:]},
-        "interval when whole seeds are drawn": list(by_seed.interval),
-        "checkpoints": judged.step.values.tolist(),
+        "p (Holm, of the five)": test.adjusted,
+        "interval of Student's t": seed_mean(list(test.by_seed.values())).interval,
+        "accuracy by seed": {scale: {m: found[m] for m in (RLLC, measure)} for scale, found in scales.items()},
+        "difference": {scale: _summary(against(found, measure)) for scale, found in scales.items()},
+        "checkpoints": heads.step.values.tolist(),
     }
 
 
-def _summary(test: Prediction) -> dict:
-    accuracy = dict(zip(MEASURES, (test.first, *test.others), strict=True))
-    return {"accuracy": accuracy, "chance": test.chance, "heads": test.units} | _pair(test)
+def _summary(test: Better) -> dict:
+    values = list(test.by_seed.values())
+    return {"mean": float(np.mean(values)), "interval": list(test.interval), "p": test.p, "p (Holm)": test.adjusted}
 
 
-def _pair(test: Prediction) -> dict:
-    return {"difference": test.value, "interval": list(test.interval)}
+def _accuracies(found: Accuracy, measure: str) -> str:
+    first, other = (float(np.mean(list(found[name].values()))) for name in (RLLC, measure))
+    return f"mean accuracy: rLLC {first:.2f}, {measure} {other:.2f}"
 
 
-def _diagnosis(heads: xr.Dataset, test: Prediction | None) -> str:
-    if test is None:
-        runs = len(np.unique(heads.run.values))
-        return "one seed: there is none to leave out" if runs < 2 else "no layer has two types with two heads each"
-    best = int(np.argmax(test.others))
-    return (
-        f"rLLC {test.first:.2f}, {MEASURES[1 + best]} {test.others[best]:.2f}, by chance {test.chance:.2f}; the "
-        "interval is biased against the rLLC, since it takes the largest of five measures in every draw: no "
-        "contradiction can rest on it (the details hold the interval against each measure alone)"
-    )
+FINDERS = {claim: partial(find, measure=measure) for measure, claim in CLAIMS.items()}

@@ -1,186 +1,134 @@
-"""Claim 4: heads with simple algorithms end with lower rLLCs than multigram heads.
+"""Claim 4: induction heads end with lower rLLCs than multigram heads of the same layer."""
 
-There are two contrasts, each within one layer, and the claim needs all of those that can be made: its statistic is the
-one with the largest p (an intersection-union test, so that neither needs a correction).
-"""
-
-from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import xarray as xr
 
+from experiments.measurements.variants import MAIN, middle_step
 from experiments.statistics.partial import Partial, adjusted_difference
-from experiments.statistics.permutation import permuted, smallest_detectable
-from experiments.statistics.shuffles import SHUFFLES, median_of_shuffles
-from experiments.study.final_heads import (
-    FINAL_WAYS,
-    SMALLEST,
-    control,
-    covariates,
-    joined,
-    of_runs,
-    strata,
-    summary,
-    untrained,
-)
+from experiments.study import over_seeds
+from experiments.study.final_heads import FINAL_WAYS, covariates, in_each, joined, shuffled, some, strata, untrained
+from experiments.study.labelled_heads import labelled
+from experiments.study.over_seeds import BySeed
 from experiments.study.study import Study
 from experiments.study.survival import survival
-from experiments.study.verdict import Claim, Control, Finding, verdict_of_interval
+from experiments.study.verdict import Claim, Control, Finding, Interest
 
 CLAIM = Claim(
     number=4,
     name="simplicity",
-    statement="heads with simple algorithms end with lower rLLCs than multigram heads",
-    precondition="both kinds in the layer",
-    criterion="p < 0.05, for each of the two contrasts that can be made",
+    statement="induction heads end with lower rLLCs than multigram heads of layer 1",
+    precondition="6 heads of each kind over the judged seeds",
+    criterion="p < 0.05",
     figure="rllcs",
 )
-ALPHA = 0.05
-CONTRASTS = {  # layer, and its simple heads
-    "induction against multigram, layer 1": (1, ("induction",)),
-    "previous- and current-token against multigram, layer 0": (0, ("previous-token", "current-token")),
-}
+INTEREST = Interest(0.1, "in log rLLC")
+NEEDED = 6
+LAYER = 1
+DRAWS = 999  # for the p of the adjusted difference, which no verdict rests on
+_INDUCTION, _MULTIGRAM = ("induction", ("multigram",)), ("multigram", ("induction",))  # a label, without others
+Column = Literal["rllc", "noise"]
 
 
 def find(study: Study) -> Finding:
-    """Final rLLCs and the types of heads, from all runs."""
-    every, first = joined(study, study.cells), untrained(study)
+    """Final rLLCs of the judged runs; those at mid-training beside."""
 
     def holds(way: str) -> bool | None:
-        tests = contrasts(joined(study, study.judged, way))
-        return _met(tests) if tests else None
+        return over_seeds.holds(difference(joined(study, study.judged, way)))
 
-    return judge(every, [cells.run.name for cells in study.judged], first, survival(FINAL_WAYS, holds))
-
-
-def contrasts(every: xr.Dataset) -> dict[str, Partial]:
-    """The difference of simple and multigram heads by contrast; only those with both kinds in the layer of some run."""
-    parts = {name: _part(every, *which) for name, which in CONTRASTS.items()}
-    return {name: difference(part) for name, part in parts.items() if _both_kinds(part)}
+    middle = xr.concat([joined(study, [cells], MAIN, middle_step(cells.run)) for cells in study.judged], "unit")
+    return judge(joined(study, study.judged), middle, untrained(study), survival(FINAL_WAYS, holds))
 
 
-def difference(part: xr.Dataset) -> Partial:
-    """The difference of final rLLCs within layer and seed, given effect and weight norm."""
-    simple = part.type.values != "multigram"
-    y = part.rllc.values.astype(float)
-    return adjusted_difference(y, simple, covariates(part), strata(part), smallest=SMALLEST)
+def compared(every: xr.Dataset, column: Column = "rllc") -> xr.Dataset:
+    """The heads of layer 1 with one of the two labels and not the other, and with a coefficient above 0; and whether
+    each is a multigram head.
+    """
+    induction, multigram = (labelled(every, *pair) for pair in (_INDUCTION, _MULTIGRAM))
+    positive = np.nan_to_num(every[column].values) > 0  # of others there is no logarithm
+    kept = some(every, (induction | multigram) & positive & (every.layer.values == LAYER))
+    return kept.assign(multigram=("unit", labelled(kept, *_MULTIGRAM)))
 
 
-def judge(every: xr.Dataset, judged: Sequence[str], first: xr.Dataset | None, survives: dict[str, str]) -> Finding:
-    """The finding. every: `heads` of all runs; judged: the runs that the verdict comes from; first: rLLCs of step 0."""
-    used = of_runs(every, judged)
-    tests = contrasts(used)
-    name, test = _worst(tests) if tests else ("no contrast", None)
-    controls = _controls(used, first) if tests else ()
-    met = _met(tests)
-    interval = test.interval if test and not test.reason else None
-    return Finding(
-        claim=CLAIM,
-        statistic="final rLLC, simple minus multigram heads, within layer and seed, given weight norm and ablation "
-        f"effect; of the contrasts that can be made the one with the largest p ({name})",
-        value=test.value if test and interval else None,
-        interval=interval,
-        null=0.0,
-        p=test.p if test and interval else None,
-        units=_units(used, tests, judged),
-        smallest_detectable=_detectable(test) if test and interval else "none",
-        controls=controls,
+def difference(every: xr.Dataset, column: Column = "rllc") -> BySeed:
+    """Mean log rLLC of multigram heads minus that of induction heads, of each seed that has both."""
+    return _between(compared(every, column), column)
+
+
+def _between(heads: xr.Dataset, column: Column) -> BySeed:
+    def of_run(part: xr.Dataset) -> float:
+        kind, values = part.multigram.values, np.log(part[column].values)
+        return float(values[kind].mean() - values[~kind].mean()) if 0 < kind.sum() < len(kind) else float("nan")
+
+    return in_each(heads, of_run)
+
+
+def adjusted(every: xr.Dataset) -> Partial:
+    """The difference within seeds given effect and weight norm, whose slopes all seeds share."""
+    heads = compared(every)
+    y, kind = np.log(heads.rllc.values), heads.multigram.values
+    return adjusted_difference(
+        y, kind, covariates(heads), strata(heads), alternative="greater", smallest=2, draws=DRAWS
+    )
+
+
+def judge(every: xr.Dataset, middle: xr.Dataset, first: xr.Dataset | None, survives: dict[str, str]) -> Finding:
+    """The finding. every, middle: `heads` of the judged runs with the rLLCs of the end and of mid-training; first:
+    those of the runs sampled at step 0, with its rLLCs.
+    """
+    heads = compared(every)
+    by_seed, noise = difference(every), difference(every, "noise")
+    simple, other = int((~heads.multigram.values).sum()), int(heads.multigram.values.sum())
+    counted = f"{simple} induction and {other} multigram heads of layer {LAYER}"
+    without = [run for run in dict.fromkeys(every.run.values.tolist()) if run not in by_seed]
+    given, halfway = adjusted(every), difference(middle)
+    return over_seeds.finding(
+        CLAIM,
+        by_seed,
+        statistic=f"mean log of final rLLC, multigram minus induction heads of layer {LAYER}, within seed",
+        interest=INTEREST,
+        controls=_controls(heads, first),
+        noise=noise if noise.keys() == by_seed.keys() else None,
         survives=survives,
-        details=_details(every, used, tests),
-        diagnosis=_diagnosis(tests),
-        verdict=verdict_of_interval(testable=bool(tests), met=met, interval=interval, controls=controls),
+        details={
+            "given effect and weight norm": _summary(given),
+            "at mid-training (labels of the end)": {"by seed": halfway, "given both": _summary(adjusted(middle))},
+            "heads": {str(name): values.values.tolist() for name, values in heads.items()},
+        },
+        remarks=_remarks(every, given, halfway, without),
+        untestable=[f"{counted}, {NEEDED} of each are needed"] if min(simple, other) < NEEDED else [],
+        units=f"{counted}, {len(by_seed)} seeds ({', '.join(by_seed)})",
     )
 
 
-def _part(every: xr.Dataset, layer: int, simple: tuple[str, ...]) -> xr.Dataset:
-    kinds = np.isin(every.type.values, [*simple, "multigram"])
-    known = kinds & (every.layer.values == layer) & np.isfinite(every.rllc.values)
-    return every.isel(unit=np.flatnonzero(known))
+def _remarks(every: xr.Dataset, given: Partial, halfway: BySeed, without: list[str]) -> list[str]:
+    left_out = compared(every.assign(rllc=xr.ones_like(every.rllc))).sizes["unit"] - compared(every).sizes["unit"]
+    remarks = [f"no head of one kind in {', '.join(without)}"] if without else []
+    remarks += [f"{left_out} heads have no rLLC above 0 and are left out"] if left_out else []
+    remarks.append(f"given effect and weight norm: {given.reason or f'{given.value:+.3g}'}")
+    if halfway:
+        remarks.append("at mid-training: " + ", ".join(f"{run} {value:+.3g}" for run, value in halfway.items()))
+    return remarks
 
 
-def _both_kinds(part: xr.Dataset) -> bool:
-    simple, homes = part.type.values != "multigram", strata(part)
-    return any(0 < simple[homes == home].sum() < (homes == home).sum() for home in np.unique(homes))
+def _controls(heads: xr.Dataset, first: xr.Dataset | None) -> tuple[Control, ...]:
+    """The criterion with kinds exchanged, and on the untrained model."""
 
+    def exchanged(seed: int) -> BySeed:
+        return _between(shuffled(heads, "multigram", seed), "rllc")
 
-def _met(tests: Mapping[str, Partial]) -> bool:
-    return bool(tests) and all(test.p < ALPHA for test in tests.values())  # NaN where a contrast was refused
-
-
-def _worst(tests: Mapping[str, Partial]) -> tuple[str, Partial]:
-    return max(tests.items(), key=lambda named: np.inf if named[1].reason else named[1].p)
-
-
-def _pooled(every: xr.Dataset) -> Partial:
-    return difference(xr.concat([_part(every, *which) for which in CONTRASTS.values()], "unit"))
-
-
-def _controls(used: xr.Dataset, first: xr.Dataset | None) -> tuple[Control, ...]:
-    """The criterion with types shuffled, and on the untrained model."""
-    middle = median_of_shuffles(
-        lambda seed: _worst(contrasts(_shuffled(used, seed)))[1], order=lambda test: (bool(test.reason), test.p)
-    )
-    name = f"types shuffled within layer and seed (the median of {SHUFFLES})"
-    controls = [control(name, middle, not middle.reason and middle.p < ALPHA)]
-    tests = contrasts(first) if first is not None else {}
-    if first is not None and tests:
-        runs = ", ".join(np.unique(first.run.values).tolist())
-        controls.append(control(f"rLLCs of the untrained model ({runs})", _worst(tests)[1], _met(tests)))
+    controls = [over_seeds.middle_control("kinds exchanged within a seed", exchanged)]
+    if first is not None:
+        start = difference(first)
+        controls.append(over_seeds.control(f"rLLCs of the untrained model ({', '.join(start)})", start))
     return tuple(controls)
 
 
-def _shuffled(used: xr.Dataset, seed: int) -> xr.Dataset:
-    """Types exchanged among the heads that are compared with one another, so that the contrasts stay the same."""
-    parts = []
-    for which in CONTRASTS.values():
-        part = _part(used, *which)
-        order = permuted(np.random.default_rng(seed), strata(part))
-        parts.append(part.assign(type=("unit", part.type.values[order])))
-    return xr.concat(parts, "unit")
+def _summary(test: Partial) -> dict:
+    if test.reason:
+        return {"reason": test.reason, "left out": test.left_out}
+    return {"value": test.value, "p": test.p, "interval": list(test.interval), "heads": test.units}
 
 
-def _units(used: xr.Dataset, tests: Mapping[str, Partial], judged: Sequence[str]) -> str:
-    counts = []
-    for name in tests:
-        simple = _part(used, *CONTRASTS[name]).type.values != "multigram"
-        counts.append(f"{simple.sum()} against {(~simple).sum()} heads ({name})")
-    return f"{'; '.join(counts) or 'no heads'}; {len(judged)} seeds ({', '.join(judged)})"
-
-
-def _detectable(test: Partial) -> str:
-    """The critical t, in units of rLLC by the interval, which is about 4 standard errors wide."""
-    critical = smallest_detectable(test.null, alternative="less").critical
-    if not np.isfinite(critical):
-        return "none: too few arrangements of so few heads"
-    return f"about {critical * (test.interval[1] - test.interval[0]) / 4:.2f} (t = {critical:.1f})"
-
-
-def _details(every: xr.Dataset, used: xr.Dataset, tests: Mapping[str, Partial]) -> dict:
-    by_run = {}
-    for run in np.unique(every.run.values):
-        of_run = of_runs(every, [str(run)])
-        by_run[str(run)] = {name: _plain_means(of_run, *which) for name, which in CONTRASTS.items()}
-    return {
-        "contrasts": {name: summary(test) for name, test in tests.items()},
-        "contrasts, all seeds": {name: summary(test) for name, test in contrasts(every).items()},
-        "pooled over contrasts": summary(_pooled(used)),
-        "pooled over contrasts, all seeds": summary(_pooled(every)),
-        "mean final rLLC": by_run,
-    }
-
-
-def _plain_means(of_run: xr.Dataset, layer: int, simple: tuple[str, ...]) -> dict:
-    """Mean rLLCs of one run, without covariates."""
-    part = _part(of_run, layer, simple)
-    kind, value = part.type.values != "multigram", part.rllc.values
-    return {
-        name: {"heads": part.name.values[which].tolist(), "mean": float(value[which].mean()) if which.any() else None}
-        for name, which in (("simple", kind), ("multigram", ~kind))
-    }
-
-
-def _diagnosis(tests: Mapping[str, Partial]) -> str:
-    sentences = [f"{name}: no layer has both kinds" for name in CONTRASTS if name not in tests]
-    for name, test in tests.items():
-        sentences.append(f"{name}: {test.reason or f'{test.value:+.2f}, p = {test.p:.3g}'}")
-    return "; ".join(sentences)
+FINDERS = {CLAIM: find}

@@ -8,8 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ablations.not_measurable import NotMeasurable
-from experiments.claims import differentiation
-from experiments.claims.differentiation import METHODS, SCALINGS, Group
 from experiments.heldout import head_types
 from experiments.measurements import variants
 from experiments.measurements.induction_heads import INDUCTION_HEADS
@@ -18,6 +16,8 @@ from experiments.plots import style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import Run, tokens_seen
+from experiments.study import curve_clusters
+from experiments.study.curve_clusters import METHODS, SCALINGS, Group
 from experiments.study.study import Study, pass_of_types
 from llc.intervals import with_half_widths
 
@@ -52,7 +52,7 @@ def compute(cells: Cells) -> xr.Dataset:
     scaling], NaN where no layer has two types with two heads.
     """
     study = Study((cells,))
-    return of_groups(differentiation.groups(study, cells), study.rllc(cells), cells.run)
+    return of_groups(curve_clusters.groups(study, cells), study.rllc(cells), cells.run)
 
 
 def of_groups(groups: list[Group], rllc: xr.Dataset, run: Run) -> xr.Dataset:
@@ -64,11 +64,11 @@ def of_groups(groups: list[Group], rllc: xr.Dataset, run: Run) -> xr.Dataset:
         )
     names = [name for group in groups for name in group.names]
     data = with_half_widths(rllc)[["value", "se", "half_width"]].sel(restriction=names).transpose("step", "restriction")
-    clusters = [differentiation.clusters(group) for group in groups]
+    clusters = [curve_clusters.clusters(group) for group in groups]
     data["cluster"] = ("restriction", np.concatenate(clusters))
     data["type"] = ("restriction", np.concatenate([group.types for group in groups]))
     usable = [group for group in groups if group.testable]
-    indices = differentiation.table(usable) if usable else {}
+    indices = curve_clusters.table(usable) if usable else {}
     for label, part in (("index", "mean"), ("p", "p")):
         values = [[indices[m][s][part] if indices else float("nan") for s in SCALINGS] for m in METHODS]
         data[label] = (("method", "scaling"), np.array(values))

@@ -25,10 +25,9 @@ TITLE = "Memorisation"
 CAPTION = (
     "Final rLLC of each head (bars are 95% confidence intervals) against how many multigrams it has learned (rarefied "
     "to equally many completions) and how many n-grams, by the end and by mid-training. Multigram heads are filled, "
-    "other types open. Lines are fitted to multigram heads, with one slope for both layers where these are pooled; "
-    "rho and p are the claim's: partial rank correlation of multigram heads within the layer, given ablation effect "
-    "and weight norm (or, where heads are too few for that, without the two). Look whether multigram heads that have "
-    "learned more end higher."
+    "others open; markers are first labels. Lines are fitted to multigram heads, with one slope for both layers where "
+    "these are pooled; rho is claim 3a's: rank correlation of multigram heads within the layer, p under permutation. "
+    "Look whether multigram heads that have learned more end higher."
 )
 NEEDS: tuple[Kind, ...] = (INDUCTION_HEADS,)  # `prepare` computes, or reads, rLLCs, types and curvatures
 COUNTS = {"rarefied": "multigrams learned\n(expected among 200 completions)", "n_grams": "n-grams learned"}
@@ -89,10 +88,10 @@ def _panel(axis: Axes, part: xr.Dataset, count: str) -> None:
         head = known.isel(unit=place)
         color, kind = LAYER_COLORS[int(head.layer) % len(LAYER_COLORS)], str(head.type.item())
         x, y = float(head[count]), float(head.rllc)
-        face = color if kind == "multigram" else "white"
+        face = color if "multigram" in str(head.labels.item()).split(", ") else "white"
         look: dict = {"marker": MARKERS[kind], "markerfacecolor": face, "markersize": 6, "elinewidth": 0.9}
         axis.errorbar(x, y, float(head.half_width), color=color, linestyle="none", **look)
-    _lines(axis, memorisation.multigram(part, count), count)
+    _lines(axis, memorisation.chosen(part, memorisation.A, count), count)
     axis.text(0.03, 0.97, _statistic(part, count), transform=axis.transAxes, va="top", fontsize=style.FONT - 1.5)
     low, high = axis.get_ylim()
     axis.set_ylim(min(0.0, low), high + 0.22 * (high - min(0.0, low)))  # room for the text
@@ -115,19 +114,17 @@ def _lines(axis: Axes, heads: xr.Dataset, count: str) -> None:
 
 
 def _statistic(part: xr.Dataset, count: str) -> str:
-    test, heads = memorisation.correlation(part, count), memorisation.multigram(part, count).sizes["unit"]
-    if not test.reason:
-        return f"rho = {test.value:.2f}, p = {test.p:.2g} ({test.units} multigram heads)"
-    plain = memorisation.correlation(part, count, given=())
-    if plain.reason:
-        return f"{heads} multigram heads: too few, or too alike"
-    return f"rho = {plain.value:.2f}, p = {plain.p:.2g}; {heads} multigram heads\nare too few to remove the covariates"
+    heads = memorisation.chosen(part, memorisation.A, count)
+    test = memorisation.correlation(heads, memorisation.A.given, count)
+    if test.reason:
+        return f"{heads.sizes['unit']} multigram heads: too few, or too alike"
+    return f"rho = {test.value:.2f}, p = {test.p:.2g} ({test.units} multigram heads)"
 
 
 def _legend(figure: Figure, active: xr.Dataset, layers: list[int]) -> None:
     handles = [Line2D([], [], color=LAYER_COLORS[layer % 4], linewidth=3, label=f"layer {layer}") for layer in layers]
     for kind in [kind for kind in MARKERS if kind in active.type.values]:
-        face = "black" if kind == "multigram" else "white"
-        look: dict = {"marker": MARKERS[kind], "markerfacecolor": face, "color": "black", "linestyle": "none"}
+        look: dict = {"marker": MARKERS[kind], "markerfacecolor": "white", "color": "black", "linestyle": "none"}
         handles.append(Line2D([], [], label=kind, **look))
+    handles.append(Line2D([], [], label="a multigram head", marker="o", color="black", linestyle="none"))
     figure.legend(handles=handles, fontsize=style.FONT, frameon=False, ncol=len(handles), loc="outside lower center")

@@ -18,10 +18,10 @@ Scaling = Literal["raw", "standardised", "min-max"]
 
 
 class RandTest(NamedTuple):
-    """Adjusted Rand indices summed over groups, against types permuted within each."""
+    """Adjusted Rand indices summed over groups with their weights, against types permuted within each."""
 
     value: float
-    mean: float  # of the groups, 1 where clusters are the types, 0 by chance
+    mean: float  # of the groups with their weights, 1 where clusters are the types, 0 by chance
     p: float  # one-sided
     null: Float[np.ndarray, " draw"]  # sums under permutation, without the observed one
     exact: bool
@@ -137,9 +137,13 @@ def _arrangements(codes: tuple[int, ...], draws: int, seed: int) -> np.ndarray:
 
 
 def summed_rand(
-    groups: Sequence[tuple[Shaped[np.ndarray, " _"], Shaped[np.ndarray, " _"]]], draws: int = 9999, seed: int = 0
+    groups: Sequence[tuple[Shaped[np.ndarray, " _"], Shaped[np.ndarray, " _"]]],
+    weights: Sequence[float] | None = None,
+    draws: int = 9999,
+    seed: int = 0,
 ) -> RandTest:
     """Tests whether clusters follow types. groups: (cluster labels, types) of the heads of one layer of one seed each.
+    weights: of the groups in the sum, above 0 (default: 1 each).
 
     Types are permuted within groups. Every arrangement of a group's types is counted where there are fewer than
     `LIMIT`; so is every combination of the groups', else draws combine the groups' at random. Raises NotMeasurable
@@ -151,12 +155,15 @@ def summed_rand(
     for place, (labels, types) in enumerate(groups):
         codes = np.unique(types, return_inverse=True)[1]
         orders.append((labels, codes, _arrangements(tuple(codes.tolist()), draws, seed + place)))
-    chances = [_rand_of_orders(*group) for group in orders]  # the first is the observed one
+    share = np.ones(len(groups)) if weights is None else np.array(weights, dtype=float)
+    each = [_rand_of_orders(*group) for group in orders]  # the first is the observed one
+    chances = [weight * values for weight, values in zip(share.tolist(), each, strict=True)]
     exact = bool(np.prod([distinct(np.zeros(len(types)), types) for _, types in groups]) < LIMIT)
     if exact:
         null = np.array([sum(values) for values in itertools.product(*chances)])[1:]
     else:
         generator = np.random.default_rng(seed)
         null = np.sum([generator.choice(values, draws) for values in chances], axis=0)
-    each = tuple(float(values[0]) for values in chances)
-    return RandTest(sum(each), float(np.mean(each)), p_value(sum(each), null), null, exact, each)
+    value = float(sum(values[0] for values in chances))
+    observed = tuple(float(values[0]) for values in each)
+    return RandTest(value, value / float(share.sum()), p_value(value, null), null, exact, observed)

@@ -47,7 +47,7 @@ def partial_spearman(
     so coarse that much of what x and y share through them is left. Covariates act linearly: take logarithms where they
     should. p: residuals of x permuted within strata. Interval: Fisher's z with variance (1 + rho^2 / 2) / (f - 2),
     f = units - strata - covariates (Bonett and Wright 2000): a bootstrap of strata of three to five often leaves
-    nothing to compare. Strata with fewer units than `smallest` (default: covariates + 2, below which a stratum alone
+    nothing to compare. With draws=0 the coefficient alone is asked for, and p is 1. Strata with fewer units than `smallest` (default: covariates + 2, below which a stratum alone
     would fit them exactly) are left out. NaN where f is below 3.
     """
     if not _finite(x, y, covariates):
@@ -157,5 +157,5 @@ def _correlations(rows: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _orders(strata: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    orders = list(permutations(strata, draws, seed))
+    orders = list(permutations(strata, draws, seed)) if draws else []
     return np.stack(orders) if orders else np.empty((0, len(strata)), dtype=np.int64)

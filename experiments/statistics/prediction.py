@@ -1,24 +1,7 @@
-"""How well types of heads are predicted from curves of other seeds' heads, and which of several curves predict best."""
-
-import math
-from collections.abc import Sequence
-from typing import NamedTuple
+"""How well types of heads are predicted from curves of other seeds' heads."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
-
-from experiments.statistics.bootstrap import cluster_bootstrap
-
-
-class Prediction(NamedTuple):
-    """Shares of heads whose type is predicted, averaged over types, and the paired difference to the best of others."""
-
-    first: float
-    others: tuple[float, ...]
-    value: float  # first - the best of the others
-    interval: tuple[float, float]  # 95%; the best of the others is chosen anew in each draw
-    chance: float  # 1 / number of types
-    units: int  # heads whose type another seed has in the same layer
 
 
 def predicted(
@@ -43,48 +26,22 @@ def predicted(
     return right, possible
 
 
-def accuracy_difference(
-    first: Float[np.ndarray, "head _"],
-    others: Sequence[Float[np.ndarray, "head _"]],
+def accuracies(
+    features: Float[np.ndarray, "head feature"],
     types: Shaped[np.ndarray, " head"],
     layers: Shaped[np.ndarray, " head"],
     seeds: Shaped[np.ndarray, " head"],
-    *,
-    clusters: Shaped[np.ndarray, " head"] | None = None,
-    draws: int = 2000,
-    seed: int = 0,
-) -> Prediction:
-    """Compares how well the first features predict types of heads of a left-out seed with the best of the others.
+) -> dict[str, float]:
+    """The share of each seed's heads whose type is predicted from the other seeds, averaged over types.
 
-    Balanced accuracy: the mean over types of the share that is right. The paired bootstrap draws heads, or `clusters`
-    of them (seeds), with the predictions that were made; how these vary with the heads learned from is left out.
-    Raises ValueError without others. NaN where no head's type occurs in another seed.
+    Each type of a seed has the same weight, so that the most frequent one does not decide. Heads whose type no other
+    seed has in their layer are left out, and so is a seed without any other. What is predicted of two seeds rests on
+    heads of the same others, so that accuracies of seeds are not quite independent.
     """
-    predictions = [predicted(features, types, layers, seeds) for features in (first, *others)]
-    if len(predictions) < 2:
-        raise ValueError("no other features to compare with: give at least one")
-    possible = predictions[0][1]
-    right, kinds = np.stack([hits[possible] for hits, _ in predictions]), types[possible]
-    if len(kinds) == 0:
-        nan = math.nan
-        return Prediction(nan, (nan,) * len(others), nan, (nan, nan), nan, 0)
-
-    def balanced(index: np.ndarray) -> np.ndarray:
-        return np.mean([right[:, index[kinds[index] == kind]].mean(1) for kind in np.unique(kinds[index])], axis=0)
-
-    def difference(index: np.ndarray) -> float:
-        accuracies = balanced(index)
-        return float(accuracies[0] - accuracies[1:].max())
-
-    everything = np.arange(len(kinds))
-    drawn = everything if clusters is None else clusters[possible]
-    interval = cluster_bootstrap(difference, drawn, draws=draws, seed=seed)
-    accuracy = [float(part) for part in balanced(everything)]
-    return Prediction(
-        first=accuracy[0],
-        others=tuple(accuracy[1:]),
-        value=difference(everything),
-        interval=interval,
-        chance=1 / len(np.unique(kinds)),
-        units=len(kinds),
-    )
+    right, possible = predicted(features, types, layers, seeds)
+    found = {}
+    for seed in dict.fromkeys(seeds[possible].tolist()):
+        inside = possible & (seeds == seed)
+        shares = [right[inside & (types == kind)].mean() for kind in np.unique(types[inside])]
+        found[str(seed)] = float(np.mean(shares))
+    return found

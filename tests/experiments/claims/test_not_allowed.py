@@ -2,13 +2,10 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from ablations.not_measurable import NotMeasurable
 from experiments import runs
-from experiments.claims import composition, coordination, induction_circuit, migration, nested_brackets, stages, table
-from experiments.claims.stages import Curves
+from experiments.claims import composition, coordination, induction_circuit, migration, nested_brackets, table
 from experiments.results import plan
 from experiments.results.cells import Cells
 from experiments.study.study import Study
@@ -25,11 +22,3 @@ def test_claims_of_two_layers_are_not_testable_on_one(tmp_path: Path, monkeypatc
         assert finding.verdict == "not testable"
         assert "run mini-seed0-1layer has one layer" in finding.diagnosis
     assert not list(tmp_path.iterdir())  # nothing was measured for it
-
-
-def test_two_checkpoints_have_no_order_of_stages() -> None:
-    rising = np.array([[0.0, 1.0]] * 4)
-    two = Curves("one", np.array([0, 1000]), rising, np.full((4, 2), 0.001), np.zeros((4, 2)))
-    with pytest.raises(NotMeasurable, match="run one has 2 checkpoints"):
-        stages.judge([two], ["one"])
-    assert stages.judge([two._replace(values=0 * rising)], ["one"]).verdict == "not testable"

@@ -1,7 +1,5 @@
 """Types that are predicted from other seeds: planted ones, noise, and shuffled types."""
 
-import math
-
 import numpy as np
 
 from experiments.statistics import prediction
@@ -19,11 +17,17 @@ def test_types_are_predicted_from_other_seeds_in_the_same_layer() -> None:
     right, possible = prediction.predicted(away, types, layers, seeds)
     assert right[:-1].all() and possible[:-1].all() and not possible[-1]
     assert prediction.predicted(away, types, layers * 0, seeds)[0].mean() < 0.8
-    noise = [generator.standard_normal((24, 3)) for _ in range(2)]
-    better = prediction.accuracy_difference(away, noise, types, layers, seeds, draws=300)
-    assert better.first == 1.0 and better.chance == 0.5 and better.units == 23 and better.interval[0] > 0
-    same = prediction.accuracy_difference(noise[0], [noise[1], away], types, layers, seeds, draws=300)
-    assert same.interval[1] < 0 and same.value < 0
+    found = prediction.accuracies(away, types, layers, seeds)
+    assert found == {"0": 1.0, "1": 1.0, "2": 1.0}  # heads of a type that no other seed has are left out
     shuffled = [generator.permutation(types) for _ in range(40)]
-    found = [prediction.accuracy_difference(told, noise, kinds, layers, seeds, draws=100) for kinds in shuffled]
-    assert np.mean([one.interval[0] > 0 for one in found]) < 0.05 + 4 * math.sqrt(0.05 * 0.95 / 40)
+    by_chance = [np.mean(list(prediction.accuracies(told, kinds, layers, seeds).values())) for kinds in shuffled]
+    assert abs(np.mean(by_chance) - 0.5) < 0.08
+
+
+def test_types_of_a_seed_weigh_alike() -> None:
+    """The one head of its type is missed, the three of the other are told."""
+    seeds, types = np.repeat(np.arange(2), 4), np.array(["a", "b", "b", "b"] * 2)
+    told = np.array([[1.0], [0.0], [0.0], [0.0], [0.1], [0.0], [0.0], [0.0]])
+    found = prediction.accuracies(told, types, np.zeros(8), seeds)
+    assert found["1"] == 0.5
+    assert prediction.accuracies(told[:4], types[:4], np.zeros(4), seeds[:4]) == {}

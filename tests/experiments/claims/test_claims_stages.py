@@ -1,38 +1,62 @@
-"""Claim 1 on planted truths, their opposites and their absence; and the figure of stages."""
+"""Claim 1 on planted orders of stages, other orders and scores that do not rise; its curves and their figure."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
+from ablations.not_measurable import NotMeasurable
 from experiments import runs
 from experiments.claims import stages
 from experiments.claims.stages import Curves
 from experiments.figures import stages as stages_figure
 from experiments.results import plan
 from experiments.results.cells import Cells
+from experiments.study.verdict import Finding
 
 RUN = runs.open_run("mini-seed0")
 STEPS = np.array([0, 100, 200, 400, 800, 1600, 2600, 3600, 4800, 6000, 7200, 8400, 9600, 11000, 13000, 16000, 28000])
+IN_ORDER = (50, 900, 3000, 8000)
 
 
-# claim 1
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Few draws for the intervals of crossings, which no verdict rests on."""
+    monkeypatch.setattr(stages, "DRAWS", 10)
+    yield
 
 
-def curves(middles: tuple[float, ...] = (50, 900, 3000, 8000), name: str = "one", sizes: float = 1.0) -> Curves:
-    """Scores that rise at these steps; bigrams fall again, and heads that were not chosen stay where they are."""
+def curves(middles: tuple[float, ...] = IN_ORDER, name: str = "one", seed: int | None = None) -> Curves:
+    """Scores that rise at these steps, a little earlier or later in each seed; bigrams fall again, and heads that were
+    not chosen stay where they are.
+    """
     clock = np.log1p(STEPS)
-    values = np.stack([sizes / (1 + np.exp(-4 * (clock - np.log1p(middle)))) for middle in middles])
+    moved = np.zeros(4) if seed is None else 0.1 * np.random.default_rng(seed).standard_normal(4)
+    values = np.stack(
+        [1 / (1 + np.exp(-4 * (clock - np.log1p(middle) - by))) for middle, by in zip(middles, moved, strict=True)]
+    )
     values[0] -= 0.3 * np.clip(clock - 7, 0, None)
     others = np.concatenate([values[:2], np.full((2, len(STEPS)), 0.02)])
     return Curves(name, STEPS, values, np.full(values.shape, 0.005), others)
 
 
+def seeds(middles: tuple[float, ...] = IN_ORDER, count: int = 6) -> list[Curves]:
+    return [curves(middles, f"seed{number}", number) for number in range(count)]
+
+
+def judged(every: list[Curves]) -> Finding:
+    return stages.judge(every, [one.name for one in every])
+
+
 def test_stages_in_order_are_found() -> None:
-    found = stages.judge([curves(), curves((60, 700, 2600, 9000), "two")], ["one", "two"])
+    found = judged(seeds())
     assert found.verdict == "replicated" and found.interval is not None and found.interval[0] > 0
-    assert found.p == pytest.approx(1 / 24**2)
+    assert found.p == 1 / 64 and found.details["by seed"].keys() == {f"seed{number}" for number in range(6)}
+    assert len(found.details["differences"]) == 6
+    assert all(pair["met"] and len(pair["by seed"]) == 6 for pair in found.details["differences"].values())
+    assert found.value == min(pair["mean"] for pair in found.details["differences"].values())
     assert not any(control.fired for control in found.controls)
     half = stages.rises(curves(), 0.5)
     assert [one.step for one in half[1:]] == pytest.approx([900, 3000, 8000], rel=0.05)
@@ -46,15 +70,21 @@ def test_the_rise_of_bigrams_ends_at_their_best_checkpoint() -> None:
 
 
 @pytest.mark.parametrize(
-    ("middles", "word"),
+    ("middles", "count", "word"),
     [
-        ((50, 900, 8000, 3000), "contradicted"),
-        ((900, 50, 3000, 8000), "contradicted"),
-        ((50, 900, 3000, 3001), "inconclusive"),
+        ((50, 900, 8000, 3000), 6, "contradicted"),
+        ((900, 50, 3000, 8000), 6, "contradicted"),
+        (IN_ORDER, 4, "inconclusive"),  # four seeds give no p below 1/16
     ],
 )
-def test_stages_in_another_order_are_not(middles: tuple[float, ...], word: str) -> None:
-    assert stages.judge([curves(middles)], ["one"]).verdict == word
+def test_stages_in_another_order_are_not(middles: tuple[float, ...], count: int, word: str) -> None:
+    assert judged(seeds(middles, count)).verdict == word
+
+
+def test_stages_at_one_time_are_absent() -> None:
+    together = [curves((50, 900, 3000, 3000 * after), f"seed{place}") for place, after in enumerate((0.99, 1.01) * 4)]
+    found = judged(together)
+    assert found.verdict == "absent" and "previous-token heads, then induction heads" in found.statistic
 
 
 class Measured(Cells):
@@ -88,20 +118,31 @@ def test_scores_are_of_the_chosen_heads_from_the_untrained_model_on(tmp_path: Pa
     assert stages.curves_of(later).steps.tolist() == [200, 800]
 
 
-def test_every_seed_must_hold() -> None:
-    both = [curves(), curves((50, 900, 3000, 3001), "two")]
-    assert stages.judge(both, ["one", "two"]).verdict == "inconclusive"
-    assert stages.judge(both, ["one"]).verdict == "replicated"
-
-
-def test_stages_need_four_rises_and_heads_that_differ_from_the_rest() -> None:
-    flat = curves()
+def test_every_judged_seed_needs_four_rises() -> None:
+    flat = curves(name="flat")
     flat.values[3] = 0.03
-    assert stages.judge([flat], ["one"]).verdict == "not testable"
-    everywhere = curves()
-    everywhere.others[2:] = everywhere.values[2:]
-    found = stages.judge([everywhere], ["one"])
+    found = judged([*seeds(), flat])
+    assert found.verdict == "not testable" and found.diagnosis.startswith("flat: induction heads: ")
+    assert set(found.details["by seed"]) == {f"seed{number}" for number in range(6)} and not found.controls
+    unjudged = stages.judge([*seeds(), flat], [f"seed{number}" for number in range(6)])
+    assert unjudged.verdict == "replicated" and "flat" in unjudged.details
+    with pytest.raises(NotMeasurable, match="flat: induction heads"):
+        judged([flat])
+
+
+def test_heads_that_were_not_chosen_must_differ() -> None:
+    everywhere = seeds()
+    for one in everywhere:
+        one.others[2:] = one.values[2:]
+    found = judged(everywhere)
     assert found.verdict == "inconclusive" and found.controls[1].fired
+
+
+def test_two_checkpoints_have_no_order_of_stages() -> None:
+    rising = np.array([[0.0, 1.0]] * 4)
+    two = Curves("one", np.array([0, 1000]), rising, np.full((4, 2), 0.001), np.zeros((4, 2)))
+    with pytest.raises(NotMeasurable, match="run one has 2 checkpoints"):
+        judged([two])
 
 
 def test_stages_stand_in_their_figure() -> None:
