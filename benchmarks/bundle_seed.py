@@ -48,7 +48,7 @@ def measure(cells: Cells, executor: Executor) -> None:
     compute.compute_sampled(study, executor)
     compute.compute(study, executor)
     compute.compute_types(study, executor)
-    for path in compute.commit(cells):
+    for path in compute.commit_all(cells):
         print(f"committed {path.name}")
 
 

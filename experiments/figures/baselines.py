@@ -9,15 +9,13 @@ from matplotlib.figure import Figure
 from experiments.measurements import variants
 from experiments.measurements.ablations import ABLATIONS
 from experiments.measurements.induction_heads import INDUCTION_HEADS
-from experiments.measurements.rllc import RLLC
-from experiments.measurements.variants import MAIN, in_way
+from experiments.measurements.variants import MAIN
 from experiments.plots import end_labels, style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
 from experiments.statistics.intervals import margin, reach
 from experiments.study.study import Study
-from llc.intervals import half_widths, noise_half_widths
 
 TITLE = "Other measures"
 CAPTION = (
@@ -48,10 +46,11 @@ def prepare(cells: Cells, executor: Executor) -> None:
 
 def compute(cells: Cells) -> xr.Dataset:
     """Each measure and half its 95% interval (`_half`) [step, restriction]; the norm has none."""
-    rllc, curvature = in_way(cells, MAIN).table(RLLC), Study((cells,)).curvature(cells)
+    curvature = Study((cells,)).curvature(cells)
+    rllc = variants.coefficients(cells, MAIN).sel(step=curvature.step)
     effects = cells.table(ABLATIONS).sel({"method": "mean", "step": rllc.step})
-    data = {"rllc": rllc.value, "rllc_half": half_widths(rllc)}
-    data |= {"noise": rllc.noise_value, "noise_half": noise_half_widths(rllc), "weight_norm": curvature.weight_norm}
+    data = {"rllc": rllc.value, "rllc_half": rllc.half_width}
+    data |= {"noise": rllc.noise_value, "noise_half": rllc.noise_half_width, "weight_norm": curvature.weight_norm}
     data |= {"ablation": effects.effect, "ablation_half": margin(effects, "effect")}
     for name in ("hessian", "fisher"):  # errors over rows of text, each with a probe of its own
         data |= {name: curvature[name], f"{name}_half": reach(curvature.attrs["rows"] - 1) * curvature[f"{name}_se"]}

@@ -19,7 +19,6 @@ from experiments.runs.run import Run, tokens_seen
 from experiments.study import curve_clusters
 from experiments.study.curve_clusters import METHODS, SCALINGS, Group
 from experiments.study.study import Study, pass_of_types
-from llc.intervals import with_half_widths
 
 TITLE = "Clusters of learning coefficients and types of heads"
 CAPTION = (
@@ -52,7 +51,7 @@ def compute(cells: Cells) -> xr.Dataset:
     scaling], NaN where no layer has two types with two heads.
     """
     study = Study((cells,))
-    return of_groups(curve_clusters.groups(study, cells), study.rllc(cells), cells.run)
+    return of_groups(curve_clusters.groups(study, cells), variants.coefficients(cells, MAIN), cells.run)
 
 
 def of_groups(groups: list[Group], rllc: xr.Dataset, run: Run) -> xr.Dataset:
@@ -63,7 +62,7 @@ def of_groups(groups: list[Group], rllc: xr.Dataset, run: Run) -> xr.Dataset:
             f"all heads of {run.name} are inactive: there are no curves to cluster, use a later checkpoint"
         )
     names = [name for group in groups for name in group.names]
-    data = with_half_widths(rllc)[["value", "se", "half_width"]].sel(restriction=names).transpose("step", "restriction")
+    data = rllc[["value", "se", "half_width"]].sel(restriction=names).transpose("step", "restriction")
     clusters = [curve_clusters.clusters(group) for group in groups]
     data["cluster"] = ("restriction", np.concatenate(clusters))
     data["type"] = ("restriction", np.concatenate([group.types for group in groups]))

@@ -8,13 +8,11 @@ from matplotlib.figure import Figure
 
 from experiments.measurements import variants
 from experiments.measurements.induction_heads import INDUCTION_HEADS
-from experiments.measurements.rllc import RLLC
-from experiments.measurements.variants import CODE, MAIN, in_way
+from experiments.measurements.variants import CODE, MAIN
 from experiments.plots import end_labels, style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
-from llc.intervals import with_half_widths
 
 TITLE = "On the training text and on code"
 CAPTION = (
@@ -35,7 +33,7 @@ def prepare(cells: Cells, executor: Executor) -> None:
 
 def compute(cells: Cells) -> xr.Dataset:
     """value, se, half_width [data, step, restriction] of the last layer: data is "training", "code", their "ratio"."""
-    tables = [with_half_widths(in_way(cells, way).table(RLLC)) for way in (MAIN, CODE)]
+    tables = [variants.coefficients(cells, way) for way in (MAIN, CODE)]
     training, code = (table[["value", "se", "half_width"]] for table in tables)
     training = training.sel(step=code.step)
     ratio = xr.Dataset({"value": code.value / training.value})

@@ -8,13 +8,11 @@ from matplotlib.figure import Figure
 
 from experiments.measurements import variants
 from experiments.measurements.induction_heads import INDUCTION_HEADS
-from experiments.measurements.rllc import RLLC
-from experiments.measurements.variants import MAIN, RELATIVE, in_way
+from experiments.measurements.variants import MAIN, RELATIVE
 from experiments.plots import end_labels, style
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.runs.run import tokens_seen
-from llc.intervals import with_half_widths
 
 TITLE = "Relative to the one-layer model"
 CAPTION = (
@@ -35,7 +33,7 @@ def prepare(cells: Cells, executor: Executor) -> None:
 
 def compute(cells: Cells) -> xr.Dataset:
     """value, se, half_width [loss, step, restriction]: loss is "training" (next token) and "one-layer"."""
-    tables = [with_half_widths(in_way(cells, way).table(RLLC)) for way in (MAIN, RELATIVE)]
+    tables = [variants.coefficients(cells, way) for way in (MAIN, RELATIVE)]
     training, relative = (table[["value", "se", "half_width"]] for table in tables)
     table = xr.concat([training.sel(step=relative.step), relative], "loss").assign_coords(loss=[MAIN, RELATIVE])
     return table.assign_coords(tokens=("step", tokens_seen(cells.run, table.step.values))).assign_attrs(

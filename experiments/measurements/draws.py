@@ -16,14 +16,15 @@ from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters, sampled_checkpoints
 from llc.estimate import VERSION
 from llc.independent import FEWEST, RISES_PER_TRIPLE, independent_draws
+from llc.intervals import half_width
 
 PAIRS = 100  # of draws, each pair on a row of its own
 
 
 def measure(inputs: Inputs, step: int, cells: Cells, restrictions: list[str]) -> dict[str, xr.Dataset]:
     """What `llc.independent_draws` says of heads of one layer: value, noise_value (of plain noise), tilt, third, each
-    with its se, and half_width (of value's 95% interval). The same rows and draws at every checkpoint, so that changes
-    are told better than values.
+    with its se, and half_width and noise_half_width (of 95% intervals). The same rows and draws at every checkpoint, so
+    that changes are told better than values.
     """
     found = independent_draws(
         in_gauge(inputs, step, parse_head(restrictions[0])[0]),
@@ -39,7 +40,8 @@ def measure(inputs: Inputs, step: int, cells: Cells, restrictions: list[str]) ->
 
 def _kept(found: xr.Dataset) -> xr.Dataset:
     low, high = found.interval.values
-    return found.drop_dims("bound").assign(half_width=(high - low) / 2)
+    noise = half_width(found.noise_se, PAIRS - 1)
+    return found.drop_dims("bound").assign(half_width=(high - low) / 2, noise_half_width=noise)
 
 
 def of_plan(inputs: Inputs, step: int | None) -> dict:

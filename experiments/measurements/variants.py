@@ -25,7 +25,7 @@ from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.results.plan import Plan, evenly_chosen, sampler_of
 from experiments.runs.run import Run
-from llc.intervals import with_half_widths
+from llc.intervals import noise_half_widths, with_half_widths
 from llc.settings import MINI
 
 FEW, FEWER = 9, 5  # checkpoints that are sampled, at most: where curves are read, and where they are held against these
@@ -101,10 +101,14 @@ def of_way(cells: Cells, way: str) -> "Sampled":
 
 
 def coefficients(cells: Cells, way: str) -> xr.Dataset:
-    """The table of one way with half_width, of the 95% interval of each value; measured here where it is missing."""
+    """The table of one way with half_width and noise_half_width, of the 95% intervals of value and noise_value; measured
+    here where it is missing.
+    """
     sampled = of_way(cells, way)
     table = sampled.cells.table(sampled.kind)
-    return table if sampled.kind is DRAWS else with_half_widths(table)
+    if sampled.kind is DRAWS:
+        return table
+    return with_half_widths(table).assign(noise_half_width=noise_half_widths(table))
 
 
 def of_whole_model(cells: Cells) -> Cells:

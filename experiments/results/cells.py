@@ -148,7 +148,7 @@ class Cells:
         """Writes a kind's table, or one cell of it, beside the bundled runs, where `committed` cells are read from."""
         assert kind.keeps
         own = replace(self, committed=False)
-        if step is None and not parameters:
+        if step is None and not parameters and kind.steps is not None:
             return committed.write(table_key(self.inputs, kind, self.steps(kind)), kind.keeps(own.table(kind)))
         return committed.write(key(self.inputs, kind, step, parameters), kind.keeps(own.get(kind, step, **parameters)))
 

@@ -19,7 +19,9 @@ from experiments.measurements.variants import few_steps, middle_step, missing_su
 from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.study.study import Study, pass_of_types
-from experiments.tasks import bracket_effects, induction_cuts
+from experiments.tasks import bracket_effects, closer_odds, induction_cuts
+from experiments.tasks.closer_odds import CLOSER_ODDS
+from experiments.tasks.induction_cuts import INDUCTION_CUTS
 
 AT_ALL_CHECKPOINTS = tuple(kind for kind in MAIN_JOB if kind is not RLLC)
 
@@ -70,6 +72,17 @@ def commit(cells: Cells) -> list[Path]:
         ablation = pass_of_types(cells)
         written.append(cells.commit(HEAD_TYPES, ablation.step, ablation=ablation.record()))
         written += [cells.commit(kind, step, **given) for kind, step, given in _of_both_snapshots(cells, known=True)]
+    return written
+
+
+def commit_all(cells: Cells) -> list[Path]:
+    """Writes all that the findings ask for, so that they can be told of a run whose weights are left out."""
+    written = [*commit(cells), *(cells.commit(kind) for kind in AT_ALL_CHECKPOINTS), cells.commit(LOGITS)]
+    first, last = cells.run.steps[0], cells.run.steps[-1]
+    for step in (first, last):
+        written.append(cells.commit(INDUCTION_CUTS, step, **induction_cuts.parameters(cells)))
+    for step in (first, middle_step(cells.run), last):
+        written.append(cells.commit(CLOSER_ODDS, step, **closer_odds.parameters(cells)))
     return written
 
 

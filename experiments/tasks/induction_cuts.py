@@ -33,17 +33,18 @@ SEQUENCES = 64  # of repeated random tokens
 
 def table(cells: Cells, step: int) -> xr.Dataset:
     """What `measure` says, of the heads that are previous-token and induction heads at the end."""
-    return cells.get(INDUCTION_CUTS, step, heads=_circuit_heads(cells))
+    return cells.get(INDUCTION_CUTS, step, **parameters(cells))
 
 
 def missing(cells: Cells, step: int) -> list[Job]:
     """The job of `table`, nothing where it is there."""
-    return cells.missing(INDUCTION_CUTS, step, heads=_circuit_heads(cells))
+    return cells.missing(INDUCTION_CUTS, step, **parameters(cells))
 
 
-def _circuit_heads(cells: Cells) -> list[str]:
+def parameters(cells: Cells) -> dict:
+    """The parameters of the cell that `table` gives: the heads of the circuit."""
     attrs = cells.table(INDUCTION_HEADS).attrs
-    return [attrs["previous"], attrs["induction"]]
+    return {"heads": [attrs["previous"], attrs["induction"]]}
 
 
 def measure(inputs: Inputs, step: int, cells: Cells, heads: list[str]) -> xr.Dataset:
