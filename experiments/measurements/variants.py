@@ -101,8 +101,8 @@ def of_way(cells: Cells, way: str) -> "Sampled":
 
 
 def coefficients(cells: Cells, way: str) -> xr.Dataset:
-    """The table of one way with half_width and noise_half_width, of the 95% intervals of value and noise_value; measured
-    here where it is missing.
+    """The table of one way with half_width and noise_half_width, half the 95% intervals of value and noise_value;
+    measured here where it is missing.
     """
     sampled = of_way(cells, way)
     table = sampled.cells.table(sampled.kind)
