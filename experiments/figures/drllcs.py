@@ -34,7 +34,7 @@ def prepare(cells: Cells, executor: Executor) -> None:
 
 def compute(cells: Cells) -> xr.Dataset:
     """value, se and half_width (of the 95% interval) [data, step]."""
-    plans = texts(cells.plan)
+    plans = texts(cells)
     tables = [with_half_widths(replace(cells, plan=plan).table(FULL_LLC)) for plan in plans.values()]
     shown = [table[["value", "se", "half_width"]] for table in tables]
     table = xr.concat(shown, "data", join="outer").assign_coords(data=list(plans))
