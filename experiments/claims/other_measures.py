@@ -144,7 +144,7 @@ def _by_drawn_seeds(finding: Finding, test: Better, controls: Sequence[Control])
     drawn seeds spread too little where they are few.
     """
     values = np.array(list(test.by_seed.values()))
-    against_it, smaller = (seed_mean(flipped).p < ALPHA for flipped in (-values, INTEREST.value - values))
+    against_it, smaller = (seed_mean(flipped.tolist()).p < ALPHA for flipped in (-values, INTEREST.value - values))
     word = verdict(
         testable=finding.verdict != "not testable",
         met=test.met,
