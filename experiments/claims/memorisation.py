@@ -138,7 +138,7 @@ def judge(part: Part, every: xr.Dataset, first: xr.Dataset | None, survives: dic
         noise=noise if noise.keys() == by_seed.keys() else None,
         survives=survives,
         details=_details(part, every),
-        remarks=[f"{count} {part.kind}"] + ([f"too few heads for a rank in {', '.join(without)}"] if without else []),
+        remarks=[f"too few heads for a rank in {', '.join(without)}"] if without else [],
         untestable=[f"{count} {part.kind}, {part.needed} are needed"] if count < part.needed else [],
         units=f"{count} {part.kind} of {len(by_seed)} seeds ({', '.join(by_seed)})",
     )

@@ -27,7 +27,7 @@ from experiments.study.measure_curves import MEASURES, NOISE, RLLC, SCALES, feat
 from experiments.study.over_seeds import ALPHA, BySeed
 from experiments.study.study import Study
 from experiments.study.survival import survival
-from experiments.study.verdict import Claim, Control, Finding, Interest, below, verdict_of_interval
+from experiments.study.verdict import Claim, Control, Finding, Interest, any_fired, below, opposite, verdict
 
 OTHERS = MEASURES[1:]
 CLAIMS = {
@@ -137,21 +137,22 @@ def judge(measure: str, heads: xr.Dataset, survives: dict[str, str]) -> Finding:
 
 
 def _by_drawn_seeds(finding: Finding, test: Better, controls: Sequence[Control]) -> Finding:
-    """The finding with the interval of drawn seeds. Of few seeds that interval is too narrow to say that something is
-    absent, so that Student's of the same mean must say so too.
+    """The finding with the interval of drawn seeds.
+
+    Accuracies are shares of a few heads, so that few seeds may have equal ones, and both intervals hardly a width. What
+    is contradicted or absent must be so by flips of signs too; and absent by Student's interval of the same mean, since
+    drawn seeds spread too little where they are few.
     """
-    both = below(finding.interval, INTEREST.value)
-    return replace(
-        finding,
-        interval=test.interval,
-        verdict=verdict_of_interval(
-            testable=finding.verdict != "not testable",
-            met=test.met,
-            interval=test.interval,
-            controls=controls,
-            interest=INTEREST.value if both else None,
-        ),
+    values = np.array(list(test.by_seed.values()))
+    against_it, smaller = (seed_mean(flipped.tolist()).p < ALPHA for flipped in (-values, INTEREST.value - values))
+    word = verdict(
+        testable=finding.verdict != "not testable",
+        met=test.met,
+        opposite=against_it and opposite(test.interval, 0.0) and not test.met,
+        absent=smaller and all(below(ends, INTEREST.value) for ends in (test.interval, finding.interval)),
+        control_fired=any_fired(controls),
     )
+    return replace(finding, interval=test.interval, verdict=word)
 
 
 def _controls(heads: xr.Dataset, measure: str) -> tuple[Control, ...]:

@@ -47,8 +47,8 @@ def partial_spearman(
     so coarse that much of what x and y share through them is left. Covariates act linearly: take logarithms where they
     should. p: residuals of x permuted within strata. Interval: Fisher's z with variance (1 + rho^2 / 2) / (f - 2),
     f = units - strata - covariates (Bonett and Wright 2000): a bootstrap of strata of three to five often leaves
-    nothing to compare. With draws=0 the coefficient alone is asked for, and p is 1. Strata with fewer units than `smallest` (default: covariates + 2, below which a stratum alone
-    would fit them exactly) are left out. NaN where f is below 3.
+    nothing to compare. Strata with fewer units than `smallest` (default: covariates + 2, below which a stratum alone
+    would fit them exactly) are left out. NaN where f is below 3. Without draws (0) no p is asked for, and it is 1.
     """
     if not _finite(x, y, covariates):
         return _refused("a value is not finite", len(x))

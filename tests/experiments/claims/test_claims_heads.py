@@ -110,7 +110,7 @@ def test_what_is_gathered_from_a_study(study: PlantedStudy) -> None:
         assert found.verdict == "replicated"
         assert found.units == "22 heads in 4 layers of 2 seeds (second x, third)"
         assert found.survives == {"recalibrated settings": "yes", "balanced gauge": "yes"}
-        assert found.noise is not None and found.noise.value < found.value
+        assert found.noise and found.value and found.noise.value < found.value
         json.dumps(found.record(), allow_nan=False)
     assert "untrained model (second x, third)" in level.controls[1].name and len(shape.controls) == 1
 

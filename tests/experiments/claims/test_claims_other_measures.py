@@ -10,7 +10,7 @@ import xarray as xr
 
 from experiments.claims import other_measures
 from experiments.statistics import bootstrap
-from experiments.study import measure_curves
+from experiments.study import measure_curves, over_seeds
 from experiments.study.measure_curves import MEASURES, NOISE, RLLC
 from experiments.study.verdict import Finding
 from tests.experiments.claims.planted_heads import NOWHERE, STEPS, groups_of, of_kind, planted_study
@@ -90,6 +90,17 @@ def test_what_is_absent_needs_both_intervals(monkeypatch: pytest.MonkeyPatch) ->
     student = found.details["interval of Student's t"]
     assert student[1] > 0.1 > 0.01 and found.interval == (-0.01, 0.01)
     assert found.verdict == "inconclusive"
+
+
+def test_equal_seeds_contradict_nothing_where_they_are_few() -> None:
+    """Two seeds with the same difference have an interval without width."""
+    few = {f"run {number}": -0.125 for number in range(2)}
+    controls = other_measures.Control("none", None, None, False)
+    for by_seed, word in ((few, "inconclusive"), (dict.fromkeys("abcdefgh", -0.125), "contradicted")):
+        test = other_measures.Better(by_seed, (-0.125, -0.125), 1.0, 1.0)
+        claim = other_measures.CLAIMS["Fisher trace"]
+        found = over_seeds.finding(claim, by_seed, statistic="s", interest=other_measures.INTEREST)
+        assert other_measures._by_drawn_seeds(found, test, [controls]).verdict == word
 
 
 def test_scales_keep_what_they_say() -> None:

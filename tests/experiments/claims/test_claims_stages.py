@@ -90,7 +90,7 @@ def test_stages_at_one_time_are_absent() -> None:
 class Measured(Cells):
     """Tables of eight heads over some checkpoints: heads 1 and 5 are those of the circuit."""
 
-    def table(self, kind: str) -> xr.Dataset:
+    def table(self, kind: object) -> xr.Dataset:
         steps = np.array([200, 800] if self.plan.seed else [0, 200, 800])
         rising = np.linspace(0, 1, len(steps))
         attention = np.tile(np.array([0.1, 0.4, 0.1, 0.1, 0.2, 0.6, 0.2, 0.2]), (len(steps), 1)) * (1 + rising[:, None])

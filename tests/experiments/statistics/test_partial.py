@@ -75,3 +75,13 @@ def test_adjusted_difference_has_its_size_and_finds_what_is_planted() -> None:
     unadjusted = [partial.adjusted_difference(y, g, c[:, :0], h, alternative="greater", draws=99).p
                   for y, g, c, h in (groups(seed, 0.0) for seed in range(30))]  # fmt: skip
     assert np.mean(np.array(unadjusted) <= 0.05) > 0.5  # the covariates alone make a difference
+
+
+def test_a_coefficient_alone_is_the_one_that_is_tested() -> None:
+    generator = np.random.default_rng(7)
+    x, y, given = generator.standard_normal((3, 12))
+    strata = np.repeat([0, 1], 6)
+    tested = partial.partial_spearman(x, y, given[:, None], strata, draws=99)
+    alone = partial.partial_spearman(x, y, given[:, None], strata, draws=0)
+    assert alone.value == tested.value and alone.interval == tested.interval
+    assert alone.p == 1 and len(alone.null) == 0 and len(tested.null) == 99
