@@ -8,10 +8,9 @@ The noise beside it is the same with nbeta E0[dL] in place of the coefficient, f
 both signs of each draw are taken, so that it holds no gradient.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
-
-import numpy as np
 
 from ablations.not_measurable import NotMeasurable
 from experiments.measurements.scores import SCORES
@@ -23,7 +22,7 @@ from experiments.study.stage_two import second_stage
 from experiments.study.study import Study
 from experiments.study.survival import survival
 from experiments.study.two_layers import need_two_layers
-from experiments.study.verdict import Claim, Finding, Interest
+from experiments.study.verdict import Claim, Control, Finding, Interest
 
 FALL = Claim(
     number=6,
@@ -53,7 +52,6 @@ BEYOND = Claim(
     part="c",
 )
 INTEREST = Interest(0.1, "of the mean at the reference step")
-CONTROL = "late checkpoints in random order"
 INTEREST_IN_LOGS = Interest(0.1, "in log ratio")
 
 
@@ -73,29 +71,33 @@ Statistic = Callable[[Curves], BySeed]
 
 def falls(curves: Curves) -> BySeed:
     """How much layer 0's mean falls from the reference step to the end, over the mean there."""
-    return {run: 1 - np.exp(_log_change(curves.relative, curves, run, 0)) for run in curves.relative.means}
+    return {run: 1 - _end_over_reference(curves.relative, curves, run, 0) for run in curves.relative.means}
 
 
 def rises(curves: Curves) -> BySeed:
     """How much layer 1's mean rises, over the mean at the reference step."""
-    return {run: np.exp(_log_change(curves.relative, curves, run, 1)) - 1 for run in curves.relative.means}
+    return {run: _end_over_reference(curves.relative, curves, run, 1) - 1 for run in curves.relative.means}
 
 
 def falls_beyond(curves: Curves) -> BySeed:
-    """How much more layer 0's mean falls against the one-layer model than by the next-token loss, in logs."""
-    return {
-        run: _log_change(curves.training, curves, run, 0) - _log_change(curves.relative, curves, run, 0)
-        for run in curves.relative.means
-    }
+    """How much more layer 0's mean falls against the one-layer model than by the next-token loss, in logs.
+
+    NaN where one falls below 0, as coefficients against another model may: near it the loss can fall.
+    """
+    found = {}
+    for run in curves.relative.means:
+        training, relative = (_end_over_reference(of, curves, run, 0) for of in (curves.training, curves.relative))
+        found[run] = math.log(training / relative) if min(training, relative) > 0 else math.nan
+    return found
 
 
-def _log_change(of: LayerCurves, curves: Curves, run: str, layer: int) -> float:
-    """log of the mean at the end over that at the run's reference step, which the relative curves decide."""
+def _end_over_reference(of: LayerCurves, curves: Curves, run: str, layer: int) -> float:
+    """A mean at the end over that at the run's reference step, which the relative curves decide; NaN unless that is
+    above 0.
+    """
     means = of.means[run][layer]
-    before, after = float(means[curves.relative.reference(run)]), float(means[-1])
-    if not (before > 0 and after > 0):
-        raise NotMeasurable(f"the mean rLLC of layer {layer} of {run} is not above 0: it has no logarithm")
-    return float(np.log(after / before))
+    before = float(means[curves.relative.reference(run)])
+    return float(means[-1]) / before if before > 0 else math.nan
 
 
 def find_fall(study: Study) -> Finding:
@@ -126,29 +128,52 @@ def _find(
 ) -> Finding:
     """The finding of a statistic of the curves of all judged runs."""
     heads, second = _heads(study), {cells.run.name: second_stage(cells.table(SCORES)) for cells in study.judged}
+    own = _curves(study, heads, second)
+    noise = of_curves(_curves(study, heads, second, quantity=NOISE))
+    if not _all_known(by_seed := of_curves(own)):
+        raise NotMeasurable("a layer's mean rLLC is not above 0 where its change is asked for: there is no ratio")
 
-    def curves(way: str = "", quantity: Quantity = VALUE) -> Curves:
-        ways = (f"{RELATIVE}, {way}", way) if way else (RELATIVE, MAIN)
-        tables = [{cells.run.name: study.rllc(cells, one) for cells in study.judged} for one in ways]
-        steps = layer_curves.shared_steps([table for of_runs in tables for table in of_runs.values()])
-        means = [layer_curves.means(of_runs, heads, steps, quantity) for of_runs in tables]
-        return Curves(*(LayerCurves(steps, of_loss, second) for of_loss in means))
+    def holds(way: str) -> bool | None:
+        in_way = of_curves(_curves(study, heads, second, way))
+        return over_seeds.holds(in_way) if _all_known(in_way) else None
 
-    own = curves()
     counts = [sum(len(of_run[layer]) for of_run in heads.values()) for layer in (0, 1)]
     return over_seeds.finding(
         claim,
-        of_curves(own),
+        by_seed,
         statistic=statistic,
         interest=interest,
-        controls=[over_seeds.middle_control(CONTROL, lambda seed: of_curves(own.shuffled(seed)))],
-        noise=of_curves(curves(quantity=NOISE)),
-        survives=survival(SURVIVAL, lambda way: over_seeds.holds(of_curves(curves(way)))),
+        controls=[_control(own, of_curves)],
+        noise=noise if _all_known(noise) else None,
+        survives=survival(SURVIVAL, holds),
         details=_details(own, second, heads),
-        remarks=[_sentence(own, run) for run in own.relative.means],
+        remarks=[_sentence(own, run) for run in heads],
         untestable=untestable(study),
         units=f"{len(heads)} seeds ({', '.join(heads)}), {counts[0]} heads of layer 0 and {counts[1]} of layer 1",
     )
+
+
+def _curves(
+    study: Study, heads: dict[str, Heads], second: dict[str, int], way: str = "", quantity: Quantity = VALUE
+) -> Curves:
+    """The curves of the judged runs in a way of measuring (default: the plan's own), at the steps that all share."""
+    ways = (f"{RELATIVE}, {way}", way) if way else (RELATIVE, MAIN)
+    tables = [{cells.run.name: study.rllc(cells, one) for cells in study.judged} for one in ways]
+    steps = layer_curves.shared_steps([table for of_runs in tables for table in of_runs.values()])
+    return Curves(*(LayerCurves(steps, layer_curves.means(one, heads, steps, quantity), second) for one in tables))
+
+
+def _control(own: Curves, of_curves: Statistic) -> Control:
+    """The same with late checkpoints in random order; a run without a number in a draw is left out of it."""
+
+    def shuffled(seed: int) -> BySeed:
+        return {run: value for run, value in of_curves(own.shuffled(seed)).items() if math.isfinite(value)}
+
+    return over_seeds.middle_control("late checkpoints in random order", shuffled)
+
+
+def _all_known(by_seed: BySeed) -> bool:
+    return all(map(math.isfinite, by_seed.values()))
 
 
 def _heads(study: Study) -> dict[str, Heads]:
@@ -164,15 +189,10 @@ def _heads(study: Study) -> dict[str, Heads]:
 
 
 def _details(curves: Curves, second: dict[str, int], heads: dict[str, Heads]) -> dict:
-    steps = curves.relative.steps
-    return {
-        "steps": steps,
-        "reference step": {run: steps[curves.relative.reference(run)] for run in curves.relative.means},
-        "second stage": second,
-        "heads": heads,
-        "relative to one layer": dict(curves.relative.means),
-        "next-token loss": dict(curves.training.means),
-    }
+    relative, training = curves
+    steps = {"steps": relative.steps, "second stage": second}
+    steps["reference step"] = {run: relative.steps[relative.reference(run)] for run in heads}
+    return steps | {"heads": heads, "relative to one layer": relative.means, "next-token loss": training.means}
 
 
 def _sentence(curves: Curves, run: str) -> str:

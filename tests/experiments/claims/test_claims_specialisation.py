@@ -1,5 +1,6 @@
 """Claims 5a to 5c on planted coefficients and effects: each part found, absent or reversed, and controls quiet."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -73,7 +74,7 @@ class PlantedStudy(Study):
                 logs[-1] += share * self.apart
             data[quantity] = (("step", "restriction"), np.stack([np.ones(16), np.exp(logs)]))
         for error in ("se", "noise_se"):
-            data[error] = (("step", "restriction"), np.full((2, 16), SE * np.e))
+            data[error] = (("step", "restriction"), SE * math.e * np.ones((2, 16)))
         return xr.Dataset(data, {"step": [0, 8000], "restriction": NAMES})
 
     def effects_on_code(self, cells: Any) -> xr.Dataset:

@@ -28,7 +28,7 @@ LABELS = [
     "quote",
     "mixed",
 ]
-RUNS = [f"seed{number}" for number in range(6)]
+RUNS = [f"seed{number}" for number in range(5)]
 PEAKED, LEVEL, RISING = [1, 2, 3, 6, 5, 4, 3.5, 3], [1, 2, 4, 4, 4, 4, 4, 4], [1, 1, 1.5, 2, 2.5, 3, 3.5, 4]
 FALLING = [1, 1, 2, 4, 3.5, 3, 2.5, 2]
 SETTLED, UNSETTLED = [2.4, 2.4, 2.39], [2.6, 2.5, 2.4]
@@ -36,7 +36,7 @@ SETTLED, UNSETTLED = [2.4, 2.4, 2.39], [2.6, 2.5, 2.4]
 
 @dataclass(frozen=True)
 class PlantedStudy(Study):
-    """Six judged seeds with these means of the layers, against the one-layer model and by the next-token loss."""
+    """Five judged seeds with these means of the layers, against the one-layer model and by the next-token loss."""
 
     relative: tuple[list, list] = (PEAKED, RISING)
     training: tuple[list, list] = (LEVEL, LEVEL)
@@ -103,10 +103,10 @@ def test_each_part_is_found_where_it_is_planted(planted: dict, words: tuple[str,
 
 def test_changes_are_those_that_were_planted_of_the_heads_that_count() -> None:
     fall = FALL(study())
-    assert fall.value == pytest.approx(0.5, abs=0.02) and fall.p == 1 / 64
+    assert fall.value == pytest.approx(0.5, abs=0.02) and fall.p == 1 / 32
     assert fall.details["heads"]["seed1"] == (["L0H1", "L0H2"], ["L1H0", "L1H1", "L1H2", "L1H3"])
     assert set(fall.details["reference step"].values()) == {1600} and fall.details["steps"].tolist()[0] == 100
-    assert fall.units.endswith("12 heads of layer 0 and 24 of layer 1")
+    assert fall.units.endswith("10 heads of layer 0 and 20 of layer 1")
     assert RISE(study()).value == pytest.approx(1.0, abs=0.03)
     assert BEYOND(study()).value == pytest.approx(np.log(2), abs=0.03)
     assert "seed0 from step 1,600: layer 0 5.9" in fall.diagnosis
@@ -122,6 +122,16 @@ def test_a_fall_is_held_against_noise_and_other_ways() -> None:
     assert unsampled.survives == {"recalibrated settings": "not measured", "balanced gauge": "yes"}
 
 
+def test_a_fall_below_0_is_a_fall_without_a_logarithm() -> None:
+    below = study(relative=([1, 2, 3, 6, 5, 3, 1, -3], RISING))
+    fall = FALL(below)
+    assert fall.verdict == "replicated" and fall.value == pytest.approx(1.5, abs=0.03)
+    with pytest.raises(NotMeasurable, match="there is no ratio"):
+        BEYOND(below)
+    of_noise = FALL(study(noise=(list(-np.array(PEAKED)), LEVEL)))
+    assert of_noise.verdict == "replicated" and of_noise.noise is None
+
+
 def test_late_training_is_asked_for_by_the_rise_alone() -> None:
     words = [find(study(losses=UNSETTLED)).verdict for find in (FALL, RISE, BEYOND)]
     assert words == ["replicated", "not testable", "replicated"]
@@ -133,7 +143,7 @@ def test_late_training_is_asked_for_by_the_rise_alone() -> None:
         ({"missing": (RELATIVE,)}, "one-layer is not sampled"),
         ({"runs": 1}, "seed0 is the only run"),
         ({"layers": 1}, "run seed0 has one layer"),
-        ({"relative": (list(-np.array(PEAKED)), RISING)}, "the mean rLLC of layer 0 of seed0 is not above 0"),
+        ({"relative": (list(-np.array(PEAKED)), RISING)}, "mean rLLC is not above 0"),
     ],
 )
 def test_what_cannot_be_measured_says_why(planted: dict, why: str) -> None:
