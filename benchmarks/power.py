@@ -25,7 +25,7 @@ from experiments.cli.arguments import BUNDLED
 from experiments.jobs import device, executors
 from experiments.results.cells import Cells
 from experiments.results.plan import default_plan
-from experiments.statistics import power
+from experiments.statistics.seeds import power
 from experiments.storage.files import write_json
 from experiments.study import compute
 from experiments.study.study import Study

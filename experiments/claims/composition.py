@@ -17,7 +17,7 @@ from ablations.not_measurable import NotMeasurable
 from experiments.claims import coordination, nested_brackets
 from experiments.statistics.intervals import from_to
 from experiments.statistics.permuted_pairs import PairTest, pair_test, standardised
-from experiments.statistics.seed_means import SeedMean, seed_mean
+from experiments.statistics.seeds.seed_means import SeedMean, seed_mean
 from experiments.study import each_run, settled
 from experiments.study.over_seeds import BySeed
 from experiments.study.pair_scores import Pairs, Scores, others, places, plain_change, scores_of

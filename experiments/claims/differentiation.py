@@ -14,7 +14,7 @@ import numpy as np
 from experiments.measurements.variants import MAIN, NOISE, SURVIVAL, VALUE, Quantity
 from experiments.statistics.clusters import RandTest, Scaling
 from experiments.statistics.permutation import permuted, smallest_detectable
-from experiments.statistics.seed_means import seed_mean
+from experiments.statistics.seeds.seed_means import seed_mean
 from experiments.statistics.shuffles import SHUFFLES, median_of_shuffles
 from experiments.study import over_seeds
 from experiments.study.curve_clusters import Group, by_seed, clusters, groups, rand, summary, table, usable

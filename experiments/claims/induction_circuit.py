@@ -17,7 +17,7 @@ import numpy as np
 
 from ablations.not_measurable import NotMeasurable
 from circuits import classify
-from experiments.statistics.seed_means import seed_mean
+from experiments.statistics.seeds.seed_means import seed_mean
 from experiments.study import circuit_cuts, each_run
 from experiments.study.circuit_cuts import REMOVED, Cuts, Margin, margin
 from experiments.study.each_run import most

@@ -13,7 +13,7 @@ import xarray as xr
 
 from experiments.measurements.variants import BALANCED, MAIN, RECALIBRATED, RELATIVE
 from experiments.statistics.partial import Partial, partial_spearman
-from experiments.statistics.seed_means import seed_mean
+from experiments.statistics.seeds.seed_means import seed_mean
 from experiments.study import over_seeds
 from experiments.study.final_heads import (
     COVARIATES,

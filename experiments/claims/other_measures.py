@@ -15,11 +15,11 @@ import xarray as xr
 
 from ablations.not_measurable import NotMeasurable
 from experiments.measurements.variants import SURVIVAL
-from experiments.statistics import holm
 from experiments.statistics.bootstrap import cluster_bootstrap
 from experiments.statistics.permutation import permuted
 from experiments.statistics.prediction import accuracies
-from experiments.statistics.seed_means import seed_mean
+from experiments.statistics.seeds import holm
+from experiments.statistics.seeds.seed_means import seed_mean
 from experiments.statistics.shuffles import SHUFFLES, median_of_shuffles
 from experiments.study import over_seeds
 from experiments.study.final_heads import strata

@@ -13,10 +13,10 @@ import numpy as np
 
 from ablations.not_measurable import NotMeasurable
 from experiments.claims import stages
-from experiments.statistics import power
 from experiments.statistics.nearness import distance, drawn_checkpoints, nearer
 from experiments.statistics.permutation import p_value
-from experiments.statistics.seed_means import SeedMean, seed_mean
+from experiments.statistics.seeds import power
+from experiments.statistics.seeds.seed_means import SeedMean, seed_mean
 from experiments.statistics.shuffles import SHUFFLES, median_of_shuffles
 from experiments.study.over_seeds import ALPHA, spread
 from experiments.study.study import Study

@@ -20,7 +20,7 @@ from experiments.measurements.scores import SCORES
 from experiments.results.cells import Cells
 from experiments.statistics.intervals import TWO_SIDED, margin
 from experiments.statistics.onsets import Crossing, crossing, gap
-from experiments.statistics.seed_means import seed_mean
+from experiments.statistics.seeds.seed_means import seed_mean
 from experiments.study import over_seeds
 from experiments.study.over_seeds import ALPHA, BySeed
 from experiments.study.study import Study

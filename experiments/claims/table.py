@@ -25,8 +25,8 @@ from experiments.claims import (
 )
 from experiments.measurements.rllc import RLLC
 from experiments.runs.learning_rate import decay_notes
-from experiments.statistics import holm
 from experiments.statistics.intervals import from_to
+from experiments.statistics.seeds import holm
 from experiments.storage.files import write_bytes, write_json
 from experiments.study.study import Study
 from experiments.study.verdict import Claim, Finding

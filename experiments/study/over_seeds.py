@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from ablations.not_measurable import NotMeasurable
-from experiments.statistics import power
-from experiments.statistics.seed_means import SeedMean, seed_mean
+from experiments.statistics.seeds import power
+from experiments.statistics.seeds.seed_means import SeedMean, seed_mean
 from experiments.statistics.shuffles import SHUFFLES, median_of_shuffles
 from experiments.study.survival import not_applicable
 from experiments.study.verdict import Claim, Control, Finding, Interest, Noise, verdict_of_interval

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from experiments.statistics import power
-from experiments.statistics.seed_means import seed_mean
+from experiments.statistics.seeds import power
+from experiments.statistics.seeds.seed_means import seed_mean
 
 
 @pytest.mark.parametrize(("seeds", "effect"), [(8, 0.8), (8, 1.2), (6, 1.2)])

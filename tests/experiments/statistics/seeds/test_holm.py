@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.statistics import holm
+from experiments.statistics.seeds import holm
 
 
 def test_the_textbook_example() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.statistics.seed_means import seed_mean
+from experiments.statistics.seeds.seed_means import seed_mean
 
 
 def test_p_is_the_share_of_flips_that_reach_the_mean() -> None:
