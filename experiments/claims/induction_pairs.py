@@ -17,10 +17,10 @@ less than others do, and the claim says that it parts more.
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import xarray as xr
 from jaxtyping import Float
 
 from ablations.not_measurable import NotMeasurable
+from experiments.heldout.syntax_shares import MOST_AFFECTED
 from experiments.measurements.variants import NOISE, SURVIVAL, VALUE, Quantity
 from experiments.results.cells import Cells
 from experiments.study import last_layer, over_seeds, settled
@@ -50,7 +50,6 @@ SYNTAX = Claim(
 )
 INTEREST_OF_PARTING, INTEREST_OF_SYNTAX = Interest(0.1, "in log ratio"), Interest(0.1, "in share")
 SEEDS = 4  # with two induction heads
-MOST_AFFECTED = 200  # tokens of each head
 Distances = Float[np.ndarray, "head head"]
 Pair = tuple[int, int]
 
@@ -82,7 +81,8 @@ def find_parting(study: Study) -> Finding:
 def find_syntax(study: Study) -> Finding:
     """How much farther the two induction heads' shares of syntax tokens are apart than other pairs', over seeds."""
     used, pairs, reasons = _pairs(study)
-    shares = {layer.run: syntax_shares(study.effects_on_code(cells), cells, layer.names) for cells, layer in used}
+    tables = {layer.run: (study.syntax_shares(cells).share, layer.names) for cells, layer in used}
+    shares = {run: share.sel(restriction=list(names)).values for run, (share, names) in tables.items()}
     found = {run: np.abs(own[:, None] - own) for run, own in shares.items()}
     return over_seeds.finding(
         SYNTAX,
@@ -148,16 +148,6 @@ def control(distances: dict[str, Distances], pairs: dict[str, Pair]) -> Control:
         return by_seed(distances, drawn)
 
     return over_seeds.middle_control("another pair of the layer in place of the induction heads", draw)
-
-
-def syntax_shares(kept: xr.Dataset, cells: Cells, names: Sequence[str]) -> Float[np.ndarray, " head"]:
-    """Of each head's most affected tokens, the share that has no letter and no digit."""
-    decode = cells.run.tokenizer.decode
-    tokens, home = np.unique(kept.target.values, return_inverse=True)
-    texts = [decode([int(token)], skip_special_tokens=False).strip() for token in tokens]
-    syntax = np.array([not any(character.isalnum() for character in text) for text in texts])[home]
-    effects = kept.effect.sel(change=list(names)).transpose("change", "token").values
-    return np.array([syntax[np.argsort(-effect, kind="stable")[:MOST_AFFECTED]].mean() for effect in effects])
 
 
 def _named(used: Sequence[tuple[Cells, LastLayer]], pairs: dict[str, Pair]) -> dict[str, list[str]]:

@@ -5,10 +5,11 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from ablations.not_measurable import NotMeasurable
-from experiments.heldout import head_types, multigram_moves, overlap_changes
+from experiments.heldout import head_types, multigram_moves, overlap_changes, syntax_shares
 from experiments.heldout.head_types import HEAD_TYPES
 from experiments.heldout.multigram_moves import MULTIGRAM_MOVES
 from experiments.heldout.overlap_changes import OVERLAP_CHANGES
+from experiments.heldout.syntax_shares import SYNTAX_SHARES
 from experiments.jobs import runner
 from experiments.jobs.job import Job, JobsFailed
 from experiments.measurements import over_nbeta
@@ -33,6 +34,7 @@ def compute(study: Study, executor: Executor) -> None:
     )
     _run_possible([job for cells in study.cells for job in _measurements(cells)], executor, "measurements")
     _run_possible([job for cells in study.cells for job in _circuit_jobs(cells)], executor, "induction circuits")
+    _run_possible([job for cells in study.cells for job in _on_code(cells)], executor, "code")
     for cells in study.cells:
         early = [middle_step(cells.run)] if _of_both_snapshots(cells) else []
         for step in (*early, cells.run.steps[-1]):
@@ -79,6 +81,8 @@ def commit_all(cells: Cells) -> list[Path]:
     """Writes all that the findings ask for, so that they can be told of a run whose weights are left out."""
     written = [*commit(cells), *(cells.commit(kind) for kind in AT_ALL_CHECKPOINTS), cells.commit(LOGITS)]
     first, last = cells.run.steps[0], cells.run.steps[-1]
+    code = syntax_shares.cells_on_code(cells)
+    written.append(code.commit(SYNTAX_SHARES, last, **syntax_shares.parameters(cells)))
     for step in (first, last):
         written.append(cells.commit(INDUCTION_CUTS, step, **induction_cuts.parameters(cells)))
     for step in (first, middle_step(cells.run), last):
@@ -102,6 +106,14 @@ def _measurements(cells: Cells) -> list[Job]:
     brackets = [job for step in steps for job in _possible(cells, step)]
     tables = [job for table in sampled(cells) for job in table.missing()]
     return [*cells.missing_tables(AT_ALL_CHECKPOINTS), *cells.missing(LOGITS), *tables, *brackets]
+
+
+def _on_code(cells: Cells) -> list[Job]:
+    """The jobs of the pass over code; nothing where the tokenizer cannot encode code."""
+    try:
+        return syntax_shares.missing(cells)
+    except NotMeasurable:
+        return []
 
 
 def _possible(cells: Cells, step: int) -> list[Job]:

@@ -7,7 +7,7 @@ import xarray as xr
 from jaxtyping import Float, Int64
 
 from ablations.not_measurable import NotMeasurable
-from experiments.heldout import ablation_pass, head_types, multigram_moves, overlap_changes
+from experiments.heldout import ablation_pass, head_types, multigram_moves, overlap_changes, syntax_shares
 from experiments.heldout.ablation_pass import AblationPass
 from experiments.measurements.curvature import CURVATURE
 from experiments.measurements.full_llc import FULL_LLC
@@ -15,7 +15,6 @@ from experiments.measurements.logits import LOGITS, projected
 from experiments.measurements.token_map import TOKEN_MAP
 from experiments.measurements.variants import MAIN, at_few, few_steps, of_way, of_whole_model
 from experiments.results.cells import Cells
-from experiments.study import on_code
 from experiments.study.two_layers import need_two_layers
 from experiments.tasks import bracket_effects, closer_odds, induction_cuts
 
@@ -58,9 +57,9 @@ class Study:
         need_two_layers(cells)
         return multigram_moves.table(cells)
 
-    def effects_on_code(self, cells: Cells) -> xr.Dataset:
-        """The same of the heads of the last layer on tokens of code, fewer; NotMeasurable where there is no code."""
-        return on_code.effects(cells)
+    def syntax_shares(self, cells: Cells) -> xr.Dataset:
+        """`syntax_shares.measure`, of heads of the last layer; NotMeasurable where the tokenizer cannot encode code."""
+        return syntax_shares.table(cells)
 
     def brackets(self, cells: Cells) -> dict[int, xr.Dataset]:
         """`bracket_effects.measure` at few checkpoints, by step."""

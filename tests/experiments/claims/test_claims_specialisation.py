@@ -21,7 +21,6 @@ from experiments.study.verdict import Finding
 NAMES = [f"L{layer}H{head}" for layer in (0, 1) for head in range(8)]
 SEEDS, SE = 6, 0.01
 SETTLED, FALLING = [3.0, 2.9, 2.88], [3.0, 2.9, 2.7]
-VOCABULARY = ["(", ")", " the", " a", "7", "\n"]  # half of it is syntax
 
 
 @dataclass(frozen=True)
@@ -45,12 +44,9 @@ class PlantedStudy(Study):
     @property
     def judged(self) -> Any:
         scores = xr.Dataset({"loss": ("step", self.losses)}, {"step": [0, 4000, 8000]})
-        tokenizer = SimpleNamespace(decode=lambda tokens, skip_special_tokens: VOCABULARY[tokens[0]])
         config = {"model": {"n_layers": 2}}
         return tuple(
-            SimpleNamespace(
-                run=SimpleNamespace(name=f"seed{number}", config=config, tokenizer=tokenizer), table=lambda kind: scores
-            )
+            SimpleNamespace(run=SimpleNamespace(name=f"seed{number}", config=config), table=lambda kind: scores)
             for number in range(SEEDS)
         )
 
@@ -77,17 +73,14 @@ class PlantedStudy(Study):
             data[error] = (("step", "restriction"), SE * math.e * np.ones((2, 16)))
         return xr.Dataset(data, {"step": [0, 8000], "restriction": NAMES})
 
-    def effects_on_code(self, cells: Any) -> xr.Dataset:
-        """The 200 most affected tokens of each head hold this share of syntax tokens, about."""
+    def syntax_shares(self, cells: Any) -> xr.Dataset:
+        """Of 200 tokens of each head about this share are syntax."""
         self.asked.append(cells.run.name)
-        generator, tokens = np.random.default_rng(int(cells.run.name[4:])), np.arange(3000) % len(VOCABULARY)
-        is_syntax = np.isin(tokens, [0, 1, 5])
-        effect = generator.uniform(0, 1, (8, 3000))
-        for head, share in enumerate([0.3] * 7 + [0.3 + self.syntax]):
-            for side, of_side in ((is_syntax, share), (~is_syntax, 1 - share)):
-                chosen = generator.random(3000) < of_side / 5
-                effect[head, side & chosen] += 1.0
-        return xr.Dataset({"effect": (("change", "token"), effect), "target": ("token", tokens)}, {"change": NAMES[8:]})
+        generator = np.random.default_rng(int(cells.run.name[4:]))
+        planted = np.array([0.3] * 7 + [0.3 + self.syntax])
+        return xr.Dataset(
+            {"share": ("restriction", generator.binomial(200, planted) / 200)}, {"restriction": NAMES[8:]}
+        )
 
 
 def study(**planted: Any) -> PlantedStudy:

@@ -53,6 +53,7 @@ VERSIONS: dict[str, tuple[int, ...]] = {
     "skipgram_prompts": (3,),
     "stability": (1,),
     "susceptibilities": (1, 2),
+    "syntax_shares": (1, 6),
     "task_prompts": (3,),
     "text_multigrams": (2,),
     "token_map": (1, 1, 2),
