@@ -1,7 +1,7 @@
 """Of each head of the last layer the share of syntax tokens among the tokens of code that it affects most.
 
-It rests on a pass over held-out code, much shorter than the one that head types rest on: a few hundred tokens are looked
-at of each head.
+It rests on a pass over held-out code, much shorter than the one that head types rest on: a few hundred tokens are
+looked at of each head.
 """
 
 from concurrent.futures import Executor
@@ -59,7 +59,7 @@ def compute(cells: Cells, executor: Executor) -> None:
 
 
 def measure(inputs: Inputs, step: int, cells: Cells, ablation: Parameters) -> xr.Dataset:
-    """share [restriction]: of the 200 tokens whose loss removing the head raises most, those without letter and digit."""
+    """share [restriction]: of the 200 tokens whose loss its removal raises most, those without letter or digit."""
     kept = ablation_pass.kept(cells, ablation_pass.of_record(ablation, step))
     decode = inputs.run.tokenizer.decode
     tokens, home = np.unique(kept.target.values, return_inverse=True)

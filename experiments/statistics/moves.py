@@ -30,7 +30,7 @@ class Changes(NamedTuple):
     def beyond_errors(self) -> tuple[Bool[np.ndarray, "layer multigram"], Bool[np.ndarray, "layer multigram"]]:
         """Where a layer's change lies below 0, and where above, beyond the errors, on both halves."""
         beyond = np.where(np.isfinite(self.se), reach(self.degrees) * self.se, np.inf)
-        return (self.value < -beyond).all(0), (self.value > beyond).all(0)
+        return np.all(self.value < -beyond, axis=0), np.all(self.value > beyond, axis=0)
 
     def moved(self, source: int) -> Bool[np.ndarray, " multigram"]:
         """Which multigrams moved from layer `source` to the other, beyond the errors, on both halves."""

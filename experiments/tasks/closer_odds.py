@@ -101,7 +101,7 @@ def _with_quotes(alone: Chosen, around: Bool[np.ndarray, "closer kind"], in_row:
     in the row, all three if there is none; in the order of rows. around: what that bracket's closer is.
     """
     quotes = np.arange(len(KINDS)) >= len(BRACKETS)
-    inside = around.any(1)
+    inside = np.any(around, axis=1)
     again = np.flatnonzero((alone.group == GROUPS.index("quote")) & (in_row | ~inside))
     more = Chosen(*(values[again] for values in alone))
     group = np.where(inside[again], *map(ALL_GROUPS.index, QUOTES))
