@@ -36,12 +36,12 @@ def compute(study: Study, executor: Executor) -> None:
     _run_possible([job for cells in study.cells for job in _circuit_jobs(cells)], executor, "induction circuits")
     _run_possible([job for cells in study.cells for job in _on_code(cells)], executor, "code")
     for cells in study.cells:
-        early = [middle_step(cells.run)] if _of_both_snapshots(cells) else []
+        early = [middle_step(cells.run)] if of_both_snapshots(cells) else []
         for step in (*early, cells.run.steps[-1]):
             head_types.compute(cells, pass_of_types(cells, step), executor)
 
 
-def _of_both_snapshots(cells: Cells, known: bool = False) -> list[tuple[Kind, int, dict]]:
+def of_both_snapshots(cells: Cells, known: bool = False) -> list[tuple[Kind, int, dict]]:
     """Cells of the last checkpoint that tell of the early snapshot too: those that are missing, or those that are
     known; none of a run with one layer. Raises NotMeasurable where no text is left for them.
     """
@@ -73,7 +73,7 @@ def commit(cells: Cells) -> list[Path]:
     with contextlib.suppress(NotMeasurable):
         ablation = pass_of_types(cells)
         written.append(cells.commit(HEAD_TYPES, ablation.step, ablation=ablation.record()))
-        written += [cells.commit(kind, step, **given) for kind, step, given in _of_both_snapshots(cells, known=True)]
+        written += [cells.commit(kind, step, **given) for kind, step, given in of_both_snapshots(cells, known=True)]
     return written
 
 

@@ -119,27 +119,17 @@ def tested(
     """
     nested = closers.nested if nested is None else nested
     lost = closers.odds[:, :1] - closers.odds[:, 1:]  # [time, path, closer]
-    chooses, like = random_half(closers.document), likeness(closers, LATE)
-    on_half = sum(
-        against.share * (adjusted(lost[LATE] - lost[EARLY], against.weights, like) @ against.weights)
-        for against in by_kind(closers, nested, like, chooses)
-    )
+    on_half = _on_choosing_half(closers, nested, lost)
     path, least = int(np.argsort(-on_half, kind="stable")[rank]), int(np.argmin(on_half))
-    like = likeness(closers, late)
-    kinds, influence = by_kind(closers, nested, like, ~chooses), np.zeros(1 + closers.document.max())
-    alone, least_value = {}, 0.0
-    for against in kinds:
-        moved = adjusted((lost[late] - lost[EARLY])[[path, least]], against.weights, like)
-        slopes = through_slopes(against.weights, like)
-        alone[against.kind], of_documents = contrast(against.weights, moved[0], closers.document, slopes)
-        influence[[*of_documents]] += against.share * np.array([*of_documents.values()])
-        least_value += against.share * float(moved[1] @ against.weights)
+    tests, like = ~random_half(closers.document), likeness(closers, late)
+    kinds = by_kind(closers, nested, like, tests)
+    alone, influence = _of_path(closers, kinds, like, (lost[late] - lost[EARLY])[path])
+    other, _ = _of_path(closers, kinds, like, (lost[late] - lost[EARLY])[least])
     weights = np.sum([against.share * against.weights for against in kinds], axis=0)
     count = len(np.unique(closers.document[weights != 0]))
     if count < 2:
         raise NotMeasurable(f"{closers.name}: closers in one document, but errors need two")
-    value = float(sum(against.share * alone[against.kind] for against in kinds))
-    se = float(np.sqrt(count / (count - 1) * (influence**2).sum()))
+    value, se = _whole(kinds, alone), float(np.sqrt(count / (count - 1) * (influence**2).sum()))
     return Interaction(
         closers.paths[path],
         value,
@@ -148,10 +138,37 @@ def tested(
         float(on_half[path]),
         alone,
         _means(weights, {"early": lost[EARLY, path], "late": lost[late, path]}),
-        _balance(weights, like, ~chooses),
+        _balance(weights, like, tests),
         closers.paths[least],
-        least_value,
+        _whole(kinds, other),
     )
+
+
+def _on_choosing_half(
+    closers: Closers, nested: Bool[np.ndarray, " closer"], lost: Float[np.ndarray, "time path closer"]
+) -> Float[np.ndarray, " path"]:
+    """The interaction of every path on the half of the documents that chooses."""
+    like = likeness(closers, LATE)
+    kinds = by_kind(closers, nested, like, random_half(closers.document))
+    moved = [adjusted(lost[LATE] - lost[EARLY], against.weights, like) @ against.weights for against in kinds]
+    return np.sum([against.share * of_kind for against, of_kind in zip(kinds, moved, strict=True)], axis=0)
+
+
+def _of_path(
+    closers: Closers, kinds: list[Against], like: Float[np.ndarray, "closer 4"], moved: Float[np.ndarray, " closer"]
+) -> tuple[dict[str, float], Float[np.ndarray, " document"]]:
+    """A path's interaction at each kind of closers, and each document's influence on that of all."""
+    alone, influence = {}, np.zeros(1 + closers.document.max())
+    for against in kinds:
+        values, slopes = adjusted(moved[None], against.weights, like)[0], through_slopes(against.weights, like)
+        alone[against.kind], of_documents = contrast(against.weights, values, closers.document, slopes)
+        influence[[*of_documents]] += against.share * np.array([*of_documents.values()])
+    return alone, influence
+
+
+def _whole(kinds: list[Against], alone: dict[str, float]) -> float:
+    """The interaction of all kinds, each by its share of the nested closers."""
+    return float(sum(against.share * alone[against.kind] for against in kinds))
 
 
 def by_kind(

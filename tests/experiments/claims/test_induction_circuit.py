@@ -59,7 +59,8 @@ def judged(*every: Cuts) -> Finding:
 def test_the_set_that_feeds_the_keys_is_found() -> None:
     found = judged(*(cuts(seed=seed) for seed in range(3)))
     assert found.verdict == "replicated" and found.value == pytest.approx(2, abs=0.2)
-    assert found.interval is not None and found.interval[0] < found.value < found.interval[1]
+    assert found.value is not None and found.interval is not None
+    assert found.interval[0] < found.value < found.interval[1]
     assert found.p == pytest.approx(1 / 4**3) and not any(control.fired for control in found.controls)
     assert [control.name for control in found.controls][-1] == "the untrained model"
     assert circuit_cuts.strangers(cuts()) == "L0H2+L0H3.k"

@@ -204,5 +204,6 @@ def test_figures_name_what_stands_out() -> None:
         {"closers": {"nested": 5, "unnested": 60, "quote": 7}},
     )
     figure = path_needs.draw(data)
-    named = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
+    legend = figure.axes[1].get_legend()
+    named = [text.get_text() for text in legend.get_texts()] if legend else []
     assert named[0] == paths[4] and len(named) == path_needs.TOP

@@ -18,6 +18,7 @@ from experiments.plots.head_types import KIND_COLORS
 from experiments.results import committed
 from experiments.results.cells import Cells
 from experiments.results.plan import default_plan
+from experiments.study import compute
 from experiments.study.pair_scores import scores_of
 from experiments.study.study import Study
 
@@ -63,6 +64,9 @@ def _is_committed(cells: Cells, record: dict, folder: Path, monkeypatch: pytest.
         assert cells.commit(kind, last, ablation=record).stat().st_size < 100_000
         xr.testing.assert_equal(elsewhere.get(kind, last, ablation=record), made)
         assert not elsewhere.missing(kind, last, ablation=record)
+    assert [kind for kind, *_ in compute.of_both_snapshots(elsewhere, known=True)] == [OVERLAP_CHANGES, MULTIGRAM_MOVES]
+    assert not compute.of_both_snapshots(elsewhere)  # no pass over the text at the early snapshot
+    assert len(compute.of_both_snapshots(replace(elsewhere, committed=False))) == 2
     assert Study((elsewhere,)).multigram_moves(elsewhere).attrs["known"] == made.attrs["known"]
     with monkeypatch.context() as patch:
         patch.setattr(overlap_changes, "middle_step", lambda run: run.steps[0])
