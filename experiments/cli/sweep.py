@@ -29,7 +29,8 @@ def run(arguments: argparse.Namespace) -> None:
         if arguments.commit:
             compute.compute_types(computed, executor)
     for cells in computed.cells:
-        print(f"sampled {cells.run.name} in {len(variants.ways(cells.plan))} ways, cells in {cells.folder / 'cells'}")
+        ways = variants.ways(cells.plan) | variants.drawn_ways(cells.plan)
+        print(f"sampled {cells.run.name} in {len(ways)} ways, cells in {cells.folder / 'cells'}")
         if arguments.commit:
             for path in compute.commit(cells):
                 print(f"wrote {path}")

@@ -14,7 +14,7 @@ from experiments.measurements.rllc import RLLC
 from experiments.results import plan
 from experiments.results.cells import Cells
 from experiments.study.study import Study
-from llc import independent_draws
+from llc import cumulant_expansion, independent_draws
 from llc.settings import QUICK
 
 
@@ -43,6 +43,17 @@ def test_draws_say_what_chains_say(cells: Cells) -> None:
     assert np.median(apart) < 2 and apart.max() < 6
     twice = np.abs(2 * drawn.value.values - chains.value.values) / errors
     assert np.median(twice) > 2 * np.median(apart), "a factor of two is told"
+
+
+def test_heads_that_draws_refuse_are_sampled_by_chains(cells: Cells, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = cells.get(DRAWS, 60, restriction="L0H1")
+    monkeypatch.setattr(cumulant_expansion, "LARGEST", -1.0)  # refuses all
+    chains = replace(cells, folder=cells.folder / "refused").get(DRAWS, 60, restriction="L0H1")
+    assert not usual.by_chains and chains.by_chains
+    assert float(chains.noise_value) == float(usual.noise_value)
+    own = cells.planned(sampler="leimkuhler-matthews").get(RLLC, 60, restriction="L0H1")
+    assert float(chains.value) == float(own.value) != float(usual.value)
+    assert abs(float(chains.value - usual.value)) < 4 * np.hypot(float(chains.se), float(usual.se))
 
 
 def test_gauge_text_and_reference_have_cells_of_their_own(cells: Cells) -> None:
