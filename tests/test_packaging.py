@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("ablations", "llc", "circuits", "experiments")
 FACE = "devcircuits.py"  # the one import
-RUNS = ("mini-seed0", "mini-seed0-1layer", "mini-seed1", "mini-seed2")
+RUNS = ("mini-seed0", "mini-seed0-1layer", "mini-seed1", "mini-seed2", "small-seed0")
 # what lies about in a checkout, by folder or by ending
 FOREIGN = ("__pycache__", ".venv", ".git", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", "site")
 FOREIGN_SUFFIXES = (".pyc", ".pt", ".lock", ".damaged", ".zarr")
@@ -124,7 +124,7 @@ def test_the_wheel_works_outside_the_checkout(installed: Path, tmp_path: Path) -
         "from experiments.results import committed\n"
         "for package in (ablations, circuits, devcircuits, experiments, llc): print(package.__file__)\n"
         "assert devcircuits.open_run is runs.open_run\n"
-        "for name in ('mini-seed0', 'mini-seed0-1layer', 'mini-seed1', 'mini-seed2'):\n"
+        f"for name in {RUNS}:\n"
         "    run = runs.open_run(name); run.tokenizer; run.model(run.steps[-1]); print(run.folder)\n"
         "assert any((committed.FOLDER / 'cells').iterdir())\n"
     )
