@@ -5,7 +5,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from ablations.not_measurable import NotMeasurable
-from experiments.heldout import head_types, multigram_moves, overlap_changes, syntax_shares
+from experiments.heldout import ablation_pass, head_types, multigram_moves, overlap_changes, syntax_shares
 from experiments.heldout.head_types import HEAD_TYPES
 from experiments.heldout.multigram_moves import MULTIGRAM_MOVES
 from experiments.heldout.overlap_changes import OVERLAP_CHANGES
@@ -36,9 +36,11 @@ def compute(study: Study, executor: Executor) -> None:
     _run_possible([job for cells in study.cells for job in _circuit_jobs(cells)], executor, "induction circuits")
     _run_possible([job for cells in study.cells for job in _on_code(cells)], executor, "code")
     for cells in study.cells:
-        early = [middle_step(cells.run)] if of_both_snapshots(cells) else []
-        for step in (*early, cells.run.steps[-1]):
+        asked = bool(of_both_snapshots(cells))
+        for step in (*([middle_step(cells.run)] if asked else []), cells.run.steps[-1]):
             head_types.compute(cells, pass_of_types(cells, step), executor)
+        if asked:  # effects on single tokens, which types that are known do not need
+            ablation_pass.run(cells, ablation_pass.missing(cells, pass_of_types(cells)), executor)
 
 
 def of_both_snapshots(cells: Cells, known: bool = False) -> list[tuple[Kind, int, dict]]:
