@@ -197,10 +197,11 @@ def _row(finding: Finding, adjusted: float | None) -> str:
 
 def as_text(findings: list[Finding]) -> str:
     """The findings for a terminal: one line a claim."""
-    lines = [f"{'claim':<32} {'verdict':<13} {'value':>9}  {'95% interval':<22} {'p':>7}  units"]
+    width = max((len(finding.claim.name) for finding in findings), default=0)
+    lines = [f"{'claim':<{width + 4}} {'verdict':<13} {'value':>9}  {'95% interval':<22} {'p':>7}  units"]
     for finding in findings:
         value, interval, p = _numbers(finding)
-        head = f"{finding.claim.label:>3} {finding.claim.name:<28} {finding.verdict:<13}"
+        head = f"{finding.claim.label:>3} {finding.claim.name:<{width}} {finding.verdict:<13}"
         lines.append(f"{head} {value:>9}  {interval:<22} {p:>7}  {finding.units}")
     return "\n".join(lines)
 

@@ -51,7 +51,7 @@ def compute(cells: Cells) -> xr.Dataset:
     scaling], NaN where no layer has two types with two heads.
     """
     study = Study((cells,))
-    return of_groups(curve_clusters.groups(study, cells), variants.coefficients(cells, MAIN), cells.run)
+    return of_groups(curve_clusters.groups(study, cells), study.rllc(cells), cells.run)
 
 
 def of_groups(groups: list[Group], rllc: xr.Dataset, run: Run) -> xr.Dataset:

@@ -19,7 +19,6 @@ from experiments.results.cells import Cells
 from experiments.results.kind import Kind
 from experiments.study import final_heads
 from experiments.study.study import Study, pass_of_types
-from llc.intervals import half_widths
 
 TITLE = "Memorisation"
 CAPTION = (
@@ -49,7 +48,7 @@ def compute(cells: Cells) -> xr.Dataset:
     study = Study((cells,))
     end = final_heads.heads(study, cells)
     last = study.rllc(cells).isel(step=-1).sel(restriction=end.name.values)
-    end["half_width"] = ("unit", half_widths(last).values)
+    end["half_width"] = ("unit", last.half_width.values)
     tables = [study.types(cells, middle_step(cells.run)), study.types(cells)]
     for count, values in (("rarefied", [t.rarefied for t in tables]), ("n_grams", [_n_grams(t) for t in tables])):
         end[count] = (("when", "unit"), np.stack([part.values.astype(float) for part in values]))

@@ -13,7 +13,6 @@ from experiments.results import plan
 from experiments.results.cells import Cells
 from experiments.study.curve_clusters import Group
 from experiments.study.study import Study
-from llc.settings import QUICK
 
 STEPS = np.array([0, 200, 800, 3600, 8400, 28000])
 KINDS = np.array(["current-token", "multigram", "multigram", "multigram", "induction", "induction"])
@@ -60,10 +59,9 @@ class PlantedStudy(Study):
         layers = ("restriction", [int(name[1]) for name in NAMES])
         dims, noise = ("step", "restriction"), 1 + np.random.default_rng(number).random(curves.shape)
         data = {"value": (dims, curves), "se": (dims, 0.1 + 0 * curves), "noise_value": (dims, noise)}
-        chains = 0.1 + 0 * np.stack([curves, curves], 2)
-        data |= {"ess": (dims, 80 + 0 * curves), "chain_se": ((*dims, "chain"), chains)}
+        data["half_width"] = (dims, 0.2 + 0 * curves)
         coords = {"step": STEPS, "restriction": NAMES, "layer": layers}
-        return xr.Dataset(data, coords, {"settings": QUICK.to_json()})
+        return xr.Dataset(data, coords)
 
     def types(self, cells: Cells, step: int | None = None) -> xr.Dataset:
         generator = np.random.default_rng(len(cells.run.name))

@@ -117,9 +117,7 @@ def test_what_is_gathered_from_a_study(study: PlantedStudy) -> None:
 
 def test_figures_show_every_head_that_is_not_inactive(study: PlantedStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     cells = replace(study.cells[0], run=runs.open_run("mini-seed0"))
-    rllc = study.rllc(cells)
-    rllc["half_width"] = 2 * rllc.se
-    of_curves = clustering.of_groups(curve_clusters.groups(study, cells), rllc, cells.run)
+    of_curves = clustering.of_groups(curve_clusters.groups(study, cells), study.rllc(cells), cells.run)
     assert of_curves.sizes["restriction"] == 11 and of_curves.attrs["tested"] == "layer 0, layer 1"
     assert float(of_curves["index"].sel({"scaling": "raw", "method": "k-means"})) == pytest.approx(1.0)
     drawn = clustering.draw(of_curves)
