@@ -102,7 +102,7 @@ def _section(study: Study, finding: Finding, drawn: Markup) -> Section:
     told |= {"In detail": f"{finding.diagnosis}."}  # which begins with names of runs
     command = files.figure_command(study.cells[0], claim.figure)
     body = macros("claims").claim(told, drawn, COMMAND, command)
-    title = f"{claim.label}. {claim.name.capitalize()}"
+    title = f"{claim.label}. {claim.name[0].upper()}{claim.name[1:]}"
     return Section(title, body, f"claim{claim.label}", _verdict(finding))
 
 
