@@ -6,7 +6,8 @@ reads, or measures, what the claims need of the bundled runs, takes every one of
 on which thresholds were fixed: a spread is no verdict), and writes benchmarks/results/power.json: by claim the standard
 deviation between seeds, the effect that eight seeds show with a probability of 80% by the test of the claim, the
 smallest effect of interest, the probability that eight seeds show it, and the seeds that show it with 80%. Few seeds
-know a spread badly: beside each stands what it would be at the upper end of its 95% interval.
+know a spread badly: beside each stands what it would be at the upper end of its 95% interval. Powers are those of sign
+flips over seeds, also of the claims whose p is permuted.
 """
 
 import json

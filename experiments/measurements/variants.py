@@ -18,6 +18,7 @@ from experiments.jobs.job import Job
 from experiments.measurements.curvature import CURVATURE
 from experiments.measurements.draws import DRAWS
 from experiments.measurements.full_llc import FULL_LLC
+from experiments.measurements.labels import heads_by_layer
 from experiments.measurements.rllc import RLLC
 from experiments.measurements.susceptibilities import SUSCEPTIBILITIES
 from experiments.measurements.token_map import TOKEN_MAP
@@ -91,13 +92,16 @@ def in_way(cells: Cells, way: str) -> Cells:
 
 def of_way(cells: Cells, way: str) -> "Sampled":
     """The table of one way, whose value, se and noise_value [step, restriction] claims read: independent draws, or the
-    chains where draws do not measure it, or where these were sampled and draws were not.
+    chains where draws do not measure it, or where these were sampled and draws of the last checkpoint were not.
     """
     chains, drawn = Sampled(in_way(cells, way), RLLC), drawn_ways(cells.plan)
     if way not in drawn:
         return chains
     draws = Sampled(replace(cells, plan=drawn[way]), DRAWS)
-    return chains if draws.missing() and not chains.missing() else draws
+    begun = not draws.cells.missing(
+        DRAWS, cells.run.steps[-1], restrictions=heads_by_layer(cells.run.model_config())[0]
+    )
+    return draws if begun or chains.missing() else chains
 
 
 def coefficients(cells: Cells, way: str) -> xr.Dataset:
