@@ -1,14 +1,14 @@
 """Permutation tests within strata, and their family-wise maximum.
 
-A statistic is a function of an index array: `statistic(np.arange(n))` is what was observed, `statistic(index)` the same
-with unit i's label (or effect, or residual) taken from unit index[i]. The null is that labels are exchangeable within
-strata. p = (1 + number of others that reach the observed) / (1 + number of others): with drawn permutations valid at
-any number of draws (Phipson and Smyth 2010), with all permutations but the identity the exact share.
+A permutation is an index array: unit i takes the label (or effect, or residual) of unit index[i]. The null is that
+labels are exchangeable within strata. p = (1 + number of others that reach the observed) / (1 + number of others): with
+drawn permutations valid at any number of draws (Phipson and Smyth 2010), with all permutations but the identity the
+exact share.
 """
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -17,15 +17,6 @@ from scipy import stats
 
 Alternative = Literal["greater", "less", "two-sided"]
 LIMIT = 20_000  # fewer distinct permutations than this are enumerated
-
-
-class PermutationTest(NamedTuple):
-    """A statistic, its share of permutations, and its values under them (without the observed one)."""
-
-    value: float
-    p: float
-    null: Float[np.ndarray, " draw"]
-    exact: bool
 
 
 class MaximumTest(NamedTuple):
@@ -110,24 +101,6 @@ def p_value(observed: float, null_values: Float[np.ndarray, " draw"], alternativ
     above = (1 + int((null_values >= observed - slack).sum())) / (1 + len(null_values))
     below = (1 + int((null_values <= observed + slack).sum())) / (1 + len(null_values))
     return {"greater": above, "less": below, "two-sided": min(1.0, 2 * min(above, below))}[alternative]
-
-
-def permutation_test(
-    statistic: Callable[[np.ndarray], float],
-    strata: Shaped[np.ndarray, " unit"],
-    *,
-    like: Shaped[np.ndarray, " unit"] | None = None,
-    alternative: Alternative = "greater",
-    draws: int = 9999,
-    seed: int = 0,
-) -> PermutationTest:
-    """Tests whether a statistic is larger than when labels are exchanged within strata.
-
-    like: labels; units with equal ones need no exchange.
-    """
-    value = float(statistic(np.arange(len(strata))))
-    null = np.array([statistic(index) for index in permutations(strata, draws, seed, like)], dtype=float)
-    return PermutationTest(value, p_value(value, null, alternative), null, distinct(strata, like) < LIMIT)
 
 
 def maximum_test(observed: Float[np.ndarray, "*pair"], null: Float[np.ndarray, "draw *pair"]) -> MaximumTest:
