@@ -17,7 +17,6 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from scipy import stats
 
 from experiments import runs
@@ -29,6 +28,7 @@ from experiments.results.plan import default_plan
 from experiments.statistics.seeds import power
 from experiments.storage.files import write_json
 from experiments.study import compute
+from experiments.study.over_seeds import spread
 from experiments.study.study import Study
 from experiments.study.verdict import Finding
 
@@ -47,12 +47,12 @@ class EverySeed(Study):
 
 def of_finding(finding: Finding) -> dict:
     """The numbers of one claim; where no spread is known, only why."""
-    values = np.array(list(finding.details.get("by seed", {}).values()), dtype=float)
-    row: dict = {"claim": finding.claim.label, "name": finding.claim.name, "seeds": len(values)}
-    if finding.interest is None or len(values) < 2:
+    by_seed = finding.details.get("by seed", {})
+    row: dict = {"claim": finding.claim.label, "name": finding.claim.name, "seeds": len(by_seed)}
+    if finding.interest is None or len(by_seed) < 2:
         return row | {"reason": finding.diagnosis}
-    sd, alpha = float(values.std(ddof=1)), finding.alpha
-    most = sd * math.sqrt((len(values) - 1) / stats.chi2.ppf(0.025, len(values) - 1))
+    sd, alpha, degrees = spread(by_seed), finding.alpha, len(by_seed) - 1
+    most = sd * math.sqrt(degrees / stats.chi2.ppf(0.025, degrees))
     return row | {
         "unit": finding.interest.unit,
         "alpha": alpha,

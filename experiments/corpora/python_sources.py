@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from importlib import metadata
 from multiprocessing import get_context
 from pathlib import Path
@@ -45,8 +46,12 @@ class Source(NamedTuple):
     docstrings: list[str]
 
 
+@cache
 def versions() -> dict[str, str]:
-    """The version of every distribution the corpus is built from; raises ValueError when one is not installed."""
+    """The version of every distribution the corpus is built from; raises ValueError when one is not installed.
+
+    Read once in a process: every key that names the text asks for them.
+    """
     installed = {}
     for name in DISTRIBUTIONS:
         try:

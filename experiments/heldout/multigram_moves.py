@@ -16,10 +16,11 @@ from circuits import multigrams
 from experiments.heldout import ablation_pass, head_types, learned_multigrams
 from experiments.heldout.ablation_pass import PASS
 from experiments.heldout.model_multigrams import MODEL_MULTIGRAMS
-from experiments.heldout.overlap_changes import early_snapshot, whole
+from experiments.heldout.overlap_changes import early_snapshot
 from experiments.heldout.text_multigrams import as_patterns, describe, sizes
 from experiments.measurements.variants import middle_step
 from experiments.results.cells import Cells
+from experiments.results.committed import whole
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters, last_checkpoint
 from experiments.statistics.halves import balanced_half

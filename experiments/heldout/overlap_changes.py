@@ -19,6 +19,7 @@ from experiments.heldout.ablation_pass import PASS
 from experiments.heldout.path_overlap import SHARE
 from experiments.measurements.variants import middle_step
 from experiments.results.cells import Cells
+from experiments.results.committed import whole
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters, last_checkpoint
 from experiments.statistics.chosen_pair import Halves, PairChanges, reduced
@@ -144,11 +145,6 @@ def early_snapshot(inputs: Inputs, step: int | None) -> dict:
     """The checkpoint that stands for the early snapshot, by its step and its weights."""
     early = middle_step(inputs.run)
     return {"early": early, "early_weights": inputs.run.model_digest(early)}
-
-
-def whole(found: xr.Dataset) -> xr.Dataset:
-    """All of it is committed: what is kept is small."""
-    return found
 
 
 OVERLAP_CHANGES = Kind(

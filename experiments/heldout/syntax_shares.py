@@ -4,18 +4,16 @@ It rests on a pass over held-out code, much shorter than the one that head types
 looked at of each head.
 """
 
-from concurrent.futures import Executor
-
 import numpy as np
 import xarray as xr
 
 from ablations.names import all_heads, head_name
 from experiments.heldout import ablation_pass
 from experiments.heldout.ablation_pass import PASS, AblationPass
-from experiments.heldout.overlap_changes import whole
 from experiments.jobs.job import Job
 from experiments.measurements.variants import CODE, OTHER_TEXTS
 from experiments.results.cells import Cells
+from experiments.results.committed import whole
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters, last_checkpoint
 
@@ -51,11 +49,6 @@ def missing(cells: Cells) -> list[Job]:
     if not on_code.missing(SYNTAX_SHARES, cells.run.steps[-1], **parameters(cells)):
         return []
     return ablation_pass.missing(on_code, asked(cells))
-
-
-def compute(cells: Cells, executor: Executor) -> None:
-    """Computes what `table` needs and that takes long."""
-    ablation_pass.run(cells_on_code(cells), missing(cells), executor)
 
 
 def measure(inputs: Inputs, step: int, cells: Cells, ablation: Parameters) -> xr.Dataset:

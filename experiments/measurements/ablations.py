@@ -9,7 +9,7 @@ from ablations.names import all_heads
 from experiments.measurements.labels import head_coords, with_errors
 from experiments.results import pass_time
 from experiments.results.cells import Cells
-from experiments.results.committed import without_traces
+from experiments.results.committed import whole
 from experiments.results.inputs import Inputs, Sequences
 from experiments.results.kind import Kind, Parameters
 
@@ -50,5 +50,5 @@ ABLATIONS = Kind(
     measure,
     plan_fields=("text_rows", "reference_rows", "ablation_rows", "seed"),
     seconds=seconds,
-    keeps=without_traces,
+    keeps=whole,
 )

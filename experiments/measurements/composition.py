@@ -8,7 +8,7 @@ from ablations.names import all_heads, head_name
 from ablations.paths import VIAS
 from circuits import composition
 from experiments.results.cells import Cells
-from experiments.results.committed import without_traces
+from experiments.results.committed import whole
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters
 
@@ -36,4 +36,4 @@ def seconds(inputs: Inputs, parameters: Parameters) -> float:
     return 2e-4 * (cfg.n_layers * cfg.n_heads) ** 2 * (cfg.d_head / 32) ** 2
 
 
-COMPOSITION = Kind("composition", (7,), measure, splits=(), seconds=seconds, keeps=without_traces)
+COMPOSITION = Kind("composition", (7,), measure, splits=(), seconds=seconds, keeps=whole)

@@ -10,7 +10,7 @@ import xarray as xr
 
 from ablations.names import parse_head
 from experiments.measurements.labels import heads_by_layer
-from experiments.measurements.rllc import in_gauge, key_parts, named, sampling_loss
+from experiments.measurements.rllc import described, in_gauge, key_parts, sampling_loss
 from experiments.results import pass_time
 from experiments.results.cells import Cells
 from experiments.results.committed import without_traces
@@ -76,10 +76,7 @@ def seconds(inputs: Inputs, parameters: Parameters) -> float:
 
 def label(inputs: Inputs, parameters: Parameters) -> str:
     """The kind, the heads, and what of the plan a person tells sweeps apart by."""
-    plan = inputs.plan
-    parts = (f"draws, {' '.join(parameters['restrictions'])}", plan.corpus, named(plan.llc))
-    reference = f", reference {plan.reference}" if plan.reference else ""
-    return ", ".join(parts) + reference + plan.of_others
+    return described("draws", inputs, parameters)
 
 
 DRAWS = Kind(

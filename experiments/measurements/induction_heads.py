@@ -10,7 +10,7 @@ from experiments.measurements.labels import TEXTS, with_errors
 from experiments.measurements.scores import SCORES
 from experiments.results import pass_time
 from experiments.results.cells import Cells
-from experiments.results.committed import without_traces
+from experiments.results.committed import whole
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters, last_checkpoint
 
@@ -64,5 +64,5 @@ INDUCTION_HEADS = Kind(
     plan_fields=(*SCORES.plan_fields, "circuit_sequences"),
     seconds=seconds,
     also=thresholds,
-    keeps=without_traces,
+    keeps=whole,
 )

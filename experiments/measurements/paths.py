@@ -14,7 +14,7 @@ from ablations.paths import VIAS, Path, all_paths, ends, paths_of
 from circuits import induction
 from experiments.results import pass_time
 from experiments.results.cells import Cells
-from experiments.results.committed import without_traces
+from experiments.results.committed import whole
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind, Parameters
 
@@ -61,5 +61,5 @@ PATHS = Kind(
     measure,
     plan_fields=("text_rows", "reference_rows", "period", "path_sequences", "seed"),
     seconds=seconds,
-    keeps=without_traces,
+    keeps=whole,
 )

@@ -13,7 +13,7 @@ from experiments import corpora
 from experiments.measurements.labels import with_errors
 from experiments.results import pass_time
 from experiments.results.cells import Cells
-from experiments.results.committed import without_traces
+from experiments.results.committed import whole
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind
 from experiments.storage.recent import Recent
@@ -86,5 +86,5 @@ PREDICTIONS = Kind(
     splits=("train", "test"),
     plan_fields=("text_rows",),
     seconds=pass_time.Passes(120),
-    keeps=without_traces,
+    keeps=whole,
 )

@@ -84,9 +84,14 @@ def seconds(inputs: Inputs, parameters: Parameters) -> float:
 
 def label(inputs: Inputs, parameters: Parameters) -> str:
     """The kind, the heads, and what of the plan a person tells sweeps apart by."""
+    return described("rllc", inputs, parameters)
+
+
+def described(kind: str, inputs: Inputs, parameters: Parameters) -> str:
+    """The label of coefficients of heads, by this kind of measurement."""
     plan = inputs.plan
     reference = f"reference {plan.reference}" if plan.reference else ""
-    parts = ("rllc", " ".join(parameters["restrictions"]), plan.corpus, named(plan.llc), reference)
+    parts = (f"{kind}, {' '.join(parameters['restrictions'])}", plan.corpus, named(plan.llc), reference)
     return ", ".join(part for part in parts if part) + plan.of_others
 
 

@@ -12,7 +12,7 @@ from circuits import copying, scores
 from experiments.measurements.labels import TEXTS, head_coords, with_errors
 from experiments.results import pass_time
 from experiments.results.cells import Cells
-from experiments.results.committed import without_traces
+from experiments.results.committed import whole
 from experiments.results.inputs import Inputs, Sequences
 from experiments.results.kind import Kind
 
@@ -82,5 +82,5 @@ SCORES = Kind(
     measure,
     plan_fields=("text_rows", "reference_rows", "period", "matching_period", "score_sequences", "seed"),
     seconds=pass_time.Passes(400),
-    keeps=without_traces,
+    keeps=whole,
 )

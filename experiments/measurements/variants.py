@@ -105,14 +105,8 @@ def of_way(cells: Cells, way: str) -> "Sampled":
 
 
 def coefficients(cells: Cells, way: str) -> xr.Dataset:
-    """The table of one way with half_width and noise_half_width, half the 95% intervals of value and noise_value;
-    measured here where it is missing.
-    """
-    sampled = of_way(cells, way)
-    table = sampled.cells.table(sampled.kind)
-    if sampled.kind is DRAWS:
-        return table
-    return with_half_widths(table).assign(noise_half_width=noise_half_widths(table))
+    """`Sampled.coefficients` of one way."""
+    return of_way(cells, way).coefficients()
 
 
 def of_whole_model(cells: Cells) -> Cells:
@@ -139,6 +133,15 @@ class Sampled(NamedTuple):
     def missing(self) -> list[Job]:
         """The jobs that the table lacks."""
         return self.cells.missing_tables([self.kind])
+
+    def coefficients(self) -> xr.Dataset:
+        """A table of heads with half_width and noise_half_width, half the 95% intervals of value and noise_value;
+        measured here where it is missing.
+        """
+        table = self.cells.table(self.kind)
+        if self.kind is DRAWS:
+            return table
+        return with_half_widths(table).assign(noise_half_width=noise_half_widths(table))
 
 
 def sampled(cells: Cells) -> list[Sampled]:

@@ -47,6 +47,11 @@ def write(key: dict, dataset: xr.Dataset) -> Path:
     return store.cell_path(FOLDER, key)
 
 
+def whole(table: xr.Dataset) -> xr.Dataset:
+    """All of a table, of kinds that hold nothing but what is kept."""
+    return table
+
+
 def without_traces(table: xr.Dataset) -> xr.Dataset:
     """A table of learning coefficients without the draws of its chains."""
     light = table.drop_vars([name for name in table.data_vars if str(name).startswith("trace_")])

@@ -1,6 +1,7 @@
 """Everything that the findings need, as jobs; and what of it is committed beside the bundled runs."""
 
 import contextlib
+from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def compute(study: Study, executor: Executor) -> None:
     )
     _run_possible([job for cells in study.cells for job in _measurements(cells)], executor, "measurements")
     _run_possible([job for cells in study.cells for job in _circuit_jobs(cells)], executor, "induction circuits")
-    _run_possible([job for cells in study.cells for job in _on_code(cells)], executor, "code")
+    _run_possible([job for cells in study.cells for job in _allowed(syntax_shares.missing, cells)], executor, "code")
     for cells in study.cells:
         asked = bool(of_both_snapshots(cells))
         for step in (*([middle_step(cells.run)] if asked else []), cells.run.steps[-1]):
@@ -105,23 +106,15 @@ def _run_possible(jobs: list[Job], executor: Executor, description: str) -> None
 
 def _measurements(cells: Cells) -> list[Job]:
     steps = sorted({*few_steps(cells), middle_step(cells.run)})
-    brackets = [job for step in steps for job in _possible(cells, step)]
+    brackets = [job for step in steps for job in _allowed(bracket_effects.missing, cells, step)]
     tables = [job for table in sampled(cells) for job in table.missing()]
     return [*cells.missing_tables(AT_ALL_CHECKPOINTS), *cells.missing(LOGITS), *tables, *brackets]
 
 
-def _on_code(cells: Cells) -> list[Job]:
-    """The jobs of the pass over code; nothing where the tokenizer cannot encode code."""
+def _allowed(missing: Callable[..., list[Job]], cells: Cells, *where: int) -> list[Job]:
+    """What is missing; nothing where no text is left for it, or the tokenizer cannot encode the text."""
     try:
-        return syntax_shares.missing(cells)
-    except NotMeasurable:
-        return []
-
-
-def _possible(cells: Cells, step: int) -> list[Job]:
-    """The job of bracket effects at a checkpoint; nothing where no text is left for it."""
-    try:
-        return bracket_effects.missing(cells, step)
+        return missing(cells, *where)
     except NotMeasurable:
         return []
 

@@ -13,7 +13,7 @@ from experiments.measurements.curvature import CURVATURE
 from experiments.measurements.full_llc import FULL_LLC
 from experiments.measurements.logits import LOGITS, projected
 from experiments.measurements.token_map import TOKEN_MAP
-from experiments.measurements.variants import MAIN, at_few, coefficients, few_steps, of_way, of_whole_model
+from experiments.measurements.variants import MAIN, at_few, few_steps, of_way, of_whole_model
 from experiments.results.cells import Cells
 from experiments.study.two_layers import need_two_layers
 from experiments.tasks import bracket_effects, closer_odds, induction_cuts
@@ -31,12 +31,13 @@ class Study:
         return self.cells[1:] if len(self.cells) > 2 else self.cells
 
     def rllc(self, cells: Cells, way: str = MAIN) -> xr.Dataset:
-        """value, se, noise_value, half_width, ... [step, restriction] in this way (`variants.coefficients`); raises
+        """value, se, noise_value, half_width, ... [step, restriction] in this way (`Sampled.coefficients`); raises
         NotMeasurable where it is not sampled yet, which takes long.
         """
-        if of_way(cells, way).missing():
+        sampled = of_way(cells, way)
+        if sampled.missing():
             raise NotMeasurable(f"rLLCs of {cells.run.name} in the way {way!r} are not sampled yet: use the verb sweep")
-        return coefficients(cells, way)
+        return sampled.coefficients()
 
     def types(self, cells: Cells, step: int | None = None) -> xr.Dataset:
         """`head_types.measure` at a checkpoint (default: the last)."""

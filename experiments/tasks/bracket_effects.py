@@ -22,7 +22,7 @@ from experiments.jobs.job import Job
 from experiments.measurements.labels import with_errors
 from experiments.results import pass_time
 from experiments.results.cells import Cells
-from experiments.results.committed import without_traces
+from experiments.results.committed import whole
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind
 from experiments.statistics.intervals import bracketed, caution, degrees_of
@@ -114,5 +114,5 @@ BRACKET_EFFECTS = Kind(
     measure,
     plan_fields=("text_rows", "reference_rows"),
     seconds=pass_time.Passes(5000),
-    keeps=without_traces,
+    keeps=whole,
 )

@@ -23,7 +23,7 @@ from experiments.jobs.job import Job
 from experiments.measurements.induction_heads import INDUCTION_HEADS
 from experiments.results import pass_time
 from experiments.results.cells import Cells
-from experiments.results.committed import without_traces
+from experiments.results.committed import whole
 from experiments.results.inputs import Inputs
 from experiments.results.kind import Kind
 
@@ -110,5 +110,5 @@ INDUCTION_CUTS = Kind(
     measure,
     plan_fields=("text_rows", "reference_rows", "period", "seed"),
     seconds=pass_time.Passes(2000),
-    keeps=without_traces,
+    keeps=whole,
 )
