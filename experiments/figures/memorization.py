@@ -31,6 +31,7 @@ CAPTION = (
 NEEDS: tuple[Kind, ...] = (INDUCTION_HEADS,)  # `prepare` computes, or reads, rLLCs, types and curvatures
 COUNTS = {"rarefied": "multigrams learned\n(expected among 200 completions)", "n_grams": "n-grams learned"}
 LAYER_COLORS = (style.COLORS[0], style.COLORS[1], style.COLORS[2], style.COLORS[3])
+LEGEND_COLUMNS = 5  # more are wider than the figure
 
 
 def prepare(cells: Cells, executor: Executor) -> None:
@@ -126,4 +127,4 @@ def _legend(figure: Figure, active: xr.Dataset, layers: list[int]) -> None:
         look: dict = {"marker": MARKERS[kind], "markerfacecolor": "white", "color": "black", "linestyle": "none"}
         handles.append(Line2D([], [], label=kind, **look))
     handles.append(Line2D([], [], label="a multigram head", marker="o", color="black", linestyle="none"))
-    figure.legend(handles=handles, fontsize=style.FONT, frameon=False, ncol=len(handles), loc="outside lower center")
+    figure.legend(handles=handles, fontsize=style.FONT, frameon=False, ncol=LEGEND_COLUMNS, loc="outside lower center")

@@ -128,3 +128,20 @@ def test_figures_show_every_head_that_is_not_inactive(study: PlantedStudy, monke
     assert [len(axis.containers) for axis in panels[:3]] == [5, 6, 11]
     assert panels[0].get_title() == "layer 0, by the end (step 28000)"
     assert any("multigram heads" in text.get_text() for text in panels[1].texts)
+
+
+def test_the_legend_of_all_kinds_fits_its_figure(study: PlantedStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = replace(study.cells[0], run=runs.open_run("mini-seed0"))
+    monkeypatch.setattr(memorization, "Study", lambda of: study)
+    table = memorization.compute(cells)
+    every = table.assign(type=("unit", np.resize(list(memorization.MARKERS), table.sizes["unit"])))
+
+    def fits() -> bool:
+        drawn = memorization.draw(every)
+        drawn.draw_without_rendering()
+        legend = drawn.legends[0].get_window_extent()
+        return bool(legend.x0 >= 0 and legend.x1 <= drawn.bbox.width)
+
+    assert fits()
+    monkeypatch.setattr(memorization, "LEGEND_COLUMNS", 12)
+    assert not fits(), "in one line they do not"
